@@ -1,0 +1,3 @@
+//! The engine: the only program that links libtorch.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The dashboard and every command.
+
+fn main() {}

@@ -1,0 +1,81 @@
+//! Why a set of tensors is no model, or not one we can run.
+
+use crate::weights::{DType, Shape};
+
+use super::{Family, Role};
+
+/// What is wrong with a model's tensors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FamilyError {
+    /// No proof of any family or part.
+    #[error("the file holds {tensors} tensors but none that names a model we know{}", first.as_ref().map(|f| format!(", such as `{f}`")).unwrap_or_default())]
+    Unknown {
+        /// How many tensors there are.
+        tensors: usize,
+        /// One of them.
+        first: Option<String>,
+    },
+    /// A family that is recognised and refused by name.
+    #[error("this is a {name} model, which is not supported")]
+    Unsupported {
+        /// The family's usual name.
+        name: &'static str,
+    },
+    /// A tensor that the architecture needs is not there.
+    #[error("the {role} lacks the tensor `{tensor}`")]
+    Missing {
+        /// The part.
+        role: Role,
+        /// The tensor's canonical name.
+        tensor: String,
+    },
+    /// A tensor has another shape than its neighbours imply.
+    #[error("the {role}'s tensor `{tensor}` has shape {found}; the rest of the file implies {expected}")]
+    WrongShape {
+        /// The part.
+        role: Role,
+        /// The tensor's canonical name.
+        tensor: String,
+        /// The shape it has.
+        found: Shape,
+        /// The shape it should have.
+        expected: Shape,
+    },
+    /// A tensor is stored in a type that the engine cannot compute with.
+    #[error("the {role}'s tensor `{tensor}` is stored as {dtype}, which this version cannot load")]
+    UnloadableType {
+        /// The part.
+        role: Role,
+        /// The tensor's canonical name.
+        tensor: String,
+        /// Its type.
+        dtype: DType,
+    },
+    /// A number read from shapes that no model of the family has.
+    #[error("the {role}'s {what} is {value}, which no {} model has", family.title())]
+    OddNumber {
+        /// The part.
+        role: Role,
+        /// The family it claims to be.
+        family: Family,
+        /// What the number is.
+        what: &'static str,
+        /// The number.
+        value: u64,
+    },
+}
+
+impl FamilyError {
+    /// Returns what the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "`perilune models inspect PATH` shows what a file holds; LoRAs and ControlNets are not models",
+            Self::Unsupported { .. } => "`perilune models list` shows the models that run",
+            Self::Missing { .. } | Self::WrongShape { .. } | Self::OddNumber { .. } => {
+                "the file is incomplete or mixes two models; get it again from its source"
+            }
+            Self::UnloadableType { .. } => "use an fp32, fp16 or bf16 version of the file",
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The tensors that prove a family, in the order in which they must be asked for.
+
+use super::Family;
+use crate::weights::Catalog;
+
+/// What a proof leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// One of our families, in its original layout.
+    Original(Family),
+    /// One of our families, under diffusers' names.
+    Diffusers(Family),
+    /// A UNet of the latent-diffusion kind; shapes tell which family.
+    UnetOriginal,
+    /// The same under diffusers' names.
+    UnetDiffusers,
+    /// A family we refuse by name, because it would pass for another and give noise.
+    Refused(&'static str),
+}
+
+struct Proof {
+    all: &'static [&'static str],
+    verdict: Verdict,
+}
+
+const fn proof(all: &'static [&'static str], verdict: Verdict) -> Proof {
+    Proof { all, verdict }
+}
+
+/// First match wins. An entry that ends in `.` is a prefix, any other a whole name.
+const PROOFS: &[Proof] = &[
+    proof(&["joint_blocks.0.context_block.attn.qkv.weight"], Verdict::Original(Family::Sd3)),
+    proof(&["transformer_blocks.0.attn.add_q_proj.weight", "pos_embed.proj.weight"], Verdict::Diffusers(Family::Sd3)),
+    proof(&["double_stream_modulation_img.lin.weight"], Verdict::Refused("Flux.2")),
+    proof(&["distilled_guidance_layer."], Verdict::Refused("Chroma")),
+    proof(&["txt_in.individual_token_refiner."], Verdict::Refused("HunyuanVideo")),
+    proof(&["double_blocks.0.img_attn.norm.key_norm.scale", "img_in.weight"], Verdict::Original(Family::Flux)),
+    proof(&["double_blocks.0.img_attn.norm.key_norm.weight", "img_in.weight"], Verdict::Original(Family::Flux)),
+    proof(
+        &["single_transformer_blocks.0.", "transformer_blocks.0.attn.norm_added_k.weight", "x_embedder.weight"],
+        Verdict::Diffusers(Family::Flux),
+    ),
+    proof(
+        &["cap_embedder.1.weight", "noise_refiner.0.attention.k_norm.weight", "layers.0.adaLN_modulation.0.weight"],
+        Verdict::Original(Family::ZImage),
+    ),
+    proof(
+        &["cap_embedder.1.weight", "noise_refiner.0.attention.k_norm.weight", "layers.0.adaLN_modulation.1.weight"],
+        Verdict::Refused("Lumina 2"),
+    ),
+    proof(&["all_x_embedder.2-1.weight", "layers.0.attention.to_q.weight"], Verdict::Diffusers(Family::ZImage)),
+    proof(&["input_blocks.0.0.weight"], Verdict::UnetOriginal),
+    proof(&["conv_in.weight", "down_blocks.0.resnets.0.norm1.weight", "time_embedding.linear_1.weight"], Verdict::UnetDiffusers),
+];
+
+/// Returns what the names of a denoiser, its prefix stripped, prove.
+#[must_use]
+pub fn judge(catalog: &Catalog) -> Option<Verdict> {
+    let holds = |name: &&str| if name.ends_with('.') { catalog.has_prefix(name) } else { catalog.has(name) };
+    PROOFS.iter().find(|p| p.all.iter().all(|name| holds(&name))).map(|p| p.verdict)
+}
+
+/// Prefixes under which single files keep the denoiser, in the order of ComfyUI's `unet_prefix_from_state_dict`.
+pub const DENOISER_PREFIXES: &[&str] = &["model.diffusion_model.", "model.model.", "net."];
+
+/// Returns the prefix of the denoiser's tensors: the candidate with most names, if it has more than five.
+#[must_use]
+pub fn denoiser_prefix(catalog: &Catalog) -> &'static str {
+    let counted = DENOISER_PREFIXES.iter().map(|p| (catalog.under(p).count(), *p));
+    match counted.max_by_key(|(n, _)| *n) {
+        Some((n, prefix)) if n > 5 => prefix,
+        _ => "",
+    }
+}

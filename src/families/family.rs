@@ -1,0 +1,132 @@
+//! Names of model families and of the parts a model has.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A family of diffusion models: one architecture, one set of text encoders, one latent space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Stable Diffusion 1.x.
+    Sd15,
+    /// Stable Diffusion 2.x.
+    Sd2,
+    /// Stable Diffusion XL base.
+    Sdxl,
+    /// The refiner of Stable Diffusion XL.
+    SdxlRefiner,
+    /// Stable Diffusion 3 and 3.5.
+    Sd3,
+    /// Flux.1.
+    Flux,
+    /// Z-Image.
+    ZImage,
+}
+
+impl Family {
+    /// Returns the name used in JSON and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd15 => "sd15",
+            Self::Sd2 => "sd2",
+            Self::Sdxl => "sdxl",
+            Self::SdxlRefiner => "sdxl-refiner",
+            Self::Sd3 => "sd3",
+            Self::Flux => "flux",
+            Self::ZImage => "z-image",
+        }
+    }
+
+    /// Returns the name people use in sentences.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Sd15 => "SD1.5",
+            Self::Sd2 => "SD2",
+            Self::Sdxl => "SDXL",
+            Self::SdxlRefiner => "SDXL refiner",
+            Self::Sd3 => "SD3",
+            Self::Flux => "Flux.1",
+            Self::ZImage => "Z-Image",
+        }
+    }
+
+    /// Returns whether the engine can run it.
+    #[must_use]
+    pub fn is_supported(self) -> bool {
+        match self {
+            Self::Sd15 => true,
+            Self::Sd2 | Self::Sdxl | Self::SdxlRefiner | Self::Sd3 | Self::Flux | Self::ZImage => false,
+        }
+    }
+
+    /// Returns the parts that a run needs, the denoiser first.
+    #[must_use]
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Sd15 | Self::Sd2 => &[Role::Denoiser, Role::ClipL, Role::Vae],
+            Self::Sdxl => &[Role::Denoiser, Role::ClipL, Role::ClipG, Role::Vae],
+            Self::SdxlRefiner => &[Role::Denoiser, Role::ClipG, Role::Vae],
+            Self::Sd3 => &[Role::Denoiser, Role::ClipL, Role::ClipG, Role::T5, Role::Vae],
+            Self::Flux => &[Role::Denoiser, Role::ClipL, Role::T5, Role::Vae],
+            Self::ZImage => &[Role::Denoiser, Role::Qwen, Role::Vae],
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a part does in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The diffusion network: a UNet or a transformer.
+    Denoiser,
+    /// CLIP-L's text half, or the only CLIP encoder of a family.
+    ClipL,
+    /// `OpenCLIP` bigG's text half.
+    ClipG,
+    /// The encoder of T5-XXL.
+    T5,
+    /// The language model that encodes Z-Image's prompts.
+    Qwen,
+    /// The autoencoder between pixels and latents.
+    Vae,
+}
+
+impl Role {
+    /// Returns the name used in JSON and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Denoiser => "denoiser",
+            Self::ClipL => "clip_l",
+            Self::ClipG => "clip_g",
+            Self::T5 => "t5",
+            Self::Qwen => "qwen",
+            Self::Vae => "vae",
+        }
+    }
+
+    /// Returns the flag with which an operator gives this part.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Denoiser => "--model",
+            Self::ClipL | Self::ClipG | Self::T5 | Self::Qwen => "--clip",
+            Self::Vae => "--vae",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

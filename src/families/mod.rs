@@ -1,0 +1,24 @@
+//! Which model a set of tensors is, and what it is made of.
+//!
+//! Everything is read from names and shapes; a file's name never counts. The facts come from
+//! ComfyUI `comfy/model_detection.py` and diffusers `loaders/single_file_utils.py`.
+
+pub mod blocks;
+pub mod clip;
+pub mod detect;
+pub mod error;
+pub mod evidence;
+pub mod family;
+pub mod route;
+pub mod sd15;
+pub mod unet;
+pub mod vae;
+
+pub use blocks::block_table;
+pub use clip::ClipConfig;
+pub use detect::{Found, detect};
+pub use error::FamilyError;
+pub use family::{Family, Role};
+pub use route::{Component, Description, Source, describe};
+pub use unet::UnetConfig;
+pub use vae::VaeConfig;

@@ -1,0 +1,106 @@
+//! Puts files together into a model: which part comes from which file, and what is missing.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::detect::{detect, extract};
+use super::{Family, FamilyError, Role, block_table};
+use crate::units::Bytes;
+use crate::weights::{Catalog, DType};
+
+/// A weight file, or the shards of one, with the part its place says it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The files, in the order of the catalog's file numbers.
+    pub files: Vec<PathBuf>,
+    /// The part that a folder's layout or a flag says this is; `None` for whole checkpoints.
+    pub role: Option<Role>,
+    /// Its tensors.
+    pub catalog: Catalog,
+}
+
+/// One part of a model and the files it is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// What it does.
+    pub role: Role,
+    /// The stored type of most of its weights.
+    pub precision: DType,
+    /// Its stored size.
+    pub bytes: Bytes,
+    /// How many tensors it has.
+    pub tensors: usize,
+    /// Where they are.
+    pub files: Vec<PathBuf>,
+}
+
+/// A model as its headers describe it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Which family, if a diffusion network was found.
+    pub family: Option<Family>,
+    /// Which member of it.
+    pub variant: Option<String>,
+    /// Its parts.
+    pub components: Vec<Component>,
+    /// Parts that a run needs and nobody gave.
+    pub missing: Vec<Role>,
+    /// The stored type of most weights.
+    pub precision: Option<DType>,
+    /// The stored size of all parts.
+    pub bytes: Bytes,
+    /// Blocks of the diffusion network: units that can be placed on their own.
+    pub blocks: usize,
+}
+
+/// Describes the model that these sources make together. A part that several hold comes from the last.
+pub fn describe(sources: &[Source]) -> Result<Description, FamilyError> {
+    let mut family = None;
+    for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
+        if let Some(found) = detect(&source.catalog)? {
+            family = Some((found.family, found.variant));
+        }
+    }
+    let roles = family.as_ref().map_or(&[Role::Denoiser, Role::ClipL, Role::Vae][..], |(f, _)| f.roles());
+    let mut components = Vec::new();
+    let mut blocks = 0;
+    for role in roles {
+        let Some((source, catalog)) = find(sources, *role)? else { continue };
+        let checked = family.as_ref().is_none_or(|(f, _)| f.is_supported());
+        let (tensors, bytes) = if checked && matches!(role, Role::Denoiser | Role::ClipL | Role::Vae) {
+            let table = block_table(*role, &catalog)?;
+            if *role == Role::Denoiser {
+                blocks = table.blocks().len();
+            }
+            (table.blocks().iter().map(|b| b.params.len()).sum(), table.bytes())
+        } else {
+            (catalog.len(), catalog.bytes())
+        };
+        let precision = catalog.main_dtype().unwrap_or(DType::F32);
+        components.push(Component { role: *role, precision, bytes, tensors, files: source.files.clone() });
+    }
+    if components.is_empty() {
+        let tensors = sources.iter().map(|s| s.catalog.len()).sum();
+        let first = sources.iter().find_map(|s| s.catalog.iter().next()).map(|e| e.name.clone());
+        return Err(FamilyError::Unknown { tensors, first });
+    }
+    let missing = match family {
+        Some(_) => roles.iter().copied().filter(|r| !components.iter().any(|c| c.role == *r)).collect(),
+        None => Vec::new(),
+    };
+    let (family, variant) = family.unzip();
+    let bytes = components.iter().map(|c| c.bytes).sum();
+    let precision = components.iter().max_by_key(|c| c.bytes).map(|c| c.precision);
+    Ok(Description { family, variant, components, missing, precision, bytes, blocks })
+}
+
+/// Returns the last source that holds this part, and the part's tensors under our names.
+pub fn find(sources: &[Source], role: Role) -> Result<Option<(&Source, Catalog)>, FamilyError> {
+    for source in sources.iter().rev().filter(|s| s.role.is_none_or(|r| r == role)) {
+        if let Some(catalog) = extract(&source.catalog, role)? {
+            return Ok(Some((source, catalog)));
+        }
+    }
+    Ok(None)
+}

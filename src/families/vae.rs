@@ -1,0 +1,139 @@
+//! The autoencoder between pixels and latents, as its shapes describe it.
+//!
+//! Source of the layout: CompVis `ldm/modules/diffusionmodules/model.py`, `Encoder` and `Decoder`.
+
+use super::unet::Expected;
+use super::{Family, FamilyError, Role};
+use crate::weights::{Catalog, Shape};
+
+/// One half of the autoencoder, from the finest level to the coarsest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HalfConfig {
+    /// Per level, in and out channels of its ResNets in order of execution.
+    pub levels: Vec<Vec<(u64, u64)>>,
+    /// Channels at the bottom.
+    pub middle: u64,
+    /// Whether each level ends with a resampling convolution.
+    pub resamples: Vec<bool>,
+}
+
+/// Everything that the forward pass must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaeConfig {
+    /// Channels of a latent: 4 or 16.
+    pub latent_channels: u64,
+    /// Channels of a picture.
+    pub picture_channels: u64,
+    /// Whether 1 × 1 convolutions stand between the halves and the latent.
+    pub quant_convs: bool,
+    /// The half that makes latents; decoder-only files lack it.
+    pub encoder: Option<HalfConfig>,
+    /// The half that makes pictures.
+    pub decoder: HalfConfig,
+}
+
+impl VaeConfig {
+    /// Reads the configuration of an autoencoder in the original layout, prefix stripped.
+    pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
+        let dim =
+            |name: &str, axis| catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Vae, tensor: name.to_owned() });
+        let encoder = if catalog.has("encoder.conv_in.weight") {
+            Some(read_half(catalog, "encoder.down", "encoder.mid", "downsample")?)
+        } else {
+            None
+        };
+        let config = Self {
+            latent_channels: dim("decoder.conv_in.weight", 1)?,
+            picture_channels: dim("decoder.conv_out.weight", 0)?,
+            quant_convs: catalog.has("post_quant_conv.weight"),
+            encoder,
+            decoder: read_half(catalog, "decoder.up", "decoder.mid", "upsample")?,
+        };
+        let levels = config.decoder.levels.len() as u64;
+        if levels == 0 || levels > 8 {
+            return Err(FamilyError::OddNumber { role: Role::Vae, family: Family::Sd15, what: "number of levels", value: levels });
+        }
+        Ok(config)
+    }
+
+    /// Returns how many pixels a latent cell covers on each axis.
+    #[must_use]
+    pub fn downscale(&self) -> u64 {
+        1 << self.decoder.resamples.iter().filter(|r| **r).count().min(16)
+    }
+
+    /// Returns name and shape of every tensor of this architecture.
+    #[must_use]
+    pub fn expected(&self) -> Vec<(String, Shape)> {
+        let mut list = Expected(Vec::new());
+        if let Some(encoder) = &self.encoder {
+            let first = encoder.levels.first().and_then(|l| l.first()).map_or(encoder.middle, |(input, _)| *input);
+            list.conv("encoder.conv_in", self.picture_channels, first, 3);
+            expect_half(&mut list, encoder, "encoder.down", "encoder.mid", "downsample");
+            list.norm("encoder.norm_out", encoder.middle);
+            list.conv("encoder.conv_out", encoder.middle, self.latent_channels * 2, 3);
+            if self.quant_convs {
+                list.conv("quant_conv", self.latent_channels * 2, self.latent_channels * 2, 1);
+            }
+        }
+        let decoder = &self.decoder;
+        let last = decoder.levels.first().and_then(|l| l.last()).map_or(decoder.middle, |(_, output)| *output);
+        if self.quant_convs {
+            list.conv("post_quant_conv", self.latent_channels, self.latent_channels, 1);
+        }
+        list.conv("decoder.conv_in", self.latent_channels, decoder.middle, 3);
+        expect_half(&mut list, decoder, "decoder.up", "decoder.mid", "upsample");
+        list.norm("decoder.norm_out", last);
+        list.conv("decoder.conv_out", last, self.picture_channels, 3);
+        list.0
+    }
+}
+
+fn read_half(catalog: &Catalog, levels: &str, middle: &str, resample: &str) -> Result<HalfConfig, FamilyError> {
+    let middle_norm = format!("{middle}.block_1.norm1.weight");
+    let missing = |tensor: String| FamilyError::Missing { role: Role::Vae, tensor };
+    let mut half = HalfConfig {
+        levels: Vec::new(),
+        middle: catalog.dim(&middle_norm, 0).ok_or_else(|| missing(middle_norm.clone()))?,
+        resamples: Vec::new(),
+    };
+    for level in 0..catalog.count(&format!("{levels}.")) {
+        let blocks = (0..catalog.count(&format!("{levels}.{level}.block."))).map(|block| {
+            let conv = format!("{levels}.{level}.block.{block}.conv1.weight");
+            match (catalog.dim(&conv, 1), catalog.dim(&conv, 0)) {
+                (Some(input), Some(output)) => Ok((input, output)),
+                _ => Err(missing(conv)),
+            }
+        });
+        half.levels.push(blocks.collect::<Result<_, _>>()?);
+        half.resamples.push(catalog.has(&format!("{levels}.{level}.{resample}.conv.weight")));
+    }
+    Ok(half)
+}
+
+fn expect_half(list: &mut Expected, half: &HalfConfig, levels: &str, middle: &str, resample: &str) {
+    for (level, blocks) in half.levels.iter().enumerate() {
+        for (block, (input, output)) in blocks.iter().enumerate() {
+            expect_resnet(list, &format!("{levels}.{level}.block.{block}"), *input, *output);
+        }
+        if let (true, Some((_, channels))) = (half.resamples[level], blocks.last()) {
+            list.conv(&format!("{levels}.{level}.{resample}.conv"), *channels, *channels, 3);
+        }
+    }
+    expect_resnet(list, &format!("{middle}.block_1"), half.middle, half.middle);
+    list.norm(&format!("{middle}.attn_1.norm"), half.middle);
+    for part in ["q", "k", "v", "proj_out"] {
+        list.conv(&format!("{middle}.attn_1.{part}"), half.middle, half.middle, 1);
+    }
+    expect_resnet(list, &format!("{middle}.block_2"), half.middle, half.middle);
+}
+
+fn expect_resnet(list: &mut Expected, at: &str, input: u64, output: u64) {
+    list.norm(&format!("{at}.norm1"), input);
+    list.conv(&format!("{at}.conv1"), input, output, 3);
+    list.norm(&format!("{at}.norm2"), output);
+    list.conv(&format!("{at}.conv2"), output, output, 3);
+    if input != output {
+        list.conv(&format!("{at}.nin_shortcut"), input, output, 1);
+    }
+}

@@ -1,0 +1,14 @@
+//! What a checkpoint contains: element types, shapes, tensors in files, and blocks of tensors.
+//!
+//! Values only. Nothing here opens a file or knows which model it looks at.
+
+pub mod block_table;
+pub mod catalog;
+pub mod dtype;
+pub mod keys;
+pub mod shape;
+
+pub use block_table::{Block, BlockTable, Param};
+pub use catalog::{Catalog, TensorEntry};
+pub use dtype::{DType, Precision};
+pub use shape::Shape;
