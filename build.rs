@@ -1,13 +1,44 @@
-//! Tells the linker where the engine finds libtorch at run time.
+//! Names this build, and tells the linker where the engine finds libtorch at run time.
+
+#![expect(clippy::disallowed_methods, reason = "build scripts are told everything through the environment")]
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=LIBTORCH");
-    if env::var_os("CARGO_FEATURE_ENGINE").is_none() {
-        return;
+    name_the_build();
+    if env::var_os("CARGO_FEATURE_ENGINE").is_some() {
+        link_libtorch();
     }
+}
+
+/// Two programs of one build speak with each other; a digest of the sources tells builds apart.
+fn name_the_build() {
+    println!("cargo::rerun-if-changed=src");
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    feed(Path::new("src"), &mut digest);
+    let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    println!("cargo::rustc-env=PERILUNE_BUILD={version}+{:08x}", digest >> 32);
+}
+
+/// FNV-1a over every file, in order of the names.
+fn feed(path: &Path, digest: &mut u64) {
+    if let Ok(entries) = fs::read_dir(path) {
+        let mut entries: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+        entries.sort();
+        for entry in &entries {
+            feed(entry, digest);
+        }
+    } else if let Ok(bytes) = fs::read(path) {
+        for byte in bytes {
+            *digest = (*digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+fn link_libtorch() {
+    println!("cargo::rerun-if-env-changed=LIBTORCH");
     // Installed beside its libraries, or run from target/{debug,release} of a checkout.
     let mut places = vec!["$ORIGIN/../lib/perilune".to_owned(), "$ORIGIN/../../.libtorch/torch/lib".to_owned()];
     // A target folder elsewhere, and a LIBTORCH of the builder's own.

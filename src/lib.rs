@@ -4,7 +4,15 @@
 pub mod units;
 
 // L1: pure domain.
+pub mod devices;
 pub mod families;
 pub mod formats;
+pub mod jobs;
+pub mod placement;
 pub mod sampling;
 pub mod weights;
+pub mod wire;
+pub mod workflow;
+
+// L3: processes.
+pub mod client;

@@ -36,7 +36,7 @@ impl ClipConfig {
             inner_width: dim("text_model.encoder.layers.0.mlp.fc1.weight", 0)?,
             layers: catalog.count("text_model.encoder.layers."),
         };
-        if config.width % Self::HEAD_WIDTH != 0 || config.width == 0 {
+        if !config.width.is_multiple_of(Self::HEAD_WIDTH) || config.width == 0 {
             return Err(FamilyError::OddNumber { role: Role::ClipL, family: Family::Sd15, what: "width", value: config.width });
         }
         Ok(config)

@@ -56,8 +56,8 @@ const PROOFS: &[Proof] = &[
 /// Returns what the names of a denoiser, its prefix stripped, prove.
 #[must_use]
 pub fn judge(catalog: &Catalog) -> Option<Verdict> {
-    let holds = |name: &&str| if name.ends_with('.') { catalog.has_prefix(name) } else { catalog.has(name) };
-    PROOFS.iter().find(|p| p.all.iter().all(|name| holds(&name))).map(|p| p.verdict)
+    let holds = |name: &&'static str| if name.ends_with('.') { catalog.has_prefix(name) } else { catalog.has(name) };
+    PROOFS.iter().find(|p| p.all.iter().all(holds)).map(|p| p.verdict)
 }
 
 /// Prefixes under which single files keep the denoiser, in the order of ComfyUI's `unet_prefix_from_state_dict`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detect::{detect, extract};
 use super::{Family, FamilyError, Role, block_table};
-use crate::units::Bytes;
+use crate::units::{Bytes, Size};
 use crate::weights::{Catalog, DType};
 
 /// A weight file, or the shards of one, with the part its place says it holds.
@@ -52,6 +52,10 @@ pub struct Description {
     pub bytes: Bytes,
     /// Blocks of the diffusion network: units that can be placed on their own.
     pub blocks: usize,
+    /// The size of pictures it was trained on, where the header says so (`modelspec.resolution`).
+    pub resolution: Option<Size>,
+    /// Whether the network predicts velocity, where the header says so.
+    pub predicts_v: Option<bool>,
 }
 
 /// Describes the model that these sources make together. A part that several hold comes from the last.
@@ -92,7 +96,22 @@ pub fn describe(sources: &[Source]) -> Result<Description, FamilyError> {
     let (family, variant) = family.unzip();
     let bytes = components.iter().map(|c| c.bytes).sum();
     let precision = components.iter().max_by_key(|c| c.bytes).map(|c| c.precision);
-    Ok(Description { family, variant, components, missing, precision, bytes, blocks })
+    let hint = |key: &str| sources.iter().find_map(|s| s.catalog.metadata().get(key));
+    let resolution = hint("modelspec.resolution").and_then(|text| text.parse().ok());
+    Ok(Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v: predicts_v(sources) })
+}
+
+/// SDXL files mark velocity with a tensor of this name; the `ModelSpec` header field is a hint for all.
+fn predicts_v(sources: &[Source]) -> Option<bool> {
+    if sources.iter().any(|s| s.catalog.has("v_pred")) {
+        return Some(true);
+    }
+    let hint = sources.iter().find_map(|s| s.catalog.metadata().get("modelspec.prediction_type"))?;
+    match hint.as_str() {
+        "v" | "v_prediction" => Some(true),
+        "epsilon" | "eps" => Some(false),
+        _ => None,
+    }
 }
 
 /// Returns the last source that holds this part, and the part's tensors under our names.

@@ -7,9 +7,24 @@ use serde::{Deserialize, Serialize};
 
 /// Width and height in pixels; both positive multiples of 8, since a latent cell covers 8 × 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Sides")]
 pub struct Size {
     width: u32,
     height: u32,
+}
+
+/// Two numbers that have not been checked yet.
+#[derive(Deserialize)]
+struct Sides {
+    width: u32,
+    height: u32,
+}
+
+impl TryFrom<Sides> for Size {
+    type Error = SizeError;
+    fn try_from(sides: Sides) -> Result<Self, SizeError> {
+        Self::new(sides.width, sides.height)
+    }
 }
 
 /// Why two numbers, or a text, are no picture size.
@@ -118,6 +133,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Size>().map_err(|e| e.to_string()), Err(expected.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_size_from_elsewhere_is_checked_too() {
+        assert!(serde_json::from_str::<Size>(r#"{"width":512,"height":768}"#).is_ok());
+        assert!(serde_json::from_str::<Size>(r#"{"width":513,"height":768}"#).is_err());
     }
 
     #[test]

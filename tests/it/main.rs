@@ -1,3 +1,5 @@
 //! The integration tests, one binary.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+
 mod tidy;

@@ -1,0 +1,5 @@
+//! What a device is and what can be read from it.
+
+pub mod reading;
+
+pub use reading::{Clocks, DeviceKind, DeviceReading, DiskReading, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading};

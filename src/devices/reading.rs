@@ -1,0 +1,234 @@
+//! One reading of one device. What could not be read is absent and has a reason; it is never 0.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, DeviceId};
+
+/// What kind of device a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// An NVIDIA GPU, or a MIG slice of one.
+    Cuda,
+    /// An AMD GPU.
+    Amd,
+    /// The host's processor and memory.
+    Cpu,
+    /// The file system that holds the model folders.
+    Disk,
+    /// A simulated GPU.
+    Sim,
+}
+
+/// How a device is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum Health {
+    /// It answers.
+    Ok,
+    /// It answers some questions and failed others just now.
+    Degraded {
+        /// Failed readings in a row.
+        misses: u32,
+    },
+    /// It stopped answering. Values are the last known ones.
+    Lost {
+        /// Why, in NVML's words or ours.
+        reason: String,
+        /// Seconds since it last answered.
+        for_s: f64,
+    },
+    /// Powered down by the system; asking would wake it.
+    Asleep,
+}
+
+/// Bytes of a device's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// All there is.
+    pub total: Bytes,
+    /// Held by somebody.
+    pub used: Bytes,
+    /// Can be had.
+    pub free: Bytes,
+}
+
+/// Present clock rates in MHz.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// Of the processors.
+    pub sm_mhz: Option<u32>,
+    /// Of the memory.
+    pub mem_mhz: Option<u32>,
+}
+
+/// Traffic over the bus, in bytes per second as the device sees it, and the link it runs over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pcie {
+    /// Towards the device.
+    pub rx_bps: Option<f64>,
+    /// From the device.
+    pub tx_bps: Option<f64>,
+    /// Link generation in use now.
+    pub generation: Option<u32>,
+    /// Lanes in use now.
+    pub width: Option<u32>,
+}
+
+/// A process that holds memory of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessReading {
+    /// Process id as the driver gives it: the host's, also inside containers.
+    pub pid: u32,
+    /// Its command, if it can be seen from here.
+    pub name: Option<String>,
+    /// Its user, if it can be seen from here.
+    pub user: Option<String>,
+    /// Device memory it holds, where the driver tells.
+    pub bytes: Option<Bytes>,
+    /// What it is to us: `engine` for our own engines, `foreign` for others, `other pid ns` where it cannot be seen.
+    pub owner: String,
+}
+
+/// Weights that one of our engines holds on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The model set.
+    pub set: String,
+    /// The part of it.
+    pub component: String,
+    /// The precision it is held in.
+    pub precision: String,
+    /// How much.
+    pub bytes: Bytes,
+}
+
+/// One reading of one device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReading {
+    /// Its name in flags.
+    pub id: DeviceId,
+    /// What kind it is.
+    pub kind: DeviceKind,
+    /// Its maker's name for it.
+    pub name: Option<String>,
+    /// Its identity, the same after a reboot.
+    pub uuid: Option<String>,
+    /// Its PCI address, `0000:01:00.0`.
+    pub pci: Option<String>,
+    /// Where the reading comes from: `nvml`, `sysfs`, `sysinfo`, `simulated`.
+    pub source: String,
+    /// Its memory.
+    pub memory: Option<Memory>,
+    /// Busy share of the last sampling period, 0…1.
+    pub utilization: Option<f64>,
+    /// Core temperature in °C.
+    pub temperature_c: Option<f64>,
+    /// Power drawn, in watts.
+    pub power_w: Option<f64>,
+    /// Power allowed, in watts.
+    pub power_limit_w: Option<f64>,
+    /// Intended fan speed, 0…1.
+    pub fan: Option<f64>,
+    /// Clock rates.
+    pub clocks: Clocks,
+    /// Bus traffic.
+    pub pcie: Pcie,
+    /// Who holds its memory.
+    pub processes: Vec<ProcessReading>,
+    /// What our engines hold there.
+    pub held: Vec<Held>,
+    /// Memory our engine holds beyond weights: activations and buffers.
+    pub activations: Option<Bytes>,
+    /// Whether it is split into MIG slices.
+    pub mig: bool,
+    /// Whether it is simulated; everything about it is then modelled.
+    pub simulated: bool,
+    /// How it is doing.
+    pub health: Health,
+    /// The error that keeps the whole device from being read.
+    pub error: Option<String>,
+    /// For each absent value, its name and why it is absent.
+    pub why: BTreeMap<String, String>,
+    /// Seconds since the values were taken.
+    pub age_s: f64,
+}
+
+impl DeviceReading {
+    /// Returns a reading of which nothing is known yet.
+    #[must_use]
+    pub fn unknown(id: DeviceId, kind: DeviceKind, source: &str) -> Self {
+        Self {
+            id,
+            kind,
+            name: None,
+            uuid: None,
+            pci: None,
+            source: source.to_owned(),
+            memory: None,
+            utilization: None,
+            temperature_c: None,
+            power_w: None,
+            power_limit_w: None,
+            fan: None,
+            clocks: Clocks::default(),
+            pcie: Pcie::default(),
+            processes: Vec::new(),
+            held: Vec::new(),
+            activations: None,
+            mig: false,
+            simulated: false,
+            health: Health::Ok,
+            error: None,
+            why: BTreeMap::new(),
+            age_s: 0.0,
+        }
+    }
+}
+
+/// A mounted file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskReading {
+    /// Where it is mounted.
+    pub mount: String,
+    /// Its size.
+    pub total: Bytes,
+    /// What can be written to it.
+    pub free: Bytes,
+}
+
+/// One reading of the host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostReading {
+    /// Its name.
+    pub name: Option<String>,
+    /// Processor cores that may be used.
+    pub cpus: Option<u32>,
+    /// Load averages over 1, 5 and 15 minutes.
+    pub load: Option<[f64; 3]>,
+    /// Busy share of all cores, 0…1.
+    pub cpu_utilization: Option<f64>,
+    /// Main memory, or the container's limit of it.
+    pub memory: Option<Memory>,
+    /// Swap space.
+    pub swap: Option<Memory>,
+    /// File systems of model folders, outputs and state.
+    pub disks: Vec<DiskReading>,
+    /// The NVIDIA driver's version.
+    pub driver: Option<String>,
+    /// The CUDA version that driver supports, `13.0`.
+    pub cuda: Option<String>,
+    /// Why there are no NVIDIA devices: cause and what to do.
+    pub gpu_problem: Option<GpuProblem>,
+}
+
+/// Why NVIDIA devices cannot be read at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuProblem {
+    /// What is wrong.
+    pub cause: String,
+    /// What to do about it.
+    pub hint: String,
+}

@@ -1,0 +1,124 @@
+//! A job as clients see it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{JobState, Progress, WaitReason};
+use crate::placement::Share;
+use crate::units::{Bytes, JobId, Seed, Timestamp};
+use crate::workflow::{JobSpec, Kind};
+
+/// A picture that was saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The seed that makes it again.
+    pub seed: Seed,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+}
+
+/// Where the time of a run went, in seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Waiting in the queue.
+    pub queued: f64,
+    /// Reading weights.
+    pub load: f64,
+    /// Encoding text and the picture to start from.
+    pub encode: f64,
+    /// All steps.
+    pub sample: f64,
+    /// Decoding latents.
+    pub decode: f64,
+    /// From the engine's start on it to the last picture saved.
+    pub total: f64,
+    /// Each step.
+    pub per_step: Vec<f64>,
+}
+
+/// What was asked of each device and what was measured there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Weights that the plan puts on each device.
+    pub asked: Vec<Share>,
+    /// Weights that were there during the run.
+    pub measured: Vec<Share>,
+    /// Weights copied to the compute device in each step.
+    pub streamed_bytes_per_step: Bytes,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// What went wrong, and where.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The last lines that the engine wrote, when it died.
+    pub log: Vec<String>,
+}
+
+/// A job, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its number.
+    pub job: JobId,
+    /// Its state.
+    pub state: JobState,
+    /// Why it waits.
+    pub reason: Option<WaitReason>,
+    /// Whether the operator asked to cancel it and the engine has not stopped yet.
+    pub cancelling: bool,
+    /// What will be done, or was.
+    pub spec: JobSpec,
+    /// How far it is, while an engine holds it.
+    pub progress: Option<Progress>,
+    /// How often an engine has begun it.
+    pub attempts: u32,
+    /// When it was submitted.
+    pub created: Timestamp,
+    /// When an engine last began it.
+    pub started: Option<Timestamp>,
+    /// When it reached its final state.
+    pub finished: Option<Timestamp>,
+    /// Its pictures.
+    pub images: Vec<ImageRecord>,
+    /// Where its time went.
+    pub timing: Option<Timing>,
+    /// Where its weights were.
+    pub placement: Option<Placement>,
+    /// The precision it was computed in.
+    pub precision: Option<String>,
+    /// What the operator should know about it.
+    pub warnings: Vec<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// A job in a line, for long lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRow {
+    /// Its number.
+    pub job: JobId,
+    /// Its state.
+    pub state: JobState,
+    /// Jobs of higher priority run first.
+    pub priority: i32,
+    /// The model set's name.
+    pub model: String,
+    /// The prompt's beginning.
+    pub prompt: String,
+    /// Who asked.
+    pub owner: String,
+    /// When it was submitted.
+    pub created: Timestamp,
+    /// When it reached its final state.
+    pub finished: Option<Timestamp>,
+}

@@ -1,0 +1,5 @@
+//! Which device each block of a model goes to.
+
+pub mod plan;
+
+pub use plan::{OffloadPlan, Share};

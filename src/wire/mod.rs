@@ -1,0 +1,19 @@
+//! The only shapes that cross a process boundary, and the codec that carries them.
+//!
+//! Two families share the codec: control, between a client and the daemon, and work, between the
+//! daemon and an engine. Both are for one build only: [`Hello`] comes first and a mismatch is
+//! refused, so shapes may change freely, and [`PROTOCOL`] with them.
+
+pub mod asynchronous;
+pub mod blocking;
+pub mod control;
+pub mod frame;
+pub mod hello;
+pub mod status;
+pub mod work;
+
+pub use control::{Change, Cursor, Event, LogLine, Reply, Request, ServerFrame};
+pub use frame::{FrameError, Limit};
+pub use hello::{Hello, PROTOCOL};
+pub use status::{DaemonView, EngineState, EngineView, Notice, QueueView, SetView, Status};
+pub use work::{Order, Report, RunOrder};

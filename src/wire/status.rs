@@ -1,0 +1,154 @@
+//! Everything an operator sees, in one value. Fields may be added, never renamed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::devices::{DeviceReading, HostReading};
+use crate::families::Role;
+use crate::jobs::JobView;
+use crate::units::{Bytes, DeviceId, JobId, Timestamp};
+
+/// The daemon itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonView {
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: f64,
+}
+
+/// One part of a loaded model set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartView {
+    /// What it does.
+    pub role: Role,
+    /// What it is held in.
+    pub precision: String,
+    /// Bytes that its plan puts on the device.
+    pub planned: Bytes,
+    /// Bytes that are there.
+    pub bytes: Bytes,
+    /// Where.
+    pub device: DeviceId,
+}
+
+/// A model set that an engine holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetView {
+    /// What it is called.
+    pub name: String,
+    /// Its family.
+    pub family: String,
+    /// The device that computes with it.
+    pub device: DeviceId,
+    /// Its parts.
+    pub components: Vec<PartView>,
+    /// The job that uses it now.
+    pub used_by: Option<JobId>,
+    /// When a job last used it.
+    pub last_used: Option<Timestamp>,
+}
+
+/// What an engine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineState {
+    /// Was started and has not said hello yet.
+    Starting,
+    /// Waits for a job.
+    Ready,
+    /// Runs a job.
+    Busy,
+    /// Died and will be started again after a pause.
+    Backoff,
+    /// Cannot be started.
+    Broken,
+}
+
+/// One engine process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineView {
+    /// Its compute device.
+    pub device: DeviceId,
+    /// What it is doing.
+    pub state: EngineState,
+    /// Its process id, while it lives.
+    pub pid: Option<u32>,
+    /// What it calls its device and library, once it has said so.
+    pub about: Option<String>,
+    /// Seconds until it is started again.
+    pub retry_in_s: Option<f64>,
+    /// How it last ended.
+    pub last_exit: Option<String>,
+}
+
+/// Converted weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheView {
+    /// Files.
+    pub count: u64,
+    /// Their size.
+    pub bytes: Bytes,
+    /// The size of each precision.
+    pub by_precision: BTreeMap<String, Bytes>,
+}
+
+/// The queue: counts of all jobs, and the jobs that matter now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Whether the operator keeps new jobs from starting.
+    pub paused: bool,
+    /// Waiting jobs, held ones not counted.
+    pub queued: u64,
+    /// Jobs that their operator holds.
+    pub held: u64,
+    /// Jobs that an engine holds.
+    pub running: u64,
+    /// Jobs whose pictures are saved.
+    pub succeeded: u64,
+    /// Jobs that were tried and failed.
+    pub failed: u64,
+    /// Jobs that were taken back.
+    pub cancelled: u64,
+    /// Running jobs, then the next waiting ones, then the last finished ones; not all, where there are many.
+    pub jobs: Vec<JobView>,
+}
+
+/// Something that an operator should hear of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// When.
+    pub time: Timestamp,
+    /// `info`, `warn`, `fail` or `crit`.
+    pub level: String,
+    /// What.
+    pub text: String,
+    /// The job it is about.
+    pub job: Option<JobId>,
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// This program's version.
+    pub version: String,
+    /// When.
+    pub time: Timestamp,
+    /// The daemon itself.
+    pub daemon: DaemonView,
+    /// Every device.
+    pub devices: Vec<DeviceReading>,
+    /// The host.
+    pub host: HostReading,
+    /// Loaded model sets.
+    pub sets: Vec<SetView>,
+    /// Engines.
+    pub engines: Vec<EngineView>,
+    /// Converted weights.
+    pub cache: CacheView,
+    /// The queue.
+    pub queue: QueueView,
+    /// The last things to hear of, oldest first.
+    pub notices: Vec<Notice>,
+}

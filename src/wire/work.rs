@@ -1,0 +1,164 @@
+//! Between the daemon and an engine.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::status::PartView;
+use crate::jobs::{ImageRecord, Phase, Placement, Timing};
+use crate::units::{Bytes, DeviceId, JobId, RunId};
+use crate::workflow::{JobSpec, Kind};
+
+/// What the daemon tells an engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Comes first: what the engine is for. Answer: [`Report::Ready`], or an exit.
+    Configure(Configure),
+    /// Run a job. Answers: [`Report::Started`], then others, then [`Report::Finished`] or [`Report::Failed`].
+    Run(Box<RunOrder>),
+    /// Stop a run between two blocks. Its [`Report::Failed`] is then of kind `interrupted`.
+    Cancel(RunId),
+    /// Wait between two steps. Answer: [`Report::Paused`].
+    Pause(RunId),
+    /// Go on. Answer: [`Report::Resumed`].
+    Resume(RunId),
+    /// Say that you live. Answer: [`Report::Pong`], also while a run computes.
+    Ping(u64),
+    /// End.
+    Shutdown,
+}
+
+/// What an engine is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configure {
+    /// Its compute device.
+    pub device: DeviceId,
+    /// Processor threads to compute with; `None` is one per core.
+    pub threads: Option<u32>,
+    /// The least level of log lines to write: `info`, `debug`, …
+    pub log: String,
+}
+
+/// One attempt at a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunOrder {
+    /// The attempt.
+    pub run: RunId,
+    /// The job.
+    pub job: JobId,
+    /// What to do.
+    pub spec: JobSpec,
+    /// Where to write each image of the batch; the daemon gives the files their final names.
+    pub targets: Vec<PathBuf>,
+    /// Whether anybody wants previews.
+    pub previews: bool,
+}
+
+/// What an engine tells the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// The device is there and jobs can be run.
+    Ready {
+        /// What the device and the library are called.
+        about: String,
+    },
+    /// The run has begun; only now it counts as one.
+    Started(RunId),
+    /// A new phase has begun.
+    Phase {
+        /// Which run.
+        run: RunId,
+        /// What is being done now.
+        phase: Phase,
+    },
+    /// A step is finished.
+    Step {
+        /// Which run.
+        run: RunId,
+        /// Steps finished.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+        /// What this one took.
+        seconds: f64,
+    },
+    /// What the first image looks like so far.
+    Preview {
+        /// Which run.
+        run: RunId,
+        /// After this many steps.
+        step: u32,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+        /// Rows of red, green and blue bytes, in base64.
+        rgb: String,
+    },
+    /// The run waits between two steps.
+    Paused(RunId),
+    /// The run goes on.
+    Resumed(RunId),
+    /// All images are written to their targets and flushed to disk.
+    Finished(Box<Finished>),
+    /// The run ended without images. The engine lives on unless `fatal`.
+    Failed(Box<FailedRun>),
+    /// What the engine holds on its device has changed.
+    Memory(Memory),
+    /// The answer to [`Order::Ping`].
+    Pong(u64),
+}
+
+/// A run that succeeded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// Which run.
+    pub run: RunId,
+    /// The images, at their targets.
+    pub images: Vec<ImageRecord>,
+    /// Where the time went.
+    pub timing: Timing,
+    /// Where the weights were.
+    pub placement: Placement,
+    /// The precision it was computed in.
+    pub precision: String,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// A run that did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRun {
+    /// Which run.
+    pub run: RunId,
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// What went wrong, and in which block.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Whether the engine ends because of it.
+    pub fatal: bool,
+}
+
+/// What an engine holds on its device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The loaded model set, if any.
+    pub set: Option<LoadedSet>,
+    /// Bytes beyond weights: activations, buffers, the library's cache. `None` where it cannot be told.
+    pub activations: Option<Bytes>,
+}
+
+/// The model set that an engine holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedSet {
+    /// What it is called.
+    pub name: String,
+    /// Its family.
+    pub family: String,
+    /// Its parts.
+    pub parts: Vec<PartView>,
+}

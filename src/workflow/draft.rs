@@ -1,0 +1,60 @@
+//! A job as it was asked for: only what was said, nothing filled in.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sampling::{Prediction, Sampler, Schedule};
+use crate::units::{DeviceId, Seed, Size};
+use crate::weights::Precision;
+use crate::workflow::Tiling;
+
+/// A job as it was asked for. What is `None` is filled in by [`resolve`](super::resolve).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobDraft {
+    /// A path, or a name from the model folders.
+    pub model: String,
+    /// An autoencoder to use instead of the model's own.
+    pub vae: Option<String>,
+    /// Text encoders to use instead of the model's own.
+    pub clip: Vec<String>,
+    /// What the picture shows.
+    pub prompt: String,
+    /// What it must not show.
+    pub negative: String,
+    /// Solver steps.
+    pub steps: Option<u32>,
+    /// Guidance scale; 1 is none.
+    pub cfg: Option<f64>,
+    /// Solver.
+    pub sampler: Option<Sampler>,
+    /// Noise schedule.
+    pub schedule: Option<Schedule>,
+    /// What the network predicts, where the file does not tell.
+    pub prediction: Option<Prediction>,
+    /// Seed of the first image; random when absent.
+    pub seed: Option<Seed>,
+    /// Size of each image.
+    pub size: Option<Size>,
+    /// Images made together; image `k` has seed + `k`.
+    pub batch: Option<u32>,
+    /// What to compute in.
+    pub precision: Option<Precision>,
+    /// A picture to start from.
+    pub init_image: Option<PathBuf>,
+    /// How much of it is made anew, 0…1.
+    pub denoise: Option<f64>,
+    /// Whether the autoencoder works in tiles.
+    pub tiling: Option<Tiling>,
+    /// Folder for the images.
+    pub output: Option<PathBuf>,
+    /// Jobs of higher priority run first.
+    pub priority: Option<i32>,
+    /// The device that computes.
+    pub compute_device: Option<DeviceId>,
+    /// Whether the job waits until it is released.
+    pub held: bool,
+    /// Who asks.
+    pub owner: Option<String>,
+}

@@ -1,0 +1,34 @@
+//! The models that are known, as a value.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::families::{Description, Family};
+use crate::units::Bytes;
+
+/// A model in one of the model folders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelEntry {
+    /// What to write after `-m`: the path below its folder, without extension.
+    pub name: String,
+    /// The kind of folder it lies in: `checkpoints`, `vae`, …
+    pub folder: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size on disk.
+    pub bytes: Bytes,
+    /// Its family, where the header has been read and names one.
+    pub family: Option<Family>,
+    /// Why it cannot be used, where that is known.
+    pub problem: Option<String>,
+}
+
+/// What was found out about the files that a draft names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// The name under which the set is shown.
+    pub name: String,
+    /// The model with every override in place.
+    pub description: Option<Description>,
+}

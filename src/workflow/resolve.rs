@@ -1,0 +1,222 @@
+//! From what was asked to what will be done.
+
+use std::path::PathBuf;
+
+use crate::families::Description;
+use crate::sampling::{Prediction, Sampler, Schedule};
+use crate::units::{DeviceId, Seed, Size};
+use crate::workflow::rejection::{Kind, Refusal};
+use crate::workflow::{InitImage, Inventory, JobDraft, JobSpec, ModelSet};
+
+/// The most steps that a job may ask for.
+pub const MAX_STEPS: u32 = 1000;
+/// The most images that a job may ask for.
+pub const MAX_BATCH: u32 = 64;
+
+/// What stands in for what was not said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Defaults {
+    /// Solver steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub cfg: f64,
+    /// Solver.
+    pub sampler: Sampler,
+    /// Noise schedule.
+    pub schedule: Schedule,
+    /// Size of the pictures of models that do not name their own.
+    pub size: Size,
+    /// Folder for the images.
+    pub output: PathBuf,
+    /// The device that computes.
+    pub compute: DeviceId,
+    /// The seed where none was given.
+    pub seed: Seed,
+}
+
+/// Returns the job to be done, or what keeps it from being done.
+pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> Result<JobSpec, Refusal> {
+    let set = model_set(inventory)?;
+    let steps = draft.steps.unwrap_or(defaults.steps);
+    if !(1..=MAX_STEPS).contains(&steps) {
+        return Err(Refusal::new(Kind::Usage, format!("--steps {steps} is out of range"), format!("use 1 to {MAX_STEPS}; 20 is usual")));
+    }
+    let batch = draft.batch.unwrap_or(1);
+    if !(1..=MAX_BATCH).contains(&batch) {
+        return Err(Refusal::new(Kind::Usage, format!("--batch {batch} is out of range"), format!("use 1 to {MAX_BATCH}")));
+    }
+    let cfg = draft.cfg.unwrap_or(defaults.cfg);
+    if !(cfg.is_finite() && (0.0..=100.0).contains(&cfg)) {
+        return Err(Refusal::new(Kind::Usage, format!("--cfg {cfg} is out of range"), "use 0 to 100; 7 is usual, 1 is no guidance"));
+    }
+    let trained = inventory.description.as_ref().and_then(|d| d.resolution);
+    let predicts_v = inventory.description.as_ref().and_then(|d| d.predicts_v).unwrap_or(false);
+    Ok(JobSpec {
+        prompt: draft.prompt.clone(),
+        negative: draft.negative.clone(),
+        steps,
+        cfg,
+        sampler: draft.sampler.unwrap_or(defaults.sampler),
+        schedule: draft.schedule.unwrap_or(defaults.schedule),
+        prediction: draft.prediction.unwrap_or(if predicts_v { Prediction::V } else { Prediction::Epsilon }),
+        seed: draft.seed.unwrap_or(defaults.seed),
+        size: draft.size.or(trained).unwrap_or(defaults.size),
+        batch,
+        precision: draft.precision,
+        init: init_image(draft)?,
+        tiling: draft.tiling.unwrap_or_default(),
+        output: draft.output.clone().unwrap_or_else(|| defaults.output.clone()),
+        priority: draft.priority.unwrap_or(0),
+        compute: compute_device(draft, defaults)?,
+        owner: draft.owner.clone().unwrap_or_default(),
+        set,
+    })
+}
+
+fn compute_device(draft: &JobDraft, defaults: &Defaults) -> Result<DeviceId, Refusal> {
+    let device = draft.compute_device.unwrap_or(defaults.compute);
+    match device {
+        DeviceId::Cuda(_) | DeviceId::Cpu => Ok(device),
+        DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => {
+            Err(Refusal::new(Kind::Usage, format!("{device} cannot compute"), "use cpu or cuda:N; `perilune devices` lists what there is"))
+        }
+    }
+}
+
+fn init_image(draft: &JobDraft) -> Result<Option<InitImage>, Refusal> {
+    let Some(path) = &draft.init_image else {
+        return match draft.denoise {
+            Some(_) => Err(Refusal::new(Kind::Usage, "--denoise needs a picture to start from", "add --init-image PATH")),
+            None => Ok(None),
+        };
+    };
+    let denoise = draft.denoise.unwrap_or(0.75);
+    if !(denoise > 0.0 && denoise <= 1.0) {
+        return Err(Refusal::new(Kind::Usage, format!("--denoise {denoise} is out of range"), "use a number above 0 and up to 1"));
+    }
+    Ok(Some(InitImage { path: path.clone(), denoise }))
+}
+
+fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
+    let name = &inventory.name;
+    let not_found =
+        || Refusal::new(Kind::NotFound, format!("there is no model `{name}`"), "`perilune models list` shows the models that are known");
+    let description: &Description = inventory.description.as_ref().ok_or_else(not_found)?;
+    let Some(family) = description.family else {
+        let roles: Vec<_> = description.components.iter().map(|c| c.role.name()).collect();
+        return Err(Refusal::new(
+            Kind::BadFile,
+            format!("`{name}` holds no diffusion network, only {}", roles.join(", ")),
+            "give the checkpoint or UNet with --model, and this file with --vae or --clip",
+        ));
+    };
+    if !family.is_supported() {
+        return Err(Refusal::new(
+            Kind::BadFile,
+            format!("`{name}` is a {} model, which this version cannot run", family.title()),
+            "SD1.5 models run",
+        ));
+    }
+    if let Some(role) = description.missing.first() {
+        return Err(Refusal::new(
+            Kind::Refused,
+            format!("`{name}` brings no {role}, which {} needs", family.title()),
+            format!("give a file that holds it with {}", role.flag()),
+        ));
+    }
+    let variant = description.variant.clone().unwrap_or_else(|| "base".to_owned());
+    if variant != "base" {
+        return Err(Refusal::new(
+            Kind::BadFile,
+            format!("`{name}` is an {variant} variant of {}, which this version cannot run", family.title()),
+            "use the base model of the same family",
+        ));
+    }
+    Ok(ModelSet { name: name.clone(), family, variant, components: description.components.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::{Component, Family, Role};
+    use crate::units::Bytes;
+    use crate::weights::DType;
+
+    fn defaults() -> Defaults {
+        Defaults {
+            steps: 20,
+            cfg: 7.0,
+            sampler: Sampler::Dpmpp2m,
+            schedule: Schedule::Karras,
+            size: Size::new(512, 512).unwrap(),
+            output: PathBuf::from("/out"),
+            compute: DeviceId::Cpu,
+            seed: Seed(7),
+        }
+    }
+
+    fn inventory(family: Option<Family>, roles: &[Role]) -> Inventory {
+        let component = |role: &Role| Component { role: *role, precision: DType::F16, bytes: Bytes(1), tensors: 1, files: Vec::new() };
+        let missing = family.map_or(Vec::new(), |f| f.roles().iter().copied().filter(|r| !roles.contains(r)).collect());
+        Inventory {
+            name: "night".to_owned(),
+            description: Some(Description {
+                family,
+                variant: Some("base".to_owned()),
+                components: roles.iter().map(component).collect(),
+                missing,
+                precision: Some(DType::F16),
+                bytes: Bytes(3),
+                blocks: 1,
+                resolution: None,
+                predicts_v: None,
+            }),
+        }
+    }
+
+    const WHOLE: &[Role] = &[Role::Denoiser, Role::ClipL, Role::Vae];
+
+    fn refusal(draft: &JobDraft, inventory: &Inventory) -> (u8, String) {
+        let refusal = resolve(draft, inventory, &defaults()).unwrap_err();
+        assert!(refusal.hint.is_some(), "{refusal} says not what to do");
+        (refusal.kind.exit_code(), refusal.message)
+    }
+
+    #[test]
+    fn fills_in_what_was_not_said() {
+        let spec = resolve(&JobDraft::default(), &inventory(Some(Family::Sd15), WHOLE), &defaults()).unwrap();
+        assert_eq!((spec.steps, spec.batch, spec.size.width(), spec.seed), (20, 1, 512, Seed(7)));
+        assert_eq!(spec.precision, None, "the device chooses");
+    }
+
+    #[test]
+    fn refuses_numbers_that_make_no_picture() {
+        let whole = inventory(Some(Family::Sd15), WHOLE);
+        for (draft, message) in [
+            (JobDraft { steps: Some(0), ..JobDraft::default() }, "--steps 0 is out of range"),
+            (JobDraft { batch: Some(0), ..JobDraft::default() }, "--batch 0 is out of range"),
+            (JobDraft { cfg: Some(f64::NAN), ..JobDraft::default() }, "--cfg NaN is out of range"),
+            (JobDraft { denoise: Some(0.5), ..JobDraft::default() }, "--denoise needs a picture to start from"),
+            (JobDraft { init_image: Some("a.png".into()), denoise: Some(0.0), ..JobDraft::default() }, "--denoise 0 is out of range"),
+            (JobDraft { compute_device: Some(DeviceId::Disk), ..JobDraft::default() }, "disk cannot compute"),
+        ] {
+            assert_eq!(refusal(&draft, &whole), (2, message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn refuses_models_that_do_not_run() {
+        let draft = JobDraft::default();
+        let unknown = Inventory { name: "night".to_owned(), description: None };
+        assert_eq!(refusal(&draft, &unknown), (4, "there is no model `night`".to_owned()));
+        assert_eq!(
+            refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)),
+            (6, "`night` is a SDXL model, which this version cannot run".to_owned())
+        );
+        assert_eq!(refusal(&draft, &inventory(None, &[Role::Vae])), (6, "`night` holds no diffusion network, only vae".to_owned()));
+        assert_eq!(
+            refusal(&draft, &inventory(Some(Family::Sd15), &[Role::Denoiser, Role::ClipL])),
+            (5, "`night` brings no vae, which SD1.5 needs".to_owned())
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! A job as it will be done: nothing is open any more.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::families::{Component, Family, Role};
+use crate::sampling::{Prediction, Sampler, Schedule};
+use crate::units::{Bytes, DeviceId, Seed, Size};
+use crate::weights::Precision;
+
+/// The files that make up one model, together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSet {
+    /// What it is called on screens: the file's stem.
+    pub name: String,
+    /// Its family.
+    pub family: Family,
+    /// Which member of it.
+    pub variant: String,
+    /// Its parts, one per role.
+    pub components: Vec<Component>,
+}
+
+impl ModelSet {
+    /// Returns the part of this role.
+    #[must_use]
+    pub fn component(&self, role: Role) -> Option<&Component> {
+        self.components.iter().find(|c| c.role == role)
+    }
+
+    /// Returns the stored size of all parts.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.components.iter().map(|c| c.bytes).sum()
+    }
+}
+
+/// A picture to start from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InitImage {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How much of it is made anew, above 0 and up to 1.
+    pub denoise: f64,
+}
+
+/// Whether the autoencoder works in tiles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tiling {
+    /// When the whole picture would not fit.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Why a text is no tiling.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a way of tiling; use auto, always or never")]
+pub struct TilingError {
+    /// What was typed.
+    pub text: String,
+}
+
+impl FromStr for Tiling {
+    type Err = TilingError;
+    fn from_str(text: &str) -> Result<Self, TilingError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err(TilingError { text: text.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Tiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
+}
+
+/// A job as it will be done. Stored in the ledger as JSON; new fields need a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// What to load.
+    pub set: ModelSet,
+    /// What the picture shows.
+    pub prompt: String,
+    /// What it must not show.
+    pub negative: String,
+    /// Solver steps, at least 1.
+    pub steps: u32,
+    /// Guidance scale; 1 is none.
+    pub cfg: f64,
+    /// Solver.
+    pub sampler: Sampler,
+    /// Noise schedule.
+    pub schedule: Schedule,
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// Seed of the first image.
+    pub seed: Seed,
+    /// Size of each image.
+    pub size: Size,
+    /// Images made together, at least 1.
+    pub batch: u32,
+    /// What to compute in; `None` is the device's own choice: fp32 on a processor, bf16 or fp16 on a GPU.
+    pub precision: Option<Precision>,
+    /// A picture to start from.
+    pub init: Option<InitImage>,
+    /// Whether the autoencoder works in tiles.
+    pub tiling: Tiling,
+    /// Folder for the images, absolute.
+    pub output: PathBuf,
+    /// Jobs of higher priority run first.
+    pub priority: i32,
+    /// The device that computes.
+    pub compute: DeviceId,
+    /// Who asked.
+    pub owner: String,
+}
