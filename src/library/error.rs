@@ -1,0 +1,124 @@
+//! What can go wrong with a weight file on disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::families::FamilyError;
+use crate::formats::FormatError;
+use crate::workflow::{Kind, Refusal};
+
+/// What is wrong with a file or folder, and which.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// Nothing is there.
+    #[error("{}: there is no such file or folder", path.display())]
+    NotFound {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("{}: {doing} failed: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The bytes are not a weight file.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: FormatError,
+    },
+    /// The tensors are no model we know.
+    #[error("{}: {source}", path.display())]
+    Family {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: FamilyError,
+    },
+    /// A folder that is not laid out as a diffusers model.
+    #[error("{}: the folder holds no model_index.json, so it is not a diffusers model", path.display())]
+    NotDiffusers {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A `model_index.json` that cannot be read as one.
+    #[error("{}: not a valid model_index.json: {reason}", path.display())]
+    BadModelIndex {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A part of a diffusers folder without weights that we open.
+    #[error("{}: no .safetensors file{}", path.display(), if *.pickles { ", only pickles (.bin), which can run code when opened" } else { "" })]
+    NoWeights {
+        /// The part's folder.
+        path: PathBuf,
+        /// Whether there are pickles instead.
+        pickles: bool,
+    },
+    /// A shard holds other tensors than its index says.
+    #[error("{}: the index puts the tensor `{tensor}` here, but it is not", path.display())]
+    NotInShard {
+        /// The shard.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A GGUF file.
+    #[error("{}: this is a GGUF file, which this version cannot load", path.display())]
+    Gguf {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+impl LibraryError {
+    /// Returns an error of the operating system, "not found" told apart.
+    #[must_use]
+    pub fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound { Self::NotFound { path } } else { Self::Io { path, doing, source } }
+    }
+
+    /// Returns what the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotFound { .. } => "check the path; `perilune models list` shows the models that are known".to_owned(),
+            Self::Io { .. } => "check the file's permissions and its disk".to_owned(),
+            Self::Format { source, .. } => source.hint().to_owned(),
+            Self::Family { source, .. } => source.hint().to_owned(),
+            Self::NotDiffusers { .. } => "give the folder that holds model_index.json, or a single .safetensors file".to_owned(),
+            Self::NoWeights { pickles: true, .. } => FormatError::Pickle.hint().to_owned(),
+            Self::NoWeights { pickles: false, .. } | Self::BadModelIndex { .. } | Self::NotInShard { .. } => {
+                "the folder is incomplete; get it again from its source".to_owned()
+            }
+            Self::Gguf { .. } => "give the .safetensors version of the model".to_owned(),
+        }
+    }
+}
+
+impl From<LibraryError> for Refusal {
+    fn from(error: LibraryError) -> Self {
+        let kind = match &error {
+            LibraryError::NotFound { .. } => Kind::NotFound,
+            LibraryError::Io { .. } => Kind::Failed,
+            LibraryError::Format { .. }
+            | LibraryError::Family { .. }
+            | LibraryError::NotDiffusers { .. }
+            | LibraryError::BadModelIndex { .. }
+            | LibraryError::NoWeights { .. }
+            | LibraryError::NotInShard { .. }
+            | LibraryError::Gguf { .. } => Kind::BadFile,
+        };
+        Self::new(kind, error.to_string(), error.hint())
+    }
+}

@@ -1,0 +1,80 @@
+//! Finds out everything about the files that a draft names.
+
+use std::path::{Path, PathBuf};
+
+use super::scan::{FolderKind, Roots, find};
+use super::{LibraryError, sources};
+use crate::families::{Description, Role, Source, describe};
+use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
+
+/// Returns the model that a draft names, with its other VAE and text encoders in place.
+pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
+    let model = locate(&draft.model, Role::Denoiser, roots)?;
+    let mut all = sources::open(&model, None)?;
+    for clip in &draft.clip {
+        all.extend(given(clip, Role::ClipL, roots)?);
+    }
+    if let Some(vae) = &draft.vae {
+        all.extend(given(vae, Role::Vae, roots)?);
+    }
+    let description = describe(&all).map_err(|source| LibraryError::Family { path: model.clone(), source })?;
+    Ok(Inventory { name: set_name(&model), description: Some(description) })
+}
+
+/// Returns what a path or name holds, and where it is.
+pub fn inspect(name: &str, roots: &Roots) -> Result<(PathBuf, Description), Refusal> {
+    let path = locate(name, Role::Denoiser, roots)?;
+    let sources = sources::open(&path, None)?;
+    let description = describe(&sources).map_err(|source| LibraryError::Family { path: path.clone(), source })?;
+    Ok((path, description))
+}
+
+/// A file given for one role must hold it; a whole checkpoint may be given for its part.
+fn given(name: &str, role: Role, roots: &Roots) -> Result<Vec<Source>, Refusal> {
+    let path = locate(name, role, roots)?;
+    let mut sources = sources::open(&path, Some(role))?;
+    sources.retain(|s| s.role.is_none_or(|r| r == role));
+    for source in &mut sources {
+        source.role = Some(role);
+    }
+    let held = crate::families::route::find(&sources, role).map_err(|source| LibraryError::Family { path: path.clone(), source })?;
+    if held.is_none() {
+        return Err(Refusal::new(
+            Kind::BadFile,
+            format!("{}: given with {} but holds no {role}", path.display(), role.flag()),
+            "`perilune models inspect PATH` shows what a file holds",
+        ));
+    }
+    Ok(sources)
+}
+
+fn locate(name: &str, role: Role, roots: &Roots) -> Result<PathBuf, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::new(Kind::Usage, "no model was named", "add --model PATH or NAME; `moonlet` is always there"));
+    }
+    let path = Path::new(name);
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let kinds: &[FolderKind] = match role {
+        Role::Denoiser => {
+            &[FolderKind::Checkpoints, FolderKind::DiffusionModels, FolderKind::Diffusers, FolderKind::Vae, FolderKind::TextEncoders]
+        }
+        Role::Vae => &[FolderKind::Vae, FolderKind::Checkpoints],
+        Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => &[FolderKind::TextEncoders, FolderKind::Checkpoints],
+    };
+    if let Some(path) = find(roots, kinds, name) {
+        return Ok(path);
+    }
+    let looked: Vec<String> = roots.models.iter().map(|r| r.display().to_string()).collect();
+    Err(Refusal::new(
+        Kind::NotFound,
+        format!("there is no model `{name}` in {}", if looked.is_empty() { "any model folder".to_owned() } else { looked.join(", ") }),
+        "`perilune models list` shows the models that are known; a path works too",
+    ))
+}
+
+fn set_name(path: &Path) -> String {
+    let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    stem.map_or_else(|| path.display().to_string(), |s| s.to_string_lossy().into_owned())
+}

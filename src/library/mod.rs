@@ -1,0 +1,16 @@
+//! Model folders and the weight files in them: found, described from their headers, and mapped.
+//!
+//! Nothing here is downloaded, nothing is executed, and no weight is copied.
+
+pub mod error;
+pub mod extra_paths;
+pub mod header;
+pub mod inventory;
+pub mod mapped;
+pub mod scan;
+pub mod sources;
+
+pub use error::LibraryError;
+pub use mapped::MappedFile;
+pub use scan::{FolderKind, Roots, find, scan};
+pub use sources::open;

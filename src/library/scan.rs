@@ -1,0 +1,170 @@
+//! Lists the models in the model folders, which are laid out as ComfyUI's are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::sources;
+use crate::families::describe;
+use crate::units::Bytes;
+use crate::workflow::ModelEntry;
+
+/// What a folder of models holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FolderKind {
+    /// Whole models in one file.
+    Checkpoints,
+    /// Diffusion networks alone.
+    DiffusionModels,
+    /// Text encoders.
+    TextEncoders,
+    /// Autoencoders.
+    Vae,
+    /// Folders as diffusers writes them.
+    Diffusers,
+}
+
+impl FolderKind {
+    /// Every kind, in the order in which names are looked for.
+    pub const ALL: &[Self] = &[Self::Checkpoints, Self::DiffusionModels, Self::Diffusers, Self::TextEncoders, Self::Vae];
+
+    /// Returns the folder's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Checkpoints => "checkpoints",
+            Self::DiffusionModels => "diffusion_models",
+            Self::TextEncoders => "text_encoders",
+            Self::Vae => "vae",
+            Self::Diffusers => "diffusers",
+        }
+    }
+
+    /// Returns every name that ComfyUI accepts for it, older ones too.
+    #[must_use]
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Checkpoints => &["checkpoints"],
+            Self::DiffusionModels => &["diffusion_models", "unet"],
+            Self::TextEncoders => &["text_encoders", "clip"],
+            Self::Vae => &["vae"],
+            Self::Diffusers => &["diffusers"],
+        }
+    }
+
+    /// Returns the kind that goes by this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.names().contains(&name))
+    }
+}
+
+/// Where models are looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// Folders laid out as ComfyUI's `models` folder.
+    pub models: Vec<PathBuf>,
+    /// Single folders, from `extra_model_paths.yaml`.
+    pub extra: Vec<(FolderKind, PathBuf)>,
+}
+
+impl Roots {
+    /// Returns every folder of one kind, without looking whether it is there.
+    pub fn folders(&self, kind: FolderKind) -> impl Iterator<Item = PathBuf> {
+        let own = self.models.iter().flat_map(move |root| kind.names().iter().map(move |n| root.join(n)));
+        let extra = self.extra.iter().filter(move |(k, _)| *k == kind).map(|(_, p)| p.clone());
+        own.chain(extra)
+    }
+}
+
+/// Folders within folders that are still looked into.
+const DEPTH: usize = 6;
+
+/// Lists the models in the folders. `described` also reads headers, to name families and problems.
+#[must_use]
+pub fn scan(roots: &Roots, described: bool) -> Vec<ModelEntry> {
+    let mut entries = Vec::new();
+    for kind in FolderKind::ALL {
+        for folder in roots.folders(*kind) {
+            walk(&folder, DEPTH, &mut BTreeSet::new(), &mut |path| entries.push(entry(*kind, &folder, path)));
+        }
+    }
+    if described {
+        entries.iter_mut().filter(|e| e.problem.is_none()).for_each(describe_entry);
+    }
+    entries
+}
+
+/// Returns the path of the model that goes by `name` in folders of these kinds.
+#[must_use]
+pub fn find(roots: &Roots, kinds: &[FolderKind], name: &str) -> Option<PathBuf> {
+    let named = |e: &ModelEntry| e.name == name || e.path.file_name().is_some_and(|f| f.to_string_lossy() == name);
+    let stem_named = |e: &ModelEntry| Path::new(&e.name).file_name().is_some_and(|f| f.to_string_lossy() == name);
+    for kind in kinds {
+        let mut entries = Vec::new();
+        for folder in roots.folders(*kind) {
+            walk(&folder, DEPTH, &mut BTreeSet::new(), &mut |path| entries.push(entry(*kind, &folder, path)));
+        }
+        if let Some(entry) = entries.iter().find(|e| named(e)).or_else(|| entries.iter().find(|e| stem_named(e))) {
+            return Some(entry.path.clone());
+        }
+    }
+    None
+}
+
+/// Calls `found` with every weight file and diffusers folder below `folder`. Folders reached twice over links are visited once.
+fn walk(folder: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, found: &mut dyn FnMut(&Path)) {
+    // A folder that is not there or not ours to read holds no models.
+    let (Ok(real), Ok(names)) = (folder.canonicalize(), fs::read_dir(folder)) else { return };
+    if depth == 0 || !seen.insert(real) {
+        return;
+    }
+    let mut paths: Vec<PathBuf> = names.flatten().map(|n| n.path()).collect();
+    paths.sort();
+    for path in paths {
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            if path.join("model_index.json").is_file() { found(&path) } else { walk(&path, depth - 1, seen, found) }
+        } else if path.extension().is_some_and(|e| EXTENSIONS.contains(&&*e.to_string_lossy().to_ascii_lowercase())) {
+            found(&path);
+        }
+    }
+}
+
+const EXTENSIONS: &[&str] = &["safetensors", "gguf", "ckpt", "pt", "pth", "bin"];
+const PICKLES: &[&str] = &["ckpt", "pt", "pth", "bin"];
+
+fn entry(kind: FolderKind, folder: &Path, path: &Path) -> ModelEntry {
+    let relative = path.strip_prefix(folder).unwrap_or(path);
+    let name = if path.is_dir() { relative.to_owned() } else { relative.with_extension("") };
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let pickle = PICKLES.contains(&extension.as_str()) && !path.is_dir();
+    ModelEntry {
+        name: name.to_string_lossy().into_owned(),
+        folder: kind.name().to_owned(),
+        bytes: size(path),
+        path: path.to_owned(),
+        family: None,
+        problem: pickle.then(|| "a pickle, which is never opened; convert it to safetensors".to_owned()),
+    }
+}
+
+fn size(path: &Path) -> Bytes {
+    if !path.is_dir() {
+        return Bytes(fs::metadata(path).map_or(0, |m| m.len()));
+    }
+    let parts = fs::read_dir(path).into_iter().flatten().flatten().map(|n| n.path()).filter(|p| p.is_dir());
+    let files = parts.flat_map(|p| fs::read_dir(p).into_iter().flatten().flatten()).map(|n| n.path());
+    files.filter(|f| f.extension().is_some_and(|e| e == "safetensors")).map(|f| size(&f)).sum()
+}
+
+fn describe_entry(entry: &mut ModelEntry) {
+    let described = sources::open(&entry.path, None).map_err(|e| e.to_string());
+    match described.and_then(|s| describe(&s).map_err(|e| e.to_string())) {
+        Ok(description) => entry.family = description.family,
+        Err(problem) => entry.problem = Some(problem),
+    }
+}

@@ -1,0 +1,101 @@
+//! Opens what an operator names: a single file, a sharded model, or a diffusers folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{LibraryError, header};
+use crate::families::{Role, Source};
+use crate::formats::shard_index;
+use crate::weights::Catalog;
+
+/// Returns the weight files that this path stands for, headers read. `role` says what a file given on its own is.
+pub fn open(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError> {
+    let metadata = fs::metadata(path).map_err(|e| LibraryError::io(path, "looking at it", e))?;
+    if metadata.is_dir() {
+        return if path.join("model_index.json").is_file() { folder(path) } else { part_folder(path, role) };
+    }
+    if path.file_name().is_some_and(|n| n.to_string_lossy().ends_with(".safetensors.index.json")) {
+        return Ok(vec![sharded(path, role)?]);
+    }
+    Ok(vec![Source { files: vec![path.to_owned()], role, catalog: header::read(path)? }])
+}
+
+/// A diffusers folder: `model_index.json` names the parts, each in a folder of its own.
+fn folder(path: &Path) -> Result<Vec<Source>, LibraryError> {
+    let index_path = path.join("model_index.json");
+    let text = fs::read(&index_path).map_err(|e| LibraryError::io(&index_path, "reading it", e))?;
+    let index: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&text).map_err(|e| LibraryError::BadModelIndex { path: index_path.clone(), reason: e.to_string() })?;
+    let mut sources = Vec::new();
+    for (part, class) in &index {
+        let class = class.get(1).and_then(|c| c.as_str()).unwrap_or_default();
+        if let Some(role) = role_of(part, class) {
+            sources.push(weights_in(&path.join(part), Some(role))?);
+        }
+    }
+    if sources.is_empty() {
+        return Err(LibraryError::BadModelIndex { path: index_path, reason: "it names no part that holds weights".to_owned() });
+    }
+    Ok(sources)
+}
+
+/// One part's folder, such as `unet/`, given on its own.
+fn part_folder(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError> {
+    match (role, weights_in(path, role)) {
+        (Some(_), Ok(source)) => Ok(vec![source]),
+        (Some(_), Err(error)) => Err(error),
+        (None, _) => Err(LibraryError::NotDiffusers { path: path.to_owned() }),
+    }
+}
+
+fn role_of(part: &str, class: &str) -> Option<Role> {
+    match part {
+        "unet" | "transformer" => Some(Role::Denoiser),
+        "vae" => Some(Role::Vae),
+        _ if !part.starts_with("text_encoder") => None,
+        _ if class.starts_with("T5") || class.starts_with("UMT5") => Some(Role::T5),
+        _ if class.starts_with("Qwen") => Some(Role::Qwen),
+        "text_encoder" => Some(Role::ClipL),
+        _ => Some(Role::ClipG),
+    }
+}
+
+/// File names that diffusers and transformers write, the usual ones first.
+const STEMS: &[&str] = &["diffusion_pytorch_model", "model", "diffusion_pytorch_model.fp16", "model.fp16"];
+
+fn weights_in(folder: &Path, role: Option<Role>) -> Result<Source, LibraryError> {
+    for stem in STEMS {
+        let single = folder.join(format!("{stem}.safetensors"));
+        if single.is_file() {
+            return Ok(Source { catalog: header::read(&single)?, files: vec![single], role });
+        }
+        // Shards of a variant are named `model.safetensors.index.fp16.json` by transformers.
+        let (name, variant) = stem.strip_suffix(".fp16").map_or((*stem, ""), |s| (s, ".fp16"));
+        let index = folder.join(format!("{name}.safetensors.index{variant}.json"));
+        if index.is_file() {
+            return sharded(&index, role);
+        }
+    }
+    let names = fs::read_dir(folder).map_err(|e| LibraryError::io(folder, "listing it", e))?;
+    let pickles = names.flatten().any(|n| n.path().extension().is_some_and(|e| e == "bin" || e == "pt" || e == "ckpt"));
+    Err(LibraryError::NoWeights { path: folder.to_owned(), pickles })
+}
+
+fn sharded(index_path: &Path, role: Option<Role>) -> Result<Source, LibraryError> {
+    let text = fs::read(index_path).map_err(|e| LibraryError::io(index_path, "reading it", e))?;
+    let wrong = |source| LibraryError::Format { path: index_path.to_owned(), source };
+    let index = shard_index::parse(&text).map_err(wrong)?;
+    let folder = index_path.parent().unwrap_or(Path::new("."));
+    let files: Vec<PathBuf> = index.files.iter().map(|f| folder.join(f)).collect();
+    let mut catalog = Catalog::default();
+    for (number, file) in files.iter().enumerate() {
+        catalog = catalog.joined(header::read(file)?, number);
+    }
+    for (tensor, home) in &index.home {
+        if catalog.get(tensor).is_none_or(|e| e.file != *home) {
+            return Err(LibraryError::NotInShard { path: files[*home].clone(), tensor: tensor.clone() });
+        }
+    }
+    Ok(Source { files, role, catalog })
+}
