@@ -49,5 +49,4 @@ fn link_libtorch() {
     let paths = format!("-Wl,-rpath,{}", places.join(":"));
     println!("cargo::rustc-link-arg-bin=perilune-engine={paths}");
     println!("cargo::rustc-link-arg-tests={paths}");
-    println!("cargo::rustc-link-arg-benches={paths}");
 }

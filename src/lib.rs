@@ -19,3 +19,5 @@ pub mod library;
 
 // L3: processes.
 pub mod client;
+#[cfg(feature = "engine")]
+pub mod engine;

@@ -88,6 +88,22 @@ impl LibraryError {
         if source.kind() == io::ErrorKind::NotFound { Self::NotFound { path } } else { Self::Io { path, doing, source } }
     }
 
+    /// Returns the kind of refusal it leads to.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::Io { .. } => Kind::Failed,
+            Self::Format { .. }
+            | Self::Family { .. }
+            | Self::NotDiffusers { .. }
+            | Self::BadModelIndex { .. }
+            | Self::NoWeights { .. }
+            | Self::NotInShard { .. }
+            | Self::Gguf { .. } => Kind::BadFile,
+        }
+    }
+
     /// Returns what the operator can do about it.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -108,17 +124,6 @@ impl LibraryError {
 
 impl From<LibraryError> for Refusal {
     fn from(error: LibraryError) -> Self {
-        let kind = match &error {
-            LibraryError::NotFound { .. } => Kind::NotFound,
-            LibraryError::Io { .. } => Kind::Failed,
-            LibraryError::Format { .. }
-            | LibraryError::Family { .. }
-            | LibraryError::NotDiffusers { .. }
-            | LibraryError::BadModelIndex { .. }
-            | LibraryError::NoWeights { .. }
-            | LibraryError::NotInShard { .. }
-            | LibraryError::Gguf { .. } => Kind::BadFile,
-        };
-        Self::new(kind, error.to_string(), error.hint())
+        Self::new(error.kind(), error.to_string(), error.hint())
     }
 }

@@ -21,6 +21,19 @@ pub fn open(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError
     Ok(vec![Source { files: vec![path.to_owned()], role, catalog: header::read(path)? }])
 }
 
+/// Returns one part from exactly these files, headers read again; a part's shards come together.
+pub fn reopen(files: &[PathBuf], role: Role) -> Result<Source, LibraryError> {
+    Ok(Source { files: files.to_owned(), role: Some(role), catalog: joined(files)? })
+}
+
+fn joined(files: &[PathBuf]) -> Result<Catalog, LibraryError> {
+    let mut catalog = Catalog::default();
+    for (number, file) in files.iter().enumerate() {
+        catalog = catalog.joined(header::read(file)?, number);
+    }
+    Ok(catalog)
+}
+
 /// A diffusers folder: `model_index.json` names the parts, each in a folder of its own.
 fn folder(path: &Path) -> Result<Vec<Source>, LibraryError> {
     let index_path = path.join("model_index.json");
@@ -88,10 +101,7 @@ fn sharded(index_path: &Path, role: Option<Role>) -> Result<Source, LibraryError
     let index = shard_index::parse(&text).map_err(wrong)?;
     let folder = index_path.parent().unwrap_or(Path::new("."));
     let files: Vec<PathBuf> = index.files.iter().map(|f| folder.join(f)).collect();
-    let mut catalog = Catalog::default();
-    for (number, file) in files.iter().enumerate() {
-        catalog = catalog.joined(header::read(file)?, number);
-    }
+    let catalog = joined(&files)?;
     for (tensor, home) in &index.home {
         if catalog.get(tensor).is_none_or(|e| e.file != *home) {
             return Err(LibraryError::NotInShard { path: files[*home].clone(), tensor: tensor.clone() });

@@ -1,0 +1,120 @@
+//! The compute device: found, described, and asked for memory.
+
+#![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers")]
+
+use std::fs;
+use std::sync::OnceLock;
+
+use tch::{Cuda, Device, Kind};
+
+use super::EngineError;
+use crate::units::{Bytes, DeviceId};
+use crate::weights::Precision;
+
+/// Where tensors live and how they are computed.
+#[derive(Debug, Clone)]
+pub struct Compute {
+    /// Its name in flags.
+    pub id: DeviceId,
+    /// Its name in libtorch.
+    pub device: Device,
+    /// What it and the library are called, for people.
+    pub about: String,
+}
+
+impl Compute {
+    /// Opens the device, loading libtorch's CUDA half where it is one of NVIDIA's.
+    pub fn open(id: DeviceId, threads: Option<u32>) -> Result<Self, EngineError> {
+        let no_device = |reason: String| EngineError::NoDevice { device: id, reason };
+        if let Some(threads) = threads {
+            tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+        }
+        match id {
+            DeviceId::Cpu => {
+                let about = format!("libtorch on {} threads", tch::get_num_threads());
+                Ok(Self { id, device: Device::Cpu, about })
+            }
+            DeviceId::Cuda(index) => {
+                load_cuda().map_err(no_device)?;
+                let count = Cuda::device_count();
+                if i64::from(index) >= count {
+                    return Err(no_device(format!("libtorch sees {count} CUDA devices")));
+                }
+                // Parity with the processor: TensorFloat-32 has 10 bits of mantissa.
+                tch::Cuda::cudnn_set_benchmark(false);
+                let about = format!("libtorch with CUDA, device {index} of {count}");
+                Ok(Self { id, device: Device::Cuda(usize::from(index)), about })
+            }
+            DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => Err(no_device("nothing can be computed there".to_owned())),
+        }
+    }
+
+    /// Returns what to compute in where nobody asked for anything: full precision on a processor, 16 bits on a GPU.
+    #[must_use]
+    pub fn default_precision(&self) -> Precision {
+        match self.device {
+            Device::Cuda(index) if compute_capability(index).is_some_and(|major| major < 8) => Precision::Fp16,
+            Device::Cuda(_) => Precision::Bf16,
+            Device::Cpu | Device::Mps | Device::Vulkan => Precision::Fp32,
+        }
+    }
+
+    /// Returns the memory that can still be had, where that can be told.
+    #[must_use]
+    pub fn free_memory(&self) -> Option<Bytes> {
+        match self.device {
+            Device::Cpu => available_host_memory(),
+            Device::Cuda(_) => cudarc::driver::result::mem_get_info().ok().map(|(free, _)| Bytes(free as u64)),
+            Device::Mps | Device::Vulkan => None,
+        }
+    }
+
+    /// Waits until everything that was started on the device has ended.
+    pub fn synchronize(&self) {
+        if let Device::Cuda(index) = self.device {
+            Cuda::synchronize(i64::try_from(index).unwrap_or(0));
+        }
+    }
+}
+
+/// Returns libtorch's name of a precision.
+#[must_use]
+pub fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Fp32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+        Precision::Fp16 => Kind::Half,
+    }
+}
+
+/// libtorch finds its CUDA half only when that is loaded before the first question about CUDA: the
+/// linker leaves it out, since nothing in this program names a symbol of it.
+fn load_cuda() -> Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    LOADED
+        .get_or_init(|| {
+            use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+            // SAFETY: the library is libtorch's own second half, of the version this program was
+            // built against; its initialisers register operators and nothing else.
+            let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
+            // Never closed: operators stay registered for the life of the process.
+            library.map(std::mem::forget).map_err(|e| format!("libtorch's CUDA half could not be loaded: {e}"))
+        })
+        .clone()
+}
+
+fn compute_capability(index: usize) -> Option<i32> {
+    use cudarc::driver::{result, sys};
+    result::init().ok()?;
+    let device = result::device::get(i32::try_from(index).ok()?).ok()?;
+    let major = sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
+    // SAFETY: the device handle was given by the driver just now.
+    unsafe { result::device::get_attribute(device, major) }.ok()
+}
+
+fn available_host_memory() -> Option<Bytes> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(Bytes::kib(kib))
+}

@@ -1,0 +1,7 @@
+//! From mapped files to networks with weights on the compute device.
+
+pub mod assemble;
+pub mod vault;
+
+pub use assemble::{LoadedClip, LoadedUnet, LoadedVae};
+pub use vault::Vault;

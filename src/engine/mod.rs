@@ -1,0 +1,17 @@
+//! The engine: loads weights and runs jobs. The only code in the crate that knows libtorch.
+//!
+//! It reads no settings and no variables: what it needs arrives in orders. A reader thread takes
+//! orders and sets flags, one compute thread owns every tensor, and reports leave through one writer.
+
+pub mod cancel;
+pub mod device;
+pub mod error;
+pub mod image;
+pub mod loading;
+pub mod models;
+pub mod nn;
+pub mod pipelines;
+pub mod preview;
+pub mod residency;
+
+pub use error::EngineError;

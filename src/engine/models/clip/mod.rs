@@ -1,0 +1,5 @@
+//! CLIP's text encoder.
+
+pub mod model;
+
+pub use model::ClipText;

@@ -1,0 +1,5 @@
+//! Networks. Each owns its structure and no weight.
+
+pub mod clip;
+pub mod unet;
+pub mod vae;

@@ -1,0 +1,6 @@
+//! The UNet of Stable Diffusion.
+
+pub mod layers;
+pub mod model;
+
+pub use model::Unet;

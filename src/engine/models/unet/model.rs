@@ -1,0 +1,120 @@
+//! The UNet as a whole: down, through the middle, and up again along the skip connections.
+//!
+//! Source: CompVis `ldm/modules/diffusionmodules/openaimodel.py`, `UNetModel.forward`.
+
+use tch::{Device, Kind, Tensor};
+
+use super::layers::{Downsample, Resnet, SpatialTransformer, Upsample};
+use crate::engine::EngineError;
+use crate::engine::nn::{Conv2d, GroupNorm, Linear, Scope};
+use crate::engine::residency::Residency;
+use crate::families::unet::{Layer, Stage};
+use crate::families::{FamilyError, Role, UnetConfig};
+use crate::weights::BlockTable;
+
+/// Predicts noise, or velocity, from a noisy latent, a time and a text.
+#[derive(Debug)]
+pub struct Unet {
+    model_channels: i64,
+    time_in: Linear,
+    time_out: Linear,
+    input: Vec<Vec<Part>>,
+    middle: Vec<Part>,
+    output: Vec<Vec<Part>>,
+    out_norm: GroupNorm,
+    out_conv: Conv2d,
+}
+
+#[derive(Debug)]
+enum Part {
+    ConvIn(Conv2d),
+    Resnet(Resnet),
+    Transformer(SpatialTransformer),
+    Downsample(Downsample),
+    Upsample(Upsample),
+}
+
+impl Unet {
+    /// Finds the network's weights.
+    pub fn new(config: &UnetConfig, table: &BlockTable) -> Result<Self, FamilyError> {
+        let scope = Scope::root(table, Role::Denoiser);
+        let stages = |stages: &[Stage]| stages.iter().map(|s| parts(config, &scope, s)).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            model_channels: i64::try_from(config.model_channels).unwrap_or(i64::MAX),
+            time_in: Linear::new(&scope.at("time_embed.0"))?,
+            time_out: Linear::new(&scope.at("time_embed.2"))?,
+            input: stages(&config.input)?,
+            middle: parts(config, &scope, &config.middle)?,
+            output: stages(&config.output)?,
+            out_norm: GroupNorm::new(&scope.at("out.0"), 1e-5)?,
+            out_conv: Conv2d::same(&scope.at("out.2"))?,
+        })
+    }
+
+    /// `x [B, in, h, w]` in the weights' type, `time` 0…999, `context [B, L, ctx]` to `[B, out, h, w]`.
+    pub fn forward(&self, residency: &Residency, x: &Tensor, time: f64, context: &Tensor) -> Result<Tensor, EngineError> {
+        let head = residency.head()?;
+        let sinusoid = time_embedding(time, self.model_channels, x.device()).to_kind(x.kind());
+        let emb = self.time_out.forward(&head, &self.time_in.forward(&head, &sinusoid).silu_());
+        // Every ResNet begins with the activation of the embedding; one is enough.
+        let emb = emb.silu();
+        let run = |parts: &[Part], mut x: Tensor, size: [i64; 2]| -> Result<Tensor, EngineError> {
+            for part in parts {
+                x = match part {
+                    Part::ConvIn(conv) => conv.forward(&residency.head()?, &x),
+                    Part::Resnet(resnet) => resnet.forward(residency, &x, &emb)?,
+                    Part::Transformer(transformer) => transformer.forward(residency, &x, context)?,
+                    Part::Downsample(down) => down.forward(residency, &x)?,
+                    Part::Upsample(up) => up.forward(residency, &x, size)?,
+                };
+            }
+            Ok(x)
+        };
+        let mut skips = Vec::with_capacity(self.input.len());
+        let mut h = x.shallow_clone();
+        for stage in &self.input {
+            h = run(stage, h, [0, 0])?;
+            skips.push(h.shallow_clone());
+        }
+        h = run(&self.middle, h, [0, 0])?;
+        for stage in &self.output {
+            if let Some(skip) = skips.pop() {
+                h = Tensor::cat(&[h, skip], 1);
+            }
+            let size = skips.last().map_or([0, 0], spatial);
+            h = run(stage, h, size)?;
+        }
+        let head = residency.head()?;
+        Ok(self.out_conv.forward(&head, &self.out_norm.forward(&head, &h).silu_()))
+    }
+}
+
+fn parts(config: &UnetConfig, scope: &Scope<'_>, stage: &Stage) -> Result<Vec<Part>, FamilyError> {
+    let part = |(place, layer): (usize, &Layer)| {
+        let scope = scope.at(&format!("{}.{place}", stage.name));
+        Ok(match layer {
+            Layer::ConvIn => Part::ConvIn(Conv2d::same(&scope)?),
+            Layer::Resnet { .. } => Part::Resnet(Resnet::new(&scope)?),
+            Layer::Transformer { channels, depth } => {
+                let heads = i64::try_from(config.heads.over(*channels)).unwrap_or(1);
+                Part::Transformer(SpatialTransformer::new(&scope, *depth, heads)?)
+            }
+            Layer::Downsample { .. } => Part::Downsample(Downsample::new(&scope)?),
+            Layer::Upsample { .. } => Part::Upsample(Upsample::new(&scope)?),
+        })
+    };
+    stage.layers.iter().enumerate().map(part).collect()
+}
+
+/// `[1, width]` of cosines, then sines, in fp32: 16-bit times would be steps of 4 apart near 999.
+fn time_embedding(time: f64, width: i64, device: Device) -> Tensor {
+    let half = width / 2;
+    let exponents = Tensor::arange(half, (Kind::Float, device)) * (-(10_000f64.ln()) / half as f64);
+    let angles = exponents.exp() * time;
+    Tensor::cat(&[angles.cos(), angles.sin()], 0).unsqueeze(0)
+}
+
+fn spatial(x: &Tensor) -> [i64; 2] {
+    let size = x.size();
+    [size[2], size[3]]
+}

@@ -1,0 +1,102 @@
+//! The autoencoder as a whole.
+//!
+//! Source: CompVis `ldm/models/autoencoder.py`, `AutoencoderKL`.
+
+use tch::Tensor;
+
+use super::layers::{EPS, Level, Middle, Resample};
+use crate::engine::EngineError;
+use crate::engine::nn::{Conv2d, GroupNorm, Scope};
+use crate::engine::residency::Residency;
+use crate::families::vae::HalfConfig;
+use crate::families::{FamilyError, Role, VaeConfig};
+use crate::units::BlockIndex;
+use crate::weights::BlockTable;
+
+/// Pictures to latents and back.
+#[derive(Debug)]
+pub struct Vae {
+    encoder: Option<Half>,
+    decoder: Half,
+    quant_conv: Option<Conv2d>,
+    post_quant_conv: Option<Conv2d>,
+    /// Pixels per latent cell and axis.
+    pub downscale: i64,
+}
+
+#[derive(Debug)]
+struct Half {
+    block: BlockIndex,
+    conv_in: Conv2d,
+    levels: Vec<Level>,
+    middle: Middle,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Vae {
+    /// Finds the network's weights.
+    pub fn new(config: &VaeConfig, table: &BlockTable) -> Result<Self, FamilyError> {
+        let scope = Scope::root(table, Role::Vae);
+        let encoder = config.encoder.as_ref().map(|half| Half::new(&scope.at("encoder"), "down", half, Resample::Down));
+        let quant = |name: &str, there: bool| if there { Conv2d::pointwise(&scope.at(name)).map(Some) } else { Ok(None) };
+        Ok(Self {
+            quant_conv: quant("quant_conv", config.quant_convs && encoder.is_some())?,
+            encoder: encoder.transpose()?,
+            decoder: Half::new(&scope.at("decoder"), "up", &config.decoder, Resample::Up)?,
+            post_quant_conv: quant("post_quant_conv", config.quant_convs)?,
+            downscale: i64::try_from(config.downscale()).unwrap_or(8),
+        })
+    }
+
+    /// `picture [B, 3, H, W]` in −1…1 to the mean of its latent, `[B, z, H/8, W/8]`; `None` from decoder-only files.
+    ///
+    /// The mean rather than a sample, as in ComfyUI: the same picture always gives the same latent.
+    pub fn encode(&self, residency: &Residency, picture: &Tensor) -> Result<Option<Tensor>, EngineError> {
+        let Some(encoder) = &self.encoder else { return Ok(None) };
+        let held = residency.acquire(encoder.block)?;
+        let mut h = encoder.conv_in.forward(&held, picture);
+        for level in &encoder.levels {
+            residency.acquire(encoder.block)?;
+            h = level.forward(&held, h, Resample::Down);
+        }
+        h = encoder.middle.forward(&held, &h);
+        h = encoder.conv_out.forward(&held, &encoder.norm_out.forward(&held, &h).silu_());
+        if let Some(conv) = &self.quant_conv {
+            h = conv.forward(&residency.head()?, &h);
+        }
+        let mean_and_variance = h.chunk(2, 1);
+        Ok(Some(mean_and_variance[0].shallow_clone()))
+    }
+
+    /// `latent [B, z, h, w]` to pictures `[B, 3, 8h, 8w]`, about −1…1.
+    pub fn decode(&self, residency: &Residency, latent: &Tensor) -> Result<Tensor, EngineError> {
+        let mut h = latent.shallow_clone();
+        if let Some(conv) = &self.post_quant_conv {
+            h = conv.forward(&residency.head()?, &h);
+        }
+        let decoder = &self.decoder;
+        let held = residency.acquire(decoder.block)?;
+        h = decoder.conv_in.forward(&held, &h);
+        h = decoder.middle.forward(&held, &h);
+        // Files count the decoder's levels from the finest; the way up begins at the coarsest.
+        for level in decoder.levels.iter().rev() {
+            residency.acquire(decoder.block)?;
+            h = level.forward(&held, h, Resample::Up);
+        }
+        Ok(decoder.conv_out.forward(&held, &decoder.norm_out.forward(&held, &h).silu_()))
+    }
+}
+
+impl Half {
+    fn new(scope: &Scope<'_>, levels: &str, half: &HalfConfig, resample: Resample) -> Result<Self, FamilyError> {
+        Ok(Self {
+            block: scope.block()?,
+            conv_in: Conv2d::same(&scope.at("conv_in"))?,
+            levels: Level::all(&scope.at(levels), half, resample)?,
+            middle: Middle::new(&scope.at("mid"))?,
+            norm_out: GroupNorm::new(&scope.at("norm_out"), EPS)?,
+            conv_out: Conv2d::same(&scope.at("conv_out"))?,
+        })
+    }
+}

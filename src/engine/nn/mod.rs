@@ -1,0 +1,13 @@
+//! Layers. They hold indices of weights, never weights, and compute with what a residency lends them.
+
+pub mod attention;
+pub mod conv;
+pub mod linear;
+pub mod norm;
+pub mod scope;
+
+pub use attention::attend;
+pub use conv::Conv2d;
+pub use linear::Linear;
+pub use norm::{GroupNorm, LayerNorm};
+pub use scope::{Scope, WeightRef};

@@ -1,0 +1,53 @@
+//! Normalisations.
+
+use tch::Tensor;
+
+use super::{Scope, WeightRef};
+use crate::engine::residency::Held;
+use crate::families::FamilyError;
+
+/// Normalises 32 groups of channels, as torch's `nn.GroupNorm`.
+#[derive(Debug, Clone)]
+pub struct GroupNorm {
+    weight: WeightRef,
+    bias: WeightRef,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// Groups of every Stable Diffusion network.
+    const GROUPS: i64 = 32;
+
+    /// Finds the layer's weights.
+    pub fn new(scope: &Scope<'_>, eps: f64) -> Result<Self, FamilyError> {
+        Ok(Self { weight: scope.weight("weight")?, bias: scope.weight("bias")?, eps })
+    }
+
+    /// `x [B, C, ..]` to the same shape.
+    #[must_use]
+    pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+        x.group_norm(Self::GROUPS, Some(held.tensor(self.weight)), Some(held.tensor(self.bias)), self.eps, true)
+    }
+}
+
+/// Normalises the last axis, as torch's `nn.LayerNorm`.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    weight: WeightRef,
+    bias: WeightRef,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Finds the layer's weights.
+    pub fn new(scope: &Scope<'_>, eps: f64) -> Result<Self, FamilyError> {
+        Ok(Self { weight: scope.weight("weight")?, bias: scope.weight("bias")?, eps })
+    }
+
+    /// `x [.., C]` to the same shape.
+    #[must_use]
+    pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+        let weight = held.tensor(self.weight);
+        x.layer_norm(weight.size(), Some(weight), Some(held.tensor(self.bias)), self.eps, true)
+    }
+}

@@ -1,0 +1,61 @@
+//! Reference files, made when they are missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tch::{Device, Kind, Tensor};
+
+/// The folder that `scripts/parity/sd15.py` wrote.
+pub(crate) fn sd15() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py"]))
+}
+
+fn made_by(script: &str, imports: &[&str]) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scripts = root.join("scripts/parity");
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    for name in [script].iter().chain(imports) {
+        for byte in fs::read(scripts.join(name)).unwrap() {
+            digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("parity-{script}-{digest:016x}"));
+    if !folder.exists() {
+        let python = root.join(".venv/bin/python");
+        assert!(python.exists(), "{} is missing: run scripts/test once, it installs the reference packages", python.display());
+        let unfinished = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the reference side is a Python script")]
+        let status = std::process::Command::new(python).arg(scripts.join(script)).arg(unfinished.path()).status().unwrap();
+        assert!(status.success(), "{script} failed: {status}");
+        // Another test process may have been faster; its folder is as good.
+        drop(fs::rename(unfinished.keep(), &folder));
+    }
+    folder
+}
+
+/// A tensor of a safetensors file, read without the engine's own loader.
+pub(crate) fn tensor(file: &Path, name: &str) -> Tensor {
+    let bytes = fs::read(file).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let view = file.tensor(name).unwrap();
+    let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
+    let kind = match view.dtype() {
+        safetensors::Dtype::F32 => Kind::Float,
+        safetensors::Dtype::I64 => Kind::Int64,
+        other => panic!("{name} is {other:?}"),
+    };
+    Tensor::from_data_size(view.data(), &shape, kind).to_device(Device::Cpu)
+}
+
+/// Fails where `ours` differs by more than `bar · max |theirs|`, or points elsewhere; says by how much.
+pub(crate) fn close(what: &str, ours: &Tensor, theirs: &Tensor, bar: f64) {
+    assert_eq!(ours.size(), theirs.size(), "{what}: shapes");
+    let (ours, theirs) = (ours.to_kind(Kind::Double).flatten(0, -1), theirs.to_kind(Kind::Double).flatten(0, -1));
+    let off = (&ours - &theirs).abs().max().double_value(&[]) / theirs.abs().max().double_value(&[]);
+    let cosine = (ours.dot(&theirs) / (ours.norm() * theirs.norm())).double_value(&[]);
+    println!("{what}: largest difference {off:.2e} of the largest value, cosine 1 - {:.1e}", 1.0 - cosine);
+    assert!(off <= bar, "{what}: off by {off:.2e} of the largest value, at most {bar:.0e}");
+    assert!(cosine > 0.999_999, "{what}: cosine {cosine}");
+}

@@ -1,0 +1,9 @@
+//! Numbers of the engine beside those of diffusers and transformers, on tiny random weights.
+//!
+//! The reference side is written by `scripts/parity/*.py` into the target folder, once per version
+//! of the script, with the Python of `.venv` that `scripts/test` sets up.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+
+mod fixture;
+mod networks;

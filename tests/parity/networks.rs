@@ -1,0 +1,128 @@
+//! Text encoder, UNet and autoencoder, from every layout of the same weights.
+
+use std::path::{Path, PathBuf};
+
+use perilune::engine::cancel::CancelFlag;
+use perilune::engine::device::Compute;
+use perilune::engine::loading::assemble::Target;
+use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae};
+use perilune::families::{Role, describe};
+use perilune::library::open;
+use perilune::units::DeviceId;
+use perilune::weights::Precision;
+use tch::Kind;
+
+use crate::fixture::{close, sd15, tensor};
+
+/// The bar of fp32 on a processor. A wrong norm epsilon shows as 1e-5 to 1e-4, so a looser one would pass it.
+const FP32: f64 = 1e-5;
+
+fn golden(name: &str) -> tch::Tensor {
+    tensor(&sd15().join("golden.safetensors"), name)
+}
+
+/// The files of one part of a model that was given as `path`.
+fn files(path: &Path, role: Role) -> Vec<PathBuf> {
+    let description =
+        describe(&open(path, Some(role).filter(|_| path.is_file() && path.file_name().unwrap() != "sd15.safetensors")).unwrap()).unwrap();
+    description.components.into_iter().find(|c| c.role == role).unwrap().files
+}
+
+fn with_target<T>(precision: Precision, work: impl FnOnce(Target<'_>) -> T) -> T {
+    let compute = Compute::open(DeviceId::Cpu, None).unwrap();
+    tch::no_grad(|| work(Target { compute: &compute, precision, cancel: &CancelFlag::default() }))
+}
+
+fn unet(path: &Path, precision: Precision) -> LoadedUnet {
+    with_target(precision, |target| LoadedUnet::load(&files(path, Role::Denoiser), target)).unwrap()
+}
+
+fn clip(path: &Path, precision: Precision) -> LoadedClip {
+    with_target(precision, |target| LoadedClip::load(&files(path, Role::ClipL), target)).unwrap()
+}
+
+fn vae(path: &Path, precision: Precision) -> LoadedVae {
+    with_target(precision, |target| LoadedVae::load(&files(path, Role::Vae), target)).unwrap()
+}
+
+fn unet_output(unet: &LoadedUnet, case: &str, kind: Kind) -> tch::Tensor {
+    let input = |name: &str| golden(&format!("unet.{case}.{name}"));
+    let time = input("time").double_value(&[0]);
+    let (x, context) = (input("x").to_kind(kind), input("context").to_kind(kind));
+    tch::no_grad(|| unet.model.forward(&unet.residency, &x, time, &context)).unwrap()
+}
+
+#[test]
+fn text_encoder_in_fp32() {
+    let clip = clip(&sd15().join("sd15.safetensors"), Precision::Fp32);
+    let hidden = tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap();
+    close("text encoder", &hidden, &golden("text.hidden"), FP32);
+}
+
+#[test]
+fn unet_in_fp32() {
+    let unet = unet(&sd15().join("sd15.safetensors"), Precision::Fp32);
+    close("unet, 16 x 16, batch of 2", &unet_output(&unet, "a", Kind::Float), &golden("unet.a.out"), FP32);
+    close("unet, 9 x 11, two windows of text", &unet_output(&unet, "b", Kind::Float), &golden("unet.b.out"), FP32);
+}
+
+#[test]
+fn autoencoder_in_fp32() {
+    let vae = vae(&sd15().join("sd15.safetensors"), Precision::Fp32);
+    let mean = tch::no_grad(|| vae.model.encode(&vae.residency, &golden("vae.picture"))).unwrap().unwrap();
+    close("vae encode", &mean, &golden("vae.mean"), FP32);
+    let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
+    close("vae decode", &decoded, &golden("vae.decoded"), FP32);
+}
+
+/// The same weights under other names and in other files are the same numbers, bit for bit.
+#[test]
+fn every_layout_holds_the_same_weights() {
+    let root = sd15();
+    let whole = root.join("sd15.safetensors");
+    let reference = unet_output(&unet(&whole, Precision::Fp32), "a", Kind::Float);
+    for layout in ["folder", "sharded", "split-unet.safetensors"] {
+        let output = unet_output(&unet(&root.join(layout), Precision::Fp32), "a", Kind::Float);
+        assert!(output == reference, "unet from {layout}");
+    }
+    let tokens = golden("text.tokens");
+    let hidden = |path: &Path| {
+        let c = clip(path, Precision::Fp32);
+        tch::no_grad(|| c.model.forward(&c.residency, &tokens)).unwrap()
+    };
+    let latent = golden("vae.latent");
+    let decoded = |path: &Path| {
+        let v = vae(path, Precision::Fp32);
+        tch::no_grad(|| v.model.decode(&v.residency, &latent)).unwrap()
+    };
+    for (clip, vae) in [("folder", "folder"), ("sharded", "sharded"), ("split-clip.safetensors", "split-vae.safetensors")] {
+        assert!(hidden(&root.join(clip)) == hidden(&whole), "clip from {clip}");
+        assert!(decoded(&root.join(vae)) == decoded(&whole), "vae from {vae}");
+    }
+}
+
+/// 16 bits lose digits but not the picture. Weights and activations of random networks are larger than real ones'.
+#[test]
+fn half_precisions_stay_near() {
+    for (precision, kind, file, bar) in
+        [(Precision::Bf16, Kind::BFloat16, "sd15-bf16.safetensors", 6e-2), (Precision::Fp16, Kind::Half, "sd15-fp16.safetensors", 1e-2)]
+    {
+        let unet = unet(&sd15().join(file), precision);
+        let output = unet_output(&unet, "a", kind).to_kind(Kind::Float);
+        let reference = golden("unet.a.out");
+        let off = (&output - &reference).abs().max().double_value(&[]) / reference.abs().max().double_value(&[]);
+        println!("unet in {precision}: {off:.1e}");
+        assert!(off < bar, "{precision}: {off:.1e}");
+    }
+}
+
+#[test]
+fn weights_are_counted_from_the_tensors() {
+    let path = sd15().join("sd15-fp16.safetensors");
+    let stored = describe(&open(&path, None).unwrap()).unwrap().components[0].bytes;
+    for (precision, factor) in [(Precision::Fp16, 1), (Precision::Fp32, 2)] {
+        let unet = unet(&path, precision);
+        assert_eq!(unet.residency.measured()[0].bytes.get(), stored.get() * factor);
+        assert_eq!(unet.residency.asked(), unet.residency.measured());
+    }
+}
