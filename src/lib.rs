@@ -7,4 +7,5 @@ pub mod units;
 pub mod families;
 pub mod formats;
 pub mod sampling;
+pub mod tokens;
 pub mod weights;
