@@ -1,8 +1,28 @@
 //! Noise schedules and solvers: numbers in f64, and no tensors.
 //!
-//! A solver works on anything that can be summed with weights, so the same lines run on golden
-//! vectors in tests and on latents in the engine.
+//! A [`NoiseTable`] says which noise level belongs to which time of training, a [`Course`] picks the
+//! levels of one run from it, and [`solve`] walks down them. A solver works on anything that can be
+//! summed with weights, so the same lines run on golden vectors in tests and on latents in the engine.
 
+pub mod brownian;
+pub mod guidance;
 pub mod method;
+pub mod sigmas;
+pub mod solver;
+pub mod table;
 
+mod dpmpp;
+mod euler;
+mod heun;
+mod lcm;
+mod unipc;
+
+#[cfg(test)]
+mod toy;
+
+pub use brownian::Brownian;
+pub use guidance::{StartNoise, guide};
 pub use method::{Prediction, Sampler, Schedule};
+pub use sigmas::Course;
+pub use solver::{Field, Linear, solve};
+pub use table::{NoiseTable, TimeRule};
