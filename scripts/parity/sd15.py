@@ -16,7 +16,9 @@ import warnings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+import numpy
+from diffusers import (AutoencoderKL, DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline,
+                       StableDiffusionPipeline, UNet2DConditionModel)
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -94,6 +96,52 @@ def write_golden(out, unet, vae, text):
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/golden.safetensors")
 
 
+PROMPT, NEGATIVE, SEED = "a full moon over the sea, oil on canvas", "blurry, low quality", 1234
+SD = dict(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="linspace")
+
+
+def schedulers(prediction):
+    """Ours by name to theirs. Other pairs of solver and schedule are compared number by number in samplers.py."""
+    euler = lambda **kw: EulerDiscreteScheduler(**SD, prediction_type=prediction, **kw)
+    return {
+        "euler-normal": euler(),
+        "euler-karras": euler(use_karras_sigmas=True),
+        "euler-exponential": euler(use_exponential_sigmas=True),
+        "dpmpp_2m-karras": DPMSolverMultistepScheduler(
+            **SD, prediction_type=prediction, algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",
+            use_karras_sigmas=True, final_sigmas_type="zero"),
+    }
+
+
+def write_pictures(out, unet, vae, text):
+    """What diffusers' own pipelines paint: whole pictures, from words to bytes."""
+    from clip_tokens import tokenizer
+    parts = dict(vae=vae, text_encoder=text, tokenizer=tokenizer(), unet=unet, safety_checker=None, feature_extractor=None,
+                 requires_safety_checker=False)
+    common = dict(prompt=PROMPT, negative_prompt=NEGATIVE, guidance_scale=7.0, output_type="np")
+    seeded = lambda: torch.Generator().manual_seed(SEED)
+    golden = {}
+    for prediction, names in (("epsilon", None), ("v_prediction", ("euler-normal", "euler-karras"))):
+        for name, scheduler in schedulers(prediction).items():
+            if names and name not in names:
+                continue
+            pipe = StableDiffusionPipeline(scheduler=scheduler, **parts)
+            pipe.set_progress_bar_config(disable=True)
+            picture = pipe(**common, num_inference_steps=12, width=64, height=96, generator=seeded()).images[0]
+            golden[f"{prediction}.{name}"] = torch.from_numpy((picture * 255).round().astype(numpy.uint8))
+    # Their strength 0.5 of 12 steps walks the last 6 levels, as our denoise 0.5 of 6 steps does. Their pipeline
+    # samples the autoencoder's output; given a latent it takes that, so both start from the mean.
+    g = torch.Generator().manual_seed(99)
+    picture = (torch.rand((96, 64, 3), generator=g) * 255).round().to(torch.uint8)
+    golden["start.picture"] = picture
+    mean = vae.encode((picture.float() / 127.5 - 1).permute(2, 0, 1)[None]).latent_dist.mean
+    pipe = StableDiffusionImg2ImgPipeline(scheduler=schedulers("epsilon")["euler-normal"], **parts)
+    pipe.set_progress_bar_config(disable=True)
+    painted = pipe(**common, image=mean * 0.18215, strength=0.5, num_inference_steps=12, generator=seeded()).images[0]
+    golden["img2img"] = torch.from_numpy((painted * 255).round().astype(numpy.uint8))
+    save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/pictures.safetensors")
+
+
 def main():
     out = sys.argv[1]
     os.makedirs(out, exist_ok=True)
@@ -101,6 +149,8 @@ def main():
     unet, vae, text = build_unet(), build_vae(), build_text()
     write_layouts(out, unet, vae, text)
     write_golden(out, unet, vae, text)
+    with torch.no_grad():
+        write_pictures(out, unet, vae, text)
     save_file(single_file(build_unet(9), vae, text), f"{out}/sd15-inpaint.safetensors", {"format": "pt"})
 
 

@@ -3,6 +3,7 @@
 //! It reads no settings and no variables: what it needs arrives in orders. A reader thread takes
 //! orders and sets flags, one compute thread owns every tensor, and reports leave through one writer.
 
+pub mod account;
 pub mod cancel;
 pub mod device;
 pub mod error;
@@ -12,6 +13,11 @@ pub mod models;
 pub mod nn;
 pub mod pipelines;
 pub mod preview;
+pub mod reporter;
 pub mod residency;
+pub mod runner;
+pub mod save;
+pub mod serve;
+pub mod sets;
 
 pub use error::EngineError;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, sources};
 use crate::families::{Description, Role, Source, describe};
+use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 
 /// Returns the model that a draft names, with its other VAE and text encoders in place.
@@ -18,7 +19,20 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
         all.extend(given(vae, Role::Vae, roots)?);
     }
     let description = describe(&all).map_err(|source| LibraryError::Family { path: model.clone(), source })?;
-    Ok(Inventory { name: set_name(&model), description: Some(description) })
+    let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
+    Ok(Inventory { name: set_name(&model), description: Some(description), init_size })
+}
+
+/// Returns a picture's size, cut to whole latent cells, from its header.
+fn picture_size(path: &Path) -> Result<Size, Refusal> {
+    let bad = |reason: String| {
+        Refusal::new(Kind::BadFile, format!("{}: no picture that can be read: {reason}", path.display()), "give a PNG, JPEG or WebP file")
+    };
+    let reader = image::ImageReader::open(path).map_err(|e| LibraryError::io(path, "opening it", e))?;
+    let guessed = reader.with_guessed_format().map_err(|e| LibraryError::io(path, "reading it", e))?;
+    let (width, height) = guessed.into_dimensions().map_err(|e| bad(e.to_string()))?;
+    let whole = |side: u32| side / Size::CELL * Size::CELL;
+    Size::new(whole(width), whole(height)).map_err(|e| bad(e.to_string()))
 }
 
 /// Returns what a path or name holds, and where it is.

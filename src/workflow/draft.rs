@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::weights::Precision;
-use crate::workflow::Tiling;
+use crate::workflow::{Passes, Tiling};
 
 /// A job as it was asked for. What is `None` is filled in by [`resolve`](super::resolve).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,10 @@ pub struct JobDraft {
     pub prompt: String,
     /// What it must not show.
     pub negative: String,
+    /// How both are written.
+    pub dialect: Option<Dialect>,
+    /// How their weights are applied.
+    pub weighting: Option<Weighting>,
     /// Solver steps.
     pub steps: Option<u32>,
     /// Guidance scale; 1 is none.
@@ -47,6 +52,8 @@ pub struct JobDraft {
     pub denoise: Option<f64>,
     /// Whether the autoencoder works in tiles.
     pub tiling: Option<Tiling>,
+    /// Whether both passes of guidance run at once.
+    pub passes: Option<Passes>,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.

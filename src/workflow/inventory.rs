@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::families::{Description, Family};
-use crate::units::Bytes;
+use crate::units::{Bytes, Size};
 
 /// A model in one of the model folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,4 +31,6 @@ pub struct Inventory {
     pub name: String,
     /// The model with every override in place.
     pub description: Option<Description>,
+    /// The size of the picture to start from, cut to whole latent cells.
+    pub init_size: Option<Size>,
 }

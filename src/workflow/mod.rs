@@ -10,4 +10,4 @@ pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};
 pub use resolve::{Defaults, resolve};
-pub use spec::{InitImage, JobSpec, ModelSet, Tiling};
+pub use spec::{InitImage, JobSpec, ModelSet, Passes, Tiling};

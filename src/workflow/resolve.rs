@@ -54,17 +54,20 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
     Ok(JobSpec {
         prompt: draft.prompt.clone(),
         negative: draft.negative.clone(),
+        dialect: draft.dialect.unwrap_or_default(),
+        weighting: draft.weighting.unwrap_or_default(),
         steps,
         cfg,
         sampler: draft.sampler.unwrap_or(defaults.sampler),
         schedule: draft.schedule.unwrap_or(defaults.schedule),
         prediction: draft.prediction.unwrap_or(if predicts_v { Prediction::V } else { Prediction::Epsilon }),
         seed: draft.seed.unwrap_or(defaults.seed),
-        size: draft.size.or(trained).unwrap_or(defaults.size),
+        size: draft.size.or(inventory.init_size).or(trained).unwrap_or(defaults.size),
         batch,
         precision: draft.precision,
         init: init_image(draft)?,
         tiling: draft.tiling.unwrap_or_default(),
+        passes: draft.passes.unwrap_or_default(),
         output: draft.output.clone().unwrap_or_else(|| defaults.output.clone()),
         priority: draft.priority.unwrap_or(0),
         compute: compute_device(draft, defaults)?,
@@ -160,6 +163,7 @@ mod tests {
         let missing = family.map_or(Vec::new(), |f| f.roles().iter().copied().filter(|r| !roles.contains(r)).collect());
         Inventory {
             name: "night".to_owned(),
+            init_size: None,
             description: Some(Description {
                 family,
                 variant: Some("base".to_owned()),
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn refuses_models_that_do_not_run() {
         let draft = JobDraft::default();
-        let unknown = Inventory { name: "night".to_owned(), description: None };
+        let unknown = Inventory { name: "night".to_owned(), description: None, init_size: None };
         assert_eq!(refusal(&draft, &unknown), (4, "there is no model `night`".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::families::{Component, Family, Role};
+use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{Bytes, DeviceId, Seed, Size};
 use crate::weights::Precision;
@@ -90,6 +91,36 @@ impl fmt::Display for Tiling {
     }
 }
 
+/// Whether guidance asks the network for both of its answers at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Passes {
+    /// As one batch of two: faster where there is memory for it.
+    #[default]
+    Together,
+    /// One after the other: half of the activations.
+    Apart,
+}
+
+/// Why a text names no way of guidance.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a way to run guidance; use together or apart")]
+pub struct PassesError {
+    /// What was typed.
+    pub text: String,
+}
+
+impl FromStr for Passes {
+    type Err = PassesError;
+    fn from_str(text: &str) -> Result<Self, PassesError> {
+        match text {
+            "together" => Ok(Self::Together),
+            "apart" => Ok(Self::Apart),
+            _ => Err(PassesError { text: text.to_owned() }),
+        }
+    }
+}
+
 /// A job as it will be done. Stored in the ledger as JSON; new fields need a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -99,6 +130,12 @@ pub struct JobSpec {
     pub prompt: String,
     /// What it must not show.
     pub negative: String,
+    /// How both are written.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// How their weights are applied.
+    #[serde(default)]
+    pub weighting: Weighting,
     /// Solver steps, at least 1.
     pub steps: u32,
     /// Guidance scale; 1 is none.
@@ -121,6 +158,9 @@ pub struct JobSpec {
     pub init: Option<InitImage>,
     /// Whether the autoencoder works in tiles.
     pub tiling: Tiling,
+    /// Whether both passes of guidance run at once.
+    #[serde(default)]
+    pub passes: Passes,
     /// Folder for the images, absolute.
     pub output: PathBuf,
     /// Jobs of higher priority run first.

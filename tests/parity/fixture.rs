@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py"]))
+    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py"]))
 }
 
 fn made_by(script: &str, imports: &[&str]) -> PathBuf {

@@ -3,7 +3,9 @@
 //! The reference side is written by `scripts/parity/*.py` into the target folder, once per version
 //! of the script, with the Python of `.venv` that `scripts/test` sets up.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod fixture;
 mod networks;
+mod pictures;
+mod process;

@@ -24,6 +24,7 @@ pub struct Residency {
     bytes: Vec<Bytes>,
     cancel: CancelFlag,
     current: Cell<BlockIndex>,
+    watching: Cell<bool>,
 }
 
 /// A block's weights on the compute device, on loan.
@@ -69,7 +70,7 @@ impl Residency {
             bytes.push(weights.iter().map(size_of_tensor).sum());
             blocks.push(weights);
         }
-        Ok(Self { role, table, plan, blocks, bytes, cancel: cancel.clone(), current: Cell::new(BlockIndex(0)) })
+        Ok(Self { role, table, plan, blocks, bytes, cancel: cancel.clone(), current: Cell::new(BlockIndex(0)), watching: Cell::new(false) })
     }
 
     /// Lends a block. An error where the run was taken back: this is where a run can stop.
@@ -82,6 +83,19 @@ impl Residency {
     /// Lends the head block, which never leaves the compute device.
     pub fn head(&self) -> Result<Held<'_>, EngineError> {
         self.acquire(BlockIndex(0))
+    }
+
+    /// Says whether blocks' outputs are looked at, to find the first that is not finite.
+    pub fn watch(&self, watching: bool) {
+        self.watching.set(watching);
+    }
+
+    /// Looks at the output of the block in use, while [`watch`](Self::watch)ing.
+    pub fn look_at(&self, output: &Tensor) -> Result<(), EngineError> {
+        if self.watching.get() && output.isfinite().all().int64_value(&[]) == 0 {
+            return Err(EngineError::NotFinite { place: self.place(), step: 0 });
+        }
+        Ok(())
     }
 
     /// Listens to the flags of another run.

@@ -67,6 +67,7 @@ impl Unet {
                     Part::Downsample(down) => down.forward(residency, &x)?,
                     Part::Upsample(up) => up.forward(residency, &x, size)?,
                 };
+                residency.look_at(&x)?;
             }
             Ok(x)
         };

@@ -1,0 +1,138 @@
+//! Lets a solver of `sampling` work on latents with a UNet.
+
+use std::time::Instant;
+
+use tch::{Kind, Tensor};
+
+use super::latent::Latent;
+use super::noise::NoiseSource;
+use crate::engine::EngineError;
+use crate::engine::loading::LoadedUnet;
+use crate::sampling::guidance::input_scale;
+use crate::sampling::solver::Field;
+use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide};
+use crate::workflow::Passes;
+
+/// Hears of every finished step: its number from 0, its seconds, and the newest estimate of the clean latent.
+/// An error stops the run. It may wait, too: this is where a run is held.
+pub type OnStep<'a> = dyn FnMut(usize, f64, &Tensor) -> Result<(), EngineError> + 'a;
+
+/// Everything that a denoising run needs besides its solver.
+pub struct Denoiser<'a> {
+    /// The network.
+    pub unet: &'a LoadedUnet,
+    /// Noise level to time.
+    pub table: &'a NoiseTable,
+    /// What the network's output means.
+    pub prediction: Prediction,
+    /// Guidance scale; 1 is none.
+    pub cfg: f64,
+    /// Whether both passes of guidance run together.
+    pub passes: Passes,
+    /// What the picture shows, `[1, L, C]` in the weights' type.
+    pub positive: Tensor,
+    /// What it must not show; the same shape.
+    pub negative: Tensor,
+    /// The weights' type.
+    pub kind: Kind,
+    /// Noise for stochastic solvers.
+    pub noise: NoiseSource,
+    /// Hears of every finished step.
+    pub on_step: &'a mut OnStep<'a>,
+    /// See [`Memory`].
+    pub memory: Memory,
+}
+
+/// What a run remembers between calls.
+#[derive(Debug)]
+pub struct Memory {
+    brownian: Option<Brownian<Latent>>,
+    draws: u64,
+    step: usize,
+    began: Instant,
+}
+
+impl Memory {
+    /// Returns the memory of a run that begins now.
+    #[must_use]
+    pub fn new(sampler: Sampler) -> Self {
+        // Only this solver asks for stretches of noise that overlap.
+        let brownian = (sampler == Sampler::DpmppSde).then(Brownian::default);
+        Self { brownian, draws: 0, step: 0, began: Instant::now() }
+    }
+}
+
+impl Denoiser<'_> {
+    /// `x [B, C, h, w]` in the weights' type to the network's output, guidance not yet applied: without, with.
+    fn passes(&self, x: &Tensor, time: f64) -> Result<(Option<Tensor>, Tensor), EngineError> {
+        let batch = x.size()[0];
+        let wide = |context: &Tensor| context.expand([batch, -1, -1], false);
+        let forward = |x: &Tensor, context: &Tensor| -> Result<Tensor, EngineError> {
+            let out = self.unet.model.forward(&self.unet.residency, x, time, context)?;
+            Ok(out.to_kind(Kind::Float))
+        };
+        #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
+        if self.cfg == 1.0 {
+            return Ok((None, forward(x, &wide(&self.positive))?));
+        }
+        match self.passes {
+            Passes::Together => {
+                let contexts = Tensor::cat(&[wide(&self.negative), wide(&self.positive)], 0);
+                let both = forward(&Tensor::cat(&[x, x], 0), &contexts)?;
+                Ok((Some(both.narrow(0, 0, batch)), both.narrow(0, batch, batch)))
+            }
+            Passes::Apart => {
+                let without = forward(x, &wide(&self.negative))?;
+                Ok((Some(without), forward(x, &wide(&self.positive))?))
+            }
+        }
+    }
+
+    /// Runs the last call again with every block's output looked at, to name the first that is not finite.
+    fn find_culprit(&self, x: &Tensor, sigma: f64) -> EngineError {
+        let residency = &self.unet.residency;
+        residency.watch(true);
+        let input = (x * input_scale(sigma)).to_kind(self.kind);
+        let found = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated));
+        residency.watch(false);
+        let step = self.memory.step + 1;
+        match found {
+            Err(EngineError::NotFinite { place, .. }) => EngineError::NotFinite { place, step },
+            Err(other) => other,
+            Ok(_) => EngineError::NotFinite { place: "guidance".to_owned(), step },
+        }
+    }
+}
+
+impl Field<Latent> for Denoiser<'_> {
+    type Error = EngineError;
+
+    fn denoise(&mut self, x: &Latent, sigma: f64) -> Result<Latent, EngineError> {
+        let input = (&x.0 * input_scale(sigma)).to_kind(self.kind);
+        let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
+        let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
+        let denoised = match without {
+            None => clean(with),
+            Some(without) => guide(&clean(with), &clean(without), self.cfg),
+        };
+        let finite = denoised.0.isfinite().all().int64_value(&[]) != 0;
+        if finite { Ok(denoised) } else { Err(self.find_culprit(&x.0, sigma)) }
+    }
+
+    fn noise(&mut self, from: f64, to: f64) -> Result<Latent, EngineError> {
+        let fresh = Latent(self.noise.later(self.memory.draws));
+        self.memory.draws += 1;
+        Ok(match &mut self.memory.brownian {
+            Some(brownian) => brownian.noise(from, to, fresh),
+            None => fresh,
+        })
+    }
+
+    fn finished_step(&mut self, step: usize, _x: &Latent, denoised: &Latent) -> Result<(), EngineError> {
+        let seconds = self.memory.began.elapsed().as_secs_f64();
+        self.memory.step = step + 1;
+        (self.on_step)(step, seconds, &denoised.0)?;
+        self.memory.began = Instant::now();
+        Ok(())
+    }
+}

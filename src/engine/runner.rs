@@ -1,0 +1,235 @@
+//! One job: load, read the prompts, sample, decode, save. The only place that catches unwinding.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use tch::Tensor;
+
+use super::account::Account;
+use super::cancel::CancelFlag;
+use super::device::Compute;
+use super::error::panic_text;
+use super::pipelines::sd15::{self, Cut};
+use super::preview;
+use super::reporter::{PreviewRate, Reporter, preview as preview_report};
+use super::sets::Sets;
+use super::{EngineError, save};
+use crate::families::Role;
+use crate::families::sd15::LATENT_RGB;
+use crate::jobs::{ImageRecord, Phase, Placement, Timing};
+use crate::sampling::NoiseTable;
+use crate::units::{Bytes, RunId};
+use crate::wire::work::{FailedRun, Finished, Memory};
+use crate::wire::{Report, RunOrder};
+use crate::workflow::{JobSpec, Refusal, Tiling};
+
+/// Runs jobs on one device, and keeps what they loaded.
+#[derive(Debug)]
+pub struct Runner {
+    compute: Compute,
+    sets: Sets,
+    table: NoiseTable,
+    account: Account,
+    reporter: Reporter,
+}
+
+/// One run on its way.
+struct Run<'a> {
+    order: &'a RunOrder,
+    cancel: &'a CancelFlag,
+    timing: Timing,
+    warnings: Vec<String>,
+}
+
+impl Runner {
+    /// Returns a runner that has loaded nothing yet.
+    #[must_use]
+    pub fn new(compute: Compute, reporter: Reporter) -> Self {
+        Self { compute, sets: Sets::default(), table: NoiseTable::stable_diffusion(), account: Account::start(), reporter }
+    }
+
+    /// Runs a job and reports how it ended. Returns whether the engine can go on.
+    pub fn run(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
+        self.reporter.report(Report::Started(order.run));
+        let mut run = Run { order, cancel, timing: Timing::default(), warnings: Vec::new() };
+        let result = tch::no_grad(|| self.stages(&mut run));
+        self.report_memory();
+        match result {
+            Ok(images) => {
+                self.reporter.report(Report::Finished(Box::new(self.finished(run, images))));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(run = order.run.0, "{error}");
+                let refusal = Refusal::from(&error);
+                let fatal = error.is_fatal();
+                let failed = FailedRun { run: order.run, kind: refusal.kind, message: refusal.message, hint: refusal.hint, fatal };
+                self.reporter.report(Report::Failed(Box::new(failed)));
+                !fatal
+            }
+        }
+    }
+
+    fn stages(&mut self, run: &mut Run<'_>) -> Result<Vec<ImageRecord>, EngineError> {
+        let began = Instant::now();
+        let spec = &run.order.spec;
+        let precision = spec.precision.unwrap_or_else(|| self.compute.default_precision());
+
+        self.phase(run.order.run, Phase::Loading);
+        run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, run.cancel))?.1;
+        self.report_memory();
+
+        self.phase(run.order.run, Phase::Encoding);
+        let (picture, seconds) = self.timed(Role::ClipL, |me| {
+            me.sets.condition(spec, &me.compute)?;
+            me.picture_latent(spec, &mut run.warnings)
+        })?;
+        run.timing.encode = seconds;
+
+        self.phase(run.order.run, Phase::Sampling);
+        let (latents, seconds) = self.timed(Role::Denoiser, |me| me.sample(run, picture.as_ref()))?;
+        run.timing.sample = seconds;
+
+        self.phase(run.order.run, Phase::Decoding);
+        let (pictures, seconds) = {
+            let began = Instant::now();
+            let one = |k: i64| self.decode(spec, &latents.narrow(0, k, 1), &mut run.warnings);
+            ((0..latents.size()[0]).map(one).collect::<Result<Vec<_>, _>>()?, began.elapsed().as_secs_f64())
+        };
+        run.timing.decode = seconds;
+
+        self.phase(run.order.run, Phase::Saving);
+        run.cancel.check()?;
+        let images = save::all(run.order, &pictures, precision)?;
+        run.timing.total = began.elapsed().as_secs_f64();
+        Ok(images)
+    }
+
+    fn sample(&self, run: &mut Run<'_>, picture: Option<&Tensor>) -> Result<Tensor, EngineError> {
+        let (order, cancel) = (run.order, run.cancel);
+        let spec = &order.spec;
+        let ready = self.sets.ready()?;
+        let start = sd15::start(spec, &self.table, picture, self.compute.device);
+        let steps = u32::try_from(start.sigmas.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let mut rate = PreviewRate::new();
+        let per_step = &mut run.timing.per_step;
+        let mut on_step = |step: usize, seconds: f64, denoised: &Tensor| {
+            per_step.push(seconds);
+            let step = u32::try_from(step + 1).unwrap_or(u32::MAX);
+            self.reporter.report(Report::Step { run: order.run, step, steps, seconds });
+            if order.previews && rate.take() {
+                if let Some(small) = preview::thumbnail(denoised, &LATENT_RGB) {
+                    self.reporter.report(preview_report(order.run, step, &small));
+                }
+            }
+            self.hold(order.run, cancel)
+        };
+        let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
+        sd15::sample(spec, ready.unet, &self.table, start, ready.conditioning, precision, &mut on_step)
+    }
+
+    /// Waits while the operator holds the run.
+    fn hold(&self, run: RunId, cancel: &CancelFlag) -> Result<(), EngineError> {
+        if cancel.is_paused() {
+            self.reporter.report(Report::Paused(run));
+            cancel.wait_while_paused()?;
+            self.reporter.report(Report::Resumed(run));
+        }
+        cancel.check()
+    }
+
+    fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {
+        let Some(picture) = sd15::read_init(spec)? else { return Ok(None) };
+        let vae = self.sets.ready()?.vae;
+        let encode = |cut| sd15::encode_picture(vae, &picture, cut, &self.compute);
+        let latent = self.whole_or_tiled(spec, warnings, encode)?;
+        if latent.is_none() {
+            warnings.push("the autoencoder has no encoder, so --init-image was not used".to_owned());
+        }
+        Ok(latent)
+    }
+
+    fn decode(&self, spec: &JobSpec, latent: &Tensor, warnings: &mut Vec<String>) -> Result<super::image::Rgb, EngineError> {
+        let vae = self.sets.ready()?.vae;
+        self.whole_or_tiled(spec, warnings, |cut| sd15::decode_picture(vae, latent, cut))
+    }
+
+    /// Works on the whole picture where it fits, and in tiles where it does not or did not.
+    fn whole_or_tiled<T>(
+        &self,
+        spec: &JobSpec,
+        warnings: &mut Vec<String>,
+        work: impl Fn(Cut) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let needed = sd15::decode_estimate(spec.size);
+        let short = self.compute.free_memory().is_some_and(|free| free < needed);
+        let first = match spec.tiling {
+            Tiling::Always => Cut::Tiled,
+            Tiling::Auto if short => Cut::Tiled,
+            Tiling::Auto | Tiling::Never => Cut::Whole,
+        };
+        if first == Cut::Tiled && spec.tiling == Tiling::Auto {
+            note_tiles(warnings, &format!("the whole picture needs about {needed}"));
+        }
+        match self.guarded(Role::Vae, || work(first)) {
+            Err(EngineError::OutOfMemory { .. }) if first == Cut::Whole && spec.tiling == Tiling::Auto => {
+                note_tiles(warnings, "memory ran out on the whole picture");
+                self.guarded(Role::Vae, || work(Cut::Tiled))
+            }
+            other => other,
+        }
+    }
+
+    /// Runs a stage and returns its seconds too.
+    fn timed<T>(&mut self, role: Role, work: impl FnOnce(&mut Self) -> Result<T, EngineError>) -> Result<(T, f64), EngineError> {
+        let began = Instant::now();
+        // What a failed stage leaves behind is dropped or loaded again: nothing half-made is used.
+        let result = catch_unwind(AssertUnwindSafe(|| work(self)));
+        let value = self.unwound(role, result)?;
+        self.compute.synchronize();
+        Ok((value, began.elapsed().as_secs_f64()))
+    }
+
+    fn guarded<T>(&self, role: Role, work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        self.unwound(role, result)
+    }
+
+    /// Turns what unwound into an error that names the block. libtorch's plain operators unwind where they fail.
+    fn unwound<T>(&self, role: Role, result: std::thread::Result<Result<T, EngineError>>) -> Result<T, EngineError> {
+        result.unwrap_or_else(|payload| {
+            let text = panic_text(payload.as_ref());
+            Err(EngineError::from_torch_text(&text, self.compute.id, &self.sets.place(role)))
+        })
+    }
+
+    fn finished(&self, run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
+        let placement = Placement { asked: self.sets.asked(), measured: self.sets.measured(), streamed_bytes_per_step: Bytes::ZERO };
+        let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
+        Finished {
+            run: run.order.run,
+            images,
+            timing: run.timing,
+            placement,
+            precision: precision.name().to_owned(),
+            warnings: run.warnings,
+        }
+    }
+
+    fn phase(&self, run: RunId, phase: Phase) {
+        self.reporter.report(Report::Phase { run, phase });
+    }
+
+    fn report_memory(&self) {
+        let weights = self.sets.measured().iter().map(|s| s.bytes).sum();
+        let activations = self.account.beyond(weights, &self.compute);
+        self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
+    }
+}
+
+fn note_tiles(warnings: &mut Vec<String>, why: &str) {
+    let warning = format!("the autoencoder worked in tiles: {why}");
+    if !warnings.contains(&warning) {
+        warnings.push(warning);
+    }
+}

@@ -1,0 +1,199 @@
+//! The model set that is loaded, kept between runs; parts that the next job needs again stay.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::EngineError;
+use super::cancel::CancelFlag;
+use super::device::Compute;
+use super::loading::assemble::Target;
+use super::loading::{LoadedClip, LoadedUnet, LoadedVae};
+use super::pipelines::sd15::{self, Conditioning};
+use super::residency::Residency;
+use crate::families::{FamilyError, Role};
+use crate::placement::Share;
+use crate::placement::plan::total;
+use crate::units::Bytes;
+use crate::weights::Precision;
+use crate::wire::status::PartView;
+use crate::wire::work::LoadedSet;
+use crate::workflow::{JobSpec, ModelSet};
+
+/// What is loaded.
+#[derive(Debug, Default)]
+pub struct Sets {
+    set: Option<(String, String)>,
+    clip: Option<(PartKey, LoadedClip)>,
+    unet: Option<(PartKey, LoadedUnet)>,
+    vae: Option<(PartKey, LoadedVae)>,
+    conditioning: Option<(TextKey, Conditioning)>,
+}
+
+/// Files as they were when they were read, and the precision they are held in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PartKey {
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    precision: Precision,
+}
+
+/// Everything that the text encoder's output depends on.
+#[derive(Debug, Clone, PartialEq)]
+struct TextKey {
+    clip: PartKey,
+    prompt: String,
+    negative: String,
+    dialect: crate::prompt::Dialect,
+    weighting: crate::prompt::Weighting,
+}
+
+/// The parts that a run works with.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    /// The diffusion network.
+    pub unet: &'a LoadedUnet,
+    /// The autoencoder.
+    pub vae: &'a LoadedVae,
+    /// Both prompts, read.
+    pub conditioning: &'a Conditioning,
+}
+
+/// The autoencoder is held in full precision everywhere: in 16 bits its decoder costs visible steps of grey.
+const VAE_PRECISION: Precision = Precision::Fp32;
+
+impl Sets {
+    /// Loads the parts that are not loaded yet; what the job does not use is dropped first, to make room.
+    pub fn load(&mut self, set: &ModelSet, compute: &Compute, precision: Precision, cancel: &CancelFlag) -> Result<(), EngineError> {
+        let target = |precision| Target { compute, precision, cancel };
+        let clip = key(set, Role::ClipL, precision)?;
+        let unet = key(set, Role::Denoiser, precision)?;
+        let vae = key(set, Role::Vae, VAE_PRECISION)?;
+        drop_other(&mut self.clip, &clip);
+        drop_other(&mut self.unet, &unet);
+        drop_other(&mut self.vae, &vae);
+        self.set = Some((set.name.clone(), set.family.name().to_owned()));
+        if self.clip.is_none() {
+            let loaded = LoadedClip::load(&paths(&clip), target(precision))?;
+            self.clip = Some((clip, loaded));
+        }
+        if self.vae.is_none() {
+            let loaded = LoadedVae::load(&paths(&vae), target(VAE_PRECISION))?;
+            self.vae = Some((vae, loaded));
+        }
+        if self.unet.is_none() {
+            let loaded = LoadedUnet::load(&paths(&unet), target(precision))?;
+            self.unet = Some((unet, loaded));
+        }
+        for residency in self.residencies_mut() {
+            residency.serve(cancel);
+        }
+        Ok(())
+    }
+
+    /// Reads both prompts, unless they are those of the run before.
+    pub fn condition(&mut self, spec: &JobSpec, compute: &Compute) -> Result<(), EngineError> {
+        let Some((key, clip)) = &self.clip else { return Err(not_loaded(Role::ClipL)) };
+        let text = TextKey {
+            clip: key.clone(),
+            prompt: spec.prompt.clone(),
+            negative: spec.negative.clone(),
+            dialect: spec.dialect,
+            weighting: spec.weighting,
+        };
+        if self.conditioning.as_ref().is_none_or(|(known, _)| *known != text) {
+            self.conditioning = Some((text, sd15::condition(spec, clip, compute.device)?));
+        }
+        Ok(())
+    }
+
+    /// Returns what a run works with, once everything is loaded and read.
+    pub fn ready(&self) -> Result<Ready<'_>, EngineError> {
+        let unet = self.unet.as_ref().map(|(_, unet)| unet).ok_or_else(|| not_loaded(Role::Denoiser))?;
+        let vae = self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))?;
+        let conditioning = self.conditioning.as_ref().map(|(_, c)| c).ok_or_else(|| not_loaded(Role::ClipL))?;
+        Ok(Ready { unet, vae, conditioning })
+    }
+
+    /// Returns what the network is held in.
+    #[must_use]
+    pub fn precision(&self) -> Option<Precision> {
+        self.unet.as_ref().map(|(key, _)| key.precision)
+    }
+
+    /// Returns the block in use, for messages about a failure.
+    #[must_use]
+    pub fn place(&self, role: Role) -> String {
+        let residency = self.residencies().into_iter().find(|(r, _)| *r == role);
+        residency.map_or_else(|| role.name().to_owned(), |(_, residency)| residency.place())
+    }
+
+    /// Returns the bytes that plans put on each device.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Share> {
+        total(&self.residencies().iter().map(|(_, r)| r.asked()).collect::<Vec<_>>())
+    }
+
+    /// Returns the bytes that are on each device.
+    #[must_use]
+    pub fn measured(&self) -> Vec<Share> {
+        total(&self.residencies().iter().map(|(_, r)| r.measured()).collect::<Vec<_>>())
+    }
+
+    /// Returns the loaded set for screens.
+    #[must_use]
+    pub fn view(&self) -> Option<LoadedSet> {
+        let (name, family) = self.set.clone()?;
+        let precision = |role| match role {
+            Role::Vae => VAE_PRECISION,
+            Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => self.precision().unwrap_or(VAE_PRECISION),
+        };
+        let parts = self.residencies().into_iter().flat_map(|(role, residency)| {
+            let planned: Bytes = residency.asked().iter().map(|s| s.bytes).sum();
+            residency.measured().into_iter().map(move |share| PartView {
+                role,
+                precision: precision(role).name().to_owned(),
+                planned,
+                bytes: share.bytes,
+                device: share.device,
+            })
+        });
+        Some(LoadedSet { name, family, parts: parts.collect() })
+    }
+
+    fn residencies(&self) -> Vec<(Role, &Residency)> {
+        let unet = self.unet.as_ref().map(|(_, u)| (Role::Denoiser, &u.residency));
+        let clip = self.clip.as_ref().map(|(_, c)| (Role::ClipL, &c.residency));
+        let vae = self.vae.as_ref().map(|(_, v)| (Role::Vae, &v.residency));
+        [unet, clip, vae].into_iter().flatten().collect()
+    }
+
+    fn residencies_mut(&mut self) -> impl Iterator<Item = &mut Residency> {
+        let unet = self.unet.as_mut().map(|(_, u)| &mut u.residency);
+        let clip = self.clip.as_mut().map(|(_, c)| &mut c.residency);
+        let vae = self.vae.as_mut().map(|(_, v)| &mut v.residency);
+        [unet, clip, vae].into_iter().flatten()
+    }
+}
+
+fn drop_other<T>(slot: &mut Option<(PartKey, T)>, wanted: &PartKey) {
+    if slot.as_ref().is_some_and(|(key, _)| key != wanted) {
+        *slot = None;
+    }
+}
+
+fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, EngineError> {
+    let component = set.component(role).ok_or_else(|| not_loaded(role))?;
+    let stamp = |path: &PathBuf| {
+        let metadata = fs::metadata(path).map_err(|e| crate::library::LibraryError::io(path, "looking at it", e))?;
+        Ok((path.clone(), metadata.len(), metadata.modified().ok()))
+    };
+    Ok(PartKey { files: component.files.iter().map(stamp).collect::<Result<_, EngineError>>()?, precision })
+}
+
+fn paths(key: &PartKey) -> Vec<PathBuf> {
+    key.files.iter().map(|(path, _, _)| path.clone()).collect()
+}
+
+fn not_loaded(role: Role) -> EngineError {
+    EngineError::Family { path: PathBuf::new(), source: FamilyError::Missing { role, tensor: "every tensor".to_owned() } }
+}

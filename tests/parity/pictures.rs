@@ -1,0 +1,249 @@
+//! Whole pictures, from words to bytes, out of a real engine process.
+
+use std::fs;
+
+use perilune::prompt::{Dialect, Weighting};
+use perilune::sampling::{Prediction, Sampler, Schedule};
+use perilune::units::{RunId, Seed, Size};
+use perilune::weights::Precision;
+use perilune::wire::{Order, Report};
+use perilune::workflow::{InitImage, JobSpec, Kind, Passes, Tiling};
+
+use crate::fixture::sd15;
+use crate::process::{Engine, job, kind_of};
+
+/// The largest difference of two pictures, in steps of 255.
+fn apart(ours: &[u8], theirs: &[u8]) -> u8 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+fn diffusers_painted(name: &str) -> Vec<u8> {
+    let bytes = fs::read(sd15().join("pictures.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    file.tensor(name).unwrap().data().to_vec()
+}
+
+fn tiny() -> JobSpec {
+    job(sd15().join("sd15.safetensors"))
+}
+
+#[test]
+fn pictures_are_those_of_diffusers() {
+    let mut engine = Engine::start();
+    let mut check = |name: &str, spec: &JobSpec| {
+        let off = apart(&engine.paint(spec)[0], &diffusers_painted(name));
+        println!("{name}: {off}/255");
+        assert!(off <= 2, "{name}: {off}/255");
+    };
+    for (sampler, schedule) in [
+        (Sampler::Euler, Schedule::Normal),
+        (Sampler::Euler, Schedule::Karras),
+        (Sampler::Euler, Schedule::Exponential),
+        (Sampler::Dpmpp2m, Schedule::Karras),
+    ] {
+        check(&format!("epsilon.{sampler}-{schedule}"), &JobSpec { sampler, schedule, ..tiny() });
+    }
+    for (sampler, schedule) in [(Sampler::Euler, Schedule::Normal), (Sampler::Euler, Schedule::Karras)] {
+        check(&format!("v_prediction.{sampler}-{schedule}"), &JobSpec { sampler, schedule, prediction: Prediction::V, ..tiny() });
+    }
+    // The same, from a folder, and with guidance in two passes.
+    check("epsilon.euler-normal", &job(sd15().join("folder")));
+    check("epsilon.euler-normal", &JobSpec { passes: Passes::Apart, ..tiny() });
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("start.png");
+    image::RgbImage::from_raw(64, 96, diffusers_painted("start.picture")).unwrap().save(&path).unwrap();
+    check("img2img", &JobSpec { steps: 6, init: Some(InitImage { path, denoise: 0.5 }), ..tiny() });
+}
+
+#[test]
+fn a_seed_gives_the_same_bytes_again_and_the_same_picture_in_a_batch() {
+    let mut engine = Engine::start();
+    for sampler in [Sampler::Euler, Sampler::DpmppSde] {
+        let batch = JobSpec { sampler, steps: 4, batch: 3, ..tiny() };
+        let first = engine.paint(&batch);
+        assert_eq!(first, engine.paint(&batch), "{sampler}: the same again");
+        assert_eq!(first, Engine::start().paint(&batch), "{sampler}: the same in another process");
+        assert!(first[0] != first[1] && first[1] != first[2]);
+        let alone = engine.paint(&JobSpec { batch: 1, seed: Seed(1236), ..batch.clone() });
+        let off = apart(&alone[0], &first[2]);
+        assert!(off <= 2, "{sampler}: image 2 of the batch is {off}/255 from the same seed alone");
+    }
+}
+
+#[test]
+fn every_sampler_paints_with_every_schedule() {
+    let mut engine = Engine::start();
+    for sampler in Sampler::ALL {
+        for schedule in Schedule::ALL {
+            let spec = JobSpec { sampler: *sampler, schedule: *schedule, steps: 3, size: Size::new(16, 16).unwrap(), ..tiny() };
+            assert_eq!(engine.paint(&spec)[0].len(), 16 * 16 * 3, "{sampler} {schedule}");
+        }
+    }
+}
+
+#[test]
+fn emphasis_and_long_prompts_change_the_picture() {
+    let mut engine = Engine::start();
+    let mut paint = |prompt: &str, weighting| {
+        let spec = JobSpec { prompt: prompt.to_owned(), weighting, dialect: Dialect::A1111, steps: 3, ..tiny() };
+        engine.paint(&spec).remove(0)
+    };
+    let plain = paint("a moon", Weighting::Interpolate);
+    assert_eq!(plain, paint("(a moon:1.0)", Weighting::Interpolate), "weight 1 is no weight");
+    let variants = [
+        paint("a (moon:1.4)", Weighting::Interpolate),
+        paint("a (moon:1.4)", Weighting::Original),
+        paint("a [moon]", Weighting::Interpolate),
+        paint("a BREAK moon", Weighting::Interpolate),
+        paint(&"a moon, ".repeat(60), Weighting::Interpolate),
+    ];
+    for (i, variant) in variants.iter().enumerate() {
+        assert!(*variant != plain && !variants[..i].contains(variant), "variant {i}");
+    }
+}
+
+#[test]
+fn tiles_give_nearly_the_same_picture() {
+    let mut engine = Engine::start();
+    let spec = JobSpec { size: Size::new(1024, 640).unwrap(), steps: 1, cfg: 1.0, tiling: Tiling::Never, ..tiny() };
+    let whole = engine.paint(&spec).remove(0);
+    let tiled = engine.paint(&JobSpec { tiling: Tiling::Always, ..spec }).remove(0);
+    let mean = whole.iter().zip(&tiled).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / whole.len() as f64;
+    println!("tiles: mean difference {mean:.2}/255");
+    // Group norms see one tile instead of the whole, and random weights make the most of it.
+    assert!(mean < 12.0, "{mean}");
+}
+
+#[test]
+fn a_run_is_cancelled_held_and_goes_on() {
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    let long = JobSpec { steps: 400, ..tiny() };
+
+    let run = engine.begin(&long, folder.path());
+    let ended = engine.finish(|report| matches!(report, Report::Step { step: 1, .. }).then_some(Order::Cancel(run)));
+    assert_eq!(kind_of(&ended), Some(Kind::Interrupted));
+    assert!(ended.reports.len() < 400, "it stopped early");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+
+    // Held after a step, then released: pings are answered meanwhile, and the picture is the same.
+    let spec = tiny();
+    let expected = engine.paint(&spec);
+    let run = engine.begin(&spec, folder.path());
+    let ended = engine.finish(|report| match report {
+        Report::Started(_) => Some(Order::Pause(run)),
+        Report::Paused(_) => Some(Order::Ping(7)),
+        Report::Pong(7) => Some(Order::Resume(run)),
+        _ => None,
+    });
+    assert!(ended.reports.contains(&Report::Resumed(run)));
+    let path = &ended.result.unwrap().images[0].path;
+    assert_eq!(image::open(path).unwrap().into_rgb8().into_raw(), expected[0]);
+}
+
+#[test]
+fn steps_phases_previews_and_memory_are_reported() {
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    let ended = engine.run(&tiny(), folder.path());
+    let steps: Vec<u32> = ended.reports.iter().filter_map(|r| if let Report::Step { step, .. } = r { Some(*step) } else { None }).collect();
+    assert_eq!(steps, (1..=12).collect::<Vec<_>>());
+    let phases = ended.reports.iter().filter(|r| matches!(r, Report::Phase { .. })).count();
+    assert_eq!(phases, 5);
+    let finished = ended.result.unwrap();
+    let total: f64 = finished.timing.per_step.iter().sum();
+    let previews = ended.reports.iter().filter(|r| matches!(r, Report::Preview { .. })).count();
+    assert!((1..=2 + (total / 0.5) as usize).contains(&previews), "{previews} previews in {total:.1} s");
+    let Some(Report::Memory(memory)) = ended.reports.iter().rev().find(|r| matches!(r, Report::Memory(_))) else {
+        panic!("no memory report")
+    };
+    let set = memory.set.as_ref().unwrap();
+    let held: u64 = set.parts.iter().map(|p| p.bytes.get()).sum();
+    assert_eq!(finished.placement.measured[0].bytes.get(), held);
+    assert_eq!(finished.placement.asked, finished.placement.measured);
+    assert_eq!(finished.precision, "fp32");
+}
+
+#[test]
+fn values_that_are_not_numbers_are_traced_to_their_block() {
+    let mut bytes = fs::read(sd15().join("sd15.safetensors")).unwrap();
+    let name = "model.diffusion_model.output_blocks.4.0.out_layers.3.bias";
+    let at = {
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensor(name).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize
+    };
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.safetensors");
+    fs::write(&path, bytes).unwrap();
+
+    let mut engine = Engine::start();
+    let failed = engine.run(&job(path), folder.path()).result.unwrap_err();
+    assert_eq!(failed.kind, Kind::Failed);
+    assert!(failed.message.contains("(`output_blocks.4.0`) gave values that are not numbers, in step 1"), "{}", failed.message);
+    assert!(failed.hint.is_some() && !failed.fatal);
+    assert_eq!(engine.paint(&tiny()).len(), 1, "the engine goes on");
+}
+
+#[test]
+fn out_of_memory_names_the_block_and_the_engine_lives_on() {
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    engine.paint(&tiny());
+    // From here on the process may not grow by more than 200 MiB, three activations of the first block.
+    let pid = rustix::process::Pid::from_child(&engine.child);
+    let status = fs::read_to_string(format!("/proc/{}/status", engine.child.id())).unwrap();
+    let held: u64 = status.lines().find_map(|l| l.strip_prefix("VmSize:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    let limit = rustix::process::Rlimit { current: Some(held * 1024 + (200 << 20)), maximum: None };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::As, limit).unwrap();
+
+    let huge = JobSpec { size: Size::new(4096, 4096).unwrap(), steps: 1, ..tiny() };
+    let failed = engine.run(&huge, folder.path()).result.unwrap_err();
+    println!("{}", failed.message);
+    assert!(failed.message.starts_with("out of memory on cpu in denoiser block"), "{}", failed.message);
+    assert!(failed.message.ends_with("more were needed"), "{}", failed.message);
+    assert!(!failed.fatal && failed.hint.is_some());
+    assert_eq!(engine.paint(&tiny()).len(), 1, "the engine goes on");
+}
+
+#[test]
+fn half_precisions_run_whole() {
+    let mut engine = Engine::start();
+    let full = engine.paint(&tiny()).remove(0);
+    for precision in [Precision::Bf16, Precision::Fp16] {
+        let half = engine.paint(&JobSpec { precision: Some(precision), ..tiny() }).remove(0);
+        println!("{precision}: {}/255 from fp32", apart(&half, &full));
+        assert_ne!(half, full, "{precision} was not used");
+    }
+}
+
+#[test]
+fn a_full_or_missing_folder_is_named_and_nothing_is_left() {
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    let failed = engine.run(&tiny(), &gone).result.unwrap_err();
+    assert!(failed.message.starts_with(&gone.display().to_string()), "{}", failed.message);
+    assert!(!failed.fatal);
+}
+
+#[test]
+fn the_engine_ends_with_its_socket_even_while_it_computes() {
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    engine.begin(&JobSpec { steps: 1000, ..tiny() }, folder.path());
+    while !matches!(engine.hear(), Report::Step { .. }) {}
+    engine.hang_up();
+    assert!(!engine.child.wait().unwrap().success());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn orders_for_other_runs_change_nothing() {
+    let mut engine = Engine::start();
+    engine.tell(&Order::Cancel(RunId(99)));
+    engine.tell(&Order::Pause(RunId(99)));
+    assert_eq!(engine.paint(&tiny()).len(), 1);
+}

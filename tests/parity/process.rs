@@ -1,0 +1,149 @@
+//! A real engine process with this test as its daemon.
+
+use std::io::BufReader;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use perilune::families::describe;
+use perilune::library::open;
+use perilune::sampling::{Prediction, Sampler, Schedule};
+use perilune::units::{DeviceId, JobId, RunId, Seed, Size};
+use perilune::wire::hello::HelloFrame;
+use perilune::wire::work::{Configure, FailedRun, Finished};
+use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
+use perilune::workflow::{JobSpec, ModelSet, Passes, Tiling};
+use perilune::{prompt, workflow};
+
+pub(crate) struct Engine {
+    pub(crate) child: Child,
+    socket: UnixStream,
+    reader: BufReader<UnixStream>,
+    runs: i64,
+}
+
+/// How a run ended, and everything that was said before.
+pub(crate) struct Ended {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) result: Result<Finished, FailedRun>,
+}
+
+impl Engine {
+    pub(crate) fn start() -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(240))).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_perilune-engine"))
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .env("GOMP_SPINCOUNT", "1000")
+            .spawn()
+            .unwrap();
+        let reader = BufReader::new(ours.try_clone().unwrap());
+        let mut engine = Self { child, socket: ours, reader, runs: 0 };
+        let greeting: HelloFrame = blocking::read(&mut engine.reader, Limit::CONTROL).unwrap().unwrap();
+        greeting.hello.check().unwrap();
+        blocking::write(&mut engine.socket, &Hello::ours(), Limit::CONTROL).unwrap();
+        engine.tell(&Order::Configure(Configure { device: DeviceId::Cpu, threads: None, log: "info".to_owned() }));
+        assert!(matches!(engine.hear(), Report::Ready { .. }));
+        engine
+    }
+
+    pub(crate) fn tell(&mut self, order: &Order) {
+        blocking::write(&mut self.socket, order, Limit::CONTROL).unwrap();
+    }
+
+    pub(crate) fn hear(&mut self) -> Report {
+        blocking::read(&mut self.reader, Limit::CONTROL).unwrap().expect("the engine ended")
+    }
+
+    pub(crate) fn begin(&mut self, spec: &JobSpec, folder: &Path) -> RunId {
+        self.runs += 1;
+        let run = RunId(self.runs);
+        let targets = (0..spec.batch).map(|k| folder.join(format!("{run}-{k}.png"))).collect();
+        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets, previews: true })));
+        run
+    }
+
+    /// Hears a run to its end; `each` may answer to a report with an order.
+    pub(crate) fn finish(&mut self, mut each: impl FnMut(&Report) -> Option<Order>) -> Ended {
+        let mut reports = Vec::new();
+        loop {
+            let report = self.hear();
+            if let Some(order) = each(&report) {
+                self.tell(&order);
+            }
+            match report {
+                Report::Finished(finished) => return Ended { reports, result: Ok(*finished) },
+                Report::Failed(failed) => return Ended { reports, result: Err(*failed) },
+                other => reports.push(other),
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, spec: &JobSpec, folder: &Path) -> Ended {
+        self.begin(spec, folder);
+        self.finish(|_| None)
+    }
+
+    /// Ends the connection, as a daemon that was killed does.
+    pub(crate) fn hang_up(&mut self) {
+        self.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    /// Runs a job that must succeed and returns the bytes of its pictures' pixels.
+    pub(crate) fn paint(&mut self, spec: &JobSpec) -> Vec<Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let finished = self.run(spec, folder.path()).result.unwrap();
+        finished.images.iter().map(|i| image::open(&i.path).unwrap().into_rgb8().into_raw()).collect()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) fn model(path: PathBuf) -> ModelSet {
+    let description = describe(&open(&path, None).unwrap()).unwrap();
+    ModelSet {
+        name: "tiny".to_owned(),
+        family: description.family.unwrap(),
+        variant: description.variant.unwrap(),
+        components: description.components,
+    }
+}
+
+/// 12 steps of 64 × 96 pixels, as `scripts/parity/sd15.py` lets diffusers paint them.
+pub(crate) fn job(path: PathBuf) -> JobSpec {
+    JobSpec {
+        set: model(path),
+        prompt: "a full moon over the sea, oil on canvas".to_owned(),
+        negative: "blurry, low quality".to_owned(),
+        dialect: prompt::Dialect::default(),
+        weighting: prompt::Weighting::default(),
+        steps: 12,
+        cfg: 7.0,
+        sampler: Sampler::Euler,
+        schedule: Schedule::Normal,
+        prediction: Prediction::Epsilon,
+        seed: Seed(1234),
+        size: Size::new(64, 96).unwrap(),
+        batch: 1,
+        precision: None,
+        init: None,
+        tiling: Tiling::Auto,
+        passes: Passes::Together,
+        output: PathBuf::new(),
+        priority: 0,
+        compute: DeviceId::Cpu,
+        owner: String::new(),
+    }
+}
+
+pub(crate) fn kind_of(ended: &Ended) -> Option<workflow::Kind> {
+    ended.result.as_ref().err().map(|f| f.kind)
+}
