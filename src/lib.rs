@@ -6,6 +6,7 @@ pub mod units;
 // L1: pure domain.
 pub mod families;
 pub mod formats;
+pub mod imagery;
 pub mod prompt;
 pub mod sampling;
 pub mod tokens;
