@@ -4,16 +4,18 @@
 pub mod units;
 
 // L1: pure domain.
-pub mod devices;
-pub mod families;
+pub mod weights;
 pub mod formats;
-pub mod jobs;
+pub mod families;
+pub mod devices;
 pub mod placement;
 pub mod sampling;
 pub mod tokens;
-pub mod weights;
-pub mod wire;
+pub mod prompt;
 pub mod workflow;
+pub mod jobs;
+pub mod imagery;
+pub mod wire;
 
 // L2: services.
 pub mod library;

@@ -91,10 +91,12 @@ impl Window {
 pub fn windows(pieces: &[Piece], chunking: Chunking) -> Vec<Window> {
     let mut filling = Filling::default();
     for piece in pieces {
-        match (piece, chunking) {
-            (Piece::Break, _) => filling.close(),
-            (Piece::Words { ids, weight }, Chunking::Comfy) => filling.take_group(ids, *weight),
-            (Piece::Words { ids, weight }, Chunking::A1111) => ids.iter().for_each(|id| filling.take_token(*id, *weight)),
+        match piece {
+            Piece::Break => filling.close(),
+            Piece::Words { ids, weight } => match chunking {
+                Chunking::A1111 => ids.iter().for_each(|id| filling.take_token(*id, *weight)),
+                Chunking::Comfy => filling.take_group(ids, *weight),
+            },
         }
     }
     filling.finish()
