@@ -14,5 +14,8 @@ pub mod weights;
 pub mod wire;
 pub mod workflow;
 
+// L2: services.
+pub mod telemetry;
+
 // L3: processes.
 pub mod client;

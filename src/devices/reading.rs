@@ -157,7 +157,7 @@ pub struct DeviceReading {
     pub why: BTreeMap<String, String>,
     /// Seconds since the values were taken.
     pub age_s: f64,
-    /// Whether the values are older than they should be: its source does not answer, or nobody watches.
+    /// Whether the values are older than they should be: the device or its source does not answer, or nobody watches.
     #[serde(default)]
     pub stale: bool,
 }
@@ -257,7 +257,7 @@ pub struct HostReading {
     pub driver: Option<String>,
     /// The CUDA version that driver supports, `13.0`.
     pub cuda: Option<String>,
-    /// Why there are no NVIDIA devices: cause and what to do.
+    /// Why NVIDIA devices cannot be read: cause and what to do.
     pub gpu_problem: Option<GpuProblem>,
 }
 
