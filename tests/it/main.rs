@@ -4,4 +4,5 @@
 
 mod support;
 mod telemetry;
+mod telemetry_poller;
 mod tidy;

@@ -1,3 +1,4 @@
 //! What several tests need.
 
 pub(crate) mod nvml_stub;
+pub(crate) mod wait;
