@@ -18,6 +18,7 @@ pub mod imagery;
 pub mod wire;
 
 // L2: services.
+pub mod telemetry;
 pub mod library;
 
 // L3: processes.

@@ -118,7 +118,10 @@ pub struct DeviceReading {
     pub uuid: Option<String>,
     /// Its PCI address, `0000:01:00.0`.
     pub pci: Option<String>,
-    /// Where the reading comes from: `nvml`, `sysfs`, `sysinfo`, `simulated`.
+    /// The GPU it is a MIG slice of.
+    #[serde(default)]
+    pub parent: Option<DeviceId>,
+    /// Where the reading comes from: `nvml`, `sysfs`, `sysinfo`, `statvfs`, `simulated`.
     pub source: String,
     /// Its memory.
     pub memory: Option<Memory>,
@@ -154,6 +157,9 @@ pub struct DeviceReading {
     pub why: BTreeMap<String, String>,
     /// Seconds since the values were taken.
     pub age_s: f64,
+    /// Whether the values are older than they should be: the device or its source does not answer, or nobody watches.
+    #[serde(default)]
+    pub stale: bool,
 }
 
 impl DeviceReading {
@@ -166,6 +172,7 @@ impl DeviceReading {
             name: None,
             uuid: None,
             pci: None,
+            parent: None,
             source: source.to_owned(),
             memory: None,
             utilization: None,
@@ -184,6 +191,36 @@ impl DeviceReading {
             error: None,
             why: BTreeMap::new(),
             age_s: 0.0,
+            stale: false,
+        }
+    }
+
+    /// Returns the names of the readable values that are absent, as they stand in JSON and in `why`.
+    #[must_use]
+    pub fn absent(&self) -> Vec<&'static str> {
+        [
+            ("memory", self.memory.is_none()),
+            ("utilization", self.utilization.is_none()),
+            ("temperature_c", self.temperature_c.is_none()),
+            ("power_w", self.power_w.is_none()),
+            ("power_limit_w", self.power_limit_w.is_none()),
+            ("fan", self.fan.is_none()),
+            ("clocks.sm_mhz", self.clocks.sm_mhz.is_none()),
+            ("clocks.mem_mhz", self.clocks.mem_mhz.is_none()),
+            ("pcie.rx_bps", self.pcie.rx_bps.is_none()),
+            ("pcie.tx_bps", self.pcie.tx_bps.is_none()),
+            ("pcie.generation", self.pcie.generation.is_none()),
+            ("pcie.width", self.pcie.width.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(name, absent)| absent.then_some(name))
+        .collect()
+    }
+
+    /// Gives `reason` for every absent value that has none yet.
+    pub fn explain_absent(&mut self, reason: &str) {
+        for name in self.absent() {
+            self.why.entry(name.to_owned()).or_insert_with(|| reason.to_owned());
         }
     }
 }
@@ -220,7 +257,7 @@ pub struct HostReading {
     pub driver: Option<String>,
     /// The CUDA version that driver supports, `13.0`.
     pub cuda: Option<String>,
-    /// Why there are no NVIDIA devices: cause and what to do.
+    /// Why NVIDIA devices cannot be read: cause and what to do.
     pub gpu_problem: Option<GpuProblem>,
 }
 
@@ -231,4 +268,32 @@ pub struct GpuProblem {
     pub cause: String,
     /// What to do about it.
     pub hint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_absent_value_gets_one_reason_and_keeps_the_first() {
+        let mut reading = DeviceReading::unknown(DeviceId::Cpu, DeviceKind::Cpu, "sysinfo");
+        reading.utilization = Some(0.5);
+        reading.why.insert("fan".to_owned(), "passively cooled".to_owned());
+        reading.explain_absent("not a GPU");
+        assert_eq!(reading.why["fan"], "passively cooled");
+        assert_eq!(reading.why["power_w"], "not a GPU");
+        assert!(!reading.why.contains_key("utilization"));
+        assert!(reading.absent().iter().all(|name| reading.why.contains_key(*name)));
+    }
+
+    #[test]
+    fn absent_values_are_null_in_json() {
+        let reading = DeviceReading::unknown(DeviceId::Cuda(0), DeviceKind::Cuda, "nvml");
+        let json = serde_json::to_value(&reading).unwrap();
+        for name in reading.absent() {
+            let value = name.split('.').fold(&json, |at, key| &at[key]);
+            assert!(value.is_null(), "{name} is {value}");
+        }
+        assert_eq!(json["health"]["state"], "ok");
+    }
 }

@@ -4,4 +4,6 @@
 
 mod library;
 mod support;
+mod telemetry;
+mod telemetry_poller;
 mod tidy;
