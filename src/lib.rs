@@ -4,22 +4,22 @@
 pub mod units;
 
 // L1: pure domain.
-pub mod weights;
-pub mod formats;
-pub mod families;
 pub mod devices;
+pub mod families;
+pub mod formats;
+pub mod imagery;
+pub mod jobs;
 pub mod placement;
+pub mod prompt;
 pub mod sampling;
 pub mod tokens;
-pub mod prompt;
-pub mod workflow;
-pub mod jobs;
-pub mod imagery;
+pub mod weights;
 pub mod wire;
+pub mod workflow;
 
 // L2: services.
-pub mod telemetry;
 pub mod library;
+pub mod telemetry;
 
 // L3: processes.
 pub mod client;

@@ -124,12 +124,18 @@ def load_open_clip():
     return module.SimpleTokenizer()
 
 
-def main():
-    open_clip = load_open_clip()
+def tokenizer(open_clip=None):
+    """transformers' CLIP tokenizer with the vocabulary that OpenCLIP ships."""
+    open_clip = open_clip or load_open_clip()
     renamed = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocab = {renamed.get(token, token): i for token, i in open_clip.encoder.items()}
     assert len(vocab) == 49408 and vocab["<|endoftext|>"] == 49407
-    clip = transformers.CLIPTokenizer(vocab=vocab, merges=list(open_clip.bpe_ranks))
+    return transformers.CLIPTokenizer(vocab=vocab, merges=list(open_clip.bpe_ranks), model_max_length=77)
+
+
+def main():
+    open_clip = load_open_clip()
+    clip = tokenizer(open_clip)
 
     def entry(text):
         ids = clip(text)["input_ids"]
@@ -154,4 +160,5 @@ def main():
     print(f"{OUT}: {OUT.stat().st_size} bytes, {len(TEXTS)} texts")
 
 
-main()
+if __name__ == "__main__":
+    main()

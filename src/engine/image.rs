@@ -7,6 +7,7 @@ use image::{DynamicImage, ImageReader};
 use tch::{Device, Kind, Tensor};
 
 use crate::engine::EngineError;
+use crate::imagery::png_text::{TextChunk, TextKind};
 use crate::units::Size;
 
 /// A picture as bytes: red, green, blue, row by row.
@@ -31,18 +32,16 @@ impl Rgb {
         Some(Self { width: u32::try_from(width).ok()?, height: u32::try_from(height).ok()?, bytes })
     }
 
-    /// Returns a PNG file that carries `texts`, each a keyword and its text.
-    pub fn to_png(&self, texts: &[(String, String)]) -> Result<Vec<u8>, png::EncodingError> {
+    /// Returns a PNG file that carries these texts.
+    pub fn to_png(&self, texts: &[TextChunk]) -> Result<Vec<u8>, png::EncodingError> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        for (keyword, text) in texts {
-            let latin = text.chars().all(|c| (c as u32) < 256);
-            if latin {
-                encoder.add_text_chunk(keyword.clone(), text.clone())?;
-            } else {
-                encoder.add_itxt_chunk(keyword.clone(), text.clone())?;
+        for TextChunk { keyword, text, kind } in texts {
+            match kind {
+                TextKind::Latin1 => encoder.add_text_chunk((*keyword).to_owned(), text.clone())?,
+                TextKind::International => encoder.add_itxt_chunk((*keyword).to_owned(), text.clone())?,
             }
         }
         let mut writer = encoder.write_header()?;
@@ -79,7 +78,8 @@ mod tests {
     fn what_is_written_reads_back() {
         let bytes: Vec<u8> = (0..8 * 16 * 3).map(|i| (i * 7 % 256) as u8).collect();
         let picture = Rgb { width: 16, height: 8, bytes };
-        let texts = [("parameters".to_owned(), "a moon".to_owned()), ("perilune".to_owned(), "月".to_owned())];
+        let chunk = |keyword, text: &str, kind| TextChunk { keyword, text: text.to_owned(), kind };
+        let texts = [chunk("parameters", "a moon", TextKind::Latin1), chunk("perilune", "月", TextKind::International)];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         std::fs::write(&path, picture.to_png(&texts).unwrap()).unwrap();

@@ -5,6 +5,7 @@ pub mod inventory;
 pub mod rejection;
 pub mod resolve;
 pub mod spec;
+pub mod text;
 
 pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};

@@ -39,7 +39,7 @@ fn allowed(module: &str) -> Vec<&'static str> {
         "formats" | "families" => &["weights"],
         "placement" => &["weights", "devices"],
         "profile" => &["placement", "sampling", "prompt", "weights"],
-        "workflow" => &["weights", "families", "placement", "prompt", "sampling"],
+        "workflow" => &["weights", "families", "placement", "prompt", "sampling", "tokens"],
         "jobs" => &["workflow", "placement"],
         "wire" => &["jobs", "workflow", "placement", "devices", "families", "weights"],
         m if L2.contains(&m) => return L1.to_vec(),

@@ -247,3 +247,20 @@ fn orders_for_other_runs_change_nothing() {
     engine.tell(&Order::Pause(RunId(99)));
     assert_eq!(engine.paint(&tiny()).len(), 1);
 }
+
+#[test]
+fn pictures_carry_what_they_were_made_with() {
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    let spec = JobSpec { prompt: "a moon over 東京".to_owned(), steps: 2, batch: 2, ..tiny() };
+    let finished = engine.run(&spec, folder.path()).result.unwrap();
+    for image in finished.images {
+        let reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(&image.path).unwrap())).read_info().unwrap();
+        let info = reader.info();
+        let json = info.utf8_text.iter().find(|t| t.keyword == "perilune").unwrap().get_text().unwrap();
+        let parameters = perilune::imagery::Parameters::from_json(&json).unwrap();
+        assert_eq!((parameters.prompt.as_str(), parameters.seed, parameters.size), (spec.prompt.as_str(), image.seed, spec.size));
+        assert_eq!(parameters.precision.as_deref(), Some("fp32"));
+        assert!(info.utf8_text.iter().any(|t| t.keyword == "parameters"));
+    }
+}

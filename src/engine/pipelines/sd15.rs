@@ -12,12 +12,12 @@ use crate::engine::loading::{LoadedClip, LoadedUnet, LoadedVae};
 use crate::engine::models::vae::tiling::{Tiles, in_tiles};
 use crate::engine::{EngineError, residency};
 use crate::families::sd15::LATENT_SCALE;
-use crate::prompt;
 use crate::sampling::{Course, NoiseTable, StartNoise, solve};
-use crate::tokens::chunks::{self, Piece, Window};
+use crate::tokens::chunks::Window;
 use crate::units::{Bytes, Size};
 use crate::weights::Precision;
 use crate::workflow::JobSpec;
+use crate::workflow::text::windows;
 
 /// What the picture shows and must not show, as the network reads it: two tensors of one shape `[1, L, C]`.
 #[derive(Debug)]
@@ -30,28 +30,13 @@ pub struct Conditioning {
 
 /// Reads both prompts.
 pub fn condition(spec: &JobSpec, clip: &LoadedClip, device: Device) -> Result<Conditioning, EngineError> {
-    let mut positive = windows(spec, &spec.prompt);
-    let mut negative = windows(spec, &spec.negative);
+    let mut positive = windows(&spec.prompt, spec.dialect);
+    let mut negative = windows(&spec.negative, spec.dialect);
     let longest = positive.len().max(negative.len());
     positive.resize_with(longest, Window::empty);
     negative.resize_with(longest, Window::empty);
     let read = |windows: &[Window]| text::encode(clip, windows, spec.weighting, device);
     Ok(Conditioning { positive: read(&positive)?, negative: read(&negative)? })
-}
-
-fn windows(spec: &JobSpec, text: &str) -> Vec<Window> {
-    let pieces: Vec<Piece> = prompt::parse(text, spec.dialect)
-        .into_iter()
-        .map(|part| match part {
-            prompt::Segment::Text { text, weight } => Piece::words(&text, weight),
-            prompt::Segment::Break => Piece::Break,
-        })
-        .collect();
-    let chunking = match spec.dialect {
-        prompt::Dialect::A1111 => chunks::Chunking::A1111,
-        prompt::Dialect::Comfy => chunks::Chunking::Comfy,
-    };
-    chunks::windows(&pieces, chunking)
 }
 
 /// The levels of a run and the latent it starts from.

@@ -1,0 +1,42 @@
+//! Prompts to token windows: the one reading that the engine encodes and the form counts.
+
+use crate::prompt::{Dialect, Segment, parse};
+use crate::tokens::TokenCount;
+use crate::tokens::chunks::{self, Chunking, Piece, Window};
+
+/// Returns the windows that the text encoder reads.
+#[must_use]
+pub fn windows(text: &str, dialect: Dialect) -> Vec<Window> {
+    let pieces: Vec<Piece> = parse(text, dialect)
+        .into_iter()
+        .map(|segment| match segment {
+            Segment::Text { text, weight } => Piece::words(&text, weight),
+            Segment::Break => Piece::Break,
+        })
+        .collect();
+    let chunking = match dialect {
+        Dialect::A1111 => Chunking::A1111,
+        Dialect::Comfy => Chunking::Comfy,
+    };
+    chunks::windows(&pieces, chunking)
+}
+
+/// Returns how long a prompt is, syntax not counted.
+#[must_use]
+pub fn count(text: &str, dialect: Dialect) -> TokenCount {
+    TokenCount::of(&windows(text, dialect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syntax_is_not_counted_and_breaks_start_windows() {
+        let count = |text| count(text, Dialect::A1111);
+        assert_eq!(count("(moon:1.4)").tokens, count("moon").tokens);
+        assert_eq!(count("a moon").windows, 1);
+        assert_eq!(count("a BREAK moon").windows, 2);
+        assert_eq!(count(&"moon ".repeat(100)).windows, 2);
+    }
+}
