@@ -72,9 +72,9 @@ mod tests {
             let waiter = flag.clone();
             let thread = std::thread::spawn(move || waiter.wait_while_paused().is_ok());
             if cancel {
-                flag.cancel()
+                flag.cancel();
             } else {
-                flag.resume()
+                flag.resume();
             }
             assert_eq!(thread.join().unwrap(), !cancel);
         }

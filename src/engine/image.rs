@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let bytes: Vec<u8> = (0..8 * 16 * 3).map(|i| (i * 7 % 256) as u8).collect();
+        let bytes: Vec<u8> = (0..8 * 16 * 3u32).map(|i| (i * 7 % 256) as u8).collect();
         let picture = Rgb { width: 16, height: 8, bytes };
         let chunk = |keyword, text: &str, kind| TextChunk { keyword, text: text.to_owned(), kind };
         let texts = [chunk("parameters", "a moon", TextKind::Latin1), chunk("perilune", "月", TextKind::International)];

@@ -118,10 +118,10 @@ impl CurrentRun {
 
     /// Reaches the flags of `run`, if that is the one; others have ended already.
     fn reach(&self, run: RunId, change: impl FnOnce(&CancelFlag)) {
-        if let Some((current, flag)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            if *current == run {
-                change(flag);
-            }
+        if let Some((current, flag)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && *current == run
+        {
+            change(flag);
         }
     }
 

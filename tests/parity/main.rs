@@ -4,6 +4,7 @@
 //! of the script, with the Python of `.venv` that `scripts/test` sets up.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
+#![expect(clippy::print_stdout, reason = "the measured deviations are worth seeing with --nocapture")]
 
 mod fixture;
 mod networks;

@@ -25,7 +25,7 @@ fn diffusers_painted(name: &str) -> Vec<u8> {
 }
 
 fn tiny() -> JobSpec {
-    job(sd15().join("sd15.safetensors"))
+    job(&sd15().join("sd15.safetensors"))
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn pictures_are_those_of_diffusers() {
         check(&format!("v_prediction.{sampler}-{schedule}"), &JobSpec { sampler, schedule, prediction: Prediction::V, ..tiny() });
     }
     // The same, from a folder, and with guidance in two passes.
-    check("epsilon.euler-normal", &job(sd15().join("folder")));
+    check("epsilon.euler-normal", &job(&sd15().join("folder")));
     check("epsilon.euler-normal", &JobSpec { passes: Passes::Apart, ..tiny() });
 
     let folder = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ fn steps_phases_previews_and_memory_are_reported() {
     let finished = ended.result.unwrap();
     let total: f64 = finished.timing.per_step.iter().sum();
     let previews = ended.reports.iter().filter(|r| matches!(r, Report::Preview { .. })).count();
-    assert!((1..=2 + (total / 0.5) as usize).contains(&previews), "{previews} previews in {total:.1} s");
+    assert!(previews >= 1 && previews as f64 <= 2.0 + total / 0.5, "{previews} previews in {total:.1} s");
     let Some(Report::Memory(memory)) = ended.reports.iter().rev().find(|r| matches!(r, Report::Memory(_))) else {
         panic!("no memory report")
     };
@@ -180,7 +180,7 @@ fn values_that_are_not_numbers_are_traced_to_their_block() {
     fs::write(&path, bytes).unwrap();
 
     let mut engine = Engine::start();
-    let failed = engine.run(&job(path), folder.path()).result.unwrap_err();
+    let failed = engine.run(&job(&path), folder.path()).result.unwrap_err();
     assert_eq!(failed.kind, Kind::Failed);
     assert!(failed.message.contains("(`output_blocks.4.0`) gave values that are not numbers, in step 1"), "{}", failed.message);
     assert!(failed.hint.is_some() && !failed.fatal);

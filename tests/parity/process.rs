@@ -33,7 +33,7 @@ pub(crate) struct Ended {
 impl Engine {
     pub(crate) fn start() -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(Duration::from_secs(240))).unwrap();
+        ours.set_read_timeout(Some(Duration::from_mins(4))).unwrap();
         #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_perilune-engine"))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -107,8 +107,8 @@ impl Drop for Engine {
     }
 }
 
-pub(crate) fn model(path: PathBuf) -> ModelSet {
-    let description = describe(&open(&path, None).unwrap()).unwrap();
+pub(crate) fn model(path: &Path) -> ModelSet {
+    let description = describe(&open(path, None).unwrap()).unwrap();
     ModelSet {
         name: "tiny".to_owned(),
         family: description.family.unwrap(),
@@ -118,7 +118,7 @@ pub(crate) fn model(path: PathBuf) -> ModelSet {
 }
 
 /// 12 steps of 64 × 96 pixels, as `scripts/parity/sd15.py` lets diffusers paint them.
-pub(crate) fn job(path: PathBuf) -> JobSpec {
+pub(crate) fn job(path: &Path) -> JobSpec {
     JobSpec {
         set: model(path),
         prompt: "a full moon over the sea, oil on canvas".to_owned(),

@@ -5,7 +5,6 @@ use tch::Tensor;
 /// Queries attend to keys: `q [B, L, H·d]`, `k, v [B, S, H·d]` to `[B, L, H·d]`, scale `1/√d`.
 ///
 /// `causal` hides later tokens from earlier ones.
-#[must_use]
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, causal: Causal) -> Tensor {
     let (batch, length, width) = sizes(q);
     let split = |x: &Tensor| x.view([batch, -1, heads, width / heads]).transpose(1, 2);

@@ -32,7 +32,6 @@ impl Conv2d {
     }
 
     /// `x [B, in, H, W]` to `[B, out, H', W']`, in the weights' type.
-    #[must_use]
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         x.conv2d(held.tensor(self.weight), Some(held.tensor(self.bias)), stride, padding, [1, 1], 1)

@@ -21,7 +21,6 @@ impl Linear {
     }
 
     /// `x [.., in]` to `[.., out]`, in the weights' type.
-    #[must_use]
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         x.linear(&held.matrix(self.weight), self.bias.map(|b| held.tensor(b)))
     }

@@ -24,7 +24,6 @@ impl GroupNorm {
     }
 
     /// `x [B, C, ..]` to the same shape.
-    #[must_use]
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         x.group_norm(Self::GROUPS, Some(held.tensor(self.weight)), Some(held.tensor(self.bias)), self.eps, true)
     }
@@ -45,7 +44,6 @@ impl LayerNorm {
     }
 
     /// `x [.., C]` to the same shape.
-    #[must_use]
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let weight = held.tensor(self.weight);
         x.layer_norm(weight.size(), Some(weight), Some(held.tensor(self.bias)), self.eps, true)

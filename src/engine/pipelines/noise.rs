@@ -26,13 +26,11 @@ impl NoiseSource {
     }
 
     /// Returns the noise to start from, `[B, C, h, w]`: what torch draws first after `manual_seed(seed)`.
-    #[must_use]
     pub fn start(&self) -> Tensor {
-        self.draw(|seed| seed.as_torch())
+        self.draw(crate::units::seed::Seed::as_torch)
     }
 
     /// Returns the noise of draw number `n`, `[B, C, h, w]`.
-    #[must_use]
     pub fn later(&self, n: u64) -> Tensor {
         self.draw(|seed| mixed(seed, n).cast_signed())
     }

@@ -39,14 +39,12 @@ impl Held<'_> {
     ///
     /// # Panics
     /// When the weight belongs to another block: a mistake in a model, not in a file.
-    #[must_use]
     pub fn tensor(&self, at: WeightRef) -> &Tensor {
         assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
         &self.weights[at.0.param]
     }
 
     /// Returns a weight as a matrix; 1 × 1 convolutions are stored with two more extents of one.
-    #[must_use]
     pub fn matrix(&self, at: WeightRef) -> Tensor {
         let tensor = self.tensor(at);
         match tensor.size()[..] {
