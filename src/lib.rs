@@ -10,6 +10,7 @@ pub mod formats;
 pub mod jobs;
 pub mod placement;
 pub mod sampling;
+pub mod theme;
 pub mod weights;
 pub mod wire;
 pub mod workflow;
