@@ -1,13 +1,16 @@
 //! What an operator asks for, and what will be done.
 
+pub mod again;
+pub mod command_line;
 pub mod draft;
 pub mod inventory;
 pub mod rejection;
 pub mod resolve;
 pub mod spec;
 
+pub use command_line::command_line;
 pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};
-pub use resolve::{Defaults, resolve};
+pub use resolve::{Defaults, check_ranges, resolve};
 pub use spec::{InitImage, JobSpec, ModelSet, Tiling};
