@@ -17,3 +17,6 @@ pub mod workflow;
 
 // L3: processes.
 pub mod client;
+
+// L4: faces.
+pub mod tui;
