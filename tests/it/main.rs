@@ -2,4 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod screens;
+mod support;
+mod terminal;
 mod tidy;
