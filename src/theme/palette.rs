@@ -41,7 +41,7 @@ pub enum Grade {
 }
 
 impl Thresholds {
-    /// The values where no theme says otherwise: throttling begins near 83 °C on GeForce cards.
+    /// The values where no theme says otherwise: throttling begins near 83 °C on consumer cards.
     pub const DEFAULT: Self = Self { temp: [80.0, 90.0], mem: [0.90, 0.97], util: [0.1, 0.9] };
 
     /// Returns the grade of a value.

@@ -25,7 +25,7 @@ impl Themes {
             let theme = parse(name, text, |base| themes.get(base).cloned());
             themes.put(theme.unwrap_or_else(|_| {
                 let mut plain = Theme::plain();
-                plain.name = (*name).to_owned();
+                (*name).clone_into(&mut plain.name);
                 plain
             }));
         }

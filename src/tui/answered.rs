@@ -16,7 +16,7 @@ pub fn take(model: &mut Model, id: u64, result: Result<Reply, Refusal>) -> Vec<E
     match result {
         Ok(reply) => granted(model, purpose, reply),
         Err(refusal) => {
-            refused(model, purpose, &refusal);
+            refused(model, &purpose, &refusal);
             Vec::new()
         }
     }
@@ -30,7 +30,9 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         (Purpose::Log, Reply::Log(lines)) => {
             // Lines that were heard meanwhile are among these.
             model.known.log.clear();
-            lines.into_iter().for_each(|line| model.known.log_line(line));
+            for line in lines {
+                model.known.log_line(line);
+            }
         }
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
         (Purpose::Submit(submission), Reply::Accepted(job)) => return accepted(model, job, &submission),
@@ -84,12 +86,12 @@ fn changed(model: &mut Model, done: Option<&'static str>, jobs: &[JobId]) {
     }
 }
 
-fn refused(model: &mut Model, purpose: Purpose, refusal: &Refusal) {
+fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
     let hint = refusal.hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default();
-    model.toast(Role::Crit, format!("{}: {}{hint}", what(&purpose), refusal.message));
+    model.toast(Role::Crit, format!("{}: {}{hint}", what(purpose), refusal.message));
     match purpose {
         Purpose::Submit(_) => model.compose.refusal = Some(refusal.clone()),
-        Purpose::Show(id) if model.known.job(id).is_none() => model.detail = None,
+        Purpose::Show(id) if model.known.job(*id).is_none() => model.detail = None,
         // Asking again and again would not help.
         Purpose::Status => model.known.order_doubtful = false,
         Purpose::Devices

@@ -17,7 +17,7 @@ pub enum Purpose {
     /// To show a job that was not known.
     Show(JobId),
     /// To submit the form.
-    Submit(Submission),
+    Submit(Box<Submission>),
     /// To take waiting jobs back, page by page.
     CancelWaiting,
     /// To forget finished jobs.

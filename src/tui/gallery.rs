@@ -54,10 +54,8 @@ impl Pixels {
     #[must_use]
     pub fn at(&self, x: u32, y: u32) -> [u8; 3] {
         let first = (y as usize * self.width as usize + x as usize) * 3;
-        match self.rgb.get(first..first + 3) {
-            Some(&[r, g, b]) if x < self.width => [r, g, b],
-            _ => [0; 3],
-        }
+        let pixel = self.rgb.get(first..first + 3).filter(|_| x < self.width);
+        pixel.and_then(|p| p.try_into().ok()).unwrap_or_default()
     }
 }
 
@@ -150,11 +148,10 @@ impl Gallery {
     #[must_use]
     pub fn new(choice: PreviewChoice, terminal: Traits) -> Self {
         let graphics = match choice {
-            PreviewChoice::Off => Graphics::Off,
             PreviewChoice::Kitty => Graphics::Kitty { deflate: false },
             PreviewChoice::Sixel => Graphics::Sixel,
             PreviewChoice::Auto | PreviewChoice::HalfBlocks if terminal.unicode => Graphics::HalfBlocks,
-            PreviewChoice::Auto | PreviewChoice::HalfBlocks => Graphics::Off,
+            PreviewChoice::Auto | PreviewChoice::HalfBlocks | PreviewChoice::Off => Graphics::Off,
         };
         Self { graphics, cell: (10, 20), choice, terminal, live: None, shown: None, ordered: None, failed: None }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::devices::DeviceReading;
+use crate::devices::{DeviceReading, Health};
 use crate::units::DeviceId;
 
 /// Samples that are kept: as many as the widest terminal has columns.
@@ -70,8 +70,10 @@ impl History {
                 self.devices.len() - 1
             });
             let past = &mut self.devices[at];
-            past.memory.push(reading.memory.map(|m| m.used.ratio_of(m.total)));
-            past.utilization.push(reading.utilization);
+            // What a lost device last said is no news.
+            let answers = matches!(reading.health, Health::Ok | Health::Degraded { .. });
+            past.memory.push(reading.memory.filter(|_| answers).map(|m| m.used.ratio_of(m.total)));
+            past.utilization.push(reading.utilization.filter(|_| answers));
         }
     }
 

@@ -221,12 +221,15 @@ impl Surroundings {
         match choice {
             ColorChoice::Never => ColorDepth::Mono,
             ColorChoice::Depth(depth) => depth,
-            ColorChoice::Always => self.terminal_colors(),
-            ColorChoice::Auto if !self.force_color.is_empty() && self.force_color != "0" => self.terminal_colors(),
-            ColorChoice::Auto if !self.no_color.is_empty() => ColorDepth::Mono,
-            ColorChoice::Auto if self.term.is_empty() || self.term == "dumb" => ColorDepth::Mono,
-            ColorChoice::Auto => self.terminal_colors(),
+            ColorChoice::Auto if self.is_plain() => ColorDepth::Mono,
+            ColorChoice::Always | ColorChoice::Auto => self.terminal_colors(),
         }
+    }
+
+    /// Whether nobody asked for colours and somebody, or the terminal, is against them.
+    fn is_plain(&self) -> bool {
+        let forced = !self.force_color.is_empty() && self.force_color != "0";
+        !forced && (!self.no_color.is_empty() || self.term.is_empty() || self.term == "dumb")
     }
 
     fn terminal_colors(&self) -> ColorDepth {

@@ -274,7 +274,7 @@ async fn arrives(signal: &mut Option<Signal>) {
         None => None,
     };
     if arrived.is_none() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -275,7 +275,8 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
 
 fn quit(model: &mut Model) -> Vec<Effect> {
     let asked_already = matches!(&model.confirm, Some(Confirm { then: Then::Quit, .. }));
-    if asked_already || !(model.compose.unsent && model.compose.missing().is_none()) {
+    let has_draft = model.compose.unsent && !model.compose.text(compose::Field::Prompt).value().trim().is_empty();
+    if asked_already || !has_draft {
         return vec![Effect::Quit];
     }
     model.confirm = Some(Confirm {

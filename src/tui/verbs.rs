@@ -20,13 +20,14 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
     }
     match action {
         Action::Job(verb) => reason_against_verb(model, verb),
-        Action::CopyCommand if model.help.is_some() => nothing_here(),
-        Action::CopyCommand if twin::command(model).is_some() => None,
-        Action::CopyCommand if model.screen == Screen::Compose => Some("a field cannot be read yet".to_owned()),
-        Action::CopyCommand => Some("no command does the same".to_owned()),
-        Action::Open if model.help.is_some() && !is_typing(model) => nothing_here(),
-        Action::Open if model.detail.is_some() && model.palette.is_none() => nothing_here(),
-        Action::CopyValue if model.help.is_some() => nothing_here(),
+        Action::CopyCommand if model.help.is_none() => match (twin::command(model), model.screen) {
+            (Some(_), _) => None,
+            (None, Screen::Compose) => Some("a field cannot be read yet".to_owned()),
+            (None, Screen::Overview | Screen::Queue | Screen::Log) => Some("no command does the same".to_owned()),
+        },
+        Action::Open | Action::CopyValue | Action::CopyCommand if is_only_read(model, action) => {
+            Some("there is nothing to open or copy here".to_owned())
+        }
         Action::Mark | Action::MarkAll if model.queue.shown(&model.known.jobs).is_empty() => Some("no job is shown".to_owned()),
         Action::Log(LogVerb::NextMatch | LogVerb::PreviousMatch) if model.log.search.is_empty() => {
             Some("nothing is searched for; / does".to_owned())
@@ -47,6 +48,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::Help
         | Action::Complete
         | Action::CopyValue
+        | Action::CopyCommand
         | Action::Mark
         | Action::MarkAll
         | Action::SubmitJob
@@ -59,13 +61,12 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is one of the reasons")]
-fn nothing_here() -> Option<String> {
-    Some("there is nothing to open or copy here".to_owned())
-}
-
-fn is_typing(model: &Model) -> bool {
-    model.help.as_ref().is_some_and(|h| h.search.typing) || model.palette.is_some()
+/// Help is only read, and so are details, but for their value.
+fn is_only_read(model: &Model, action: Action) -> bool {
+    if model.palette.is_some() || model.help.as_ref().is_some_and(|h| h.search.typing) {
+        return false;
+    }
+    model.help.is_some() || (model.detail.is_some() && action == Action::Open)
 }
 
 fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
@@ -173,7 +174,7 @@ pub fn submit(model: &mut Model, held: bool) -> Vec<Effect> {
     if let Some((field, refusal)) = problems.into_iter().next().or_else(|| model.compose.missing()) {
         model.compose.go_to(field);
         model.compose.mode = compose::Mode::Moving;
-        model.toast(Role::Warn, format!("not submitted: {}", refusal.message));
+        model.toast(Role::Warn, format!("not submitted: {}: {}", field.name(), refusal.message));
         return Vec::new();
     }
     draft.held = held;
@@ -182,7 +183,7 @@ pub fn submit(model: &mut Model, held: bool) -> Vec<Effect> {
         model.toast(Role::Warn, format!("job {old} no longer waits; this is a new job beside it"));
     }
     let submission = Submission { draft: draft.clone(), replaces };
-    vec![model.ask(Purpose::Submit(submission), Request::Submit(Box::new(draft)))]
+    vec![model.ask(Purpose::Submit(Box::new(submission)), Request::Submit(Box::new(draft)))]
 }
 
 /// Returns the jobs that a verb is for: the marked ones, or the one at hand, as far as they are in such a state.

@@ -27,7 +27,7 @@ use crate::wire::EngineState;
 /// The least columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
 /// From this width on, the header spells things out.
-const WIDE: u16 = 100;
+const WIDE: u16 = 110;
 
 /// Draws everything.
 pub fn draw(model: &Model, frame: &mut Frame) {
@@ -78,15 +78,16 @@ fn header(model: &Model, width: u16) -> Line<'static> {
     let known = &model.known;
     let old = paint.faded_if(model.freshness() != Freshness::Live);
     let wide = width >= WIDE;
-    let mut parts: Vec<Line<'static>> = Vec::new();
+    // What has a lower number goes first where it is narrow.
+    let mut parts: Vec<(u8, Line<'static>)> = Vec::new();
     let host = known.host.name.clone().filter(|_| model.place == "local").unwrap_or_else(|| model.place.clone());
     let title = if wide { format!("perilune {host}") } else { host };
-    parts.push(line::text(paint, Role::Title, title));
+    parts.push((8, line::text(paint, Role::Title, title)));
     if let Some(driver) = &known.host.driver {
         let cuda = known.host.cuda.as_ref().filter(|_| wide).map(|c| format!(" cuda {c}")).unwrap_or_default();
-        parts.push(line::text(&old, Role::Dim, format!("drv {driver}{cuda}")));
+        parts.push((0, line::text(&old, Role::Dim, format!("drv {driver}{cuda}"))));
     }
-    parts.push(Line::from(link(model, wide)));
+    parts.push((9, Line::from(link(model, wide))));
     if known.heard_at.is_some() {
         let counts = &known.counts;
         let text = if wide {
@@ -94,20 +95,24 @@ fn header(model: &Model, width: u16) -> Line<'static> {
         } else {
             format!("Q {}r/{}w/{}h", counts.running, counts.queued, counts.held)
         };
-        parts.push(line::text(&old, Role::Text, text));
-        if known.paused {
-            parts.push(line::text(&old, Role::Warn, "PAUSED"));
-        }
+        parts.push((4, line::text(&old, Role::Text, text)));
         let alerts = alerts(model);
-        if alerts > 0 {
-            parts.push(line::text(&old, Role::Crit, format!("ALERT {alerts}")));
-        }
-        if known.devices.iter().any(|d| d.simulated) {
-            parts.push(line::text(&old, Role::Warn, "SIMULATED"));
-        }
+        let flags = [
+            (known.paused, 5, Role::Warn, "PAUSED".to_owned()),
+            (alerts > 0, 7, Role::Crit, format!("ALERT {alerts}")),
+            (known.devices.iter().any(|d| d.simulated), 6, Role::Warn, "SIMULATED".to_owned()),
+        ];
+        let raised = flags.into_iter().filter(|(raised, ..)| *raised);
+        parts.extend(raised.map(|(_, keep, role, text)| (keep, line::text(&old, role, text))));
     }
     let clock = line::text(paint, Role::Text, format!("{} UTC ", model.now.time_of_day()));
-    let left = line::join([Line::raw(""), line::join(parts, if wide { 3 } else { 2 })], 1);
+    let gap = if wide { 3 } else { 2 };
+    let room = usize::from(width).saturating_sub(line::width(&clock) + 1);
+    while parts.iter().map(|(_, part)| line::width(part) + gap).sum::<usize>() > room + gap && parts.len() > 1 {
+        let least = parts.iter().map(|(keep, _)| *keep).min();
+        parts.retain(|(keep, _)| Some(*keep) != least);
+    }
+    let left = line::join(parts.into_iter().map(|(_, part)| part), gap);
     line::ends(left, clock, usize::from(width), paint.glyphs)
 }
 
@@ -151,9 +156,14 @@ fn tabs(model: &Model, width: u16) -> Line<'static> {
             line::text(paint, Role::Text, format!(" {name} "))
         }
     });
+    let left = line::join(screens, 0);
+    let room = usize::from(width).saturating_sub(line::width(&left) + 2);
     let keys = [(":", "command"), ("?", "help"), ("q", "quit")].map(|(key, label)| hint(paint, key, label));
-    let right = line::join(keys.into_iter().chain([Line::raw("")]), 2);
-    line::ends(line::join(screens, 0), right, usize::from(width), paint.glyphs)
+    let mut right = line::join(keys, 2);
+    if line::width(&right) > room {
+        right = hint(paint, "?", "help");
+    }
+    line::ends(left, line::join([right, Line::raw(" ")], 0), usize::from(width), paint.glyphs)
 }
 
 fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {

@@ -16,8 +16,7 @@ pub const PENDING: &str = "...";
 pub fn clean(text: &str) -> String {
     let replaced = text.chars().filter_map(|c| match c {
         '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => None,
-        '\r' => None,
+        '\r' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => None,
         c if c.is_control() => Some('?'),
         c => Some(c),
     });

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod dashboard;
+mod frames;
 mod screens;
 mod support;
 mod terminal;

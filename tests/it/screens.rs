@@ -1,12 +1,18 @@
 //! Screens as users see them: snapshots in two sizes and three states, each reached by keys.
 
-use super::support::fixtures;
-use super::support::screen::Screen;
+use perilune::devices::{DeviceKind, DeviceReading};
+use perilune::tui::Options;
+use perilune::tui::options::ColorDepth;
+use perilune::units::DeviceId;
+use perilune::wire::Change;
+
+use super::support::screen::{Screen, options};
+use super::support::{fake_link, fixtures};
 
 const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (160, 48);
 
-fn compare(name: &str, text: String) {
+fn compare(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../snapshots");
     settings.set_prepend_module_to_snapshot(false);
@@ -17,7 +23,7 @@ fn compare(name: &str, text: String) {
 /// Compares a screen in both sizes; `reach` leads to it.
 fn check(name: &str, reach: impl Fn(u16, u16) -> Screen) {
     for (width, height) in [SMALL, LARGE] {
-        compare(&format!("{name}_{width}x{height}"), reach(width, height).text());
+        compare(&format!("{name}_{width}x{height}"), &reach(width, height).text());
     }
 }
 
@@ -78,10 +84,75 @@ fn log() {
 }
 
 #[test]
-fn help_and_palette() {
+fn what_opens_above_a_screen() {
     check("help", |w, h| Screen::on(fixtures::busy(), w, h).keys("6?"));
+    check("help_searched", |w, h| Screen::on(fixtures::busy(), w, h).keys("7?/choice<enter>"));
     check("palette", |w, h| Screen::on(fixtures::busy(), w, h).keys("6:queue 42"));
+    check("palette_down", |w, h| Screen::on(fixtures::busy(), w, h).down().keys("1:queue"));
     check("confirm", |w, h| Screen::on(fixtures::busy(), w, h).keys("6c"));
     check("choices", |w, h| Screen::on(fixtures::busy(), w, h).keys("7<enter>"));
     check("device", |w, h| Screen::on(fixtures::busy(), w, h).keys("1<enter>"));
+    check("set", |w, h| Screen::on(fixtures::busy(), w, h).keys("1<tab><enter>"));
+    check("toasts", |w, h| Screen::on(fixtures::busy(), w, h).keys("6jYGR"));
+    check("filter", |w, h| Screen::on(fixtures::busy(), w, h).keys("6/night"));
+}
+
+#[test]
+fn a_picture_of_a_running_job() {
+    check("queue_preview", |w, h| {
+        let mut screen = Screen::on(fixtures::busy(), w, h).keys("6");
+        screen.hear(Change::Preview(fake_link::preview(20)));
+        screen
+    });
+}
+
+#[test]
+fn simulated_devices_say_so() {
+    check("overview_simulated", |w, h| {
+        let mut status = fixtures::busy();
+        let simulated = DeviceReading {
+            id: DeviceId::Sim(0),
+            kind: DeviceKind::Sim,
+            simulated: true,
+            name: Some("RTX 4090 of profile big".to_owned()),
+            source: "simulated".to_owned(),
+            ..fixtures::gpu(0, "", 6.0, 24.0)
+        };
+        status.devices.insert(1, simulated);
+        Screen::on(status, w, h)
+    });
+}
+
+#[test]
+fn small_and_tiny_terminals() {
+    for (name, keys) in [("overview", "1"), ("queue", "6"), ("run", "7G"), ("log", "8"), ("help", "6?"), ("confirm", "6c")] {
+        compare(&format!("least_{name}"), &Screen::on(fixtures::busy(), 60, 16).keys(keys).text());
+    }
+    compare("too_small", &Screen::on(fixtures::busy(), 59, 15).text());
+    compare("one_line", &Screen::on(fixtures::busy(), 30, 1).text());
+}
+
+#[test]
+fn plain_characters_where_there_is_no_unicode() {
+    for (name, keys) in [("overview", "1"), ("run", "7")] {
+        let mut options = options();
+        options.terminal.unicode = false;
+        let text = Screen::with(options, 100, 30).told(fixtures::busy()).keys(keys).text();
+        assert!(text.is_ascii(), "{text}");
+        compare(&format!("ascii_{name}"), &text);
+    }
+}
+
+/// Colours of each theme, on the screen that has most of them.
+#[test]
+fn themes() {
+    let styled = |theme: &str, colors| {
+        let mut options = Options { theme: theme.to_owned(), ..options() };
+        options.terminal.colors = colors;
+        Screen::with(options, 80, 24).told(fixtures::broken()).styled()
+    };
+    for theme in ["dark", "light", "high-contrast", "mono"] {
+        compare(&format!("theme_{theme}"), &styled(theme, ColorDepth::TrueColor));
+    }
+    assert_eq!(styled("dark", ColorDepth::Mono), styled("mono", ColorDepth::TrueColor), "without colours every theme is mono");
 }

@@ -89,7 +89,7 @@ fn hear_answers(keys: &Keys) -> Result<(), Unheard> {
     let stdin = io::stdin();
     let mut listener = Listener::default();
     let begun = Instant::now();
-    while !listener.answers.complete {
+    while !listener.complete {
         let patience = if listener.is_amid() { probe::PATIENCE * 2 } else { probe::PATIENCE };
         let Some(left) = patience.checked_sub(begun.elapsed()) else { break };
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };

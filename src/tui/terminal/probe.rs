@@ -32,8 +32,6 @@ pub struct Answers {
     pub background: Option<Background>,
     /// Its name and version.
     pub name: Option<String>,
-    /// It has answered the last question.
-    pub complete: bool,
 }
 
 impl Answers {
@@ -50,6 +48,8 @@ pub struct Listener {
     unread: Vec<u8>,
     /// What was said so far.
     pub answers: Answers,
+    /// Whether the last question was answered.
+    pub complete: bool,
 }
 
 impl Listener {
@@ -92,7 +92,7 @@ impl Listener {
         let answers = &mut self.answers;
         if let Some(body) = text.strip_prefix("\x1b[?").and_then(|t| t.strip_suffix('c')) {
             answers.sixel = body.split(';').any(|p| p == "4");
-            answers.complete = true;
+            self.complete = true;
         } else if let Some(body) = text.strip_prefix("\x1b[6;").and_then(|t| t.strip_suffix('t')) {
             let size = body.split_once(';').and_then(|(h, w)| Some((w.parse().ok()?, h.parse().ok()?)));
             answers.cell = size.filter(|(w, h)| (1..=200).contains(w) && (1..=200).contains(h));
@@ -117,7 +117,7 @@ enum Piece {
 /// Looks at what the bytes begin with.
 fn sequence(bytes: &[u8]) -> Piece {
     match bytes {
-        [0x1b] => Piece::Unfinished,
+        [] | [0x1b] => Piece::Unfinished,
         [0x1b, b'[', rest @ ..] => match rest.iter().position(|b| (0x40..=0x7e).contains(b)) {
             Some(end) if matches!(rest[end], b'c' | b't') => Piece::Answer(end + 3),
             Some(end) => Piece::Other(end + 3),
@@ -138,7 +138,6 @@ fn sequence(bytes: &[u8]) -> Piece {
             };
             if bytes.len() < length { Piece::Unfinished } else { Piece::Other(length) }
         }
-        [] => Piece::Unfinished,
     }
 }
 
@@ -249,9 +248,8 @@ mod tests {
             cell: Some((10, 20)),
             background: Some(Background::Light),
             name: Some("kitty(0.36)".to_owned()),
-            complete: true,
         };
-        assert_eq!(listener.answers, expected);
+        assert_eq!((&listener.answers, listener.complete), (&expected, true));
     }
 
     #[test]

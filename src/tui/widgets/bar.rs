@@ -3,6 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use crate::theme::Role;
+use crate::theme::glyphs::MemoryGlyphs;
 use crate::tui::paint::Paint;
 use crate::units::Bytes;
 
@@ -51,6 +52,16 @@ pub fn share(paint: &Paint, role: Role, share: f64, columns: u16) -> Line<'stati
         Span::styled(full.repeat(count), paint.style(role)),
         Span::styled(empty.repeat(usize::from(columns) - count), paint.style(Role::MemFree)),
     ])
+}
+
+/// Returns whether a piece of text is a part of a bar.
+#[must_use]
+pub fn is_bar(paint: &Paint, text: &str) -> bool {
+    let MemoryGlyphs { weights, donated, activation, other, free } = &paint.glyphs.memory;
+    let [full, empty] = &paint.glyphs.bar;
+    let parts = [weights, donated, activation, other, free, full, empty];
+    let mut symbol = [0; 4];
+    !text.is_empty() && text.chars().all(|c| parts.contains(&&&*c.encode_utf8(&mut symbol)))
 }
 
 /// Cells for each share, so that borders lie where the sums do, and what is there at all is seen.

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::line;
+use super::{bar, line};
 use crate::theme::Role;
 use crate::tui::paint::Paint;
 
@@ -52,12 +52,12 @@ pub fn first_row(selected: usize, rows: usize, page: usize) -> usize {
     selected.saturating_sub(page / 2).min(rows.saturating_sub(page))
 }
 
-/// Returns a line as the selected one: in one style from end to end.
+/// Returns a line as the selected one: in one style from end to end, but for bars, which reversed would look empty.
 #[must_use]
 pub fn select(line: Line<'static>, width: u16, paint: &Paint) -> Line<'static> {
     let style = paint.style(Role::Selection);
     let mut line = line::fit(line, usize::from(width), paint.glyphs);
-    for span in &mut line.spans {
+    for span in line.spans.iter_mut().filter(|s| !bar::is_bar(paint, &s.content)) {
         span.style = style;
     }
     line

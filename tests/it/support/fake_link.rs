@@ -97,14 +97,11 @@ pub(crate) fn preview(step: u32) -> Preview {
     use base64::Engine as _;
     let side = 48u32;
     let mut rgb = Vec::new();
-    for y in 0..side {
-        for x in 0..side {
-            let (dx, dy) = (f64::from(x) - 24.0, f64::from(y) - 18.0);
-            let light = (200.0 - 9.0 * dx.hypot(dy)).max(0.0);
-            let noise = f64::from((x * 7919 + y * 104_729 + step * 31) % 97) * (1.0 - f64::from(step.min(28)) / 28.0);
-            let sea = if y > 30 { 40.0 } else { 90.0 };
-            rgb.extend([light + noise, light * 0.8 + noise, sea + noise].map(|v| v.clamp(0.0, 255.0) as u8));
-        }
+    for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+        let light = 200u32.saturating_sub(8 * (x.abs_diff(24) + y.abs_diff(18)));
+        let noise = (x * 7919 + y * 104_729 + step * 31) % 97 * (28 - step.min(28)) / 28;
+        let sea = if y > 30 { 40 } else { 90 };
+        rgb.extend([light + noise, light * 4 / 5 + noise, sea + noise].map(|v| u8::try_from(v).unwrap_or(u8::MAX)));
     }
     let rgb = base64::engine::general_purpose::STANDARD.encode(rgb);
     Preview { job: JobId(41), step, width: side, height: side, rgb }

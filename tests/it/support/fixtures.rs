@@ -18,7 +18,7 @@ use perilune::workflow::{JobSpec, Kind, ModelEntry, ModelSet, Tiling};
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000 - 669_000);
 
 fn gib(gib: f64) -> Bytes {
-    Bytes((gib * f64::from(1 << 30)) as u64)
+    format!("{gib}GiB").parse().unwrap()
 }
 
 fn memory(used: f64, total: f64) -> Memory {

@@ -176,7 +176,7 @@ impl Screen {
                 let cell = &buffer[position];
                 let style = (cell.fg, cell.bg, cell.modifier);
                 if last != Some(style) {
-                    text.push_str(&format!("‹{}›", style_name(style)));
+                    text.extend(["‹", &style_name(style), "›"]);
                     last = Some(style);
                 }
                 text.push_str(cell.symbol());
@@ -187,6 +187,12 @@ impl Screen {
             text.push('\n');
         }
         text
+    }
+
+    /// Gives the screen the size that the model has.
+    pub(crate) fn resize(&mut self) {
+        let (width, height) = self.model.size;
+        self.terminal.backend_mut().resize(width, height);
     }
 
     /// Whether the dashboard wanted this done.

@@ -201,7 +201,7 @@ mod tests {
     fn check(field: Field, text: &str, expected: Result<(), &str>) {
         let mut draft = JobDraft::default();
         let result = field.write(text, &mut draft);
-        assert_eq!(result.as_ref().map(|()| ()).map_err(|e| e.message.as_str()), expected, "{field:?} {text}");
+        assert_eq!(result.as_ref().map_err(|e| e.message.as_str()).copied(), expected, "{field:?} {text}");
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub struct Choice {
 impl Pick {
     /// Returns the choices that hold what is typed, the best first.
     #[must_use]
-    pub fn found(&self, all: Vec<Choice>) -> Vec<Choice> {
-        let ranked = fuzzy::rank(self.input.value(), &all, |c| format!("{} {}", c.value, c.note));
+    pub fn found(&self, all: &[Choice]) -> Vec<Choice> {
+        let ranked = fuzzy::rank(self.input.value(), all, |c| format!("{} {}", c.value, c.note));
         ranked.into_iter().map(|at| all[at].clone()).collect()
     }
 }

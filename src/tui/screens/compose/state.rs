@@ -86,7 +86,7 @@ impl State {
             }
         }
         if draft.denoise.is_some() && draft.init_image.is_none() {
-            let refusal = Refusal::new(Kind::Usage, "denoise needs a picture to start from", "give an init image, or leave this empty");
+            let refusal = Refusal::new(Kind::Usage, "needs a picture to start from", "give an init image, or leave this empty");
             problems.push((Field::Denoise, refusal));
         }
         (draft, problems)
@@ -97,9 +97,9 @@ impl State {
     pub fn missing(&self) -> Option<Problem> {
         let empty = |field: Field| self.text(field).value().trim().is_empty();
         if empty(Field::Model) {
-            return Some((Field::Model, Refusal::new(Kind::Usage, "no model is chosen", "enter opens the list of models")));
+            return Some((Field::Model, Refusal::new(Kind::Usage, "none is chosen", "enter opens the list of models")));
         }
-        empty(Field::Prompt).then(|| (Field::Prompt, Refusal::new(Kind::Usage, "the prompt is empty", "say what the picture shows")))
+        empty(Field::Prompt).then(|| (Field::Prompt, Refusal::new(Kind::Usage, "is empty", "say what the picture shows")))
     }
 
     /// Fills the form.
@@ -154,7 +154,7 @@ mod tests {
         state.edit(|t| *t = Input::new("0.5".to_owned()));
         let (_, problems) = state.draft();
         assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].1.message, "denoise needs a picture to start from");
+        assert_eq!(problems[0].1.message, "needs a picture to start from");
         assert!(state.unsent);
     }
 

@@ -16,7 +16,7 @@ const PICK_PAGE: usize = 10;
 pub fn go(model: &mut Model, motion: Motion) {
     let field = model.compose.field();
     let found = match &model.compose.mode {
-        Mode::Picking(pick) => pick.found(choices(field, &model.known)).len(),
+        Mode::Picking(pick) => pick.found(&choices(field, &model.known)).len(),
         Mode::Moving | Mode::Typing => 0,
     };
     if let Mode::Picking(pick) = &mut model.compose.mode {
@@ -47,7 +47,7 @@ pub fn open(model: &mut Model) {
         Mode::Typing => {}
         Mode::Picking(pick) => {
             let typed = pick.input.value().trim().to_owned();
-            let taken = pick.found(choices(field, &model.known)).into_iter().nth(pick.cursor).map(|c| c.value);
+            let taken = pick.found(&choices(field, &model.known)).into_iter().nth(pick.cursor).map(|c| c.value);
             // A model may also be a path that no folder lists.
             let value = taken.or_else(|| (field == Field::Model && !typed.is_empty()).then_some(typed));
             if let Some(value) = value {

@@ -45,8 +45,9 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let command = if problems.is_empty() { command_line(&draft) } else { "the command appears when every field can be read".to_owned() };
     let command = text_field::wrap(&tui_input::Input::new(wording::clean(&command)), usize::from(inside.width)).rows;
     let command_rows = (command.len() as u16).clamp(1, 3).min(inside.height / 4);
-    let fields = Rect { height: inside.height.saturating_sub(command_rows + 1), ..inside };
-    draw_fields(model, paint, frame, fields, &problems);
+    let room = Rect { height: inside.height.saturating_sub(command_rows + 1), ..inside };
+    // What is said about the form stands right below it.
+    let fields = Rect { height: room.height.min(draw_fields(model, paint, frame, room, &problems) + 1), ..inside };
     let status = Rect { y: fields.bottom(), height: inside.height.min(1), ..inside };
     frame.render_widget(line::fit(says(model, paint, &problems), usize::from(inside.width), paint.glyphs), status);
     for (y, text) in (status.y + 1..inside.bottom()).zip(command) {
@@ -75,7 +76,7 @@ fn says(model: &Model, paint: &Paint, problems: &[Problem]) -> Line<'static> {
             Role::Warn,
             format!("{} no daemon answers; the draft is kept. Start one: perilune serve", paint.mark(Role::Warn)),
         ),
-        (_, Some((_, refusal))) => line::text(paint, Role::Dim, format!("not ready: {}", refusal.message)),
+        (_, Some((field, refusal))) => line::text(paint, Role::Dim, format!("not ready: {}: {}", field.name(), refusal.message)),
         (_, None) => line::text(paint, Role::Ok, "ready: ctrl-s submits, ctrl-t submits it held"),
     }
 }
@@ -87,7 +88,8 @@ struct Laid {
     rows: u16,
 }
 
-fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, problems: &[Problem]) {
+/// Draws the fields; returns the rows that they take.
+fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, problems: &[Problem]) -> u16 {
     let notes = area.width / 3;
     let values = area.width.saturating_sub(NAMES + notes + 2);
     let spare = area.height.saturating_sub(Field::ALL.len() as u16);
@@ -102,6 +104,7 @@ fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, prob
         let problem = problems.iter().find(|(f, _)| *f == laid.field);
         draw_field(model, paint, frame, Rect { y, height: laid.rows, ..area }, (values, notes), laid, problem);
     }
+    total
 }
 
 /// Long texts get rows while there are some to spare; others have one, around the cursor.
@@ -192,7 +195,7 @@ fn note(model: &Model, field: Field, paint: &Paint, problem: Option<&Problem>) -
 
 fn draw_pick(model: &Model, pick: &Pick, paint: &Paint, frame: &mut Frame, area: Rect) {
     let field = model.compose.field();
-    let found = pick.found(choices(field, &model.known));
+    let found = pick.found(&choices(field, &model.known));
     let height = (found.len() as u16).clamp(1, 14) + 3;
     let inside = popup::draw(frame, area, paint, field.name(), "type to find one", (72, height));
     let columns = usize::from(inside.width);

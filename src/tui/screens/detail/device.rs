@@ -23,7 +23,7 @@ pub fn lines(model: &Model, reading: &DeviceReading, paint: &Paint, columns: usi
         Health::Ok => {}
         Health::Degraded { misses } => add("health", Role::Warn, format!("{misses} readings in a row failed")),
         Health::Lost { reason, for_s } => {
-            add("health", Role::Crit, format!("LOST {} ago: {reason}; values are the last known", wording::span(*for_s)))
+            add("health", Role::Crit, format!("LOST {} ago: {reason}; values are the last known", wording::span(*for_s)));
         }
         Health::Asleep => add("health", Role::Dim, "asleep (runtime PM)".to_owned()),
     }

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use super::Pane;
 use super::view::focused;
-use crate::devices::DeviceKind;
+use crate::devices::{DeviceKind, DeviceReading, Health};
 use crate::families::Role as FamilyRole;
 use crate::theme::Role;
 use crate::tui::history::Past;
@@ -18,8 +18,11 @@ use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list::{self, Focus};
 use crate::tui::widgets::{panel, sweep};
 use crate::tui::wording::{self, ABSENT, PENDING};
-use crate::units::Bytes;
+use crate::units::{Bytes, DeviceId};
 use crate::wire::{Notice, SetView};
+
+/// Rows of a graph at most: higher ones say no more.
+const HIGHEST: u16 = 3;
 
 const SETS: &[Column] = &[
     Column { title: "SET", min: 12, grow: 2, side: Side::Left, keep: 9 },
@@ -27,7 +30,7 @@ const SETS: &[Column] = &[
     Column { title: "TYPE", min: 5, grow: 0, side: Side::Left, keep: 4 },
     Column { title: "PLAN", min: 5, grow: 0, side: Side::Right, keep: 6 },
     Column { title: "REAL", min: 5, grow: 0, side: Side::Right, keep: 7 },
-    Column { title: "WHERE", min: 22, grow: 1, side: Side::Left, keep: 5 },
+    Column { title: "WHERE", min: 16, grow: 1, side: Side::Left, keep: 5 },
     Column { title: "USED", min: 7, grow: 0, side: Side::Left, keep: 8 },
 ];
 
@@ -67,13 +70,13 @@ fn set_cells(model: &Model, set: &SetView, paint: &Paint) -> Vec<Line<'static>> 
     precisions.dedup();
     let mut places: Vec<(String, Bytes)> = Vec::new();
     for part in parts {
-        let id = part.device.to_string();
+        let id = place(part.device);
         match places.iter_mut().find(|(d, _)| *d == id) {
             Some((_, bytes)) => *bytes += part.bytes,
             None => places.push((id, part.bytes)),
         }
     }
-    let places: Vec<String> = places.into_iter().map(|(d, b)| format!("{d} {}", wording::gib(b))).collect();
+    let places: Vec<String> = places.into_iter().map(|(d, b)| format!("{d}:{}", wording::gib(b))).collect();
     // A plan that did not come true is what operators complain about most.
     let differs = planned > Bytes::ZERO && (real.ratio_of(planned) - 1.0).abs() > 0.1;
     let real_role = if differs { Role::Warn } else { Role::Text };
@@ -89,9 +92,19 @@ fn set_cells(model: &Model, set: &SetView, paint: &Paint) -> Vec<Line<'static>> 
         line::text(paint, Role::Dim, precisions.join(" ")),
         line::text(paint, Role::Text, wording::gib(planned)),
         line::text(paint, real_role, format!("{mark}{}", wording::gib(real))),
-        line::text(paint, Role::Dim, places.join(", ")),
+        line::text(paint, Role::Dim, places.join(" ")),
         used,
     ]
+}
+
+/// A device's name in a few columns: GPUs by their number.
+fn place(device: DeviceId) -> String {
+    match device {
+        DeviceId::Cuda(n) => n.to_string(),
+        DeviceId::Amd(n) => format!("amd{n}"),
+        DeviceId::Sim(n) => format!("sim{n}"),
+        DeviceId::Cpu | DeviceId::Disk => device.to_string(),
+    }
 }
 
 /// A part's name as people abbreviate it.
@@ -139,13 +152,14 @@ pub fn history(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, ar
     let series: Vec<_> = pasts
         .iter()
         .flat_map(|past| {
-            let reading = model.known.devices.iter().find(|d| d.id == past.device);
+            let answers = |d: &&DeviceReading| d.id == past.device && matches!(d.health, Health::Ok | Health::Degraded { .. });
+            let reading = model.known.devices.iter().find(answers);
             let memory = reading.and_then(|d| d.memory).map_or_else(|| ABSENT.to_owned(), |m| format!("{} GiB", wording::gib(m.used)));
             let busy = reading.and_then(|d| d.utilization).map_or_else(|| ABSENT.to_owned(), wording::percent);
             [(past.device, "memory", &past.memory, memory), (past.device, "busy", &past.utilization, busy)]
         })
         .collect();
-    let each = (inside.height / (series.len() as u16).max(1)).max(1);
+    let each = (inside.height / (series.len() as u16).max(1)).clamp(1, HIGHEST);
     for (place, (device, what, samples, now)) in (0u16..).zip(series) {
         let y = inside.y + place * each;
         if y + each > inside.bottom() || inside.width < 40 {

@@ -23,6 +23,9 @@ use crate::tui::paint::Paint;
 use crate::tui::screens::queue::rows;
 use crate::tui::widgets::panel;
 
+/// From this width on, sets and jobs stand side by side.
+const BESIDE_FROM: u16 = 116;
+
 /// Draws the overview.
 pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let old = matches!(model.freshness(), Freshness::Old(_));
@@ -55,13 +58,13 @@ impl Areas {
         let mut column = Column { area, y: area.y };
         let devices = column.take(devices);
         let least_events = if extra == 1 { 3 } else { 4 };
-        if area.width >= panel::BOXES_FROM {
+        if area.width >= BESIDE_FROM {
             let left = column.left();
             let graphs = 2 + 2 * panels::graphed(model).len() as u16;
             let history = (left >= graphs + least_events + 8 && graphs > 2).then_some(graphs);
             let lists = sets.max(jobs).min(left.saturating_sub(history.unwrap_or(0) + least_events));
             let lists = column.take(lists);
-            let half = Rect { width: area.width * 2 / 5, ..lists };
+            let half = Rect { width: area.width * 9 / 20, ..lists };
             let queue = Rect { x: half.right(), width: area.width - half.width, ..lists };
             // What is left over makes the graphs higher.
             let history = history.map(|needed| {
@@ -75,8 +78,9 @@ impl Areas {
         let left = column.left();
         let queue = column.take(jobs.min(left.saturating_sub(least_events)));
         let left = column.left();
-        let graphs = extra + 2 * panels::graphed(model).len() as u16;
-        let history = (graphs > extra && left >= graphs + extra + 4).then(|| column.take(graphs));
+        let frame = if extra == 1 { 1 } else { 2 };
+        let graphs = frame + 2 * panels::graphed(model).len() as u16;
+        let history = (graphs > frame && left >= graphs + extra + 4).then(|| column.take(graphs));
         Self { devices, sets, queue, history, events: column.rest() }
     }
 }

@@ -27,6 +27,7 @@ impl State {
     }
 
     /// Returns the entries that were found, the best first.
+    #[must_use]
     pub fn found(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.found.iter().map(|at| &self.entries[*at])
     }
