@@ -155,8 +155,10 @@ fn hear(model: &mut Model, change: Change) {
         | Change::Notice(_)
         | Change::Log(_) => {}
     }
+    // The first things told are what the operator came to see.
+    let urgency = if model.known.heard_at.is_none() { Urgency::Input } else { Urgency::Data };
     model.known.apply(change, model.now);
-    model.touch(Urgency::Data);
+    model.touch(urgency);
 }
 
 fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
@@ -195,7 +197,8 @@ fn paste(model: &mut Model, text: &str) {
                 text_field::paste(&mut search.input, text);
             }
         }
-        Layer::Edit => model.compose.edit(|input| text_field::paste(input, text)),
+        // What is pasted upon a field is meant for it, also before typing has begun.
+        Layer::Edit | Layer::Compose => model.compose.edit(|input| text_field::paste(input, text)),
         Layer::Pick => compose::update::paste_pick(model, text),
         Layer::Confirm
         | Layer::Help
@@ -203,7 +206,6 @@ fn paste(model: &mut Model, text: &str) {
         | Layer::Jobs
         | Layer::Overview
         | Layer::Queue
-        | Layer::Compose
         | Layer::Log
         | Layer::Everywhere
         | Layer::Always => {}
@@ -242,6 +244,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::GoTo(screen) => {
             model.screen = screen;
             (model.detail, model.help) = (None, None);
+            return models_for(model, screen).into_iter().collect();
         }
         Action::Move(motion) => go(model, motion),
         Action::Open => return open(model),
@@ -271,6 +274,12 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Decline => model.confirm = None,
     }
     Vec::new()
+}
+
+/// Asks for the models when the form is opened: files come and go.
+fn models_for(model: &mut Model, screen: Screen) -> Option<Effect> {
+    let asks = screen == Screen::Compose && model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Models);
+    asks.then(|| model.ask(Purpose::Models, Request::Models))
 }
 
 fn quit(model: &mut Model) -> Vec<Effect> {

@@ -72,7 +72,9 @@ fn destructive_keys_ask_first() {
             other => panic!("how is {other:?} reached?"),
         };
         for key in binding.keys {
-            let screen = busy().keys(&format!("{reach}{key}"));
+            let mut screen = busy().keys(reach);
+            screen.effects.clear();
+            let screen = screen.keys(key);
             assert!(screen.model.confirm.is_some(), "{key} does not ask");
             assert_eq!(screen.asked(), [], "{key} acts before it asks");
             let screen = screen.keys("<enter> n");
@@ -140,11 +142,21 @@ fn the_form_is_submitted_as_it_is_written() {
         size: Some("512x768".parse().unwrap()),
         ..JobDraft::default()
     };
-    assert_eq!(screen.asked(), [Request::Submit(Box::new(draft.clone()))]);
+    assert_eq!(screen.asked(), [Request::Models, Request::Submit(Box::new(draft.clone()))]);
     let held = busy().keys("7<enter>night<enter>jia hill<ctrl-t>").asked();
-    assert!(matches!(&held[..], [Request::Submit(d)] if d.held && d.prompt == "a hill"));
+    assert!(matches!(&held[..], [Request::Models, Request::Submit(d)] if d.held && d.prompt == "a hill"));
     // A second submission waits for the answer to the first.
-    assert_eq!(screen.keys("<ctrl-s>").asked().len(), 1);
+    assert_eq!(screen.keys("<ctrl-s>").asked().len(), 2);
+}
+
+#[test]
+fn what_is_pasted_upon_a_field_is_written_into_it() {
+    let mut screen = busy().keys("7j");
+    screen.tell(Message::Pasted("a hill\nat night".to_owned()));
+    assert_eq!(screen.model.compose.draft().0.prompt, "a hill at night");
+    let mut screen = busy().keys("6");
+    screen.tell(Message::Pasted("cy".to_owned()));
+    assert_eq!((screen.asked(), screen.model.confirm.is_none()), (Vec::new(), true), "pasted text is no keys");
 }
 
 #[test]

@@ -156,6 +156,23 @@ fn q_leaves_the_terminal_as_it_was() {
     terminal.check_restored();
 }
 
+/// The limit is 20 MB; a test binary carries more than the program will.
+#[test]
+fn it_stays_small() {
+    let mut terminal = Terminal::dashboard("dashboard", 160, 48);
+    terminal.wait_for("cuda:0 RTX 4090");
+    for (key, sign) in [("6", "Job 41"), ("7", "ctrl-s submit"), ("8", "following"), ("1", "Events")] {
+        terminal.press(key);
+        terminal.wait_for(sign);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", terminal.child.process_id().unwrap())).unwrap();
+    let resident = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes <= 20_000, "{kilobytes} kB");
+    terminal.press("q");
+    terminal.wait_for_end();
+}
+
 #[test]
 fn signals_leave_the_terminal_as_it_was() {
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {

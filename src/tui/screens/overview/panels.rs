@@ -1,4 +1,14 @@
 //! The panels below the devices: sets, jobs, history, events.
+//!
+//! ```text
+//! SET          PARTS       TYPE   PLAN  REAL WHERE            USED
+//! qwen-night   unet te vae bf16   38.5  38.4 0:18.8 cpu:19.6  run 41
+//!
+//! cuda:0 memory   ▆▆▆▆▆▆▆▆▆▆ ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  23.7 GiB
+//!                           ^ the sweep: newest before it, oldest after it
+//!
+//! 13:55:01 FAIL job 40 failed: out of memory on cuda:0 in the decoder
+//! ```
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
