@@ -9,6 +9,7 @@
 //!
 //! Only [`terminal`] touches the real one. `update` does no IO and reads no clock; `view` changes nothing.
 
+pub mod act;
 pub mod action;
 pub mod answered;
 pub mod asked;

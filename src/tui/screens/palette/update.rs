@@ -10,7 +10,7 @@ use crate::tui::effect::Effect;
 use crate::tui::model::Model;
 use crate::tui::screens::{Screen, compose};
 use crate::tui::widgets::text_field;
-use crate::tui::{update, verbs};
+use crate::tui::{act, verbs};
 
 /// Rows that are seen at once, for the page keys.
 const PAGE: usize = 10;
@@ -61,10 +61,10 @@ pub fn run(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     match command {
-        Command::Do(action) => update::act(model, action),
+        Command::Do(action) => act::act(model, action),
         Command::ToJob(verb, job) => {
             bring_to_hand(model, job);
-            update::act(model, Action::Job(verb))
+            act::act(model, Action::Job(verb))
         }
         Command::Show(job) => {
             bring_to_hand(model, job);

@@ -16,7 +16,7 @@ use ratatui::layout::Rect;
 
 use super::rows;
 use crate::theme::Role;
-use crate::tui::gallery::Graphics;
+use crate::tui::gallery::{Frame as Shown, Graphics, Picture};
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::pictures;
@@ -116,8 +116,11 @@ fn draw_about(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, are
     let facts = match source {
         Some(source) => {
             let (place, facts) = split(inside);
-            if pictures::shows_pictures(model) {
-                picture::draw(frame, place, paint, &model.gallery.frame(&source));
+            let picture = model.gallery.frame(&source);
+            // What Kitty and sixel draw cannot be covered by a box.
+            let may_be_covered = !matches!(picture, Shown::Picture(Picture::Encoded(_)));
+            if may_be_covered || pictures::shows_pictures(model) {
+                picture::draw(frame, place, paint, &picture);
             }
             facts
         }
