@@ -4,24 +4,28 @@
 pub mod units;
 
 // L1: pure domain.
-pub mod devices;
-pub mod families;
+pub mod weights;
 pub mod formats;
-pub mod imagery;
-pub mod jobs;
+pub mod families;
+pub mod devices;
 pub mod placement;
-pub mod prompt;
 pub mod sampling;
 pub mod tokens;
-pub mod weights;
-pub mod wire;
+pub mod prompt;
 pub mod workflow;
+pub mod jobs;
+pub mod imagery;
+pub mod theme;
+pub mod wire;
 
 // L2: services.
-pub mod library;
 pub mod telemetry;
+pub mod library;
 
 // L3: processes.
 pub mod client;
 #[cfg(feature = "engine")]
 pub mod engine;
+
+// L4: faces.
+pub mod tui;

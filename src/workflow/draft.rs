@@ -10,7 +10,7 @@ use crate::units::{DeviceId, Seed, Size};
 use crate::weights::Precision;
 use crate::workflow::{Passes, Tiling};
 
-/// A job as it was asked for. What is `None` is filled in by [`resolve`](super::resolve).
+/// A job as it was asked for. What is `None` is filled in by [`resolve`](fn@super::resolve).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobDraft {

@@ -1,5 +1,7 @@
 //! What an operator asks for, and what will be done.
 
+pub mod again;
+pub mod command_line;
 pub mod draft;
 pub mod inventory;
 pub mod rejection;
@@ -7,8 +9,9 @@ pub mod resolve;
 pub mod spec;
 pub mod text;
 
+pub use command_line::command_line;
 pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};
-pub use resolve::{Defaults, resolve};
-pub use spec::{InitImage, JobSpec, ModelSet, Passes, Tiling};
+pub use resolve::{Defaults, check_ranges, resolve};
+pub use spec::{InitImage, JobSpec, ModelSet, Named, Passes, Tiling};

@@ -6,7 +6,7 @@ use crate::families::Description;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::workflow::rejection::{Kind, Refusal};
-use crate::workflow::{InitImage, Inventory, JobDraft, JobSpec, ModelSet};
+use crate::workflow::{InitImage, Inventory, JobDraft, JobSpec, ModelSet, Named};
 
 /// The most steps that a job may ask for.
 pub const MAX_STEPS: u32 = 1000;
@@ -38,17 +38,9 @@ pub struct Defaults {
 pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> Result<JobSpec, Refusal> {
     let set = model_set(inventory)?;
     let steps = draft.steps.unwrap_or(defaults.steps);
-    if !(1..=MAX_STEPS).contains(&steps) {
-        return Err(Refusal::new(Kind::Usage, format!("--steps {steps} is out of range"), format!("use 1 to {MAX_STEPS}; 20 is usual")));
-    }
-    let batch = draft.batch.unwrap_or(1);
-    if !(1..=MAX_BATCH).contains(&batch) {
-        return Err(Refusal::new(Kind::Usage, format!("--batch {batch} is out of range"), format!("use 1 to {MAX_BATCH}")));
-    }
     let cfg = draft.cfg.unwrap_or(defaults.cfg);
-    if !(cfg.is_finite() && (0.0..=100.0).contains(&cfg)) {
-        return Err(Refusal::new(Kind::Usage, format!("--cfg {cfg} is out of range"), "use 0 to 100; 7 is usual, 1 is no guidance"));
-    }
+    let compute = draft.compute_device.unwrap_or(defaults.compute);
+    check_ranges(&JobDraft { steps: Some(steps), cfg: Some(cfg), compute_device: Some(compute), ..draft.clone() })?;
     let trained = inventory.description.as_ref().and_then(|d| d.resolution);
     let predicts_v = inventory.description.as_ref().and_then(|d| d.predicts_v).unwrap_or(false);
     Ok(JobSpec {
@@ -63,27 +55,42 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         prediction: draft.prediction.unwrap_or(if predicts_v { Prediction::V } else { Prediction::Epsilon }),
         seed: draft.seed.unwrap_or(defaults.seed),
         size: draft.size.or(inventory.init_size).or(trained).unwrap_or(defaults.size),
-        batch,
+        batch: draft.batch.unwrap_or(1),
         precision: draft.precision,
         init: init_image(draft)?,
         tiling: draft.tiling.unwrap_or_default(),
         passes: draft.passes.unwrap_or_default(),
         output: draft.output.clone().unwrap_or_else(|| defaults.output.clone()),
         priority: draft.priority.unwrap_or(0),
-        compute: compute_device(draft, defaults)?,
+        compute,
         owner: draft.owner.clone().unwrap_or_default(),
+        named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone() },
         set,
     })
 }
 
-fn compute_device(draft: &JobDraft, defaults: &Defaults) -> Result<DeviceId, Refusal> {
-    let device = draft.compute_device.unwrap_or(defaults.compute);
-    match device {
-        DeviceId::Cuda(_) | DeviceId::Cpu => Ok(device),
-        DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => {
-            Err(Refusal::new(Kind::Usage, format!("{device} cannot compute"), "use cpu or cuda:N; `perilune devices` lists what there is"))
-        }
+/// Checks the numbers of a draft, as far as they can be judged without its model.
+pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
+    if let Some(steps) = draft.steps.filter(|s| !(1..=MAX_STEPS).contains(s)) {
+        return Err(Refusal::new(Kind::Usage, format!("--steps {steps} is out of range"), format!("use 1 to {MAX_STEPS}; 20 is usual")));
     }
+    if let Some(batch) = draft.batch.filter(|b| !(1..=MAX_BATCH).contains(b)) {
+        return Err(Refusal::new(Kind::Usage, format!("--batch {batch} is out of range"), format!("use 1 to {MAX_BATCH}")));
+    }
+    if let Some(cfg) = draft.cfg.filter(|c| !(c.is_finite() && (0.0..=100.0).contains(c))) {
+        return Err(Refusal::new(Kind::Usage, format!("--cfg {cfg} is out of range"), "use 0 to 100; 7 is usual, 1 is no guidance"));
+    }
+    if let Some(denoise) = draft.denoise.filter(|d| !(*d > 0.0 && *d <= 1.0)) {
+        return Err(Refusal::new(Kind::Usage, format!("--denoise {denoise} is out of range"), "use a number above 0 and up to 1"));
+    }
+    if let Some(device) = draft.compute_device.filter(|d| !matches!(d, DeviceId::Cuda(_) | DeviceId::Cpu)) {
+        return Err(Refusal::new(
+            Kind::Usage,
+            format!("{device} cannot compute"),
+            "use cpu or cuda:N; `perilune devices` lists what there is",
+        ));
+    }
+    Ok(())
 }
 
 fn init_image(draft: &JobDraft) -> Result<Option<InitImage>, Refusal> {
@@ -93,11 +100,7 @@ fn init_image(draft: &JobDraft) -> Result<Option<InitImage>, Refusal> {
             None => Ok(None),
         };
     };
-    let denoise = draft.denoise.unwrap_or(0.75);
-    if !(denoise > 0.0 && denoise <= 1.0) {
-        return Err(Refusal::new(Kind::Usage, format!("--denoise {denoise} is out of range"), "use a number above 0 and up to 1"));
-    }
-    Ok(Some(InitImage { path: path.clone(), denoise }))
+    Ok(Some(InitImage { path: path.clone(), denoise: draft.denoise.unwrap_or(0.75) }))
 }
 
 fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {

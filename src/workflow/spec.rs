@@ -39,6 +39,17 @@ impl ModelSet {
     }
 }
 
+/// The words with which a model was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// A path, or a name from the model folders.
+    pub model: String,
+    /// The autoencoder to use instead of the model's own.
+    pub vae: Option<String>,
+    /// The text encoders to use instead of the model's own.
+    pub clip: Vec<String>,
+}
+
 /// A picture to start from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InitImage {
@@ -102,6 +113,15 @@ pub enum Passes {
     Apart,
 }
 
+impl fmt::Display for Passes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Together => "together",
+            Self::Apart => "apart",
+        })
+    }
+}
+
 /// Why a text names no way of guidance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a way to run guidance; use together or apart")]
@@ -126,6 +146,8 @@ impl FromStr for Passes {
 pub struct JobSpec {
     /// What to load.
     pub set: ModelSet,
+    /// The words that named it, to ask for it again.
+    pub named: Named,
     /// What the picture shows.
     pub prompt: String,
     /// What it must not show.

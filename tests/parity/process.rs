@@ -121,6 +121,7 @@ pub(crate) fn model(path: &Path) -> ModelSet {
 pub(crate) fn job(path: &Path) -> JobSpec {
     JobSpec {
         set: model(path),
+        named: workflow::Named::default(),
         prompt: "a full moon over the sea, oil on canvas".to_owned(),
         negative: "blurry, low quality".to_owned(),
         dialect: prompt::Dialect::default(),

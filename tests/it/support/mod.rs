@@ -1,5 +1,7 @@
-//! What several tests need.
+//! What several tests share.
 
+pub(crate) mod fixtures;
 pub(crate) mod nvml_stub;
+pub(crate) mod screen;
 pub(crate) mod wait;
 pub(crate) mod weights_file;

@@ -1,0 +1,206 @@
+//! What an operator can ask for. A key, a palette entry and a command of the same name mean the same.
+
+use super::screens::Screen;
+
+/// What an operator can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Leave; jobs go on.
+    Quit,
+    /// Stop this program for the shell's job control.
+    Suspend,
+    /// Draw everything anew.
+    Redraw,
+    /// Read the devices now.
+    Refresh,
+    /// Go to a screen.
+    GoTo(Screen),
+    /// Go somewhere on the screen.
+    Move(Motion),
+    /// Open what is selected.
+    Open,
+    /// One level up.
+    Back,
+    /// Type a filter or a search.
+    Filter,
+    /// Open the command palette.
+    Palette,
+    /// Open the help of this screen.
+    Help,
+    /// Complete what is typed.
+    Complete,
+    /// Copy the selected value.
+    CopyValue,
+    /// Copy the command that does the same.
+    CopyCommand,
+    /// Mark the selected row for the next verb.
+    Mark,
+    /// Mark every row that is shown.
+    MarkAll,
+    /// Do something with jobs.
+    Job(JobVerb),
+    /// Submit the form.
+    SubmitJob,
+    /// Submit the form as a held job.
+    SubmitHeld,
+    /// Set a field back to its default.
+    ClearField,
+    /// Empty the form.
+    ClearForm,
+    /// Look at the log in another way.
+    Log(LogVerb),
+    /// Say yes.
+    Accept,
+    /// Say no.
+    Decline,
+}
+
+/// A way to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Motion {
+    /// One row up.
+    Up,
+    /// One row down.
+    Down,
+    /// To the left, or the choice before.
+    Left,
+    /// To the right, or the next choice.
+    Right,
+    /// To the first row.
+    First,
+    /// To the last row.
+    Last,
+    /// Half a page up.
+    PageUp,
+    /// Half a page down.
+    PageDown,
+    /// The next panel or field.
+    NextPane,
+    /// The panel or field before.
+    PreviousPane,
+}
+
+/// Something to be done with jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobVerb {
+    /// Take jobs back.
+    Cancel,
+    /// Take every waiting job back.
+    CancelWaiting,
+    /// Forget finished jobs.
+    ClearFinished,
+    /// Start no more jobs after the current ones, or go on.
+    PauseQueue,
+    /// Stop the running job at the next step border, or let it go on.
+    PauseJob,
+    /// Keep a waiting job back, or release it.
+    Hold,
+    /// Try finished jobs again.
+    Retry,
+    /// Take a job's settings into the form.
+    Duplicate,
+    /// Take a waiting job into the form, to be replaced on submitting.
+    Edit,
+    /// Move a waiting job one place back.
+    MoveDown,
+    /// Move a waiting job one place forward.
+    MoveUp,
+}
+
+/// A way to look at the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogVerb {
+    /// Follow its end, or stop following.
+    Follow,
+    /// Show more levels.
+    MoreLevels,
+    /// Show fewer levels.
+    FewerLevels,
+    /// To the next line that was searched for.
+    NextMatch,
+    /// To the line before that was searched for.
+    PreviousMatch,
+}
+
+impl Motion {
+    /// Returns the row that this leads to from `at` among `rows`, of which `page` are seen.
+    #[must_use]
+    pub fn row(self, at: usize, rows: usize, page: usize) -> usize {
+        let half = (page / 2).max(1);
+        let to = match self {
+            Self::Up => at.saturating_sub(1),
+            Self::Down => at + 1,
+            Self::First => 0,
+            Self::Last => rows,
+            Self::PageUp => at.saturating_sub(half),
+            Self::PageDown => at + half,
+            Self::Left | Self::Right | Self::NextPane | Self::PreviousPane => at,
+        };
+        to.min(rows.saturating_sub(1))
+    }
+}
+
+impl Action {
+    /// Returns whether it takes away what cannot be brought back, and so must ask first.
+    #[must_use]
+    pub fn is_destructive(self) -> bool {
+        match self {
+            Self::Job(verb) => match verb {
+                JobVerb::Cancel | JobVerb::CancelWaiting | JobVerb::ClearFinished => true,
+                JobVerb::PauseQueue
+                | JobVerb::PauseJob
+                | JobVerb::Hold
+                | JobVerb::Retry
+                | JobVerb::Duplicate
+                | JobVerb::Edit
+                | JobVerb::MoveDown
+                | JobVerb::MoveUp => false,
+            },
+            Self::ClearForm => true,
+            Self::Quit
+            | Self::Suspend
+            | Self::Redraw
+            | Self::Refresh
+            | Self::GoTo(_)
+            | Self::Move(_)
+            | Self::Open
+            | Self::Back
+            | Self::Filter
+            | Self::Palette
+            | Self::Help
+            | Self::Complete
+            | Self::CopyValue
+            | Self::CopyCommand
+            | Self::Mark
+            | Self::MarkAll
+            | Self::SubmitJob
+            | Self::SubmitHeld
+            | Self::ClearField
+            | Self::Log(_)
+            | Self::Accept
+            | Self::Decline => false,
+        }
+    }
+
+    /// Returns whether it asks something of the daemon, and so needs one.
+    #[must_use]
+    pub fn needs_daemon(self) -> bool {
+        match self {
+            Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit),
+            other => matches!(other, Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn motions_stay_among_the_rows() {
+        let all = [Motion::Up, Motion::Down, Motion::First, Motion::Last, Motion::PageUp, Motion::PageDown, Motion::Left];
+        assert_eq!(all.map(|m| m.row(5, 20, 10)), [4, 6, 0, 19, 0, 10, 5]);
+        assert_eq!(all.map(|m| m.row(0, 0, 0)), [0; 7]);
+        assert_eq!(Motion::Down.row(19, 20, 10), 19);
+    }
+}

@@ -1,0 +1,140 @@
+//! What an answer of the daemon changes.
+
+use super::asked::{Purpose, Submission};
+use super::effect::Effect;
+use super::model::Model;
+use super::{verbs, wording};
+use crate::jobs::Move;
+use crate::theme::Role;
+use crate::units::JobId;
+use crate::wire::{Change, Reply, Request};
+use crate::workflow::Refusal;
+
+/// Takes in the answer to a request.
+pub fn take(model: &mut Model, id: u64, result: Result<Reply, Refusal>) -> Vec<Effect> {
+    let Some(purpose) = model.asked.take(id) else { return Vec::new() };
+    match result {
+        Ok(reply) => granted(model, purpose, reply),
+        Err(refusal) => {
+            refused(model, &purpose, &refusal);
+            Vec::new()
+        }
+    }
+}
+
+fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
+    match (purpose, reply) {
+        (Purpose::Status, Reply::Status(status)) => model.known.take_queue(status.queue),
+        (Purpose::Devices, Reply::Devices { devices, host }) => model.known.apply(Change::Devices { devices, host }, model.now),
+        (Purpose::Models, Reply::Models(models)) => model.known.models = Some(models),
+        (Purpose::Log, Reply::Log(lines)) => {
+            // Lines that were heard meanwhile are among these.
+            model.known.log.clear();
+            for line in lines {
+                model.known.log_line(line);
+            }
+        }
+        (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
+        (Purpose::Submit(submission), Reply::Accepted(job)) => return accepted(model, job, &submission),
+        (Purpose::CancelWaiting, Reply::Rows { rows, next, .. }) => {
+            let mut effects = Vec::new();
+            if !rows.is_empty() {
+                effects = verbs::cancel_page(model, rows.into_iter().map(|r| r.job).collect());
+            }
+            if let Some(after) = next {
+                effects.push(verbs::list_waiting(model, Some(after)));
+            }
+            return effects;
+        }
+        (Purpose::Clear, Reply::Cleared(count)) => model.toast(Role::Ok, format!("{} forgotten", wording::count(count, "job"))),
+        (Purpose::Verb { done, .. }, Reply::Changed(jobs)) => changed(model, done, &jobs),
+        (purpose, _unexpected) => {
+            let about = what(&purpose);
+            model.toast(Role::Crit, format!("{about}: the daemon answered another question; restart it with perilune stop"));
+        }
+    }
+    Vec::new()
+}
+
+fn accepted(model: &mut Model, job: JobId, submission: &Submission) -> Vec<Effect> {
+    let state = if submission.draft.held { "held" } else { "queued" };
+    model.compose.submitted();
+    model.queue.selected = Some(job);
+    let Some(old) = submission.replaces else {
+        model.toast(Role::Ok, format!("job {job} is {state}; 6 shows the queue"));
+        return Vec::new();
+    };
+    model.toast(Role::Ok, format!("job {job} is {state} in the place of job {old}"));
+    let mut effects = Vec::new();
+    let same_priority = model.known.job(old).is_some_and(|j| j.spec.priority == submission.draft.priority.unwrap_or(0));
+    if same_priority {
+        let request = Request::Move { job, to: Move::Before(old) };
+        effects.push(model.ask(Purpose::Verb { done: None, jobs: vec![job] }, request));
+    }
+    effects.push(model.ask(Purpose::Verb { done: None, jobs: vec![old] }, Request::Cancel(vec![old])));
+    effects
+}
+
+fn changed(model: &mut Model, done: Option<&'static str>, jobs: &[JobId]) {
+    // Where a moved job stands now is not said, so it is asked for.
+    model.known.order_doubtful = true;
+    let Some(done) = done else { return };
+    match jobs {
+        [] => model.toast(Role::Ok, format!("the queue {done}")),
+        [only] => model.toast(Role::Ok, format!("job {only} {done}")),
+        several => model.toast(Role::Ok, format!("{}: each {done}", wording::count(several.len() as u64, "job"))),
+    }
+}
+
+fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
+    let hint = refusal.hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default();
+    model.toast(Role::Crit, format!("{}: {}{hint}", what(purpose), refusal.message));
+    match purpose {
+        Purpose::Submit(_) => model.compose.refusal = Some(refusal.clone()),
+        Purpose::Show(id) if model.known.job(*id).is_none() => model.detail = None,
+        // Asking again and again would not help.
+        Purpose::Status => model.known.order_doubtful = false,
+        Purpose::Devices
+        | Purpose::Models
+        | Purpose::Log
+        | Purpose::Show(_)
+        | Purpose::CancelWaiting
+        | Purpose::Clear
+        | Purpose::Verb { .. } => {}
+    }
+}
+
+/// Says of requests that were lost with the connection what is not known about them now.
+pub fn abandon(model: &mut Model) {
+    for purpose in model.asked.abandon() {
+        let lost = match purpose {
+            Purpose::Submit(_) => "the connection was lost while submitting; look at the queue before you submit again".to_owned(),
+            Purpose::Verb { jobs, .. } if jobs.is_empty() => "the connection was lost; look whether the queue is paused".to_owned(),
+            Purpose::Verb { jobs, .. } => {
+                let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+                format!("the connection was lost; look at job {} before you ask again", ids.join(", "))
+            }
+            Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
+            Purpose::Status | Purpose::Devices | Purpose::Models | Purpose::Log | Purpose::Show(_) => continue,
+        };
+        model.toast(Role::Warn, lost);
+    }
+}
+
+fn what(purpose: &Purpose) -> String {
+    match purpose {
+        Purpose::Status => "queue not read".to_owned(),
+        Purpose::Devices => "devices not read".to_owned(),
+        Purpose::Models => "models not listed".to_owned(),
+        Purpose::Log => "log not read".to_owned(),
+        Purpose::Show(id) => format!("job {id} not shown"),
+        Purpose::Submit(_) => "not submitted".to_owned(),
+        Purpose::CancelWaiting => "waiting jobs not cancelled".to_owned(),
+        Purpose::Clear => "not cleared".to_owned(),
+        Purpose::Verb { jobs, .. } => match jobs[..] {
+            [] => "queue not changed".to_owned(),
+            [only] => format!("job {only} not changed"),
+            [..] => "jobs not changed".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,90 @@
+//! Requests that wait for their answer, and what to do when it comes.
+
+use crate::units::JobId;
+use crate::workflow::JobDraft;
+
+/// What a request was for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// To learn everything again, because the order of jobs is doubtful.
+    Status,
+    /// To read the devices now.
+    Devices,
+    /// To fill the choices of the form.
+    Models,
+    /// To fill the log.
+    Log,
+    /// To show a job that was not known.
+    Show(JobId),
+    /// To submit the form.
+    Submit(Box<Submission>),
+    /// To take waiting jobs back, page by page.
+    CancelWaiting,
+    /// To forget finished jobs.
+    Clear,
+    /// To do something to jobs; none for the queue as a whole.
+    Verb {
+        /// What to say when it is done, as in `job 41 …`; nothing where the rows show it.
+        done: Option<&'static str>,
+        /// To which.
+        jobs: Vec<JobId>,
+    },
+}
+
+/// A submitted form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// What was submitted.
+    pub draft: JobDraft,
+    /// The waiting job that it takes the place of.
+    pub replaces: Option<JobId>,
+}
+
+/// Requests that wait for their answer.
+#[derive(Debug, Default)]
+pub struct Asked {
+    last: u64,
+    open: Vec<(u64, Purpose)>,
+}
+
+impl Asked {
+    /// Notes a request; returns its number.
+    pub fn note(&mut self, purpose: Purpose) -> u64 {
+        self.last += 1;
+        self.open.push((self.last, purpose));
+        self.last
+    }
+
+    /// Returns what the request of that number was for, and forgets it.
+    pub fn take(&mut self, id: u64) -> Option<Purpose> {
+        let at = self.open.iter().position(|(n, _)| *n == id)?;
+        Some(self.open.remove(at).1)
+    }
+
+    /// Returns whether such a request waits.
+    #[must_use]
+    pub fn waits_for(&self, what: impl Fn(&Purpose) -> bool) -> bool {
+        self.open.iter().any(|(_, purpose)| what(purpose))
+    }
+
+    /// Returns every request that will never be answered, and forgets them.
+    pub fn abandon(&mut self) -> Vec<Purpose> {
+        std::mem::take(&mut self.open).into_iter().map(|(_, purpose)| purpose).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_finds_its_request_once() {
+        let mut asked = Asked::default();
+        let (first, second) = (asked.note(Purpose::Log), asked.note(Purpose::Models));
+        assert_ne!(first, second);
+        assert_eq!(asked.take(second), Some(Purpose::Models));
+        assert_eq!(asked.take(second), None);
+        assert!(asked.waits_for(|p| *p == Purpose::Log));
+        assert_eq!(asked.abandon(), [Purpose::Log]);
+    }
+}

@@ -1,0 +1,26 @@
+//! What `update` wants done outside of the model.
+
+use super::gallery::PictureOrder;
+use crate::wire::Request;
+
+/// Something to be done outside of the model.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Ask the daemon.
+    Call {
+        /// The number that the answer will carry.
+        id: u64,
+        /// What.
+        request: Box<Request>,
+    },
+    /// Give a text to the terminal's clipboard.
+    Copy(String),
+    /// Make a picture ready to be drawn.
+    Prepare(Box<PictureOrder>),
+    /// Draw everything anew.
+    Redraw,
+    /// Give the terminal back to the shell until it lets us go on.
+    Suspend,
+    /// Leave.
+    Quit,
+}

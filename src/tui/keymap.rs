@@ -1,0 +1,331 @@
+//! The one table of keys. Handling, footers, help, palette and documentation are made from it.
+//!
+//! A layer is a place where keys have a meaning. Several are open at once, the innermost first; a key
+//! means what the first layer says that knows it, and a closed layer hides all below but `Always`.
+
+use super::action::{Action, JobVerb, LogVerb, Motion};
+use super::chord::Chord;
+use super::screens::Screen;
+
+/// A place where keys have a meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layer {
+    /// A question is asked.
+    Confirm,
+    /// The command palette.
+    Palette,
+    /// The help.
+    Help,
+    /// A filter or search is typed.
+    Filter,
+    /// A choice of the form is open.
+    Pick,
+    /// A field of the form is typed into.
+    Edit,
+    /// Details of something.
+    Detail,
+    /// A job is selected, or could be.
+    Jobs,
+    /// The screens.
+    Overview,
+    /// The queue.
+    Queue,
+    /// The form of a run.
+    Compose,
+    /// The log.
+    Log,
+    /// Every screen and every list.
+    Everywhere,
+    /// Even where a question is asked.
+    Always,
+}
+
+impl Layer {
+    /// Every layer, in the order of the documentation.
+    pub const ALL: &[Self] = &[
+        Self::Everywhere,
+        Self::Overview,
+        Self::Queue,
+        Self::Jobs,
+        Self::Compose,
+        Self::Edit,
+        Self::Pick,
+        Self::Log,
+        Self::Detail,
+        Self::Filter,
+        Self::Help,
+        Self::Palette,
+        Self::Confirm,
+        Self::Always,
+    ];
+
+    /// Returns its heading in help and documentation.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Confirm => "A question",
+            Self::Palette => "Command palette",
+            Self::Help => "Help",
+            Self::Filter => "While filtering",
+            Self::Pick => "A list of choices",
+            Self::Edit => "While typing in the form",
+            Self::Detail => "Details",
+            Self::Jobs => "Jobs",
+            Self::Overview => "Overview",
+            Self::Queue => "Queue",
+            Self::Compose => "Run",
+            Self::Log => "Log",
+            Self::Everywhere => "Everywhere",
+            Self::Always => "Always",
+        }
+    }
+
+    /// Returns whether letters are typed here.
+    #[must_use]
+    pub fn takes_text(self) -> bool {
+        matches!(self, Self::Palette | Self::Filter | Self::Pick | Self::Edit)
+    }
+}
+
+/// Whether a footer shows a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Footer {
+    /// It does, where there is room.
+    Shown,
+    /// Only help does.
+    Hidden,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// Where.
+    pub layer: Layer,
+    /// The keys, the one to show first.
+    pub keys: &'static [&'static str],
+    /// What they do.
+    pub action: Action,
+    /// In a word or two, for footers.
+    pub label: &'static str,
+    /// In a sentence, for help.
+    pub about: &'static str,
+    /// Whether footers show it.
+    pub footer: Footer,
+}
+
+const fn shown(layer: Layer, keys: &'static [&'static str], action: Action, label: &'static str, about: &'static str) -> Binding {
+    Binding { layer, keys, action, label, about, footer: Footer::Shown }
+}
+
+const fn hidden(layer: Layer, keys: &'static [&'static str], action: Action, label: &'static str, about: &'static str) -> Binding {
+    Binding { layer, keys, action, label, about, footer: Footer::Hidden }
+}
+
+/// Every key there is. The order is that of footers and help.
+pub const BINDINGS: &[Binding] = &[
+    // Jobs, wherever one can be selected.
+    shown(Layer::Jobs, &["c"], Action::Job(JobVerb::Cancel), "cancel", "take the job, or the marked ones, back; asks first"),
+    shown(Layer::Jobs, &["p"], Action::Job(JobVerb::PauseQueue), "pause queue", "start no more jobs after the current ones, or go on"),
+    shown(
+        Layer::Jobs,
+        &["P"],
+        Action::Job(JobVerb::PauseJob),
+        "pause job",
+        "stop the running job at the next step border, or let it go on",
+    ),
+    shown(Layer::Jobs, &["H"], Action::Job(JobVerb::Hold), "hold", "keep a waiting job back, or release it"),
+    shown(Layer::Jobs, &["R"], Action::Job(JobVerb::Retry), "retry", "try a failed or cancelled job again"),
+    shown(Layer::Jobs, &["d"], Action::Job(JobVerb::Duplicate), "duplicate", "take the job's settings into the Run form"),
+    shown(Layer::Jobs, &["e"], Action::Job(JobVerb::Edit), "edit", "take a waiting job into the Run form; submitting replaces it"),
+    shown(Layer::Jobs, &["J"], Action::Job(JobVerb::MoveDown), "move down", "move a waiting job one place back"),
+    hidden(Layer::Jobs, &["K"], Action::Job(JobVerb::MoveUp), "move up", "move a waiting job one place forward"),
+    shown(
+        Layer::Jobs,
+        &["C"],
+        Action::Job(JobVerb::CancelWaiting),
+        "cancel waiting",
+        "take every waiting job back, all but the current; asks first",
+    ),
+    // Screens.
+    shown(Layer::Overview, &["tab"], Action::Move(Motion::NextPane), "next panel", "go to the next panel"),
+    hidden(Layer::Overview, &["shift-tab"], Action::Move(Motion::PreviousPane), "panel before", "go to the panel before"),
+    hidden(Layer::Overview, &["l", "right"], Action::Move(Motion::Right), "right", "go to the next panel"),
+    hidden(Layer::Overview, &["h", "left"], Action::Move(Motion::Left), "left", "go to the panel before"),
+    shown(Layer::Queue, &["/"], Action::Filter, "filter", "show only jobs whose line holds some words"),
+    shown(Layer::Queue, &["space"], Action::Mark, "mark", "mark the job for the next verb, or unmark it"),
+    hidden(Layer::Queue, &["*"], Action::MarkAll, "mark all", "mark every job that is shown, or unmark all"),
+    shown(Layer::Compose, &["ctrl-s", "f10"], Action::SubmitJob, "submit", "submit the job"),
+    shown(Layer::Compose, &["ctrl-t"], Action::SubmitHeld, "submit held", "submit the job as a held one; H in the queue releases it"),
+    shown(Layer::Compose, &["enter", "i"], Action::Open, "edit", "type into the field, or open its choices"),
+    shown(Layer::Compose, &["tab"], Action::Move(Motion::NextPane), "next", "go to the next field"),
+    hidden(Layer::Compose, &["shift-tab"], Action::Move(Motion::PreviousPane), "before", "go to the field before"),
+    hidden(Layer::Compose, &["l", "right"], Action::Move(Motion::Right), "next choice", "take the next choice"),
+    hidden(Layer::Compose, &["h", "left"], Action::Move(Motion::Left), "choice before", "take the choice before"),
+    shown(Layer::Compose, &["x"], Action::ClearField, "default", "set the field back to its default"),
+    shown(Layer::Compose, &["X"], Action::ClearForm, "empty", "empty the form; asks first"),
+    shown(Layer::Log, &["/"], Action::Filter, "search", "search the lines"),
+    shown(Layer::Log, &["n"], Action::Log(LogVerb::NextMatch), "next", "go to the next line found"),
+    hidden(Layer::Log, &["N"], Action::Log(LogVerb::PreviousMatch), "before", "go to the line found before"),
+    shown(Layer::Log, &["f"], Action::Log(LogVerb::Follow), "follow", "follow the end of the log, or stop"),
+    shown(Layer::Log, &["+"], Action::Log(LogVerb::MoreLevels), "more", "show less important lines too"),
+    shown(Layer::Log, &["-"], Action::Log(LogVerb::FewerLevels), "fewer", "show only more important lines"),
+    // Above screens.
+    shown(Layer::Detail, &["esc", "q"], Action::Back, "close", "close the details"),
+    shown(Layer::Help, &["esc", "q", "?", "f1"], Action::Back, "close", "close the help"),
+    shown(Layer::Help, &["/"], Action::Filter, "search", "show only keys whose line holds some words"),
+    // Where letters are typed.
+    shown(Layer::Edit, &["ctrl-s", "f10"], Action::SubmitJob, "submit", "submit the job"),
+    shown(Layer::Edit, &["ctrl-t"], Action::SubmitHeld, "submit held", "submit the job as a held one"),
+    shown(Layer::Edit, &["tab", "down"], Action::Move(Motion::NextPane), "next", "type into the next field"),
+    shown(Layer::Edit, &["shift-tab", "up"], Action::Move(Motion::PreviousPane), "before", "type into the field before"),
+    shown(Layer::Edit, &["esc", "enter"], Action::Back, "done", "stop typing; then keys move again"),
+    shown(Layer::Filter, &["enter"], Action::Open, "keep", "keep the words and go back to the list"),
+    shown(Layer::Filter, &["esc"], Action::Back, "drop", "drop the words"),
+    shown(Layer::Pick, &["enter"], Action::Open, "take", "take the choice"),
+    shown(Layer::Pick, &["esc"], Action::Back, "close", "leave the field as it is"),
+    shown(Layer::Pick, &["down", "ctrl-n"], Action::Move(Motion::Down), "next", "go to the next choice"),
+    shown(Layer::Pick, &["up", "ctrl-p"], Action::Move(Motion::Up), "before", "go to the choice before"),
+    shown(Layer::Palette, &["enter"], Action::Open, "run", "run the command"),
+    shown(Layer::Palette, &["esc"], Action::Back, "close", "close the palette"),
+    shown(Layer::Palette, &["down", "ctrl-n"], Action::Move(Motion::Down), "next", "go to the next command"),
+    shown(Layer::Palette, &["up", "ctrl-p"], Action::Move(Motion::Up), "before", "go to the command before"),
+    shown(Layer::Palette, &["tab"], Action::Complete, "complete", "type the selected command out"),
+    shown(Layer::Confirm, &["y"], Action::Accept, "yes", "do it"),
+    shown(Layer::Confirm, &["n", "esc", "q"], Action::Decline, "no", "leave it"),
+    shown(Layer::Confirm, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
+    // Everywhere.
+    hidden(Layer::Everywhere, &["j", "down"], Action::Move(Motion::Down), "down", "go one row down"),
+    hidden(Layer::Everywhere, &["k", "up"], Action::Move(Motion::Up), "up", "go one row up"),
+    hidden(Layer::Everywhere, &["g", "home"], Action::Move(Motion::First), "first", "go to the first row"),
+    hidden(Layer::Everywhere, &["G", "end"], Action::Move(Motion::Last), "last", "go to the last row"),
+    hidden(Layer::Everywhere, &["ctrl-u", "pgup"], Action::Move(Motion::PageUp), "page up", "go half a page up"),
+    hidden(Layer::Everywhere, &["ctrl-d", "pgdn"], Action::Move(Motion::PageDown), "page down", "go half a page down"),
+    shown(Layer::Everywhere, &["enter"], Action::Open, "open", "open details"),
+    hidden(Layer::Everywhere, &["esc"], Action::Back, "back", "go one level up, then drop filter and marks"),
+    shown(Layer::Everywhere, &["y"], Action::CopyValue, "copy", "copy the value: a picture's path, a prompt, a line"),
+    shown(Layer::Everywhere, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
+    hidden(Layer::Everywhere, &["1"], Action::GoTo(Screen::Overview), "overview", "go to the overview"),
+    hidden(Layer::Everywhere, &["6"], Action::GoTo(Screen::Queue), "queue", "go to the queue"),
+    hidden(Layer::Everywhere, &["7"], Action::GoTo(Screen::Compose), "run", "go to the form of a run"),
+    hidden(Layer::Everywhere, &["8"], Action::GoTo(Screen::Log), "log", "go to the log"),
+    hidden(Layer::Everywhere, &["r"], Action::Refresh, "refresh", "read the devices now"),
+    hidden(Layer::Everywhere, &[":", "ctrl-p"], Action::Palette, "command", "find a command and run it"),
+    hidden(Layer::Everywhere, &["?", "f1"], Action::Help, "help", "show the keys of this screen"),
+    hidden(Layer::Everywhere, &["q"], Action::Quit, "quit", "leave; jobs go on"),
+    hidden(Layer::Always, &["ctrl-c"], Action::Quit, "quit", "leave; jobs go on"),
+    hidden(Layer::Always, &["ctrl-z"], Action::Suspend, "suspend", "stop this program; fg brings it back"),
+    hidden(Layer::Always, &["ctrl-l"], Action::Redraw, "redraw", "draw everything anew"),
+];
+
+/// Returns the rows of a layer.
+pub fn of(layer: Layer) -> impl Iterator<Item = &'static Binding> {
+    BINDINGS.iter().filter(move |b| b.layer == layer)
+}
+
+/// Returns what a key means in a layer.
+#[must_use]
+pub fn resolve(layer: Layer, chord: Chord) -> Option<Action> {
+    of(layer).find(|b| b.keys.iter().any(|key| key.parse() == Ok(chord))).map(|b| b.action)
+}
+
+/// Returns the key to show for an action, looked for in the layers that are open.
+#[must_use]
+pub fn key_of(layers: &[Layer], action: Action) -> Option<&'static str> {
+    layers.iter().find_map(|layer| of(*layer).find(|b| b.action == action)).and_then(|b| b.keys.first().copied())
+}
+
+/// Returns the whole table as Markdown, for the documentation.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = String::new();
+    for layer in Layer::ALL {
+        page.push_str("### ");
+        page.push_str(layer.title());
+        page.push_str("\n\n| key | does |\n|---|---|\n");
+        for binding in of(*layer) {
+            let keys: Vec<String> = binding.keys.iter().map(|k| format!("`{k}`")).collect();
+            page.push_str("| ");
+            page.push_str(&keys.join(" "));
+            page.push_str(" | ");
+            page.push_str(binding.about);
+            page.push_str(" |\n");
+        }
+        page.push('\n');
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn every_key_can_be_read() {
+        for key in BINDINGS.iter().flat_map(|b| b.keys) {
+            assert!(key.parse::<Chord>().is_ok(), "{key}");
+        }
+    }
+
+    #[test]
+    fn no_key_means_two_things_in_one_layer() {
+        let mut seen: HashMap<(Layer, &str), Action> = HashMap::new();
+        for binding in BINDINGS {
+            for key in binding.keys {
+                let before = seen.insert((binding.layer, key), binding.action);
+                assert_eq!(before, None, "{key} in {:?}", binding.layer);
+            }
+        }
+    }
+
+    /// A letter that acts where letters are typed could not be typed.
+    #[test]
+    fn no_letter_acts_where_letters_are_typed() {
+        for binding in BINDINGS.iter().filter(|b| b.layer.takes_text() || b.layer == Layer::Always) {
+            for key in binding.keys {
+                assert_eq!(key.parse::<Chord>().unwrap().letter(), None, "{key} in {:?}", binding.layer);
+            }
+        }
+    }
+
+    #[test]
+    fn function_keys_have_a_twin() {
+        for binding in BINDINGS {
+            let function = |k: &&str| k.starts_with('f') && k.len() > 1;
+            assert!(!binding.keys.iter().all(function), "{:?} needs a key that every keyboard sends", binding.action);
+        }
+    }
+
+    #[test]
+    fn hjkl_always_move() {
+        let moves = [
+            ("j", Action::Move(Motion::Down)),
+            ("k", Action::Move(Motion::Up)),
+            ("h", Action::Move(Motion::Left)),
+            ("l", Action::Move(Motion::Right)),
+        ];
+        for binding in BINDINGS {
+            for (key, action) in moves {
+                assert!(!binding.keys.contains(&key) || binding.action == action, "{key} in {:?}", binding.layer);
+            }
+        }
+    }
+
+    #[test]
+    fn labels_are_short_and_sentences_are_fragments() {
+        for Binding { label, about, .. } in BINDINGS {
+            assert!(label.len() <= 14 && !label.is_empty(), "{label}");
+            assert!(about.len() > label.len() && !about.ends_with('.') && !about.starts_with(char::is_uppercase), "{about}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_every_layer() {
+        let page = markdown();
+        for layer in Layer::ALL {
+            assert!(page.contains(&format!("### {}\n", layer.title())));
+        }
+        assert!(page.contains("| `ctrl-s` `f10` | submit the job |"));
+    }
+}

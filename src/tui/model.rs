@@ -1,0 +1,303 @@
+//! Everything the dashboard knows and shows. Only `update` changes it, only views read it.
+
+use super::asked::{Asked, Purpose};
+use super::effect::Effect;
+use super::gallery::Gallery;
+use super::keymap::Layer;
+use super::known::Known;
+use super::options::{ColorDepth, Options};
+use super::paint::Paint;
+use super::screens::{Screen, compose, detail, help, log, overview, palette, queue};
+use crate::theme::{Background, Role, Theme};
+use crate::units::{JobId, Timestamp};
+use crate::wire::Request;
+use crate::workflow::{JobDraft, Refusal};
+
+/// Silence after which what is known is called old: two heartbeats were missed.
+const STALE_MS: i64 = 5_000;
+/// How long a toast stays.
+const TOAST_MS: i64 = 5_000;
+
+/// The connection to the daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Link {
+    /// Not yet.
+    Connecting,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down {
+        /// Why, and what to do.
+        reason: Refusal,
+        /// Since when.
+        since: Timestamp,
+        /// When it will be tried again.
+        retry_at: Timestamp,
+    },
+}
+
+/// How old what is known is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Freshness {
+    /// Nothing was heard yet.
+    Unheard,
+    /// It is new.
+    Live,
+    /// It is so many seconds old.
+    Old(f64),
+}
+
+/// A question that must be answered before something is taken away.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confirm {
+    /// The question.
+    pub question: String,
+    /// What follows from a yes.
+    pub consequence: String,
+    /// The command that does the same.
+    pub command: Option<String>,
+    /// What a yes does.
+    pub then: Then,
+}
+
+/// What a yes does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    /// Take these jobs back.
+    Cancel(Vec<JobId>),
+    /// Take every waiting job back.
+    CancelWaiting,
+    /// Forget finished jobs.
+    ClearFinished,
+    /// Empty the form.
+    ClearForm,
+    /// Fill the form with something else.
+    Fill {
+        /// What.
+        draft: Box<JobDraft>,
+        /// The waiting job that a submission takes the place of.
+        replaces: Option<JobId>,
+    },
+    /// Leave, although the form holds a draft.
+    Quit,
+}
+
+/// A short message that goes away by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toast {
+    /// What.
+    pub text: String,
+    /// How important.
+    pub role: Role,
+    /// When it goes.
+    pub until: Timestamp,
+}
+
+/// How soon a change must be on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Soon: something was heard.
+    Data,
+    /// Now: the operator did something.
+    Input,
+}
+
+/// Everything the dashboard knows and shows.
+#[derive(Debug)]
+pub struct Model {
+    /// How it is to look.
+    pub options: Options,
+    /// The theme, ready for the terminal.
+    pub paint: Paint,
+    /// The terminal's background, once known.
+    pub background: Background,
+    /// The present moment.
+    pub now: Timestamp,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// The connection to the daemon.
+    pub link: Link,
+    /// Which daemon it is.
+    pub place: String,
+    /// What the daemon has told.
+    pub known: Known,
+    /// The screen that is shown.
+    pub screen: Screen,
+    /// The overview.
+    pub overview: overview::State,
+    /// The queue.
+    pub queue: queue::State,
+    /// The form.
+    pub compose: compose::State,
+    /// The log.
+    pub log: log::State,
+    /// Open details.
+    pub detail: Option<detail::State>,
+    /// Open help.
+    pub help: Option<help::State>,
+    /// The open palette.
+    pub palette: Option<palette::State>,
+    /// The open question.
+    pub confirm: Option<Confirm>,
+    /// Short messages, the oldest first.
+    pub toasts: Vec<Toast>,
+    /// Requests that wait for their answer.
+    pub asked: Asked,
+    /// When the order of jobs was last asked for.
+    pub order_asked_at: Timestamp,
+    /// The picture on the screen.
+    pub gallery: Gallery,
+    /// Whether the screen must be drawn.
+    pub dirty: Option<Urgency>,
+}
+
+impl Model {
+    /// Returns the dashboard before anything has happened.
+    #[must_use]
+    pub fn new(options: Options, now: Timestamp) -> Self {
+        let background = options.terminal.background;
+        let paint = Paint::new(&theme(&options, background), &options.terminal);
+        let detail = options.focus_job.map(|id| detail::State { subject: detail::Subject::Job(id), scroll: 0 });
+        let queue = queue::State { selected: options.focus_job, ..queue::State::default() };
+        let screen = if options.focus_job.is_some() { Screen::Queue } else { options.start_screen };
+        Self {
+            paint,
+            background,
+            now,
+            size: (80, 24),
+            link: Link::Connecting,
+            place: options.place.clone(),
+            known: Known::default(),
+            screen,
+            overview: overview::State::default(),
+            queue,
+            compose: compose::State::default(),
+            log: log::State::default(),
+            detail,
+            help: None,
+            palette: None,
+            confirm: None,
+            toasts: Vec::new(),
+            asked: Asked::default(),
+            order_asked_at: Timestamp(0),
+            gallery: Gallery::new(options.preview, options.terminal),
+            dirty: Some(Urgency::Input),
+            options,
+        }
+    }
+
+    /// Uses another theme, or the same on another background.
+    pub fn use_theme(&mut self, name: &str) {
+        name.clone_into(&mut self.options.theme);
+        self.paint = Paint::new(&theme(&self.options, self.background), &self.options.terminal);
+    }
+
+    /// Returns how old what is known is.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        let Some(heard) = self.known.heard_at else { return Freshness::Unheard };
+        let age = self.now.0 - heard.0;
+        match self.link {
+            Link::Up if age < STALE_MS => Freshness::Live,
+            Link::Up | Link::Connecting | Link::Down { .. } => Freshness::Old(age.max(0) as f64 / 1000.0),
+        }
+    }
+
+    /// Returns whether the daemon can be asked.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up)
+    }
+
+    /// Returns the layers of keys that are open, the innermost first.
+    #[must_use]
+    pub fn layers(&self) -> Vec<Layer> {
+        if self.confirm.is_some() {
+            return vec![Layer::Confirm, Layer::Always];
+        }
+        if self.palette.is_some() {
+            return vec![Layer::Palette, Layer::Always];
+        }
+        if let Some(help) = &self.help {
+            let own = if help.search.typing { vec![Layer::Filter] } else { vec![Layer::Help, Layer::Everywhere] };
+            return [own, vec![Layer::Always]].concat();
+        }
+        self.layers_below()
+    }
+
+    /// Returns the layers of the screen and its details, as if nothing were open above them.
+    #[must_use]
+    pub fn layers_below(&self) -> Vec<Layer> {
+        let mut layers = match (&self.detail, self.screen) {
+            (Some(detail), _) => match detail.subject {
+                detail::Subject::Job(_) => vec![Layer::Detail, Layer::Jobs, Layer::Everywhere],
+                detail::Subject::Device(_) | detail::Subject::Set(..) | detail::Subject::Notice(_) | detail::Subject::Line(_) => {
+                    vec![Layer::Detail, Layer::Everywhere]
+                }
+            },
+            (None, Screen::Overview) if self.overview.pane == overview::Pane::Queue => {
+                vec![Layer::Jobs, Layer::Overview, Layer::Everywhere]
+            }
+            (None, Screen::Overview) => vec![Layer::Overview, Layer::Everywhere],
+            (None, Screen::Queue) if self.queue.filter.typing => vec![Layer::Filter],
+            (None, Screen::Queue) => vec![Layer::Jobs, Layer::Queue, Layer::Everywhere],
+            (None, Screen::Compose) => match self.compose.mode {
+                compose::Mode::Moving => vec![Layer::Compose, Layer::Everywhere],
+                compose::Mode::Typing => vec![Layer::Edit],
+                compose::Mode::Picking(_) => vec![Layer::Pick],
+            },
+            (None, Screen::Log) if self.log.search.typing => vec![Layer::Filter],
+            (None, Screen::Log) => vec![Layer::Log, Layer::Everywhere],
+        };
+        layers.push(Layer::Always);
+        layers
+    }
+
+    /// Returns the job that verbs are for when none is marked.
+    #[must_use]
+    pub fn job_at_hand(&self) -> Option<JobId> {
+        match &self.detail {
+            Some(detail::State { subject: detail::Subject::Job(id), .. }) => return Some(*id),
+            Some(_) => return None,
+            None => {}
+        }
+        let lists_jobs = match self.screen {
+            Screen::Queue => true,
+            Screen::Overview => self.overview.pane == overview::Pane::Queue,
+            Screen::Compose | Screen::Log => false,
+        };
+        let shown = self.queue.shown(&self.known.jobs);
+        let cursor = self.queue.cursor(&shown).filter(|_| lists_jobs)?;
+        shown.get(cursor).map(|j| j.job)
+    }
+
+    /// Shows a short message.
+    pub fn toast(&mut self, role: Role, text: impl Into<String>) {
+        let until = Timestamp(self.now.0 + TOAST_MS);
+        self.toasts.push(Toast { text: text.into(), role, until });
+        // More than a few would hide the screen.
+        if self.toasts.len() > 3 {
+            self.toasts.remove(0);
+        }
+    }
+
+    /// Returns the effect that asks the daemon, and notes what for.
+    pub fn ask(&mut self, purpose: Purpose, request: Request) -> Effect {
+        Effect::Call { id: self.asked.note(purpose), request: Box::new(request) }
+    }
+
+    /// Marks the screen to be drawn.
+    pub fn touch(&mut self, urgency: Urgency) {
+        self.dirty = self.dirty.max(Some(urgency));
+    }
+}
+
+/// The theme to use. Without colours only the theme that needs none shows a selection.
+fn theme(options: &Options, background: Background) -> Theme {
+    let themes = &options.themes;
+    let chosen = match options.terminal.colors {
+        ColorDepth::Mono => themes.get("mono"),
+        ColorDepth::Ansi16 | ColorDepth::Indexed256 | ColorDepth::TrueColor => themes.choose(&options.theme, background),
+    };
+    chosen.cloned().unwrap_or_else(Theme::plain)
+}

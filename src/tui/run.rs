@@ -1,0 +1,297 @@
+//! The loop.
+//!
+//! ```text
+//!  input thread ──keys──┐                        ┌──frame──> writer thread ──> terminal
+//!  link ──────────news──┼─> loop: update, draw ──┤
+//!  signals, time ───────┘                        └──effects─> link, clipboard, pictures
+//! ```
+//!
+//! Whatever ends it, the terminal is given back as it was. A frame is drawn only when the one before has
+//! been written.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::effect::Effect;
+use super::gallery::PictureOrder;
+use super::message::Message;
+use super::model::Model;
+use super::options::{Asking, Options};
+use super::pace::Pace;
+use super::prepare::prepare;
+use super::subscriptions;
+use super::terminal::guard::{self, Guard};
+use super::terminal::input::{self, Input};
+use super::terminal::probe::{self, Answers};
+use super::terminal::stage::Stage;
+use super::terminal::writer::Writer;
+use super::update::update;
+use crate::client::{Handle, News};
+use crate::theme::Role;
+use crate::units::{Clock, SystemClock};
+use crate::workflow::{Kind, Refusal};
+
+/// Longest text that goes to the clipboard; terminals drop longer ones.
+const CLIPBOARD: usize = 48 * 1024;
+/// How long the last frame may take while leaving.
+const LAST_FRAME: Duration = Duration::from_millis(500);
+/// Least sleep, should the clock stand still.
+const LEAST_SLEEP: Duration = Duration::from_millis(1);
+
+/// Why the dashboard ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Input or output is no terminal.
+    #[error("open the dashboard: input and output must be a terminal")]
+    NotATerminal,
+    /// The terminal refused something.
+    #[error("{doing} the terminal")]
+    Terminal {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The terminal went away.
+    #[error("go on: the terminal went away")]
+    Closed,
+    /// A signal asked for the end.
+    #[error("go on: ended by signal {number}")]
+    Signal {
+        /// Which; the exit code is 128 more.
+        number: i32,
+    },
+}
+
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> RunError {
+    move |source| RunError::Terminal { doing, source }
+}
+
+/// Runs the dashboard until the operator leaves. Needs a runtime with IO and time.
+pub async fn run(options: Options, link: Handle) -> Result<(), RunError> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() || !io::stdin().is_terminal() {
+        return Err(RunError::NotATerminal);
+    }
+    // Rust's own standard output breaks frames at line ends and at 1024 bytes; a file does not.
+    let out = File::from(stdout.as_fd().try_clone_to_owned().map_err(failed("open"))?);
+    guard::restore_on_panic();
+    let asking = options.terminal.asking;
+    let mut guard = Guard::enter(out.try_clone().map_err(failed("open"))?).map_err(failed("prepare"))?;
+    if asking == Asking::Allowed {
+        guard.write(probe::QUESTIONS.as_bytes()).map_err(failed("write to"))?;
+    }
+    let mut desk = Desk {
+        model: Model::new(options, SystemClock.now()),
+        stage: Stage::new(guard::size()).map_err(failed("draw on"))?,
+        pace: Pace::new(Instant::now()),
+        writer: Writer::start(out),
+        guard,
+        pictures: mpsc::unbounded_channel(),
+        link,
+        link_lives: true,
+    };
+    let end = desk.work(input::listen(asking)).await;
+    desk.writer.finish(LAST_FRAME).await;
+    end
+}
+
+/// Everything the loop works with.
+struct Desk {
+    model: Model,
+    stage: Stage,
+    pace: Pace,
+    writer: Writer,
+    guard: Guard,
+    pictures: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
+    link: Handle,
+    link_lives: bool,
+}
+
+/// How the loop goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    Suspend,
+    Quit,
+}
+
+impl Desk {
+    async fn work(&mut self, mut input: mpsc::UnboundedReceiver<Input>) -> Result<(), RunError> {
+        let [mut terminate, mut hang_up, mut interrupt, mut stop, mut go_on] = [SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT].map(listen_for);
+        self.resized();
+        loop {
+            self.draw()?;
+            let due = self.pace.due(self.model.dirty).max(Instant::now() + LEAST_SLEEP);
+            let mut flow = tokio::select! {
+                biased;
+                () = arrives(&mut terminate) => return Err(RunError::Signal { number: SIGTERM }),
+                () = arrives(&mut hang_up) => return Err(RunError::Signal { number: SIGHUP }),
+                () = arrives(&mut interrupt) => return Err(RunError::Signal { number: SIGINT }),
+                () = arrives(&mut stop) => Flow::Suspend,
+                () = arrives(&mut go_on) => self.come_back()?,
+                heard = input.recv() => self.hear(heard.unwrap_or(Input::Closed))?,
+                written = self.writer.written() => written.map(|()| Flow::On).map_err(failed("write to"))?,
+                news = self.link.news.recv(), if self.link_lives => self.news(news),
+                Some(picture) = self.pictures.1.recv() => self.tell(picture),
+                () = tokio::time::sleep_until(due.into()), if !self.writer.is_busy() => self.tell(Message::Tick(SystemClock.now())),
+            };
+            // Whatever else has come meanwhile belongs to the same frame.
+            while flow == Flow::On
+                && let Ok(heard) = input.try_recv()
+            {
+                flow = self.hear(heard)?;
+            }
+            while flow == Flow::On
+                && let Ok(news) = self.link.news.try_recv()
+            {
+                flow = self.news(Some(news));
+            }
+            match flow {
+                Flow::On => {}
+                Flow::Suspend => self.suspend().await?,
+                Flow::Quit => return Ok(()),
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Input) -> Result<Flow, RunError> {
+        Ok(match heard {
+            Input::Key(chord) => self.tell(Message::Pressed(chord)),
+            Input::Paste(text) => self.tell(Message::Pasted(text)),
+            Input::Resized => self.resized(),
+            Input::Answers(answers) => self.tell(Message::Probed(Answers { cell: answers.cell.or_else(guard::cell_size), ..answers })),
+            Input::Closed => return Err(RunError::Closed),
+        })
+    }
+
+    fn resized(&mut self) -> Flow {
+        let (columns, rows) = guard::size();
+        self.tell(Message::Resized(columns, rows))
+    }
+
+    fn news(&mut self, news: Option<News>) -> Flow {
+        match news {
+            Some(news) => self.tell(subscriptions::message(news)),
+            None => self.lose_link(),
+        }
+    }
+
+    fn lose_link(&mut self) -> Flow {
+        self.link_lives = false;
+        let reason = Refusal::new(Kind::NoDaemon, "the link to the daemon ended", "leave with q and start perilune again");
+        self.tell(Message::Down { reason, retry_in_s: 3600.0 })
+    }
+
+    /// Tells the model what happened, and when, and does what it asks for.
+    fn tell(&mut self, message: Message) -> Flow {
+        let mut effects = update(&mut self.model, Message::Tick(SystemClock.now()));
+        effects.extend(update(&mut self.model, message));
+        let mut flow = Flow::On;
+        for effect in effects {
+            match effect {
+                Effect::Call { id, request } => {
+                    if self.link.ask.send((id, *request)).is_err() && self.link_lives {
+                        flow = self.lose_link();
+                    }
+                }
+                Effect::Copy(text) => self.writer.beside(&clipboard(&text)),
+                Effect::Prepare(order) => self.prepare(*order),
+                Effect::Redraw => {
+                    if let Err(error) = self.stage.forget() {
+                        self.model.toast(Role::Crit, format!("the terminal: {error}"));
+                    }
+                }
+                Effect::Suspend => flow = Flow::Suspend,
+                Effect::Quit => flow = Flow::Quit,
+            }
+        }
+        flow
+    }
+
+    /// Makes a picture ready on another thread; a decoder that panics costs the picture only.
+    fn prepare(&self, order: PictureOrder) {
+        let sender = self.pictures.0.clone();
+        tokio::spawn(async move {
+            let source = order.wanted.source.clone();
+            let result = tokio::task::spawn_blocking(move || prepare(&order)).await;
+            let result = result.unwrap_or_else(|e| Err(format!("the decoder failed: {e}")));
+            // When nobody listens any more the dashboard has ended.
+            let _ended = sender.send(Message::Pictured { source, result });
+        });
+    }
+
+    fn draw(&mut self) -> Result<(), RunError> {
+        let now = Instant::now();
+        let due = self.model.dirty.is_some() && now >= self.pace.due(self.model.dirty);
+        if self.writer.is_busy() || !(due || self.writer.has_more()) {
+            return Ok(());
+        }
+        let mut frame = None;
+        if due {
+            frame = self.stage.frame(&self.model).map_err(failed("draw on"))?;
+            self.model.dirty = None;
+            self.pace.drawn(now);
+        }
+        self.writer.write(frame);
+        Ok(())
+    }
+
+    /// Gives the terminal back to the shell until it lets us go on.
+    async fn suspend(&mut self) -> Result<(), RunError> {
+        if rustix::process::getsid(None).is_ok_and(|leader| leader == rustix::process::getpid()) {
+            self.model.toast(Role::Warn, "there is no shell to go back to");
+            return Ok(());
+        }
+        self.writer.finish(LAST_FRAME).await;
+        self.guard.leave();
+        signal_hook::low_level::emulate_default_handler(SIGTSTP).map_err(failed("leave"))?;
+        self.come_back().map(|_| ())
+    }
+
+    fn come_back(&mut self) -> Result<Flow, RunError> {
+        self.guard.come_back().map_err(failed("prepare"))?;
+        self.tell(Message::Resumed);
+        Ok(self.resized())
+    }
+}
+
+fn listen_for(number: i32) -> Option<Signal> {
+    // Without a handler the signal does what it does to every program.
+    signal(SignalKind::from_raw(number)).ok()
+}
+
+async fn arrives(signal: &mut Option<Signal>) {
+    let arrived = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if arrived.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// `OSC 52`: the terminal's clipboard, also through SSH.
+fn clipboard(text: &str) -> Vec<u8> {
+    let text = &text[..text.floor_char_boundary(CLIPBOARD)];
+    format!("\x1b]52;c;{}\x07", base64::engine::general_purpose::STANDARD.encode(text)).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clipboard_gets_base64_and_not_too_much() {
+        assert_eq!(clipboard("a hill"), b"\x1b]52;c;YSBoaWxs\x07");
+        let long = "é".repeat(CLIPBOARD);
+        assert!(clipboard(&long).len() < CLIPBOARD * 4 / 3 + 20);
+    }
+}

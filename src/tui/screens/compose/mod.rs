@@ -1,0 +1,10 @@
+//! The form of a run: what to make, judged while it is typed, and the command that asks for the same.
+
+pub mod fields;
+pub mod pick;
+pub mod state;
+pub mod update;
+pub mod view;
+
+pub use fields::Field;
+pub use state::{Mode, State};

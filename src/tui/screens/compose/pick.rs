@@ -1,0 +1,96 @@
+//! A list of choices for a field: models, samplers, schedules, precisions, devices.
+
+use tui_input::Input;
+
+use super::Field;
+use crate::devices::{DeviceKind, DeviceReading};
+use crate::sampling::{Sampler, Schedule};
+use crate::tui::known::Known;
+use crate::tui::widgets::fuzzy;
+use crate::tui::wording;
+use crate::weights::Precision;
+use crate::workflow::ModelEntry;
+
+/// Folders that hold parts of models, which cannot be run by themselves.
+const PARTS: &[&str] =
+    &["vae", "clip", "text_encoders", "loras", "embeddings", "clip_vision", "upscale_models", "wildcards", "controlnet", "style_models"];
+
+/// An open list of choices.
+#[derive(Debug, Clone, Default)]
+pub struct Pick {
+    /// What is typed to find one.
+    pub input: Input,
+    /// The selected row among those found.
+    pub cursor: usize,
+}
+
+/// A choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What is written into the field; nothing is its default.
+    pub value: String,
+    /// What to know about it.
+    pub note: String,
+}
+
+impl Pick {
+    /// Returns the choices that hold what is typed, the best first.
+    #[must_use]
+    pub fn found(&self, all: &[Choice]) -> Vec<Choice> {
+        let ranked = fuzzy::rank(self.input.value(), all, |c| format!("{} {}", c.value, c.note));
+        ranked.into_iter().map(|at| all[at].clone()).collect()
+    }
+}
+
+/// Returns the choices of a field; none where anything may be written.
+#[must_use]
+pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
+    let named = |names: Vec<&'static str>| {
+        let default = Choice { value: String::new(), note: field.placeholder().to_owned() };
+        let all = names.into_iter().map(|n| Choice { value: n.to_owned(), note: String::new() });
+        std::iter::once(default).chain(all).collect()
+    };
+    match field {
+        Field::Model => known.models.iter().flatten().filter(|m| !PARTS.contains(&m.folder.as_str())).map(model).collect(),
+        Field::Sampler => named(Sampler::ALL.iter().map(|s| s.name()).collect()),
+        Field::Schedule => named(Schedule::ALL.iter().map(|s| s.name()).collect()),
+        Field::Precision => named(Precision::ALL.iter().map(|p| p.name()).collect()),
+        Field::Device => {
+            let default = Choice { value: String::new(), note: field.placeholder().to_owned() };
+            let computes = |d: &&DeviceReading| matches!(d.kind, DeviceKind::Cuda | DeviceKind::Cpu);
+            std::iter::once(default).chain(known.devices.iter().filter(computes).map(device)).collect()
+        }
+        Field::Prompt
+        | Field::Negative
+        | Field::Size
+        | Field::Steps
+        | Field::Cfg
+        | Field::Seed
+        | Field::Batch
+        | Field::Priority
+        | Field::Output
+        | Field::InitImage
+        | Field::Denoise => Vec::new(),
+    }
+}
+
+fn model(entry: &ModelEntry) -> Choice {
+    let family = match entry.family {
+        None => "family unknown".to_owned(),
+        Some(family) if family.is_supported() => family.title().to_owned(),
+        Some(family) => format!("{}, which this version cannot run", family.title()),
+    };
+    let size = entry.bytes.to_string();
+    let note = match &entry.problem {
+        Some(problem) => format!("{size}, {}", wording::clean(problem)),
+        None => format!("{family}, {size}"),
+    };
+    Choice { value: wording::clean(&entry.name), note }
+}
+
+fn device(reading: &DeviceReading) -> Choice {
+    let name = reading.name.as_deref().unwrap_or_default();
+    let free = reading.memory.map_or_else(String::new, |m| format!("{} GiB free", wording::gib(m.free)));
+    let note = [wording::clean(name), free].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
+    Choice { value: reading.id.to_string(), note }
+}

@@ -1,0 +1,103 @@
+//! What keys do in the form.
+
+use tui_input::Input;
+
+use super::pick::{Choice, Pick, choices};
+use super::{Field, Mode};
+use crate::tui::action::Motion;
+use crate::tui::chord::Chord;
+use crate::tui::model::{Confirm, Model, Then};
+use crate::tui::widgets::text_field;
+
+/// Rows of an open list that are seen at once, for its page keys.
+const PICK_PAGE: usize = 10;
+
+/// Goes to another field, or to another choice.
+pub fn go(model: &mut Model, motion: Motion) {
+    let field = model.compose.field();
+    let found = match &model.compose.mode {
+        Mode::Picking(pick) => pick.found(&choices(field, &model.known)).len(),
+        Mode::Moving | Mode::Typing => 0,
+    };
+    if let Mode::Picking(pick) = &mut model.compose.mode {
+        pick.cursor = motion.row(pick.cursor, found, PICK_PAGE);
+        return;
+    }
+    let form = &mut model.compose;
+    match motion {
+        Motion::Down => form.walk(1),
+        Motion::Up => form.walk(-1),
+        Motion::PageDown => form.walk(5),
+        Motion::PageUp => form.walk(-5),
+        Motion::First => form.go_to(Field::Model),
+        Motion::Last => form.go_to(Field::Denoise),
+        Motion::NextPane => form.step(1),
+        Motion::PreviousPane => form.step(-1),
+        Motion::Left => cycle(model, -1),
+        Motion::Right => cycle(model, 1),
+    }
+}
+
+/// Starts to type, opens the choices, or takes one.
+pub fn open(model: &mut Model) {
+    let field = model.compose.field();
+    match &model.compose.mode {
+        Mode::Moving if field.has_choices() => model.compose.mode = Mode::Picking(Pick::default()),
+        Mode::Moving => model.compose.mode = Mode::Typing,
+        Mode::Typing => {}
+        Mode::Picking(pick) => {
+            let typed = pick.input.value().trim().to_owned();
+            let taken = pick.found(&choices(field, &model.known)).into_iter().nth(pick.cursor).map(|c| c.value);
+            // A model may also be a path that no folder lists.
+            let value = taken.or_else(|| (field == Field::Model && !typed.is_empty()).then_some(typed));
+            if let Some(value) = value {
+                write(model, value);
+            }
+            model.compose.mode = Mode::Moving;
+        }
+    }
+}
+
+/// Types into the line that finds a choice.
+pub fn press_pick(model: &mut Model, chord: Chord) {
+    if let Mode::Picking(pick) = &mut model.compose.mode {
+        text_field::press(&mut pick.input, chord);
+        pick.cursor = 0;
+    }
+}
+
+/// Pastes into the line that finds a choice.
+pub fn paste_pick(model: &mut Model, text: &str) {
+    if let Mode::Picking(pick) = &mut model.compose.mode {
+        text_field::paste(&mut pick.input, text);
+        pick.cursor = 0;
+    }
+}
+
+/// Asks whether the form is to be emptied.
+pub fn clear(model: &mut Model) {
+    model.confirm = Some(Confirm {
+        question: "Empty the form?".to_owned(),
+        consequence: "Every field goes back to its default.".to_owned(),
+        command: None,
+        then: Then::ClearForm,
+    });
+}
+
+/// Takes the choice so many places further.
+fn cycle(model: &mut Model, by: isize) {
+    let field = model.compose.field();
+    let all = choices(field, &model.known);
+    let count = all.len().cast_signed();
+    if count == 0 {
+        return;
+    }
+    let now = model.compose.text(field).value().trim();
+    let at = all.iter().position(|c| c.value == now).map_or(if by > 0 { -1 } else { 0 }, usize::cast_signed);
+    let Choice { value, .. } = all[(at + by).rem_euclid(count).cast_unsigned()].clone();
+    write(model, value);
+}
+
+fn write(model: &mut Model, value: String) {
+    model.compose.edit(|input| *input = Input::new(value));
+}

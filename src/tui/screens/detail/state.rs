@@ -1,0 +1,28 @@
+//! What the details are about.
+
+use crate::units::{DeviceId, JobId};
+use crate::wire::{LogLine, Notice};
+
+/// What the details are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A job.
+    Job(JobId),
+    /// A device.
+    Device(DeviceId),
+    /// A loaded model set, by name and compute device.
+    Set(String, DeviceId),
+    /// A notice.
+    Notice(Notice),
+    /// A line of the log.
+    Line(LogLine),
+}
+
+/// Open details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What they are about.
+    pub subject: Subject,
+    /// The first row that is shown.
+    pub scroll: usize,
+}

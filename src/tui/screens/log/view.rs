@@ -1,0 +1,79 @@
+//! Draws the log.
+//!
+//! ```text
+//! ┌ Log ─ info and above, following ─────────────────────────┐
+//! │ 14:02:10 info  cuda:0  step 14 of 28, 1.5 s               │
+//! │ 14:02:11 warn  daemon  job 42 waits: cuda:3 does not …    │
+//! └──────────────────────────────────────────────────────────┘
+//! ```
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::update::haystack;
+use super::{Level, State};
+use crate::theme::Role;
+use crate::tui::model::{Freshness, Link, Model};
+use crate::tui::paint::Paint;
+use crate::tui::widgets::line::{self, piece};
+use crate::tui::widgets::list::{self, Focus};
+use crate::tui::widgets::panel;
+use crate::tui::wording::{self, PENDING};
+use crate::wire::LogLine;
+
+/// Draws the log.
+pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
+    let state = &model.log;
+    let shown = state.shown(&model.known.log, model.known.log_dropped);
+    let inside = panel::draw(frame, area, paint, "Log", &note(state, &shown), Focus::Here);
+    if shown.is_empty() {
+        let sentence = match (model.freshness(), &model.link) {
+            (Freshness::Unheard, Link::Down { .. }) => "The log is unknown until a daemon answers. Start one: perilune serve",
+            (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
+            (Freshness::Live | Freshness::Old(_), _) if model.known.log.is_empty() => "Nothing was logged yet.",
+            (Freshness::Live | Freshness::Old(_), _) => "No line is so important. + shows more.",
+        };
+        frame.render_widget(line::text(paint, Role::Dim, sentence), Rect { height: inside.height.min(1), ..inside });
+        return;
+    }
+    // While the end is followed no line stands out.
+    let focus = Focus::when(state.at.is_some());
+    let cursor = state.cursor(&shown).map(|at| (at, focus));
+    list::draw(frame, inside, paint, shown.len(), cursor, |at| row(state, shown[at].1, usize::from(inside.width), paint));
+}
+
+fn note(state: &State, shown: &[(u64, &LogLine)]) -> String {
+    let following = if state.at.is_none() { "following" } else { "not following, f follows" };
+    let found = if state.search.is_empty() {
+        String::new()
+    } else {
+        let count = shown.iter().filter(|(_, line)| state.search.matches(&haystack(line))).count();
+        format!(", {} of `{}`", wording::count(count as u64, "line"), state.search.input.value().trim())
+    };
+    let level = if state.level == Level::Trace { "every line".to_owned() } else { format!("{} and above", state.level.name()) };
+    format!("{level}, {following}{found}")
+}
+
+fn row(state: &State, line: &LogLine, columns: usize, paint: &Paint) -> Line<'static> {
+    let level = Level::of(&line.level);
+    let role = match level {
+        Level::Trace | Level::Debug => Role::Dim,
+        Level::Info => Role::Text,
+        Level::Warn => Role::Warn,
+        Level::Error => Role::Crit,
+    };
+    let mut spans = vec![
+        piece(paint, Role::Dim, line.time.time_of_day()),
+        Span::raw(" "),
+        piece(paint, role, format!("{:<5}", level.name())),
+        Span::raw(" "),
+        piece(paint, Role::Label, format!("{:<7}", line.source)),
+        Span::raw(" "),
+    ];
+    let text = wording::clean(&line.text);
+    let found = !state.search.is_empty() && state.search.matches(&haystack(line));
+    let body = if matches!(level, Level::Trace | Level::Debug) { Role::Dim } else { Role::Text };
+    spans.push(piece(paint, if found { Role::Found } else { body }, text));
+    line::fit(Line::from(spans), columns, paint.glyphs)
+}

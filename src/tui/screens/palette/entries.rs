@@ -1,0 +1,182 @@
+//! The commands of the palette, in the words of the command line where it has the same.
+
+use crate::jobs::{JobState, JobView};
+use crate::tui::action::{Action, JobVerb};
+use crate::tui::keymap::{self, Layer};
+use crate::tui::model::Model;
+use crate::tui::screens::compose::{Field, pick};
+use crate::tui::screens::{Screen, detail, overview};
+use crate::tui::verbs;
+use crate::units::JobId;
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// What a key does.
+    Do(Action),
+    /// Do something with a job.
+    ToJob(JobVerb, JobId),
+    /// Show a job.
+    Show(JobId),
+    /// Open the form with a model.
+    Run(String),
+    /// Use a theme.
+    UseTheme(String),
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its words.
+    pub words: String,
+    /// What it does.
+    pub about: String,
+    /// The key that does the same.
+    pub key: Option<&'static str>,
+    /// What to do.
+    pub command: Command,
+    /// Why it cannot be done now.
+    pub refused: Option<String>,
+}
+
+/// Returns every command that makes sense now, what the screen offers first.
+#[must_use]
+pub fn all(model: &Model) -> Vec<Entry> {
+    let layers = model.layers_below();
+    let mut entries: Vec<Entry> = Vec::new();
+    let screen_layers = layers.iter().copied().chain([Layer::Everywhere, Layer::Jobs]);
+    for layer in screen_layers {
+        for binding in keymap::of(layer) {
+            let Some(words) = words(model, binding.action) else { continue };
+            if entries.iter().any(|e| e.words == words) {
+                continue;
+            }
+            let key = keymap::key_of(&layers, binding.action);
+            let refused = verbs::reason_against(model, binding.action);
+            entries.push(Entry { words, about: binding.about.to_owned(), key, command: Command::Do(binding.action), refused });
+        }
+    }
+    entries.push(Entry {
+        words: "queue clear".to_owned(),
+        about: "forget finished jobs; asks first".to_owned(),
+        key: None,
+        command: Command::Do(Action::Job(JobVerb::ClearFinished)),
+        refused: verbs::reason_against(model, Action::Job(JobVerb::ClearFinished)),
+    });
+    entries.extend(model.known.jobs.iter().flat_map(|job| of_job(model, job)));
+    entries.extend(pick::choices(Field::Model, &model.known).into_iter().map(|choice| Entry {
+        words: format!("run -m {}", choice.value),
+        about: choice.note,
+        key: None,
+        command: Command::Run(choice.value),
+        refused: None,
+    }));
+    entries.extend(model.options.themes.names().chain(["auto"]).map(|name| Entry {
+        words: format!("theme {name}"),
+        about: "use this theme until the end".to_owned(),
+        key: None,
+        command: Command::UseTheme(name.to_owned()),
+        refused: None,
+    }));
+    entries
+}
+
+/// The words of an action; none where it only moves, or makes sense only where it is.
+fn words(model: &Model, action: Action) -> Option<String> {
+    let words = match action {
+        Action::Quit => "quit",
+        Action::Suspend => "suspend",
+        Action::Redraw => "redraw",
+        Action::Refresh => "devices refresh",
+        Action::GoTo(Screen::Overview) => "overview",
+        Action::GoTo(Screen::Queue) => "queue",
+        Action::GoTo(Screen::Compose) => "run",
+        Action::GoTo(Screen::Log) => "log",
+        Action::Help => "help",
+        Action::CopyValue => "copy value",
+        Action::CopyCommand => "copy command",
+        Action::MarkAll => "mark all",
+        Action::Job(verb) => return job_words(model, verb),
+        Action::SubmitJob => "run submit",
+        Action::SubmitHeld => "run submit --held",
+        Action::ClearForm => "run empty",
+        Action::Log(_)
+        | Action::Move(_)
+        | Action::Open
+        | Action::Back
+        | Action::Filter
+        | Action::Palette
+        | Action::Complete
+        | Action::Mark
+        | Action::ClearField
+        | Action::Accept
+        | Action::Decline => return None,
+    };
+    Some(words.to_owned())
+}
+
+/// Verbs for the job at hand carry its number: what is typed and what is done must be the same.
+fn job_words(model: &Model, verb: JobVerb) -> Option<String> {
+    let whole_queue = match verb {
+        JobVerb::PauseQueue if model.known.paused => "queue resume",
+        JobVerb::PauseQueue => "queue pause",
+        JobVerb::CancelWaiting => "queue cancel waiting",
+        JobVerb::ClearFinished => "queue clear",
+        JobVerb::Cancel
+        | JobVerb::PauseJob
+        | JobVerb::Hold
+        | JobVerb::Retry
+        | JobVerb::Duplicate
+        | JobVerb::Edit
+        | JobVerb::MoveDown
+        | JobVerb::MoveUp => return None,
+    };
+    Some(whole_queue.to_owned())
+}
+
+fn of_job(model: &Model, job: &JobView) -> Vec<Entry> {
+    let waits = matches!(job.state, JobState::Queued | JobState::Held);
+    let active = job.state.is_active();
+    let ended = matches!(job.state, JobState::Failed | JobState::Cancelled);
+    let resumes = matches!(job.state, JobState::Held | JobState::Paused);
+    let pause = if resumes { "resume" } else { "pause" };
+    let id = job.job;
+    let to = |verb| Command::ToJob(verb, id);
+    let commands = [
+        (true, format!("queue show {id}"), Command::Show(id)),
+        (waits || active, format!("queue cancel {id}"), to(JobVerb::Cancel)),
+        (waits, format!("queue {pause} {id}"), to(JobVerb::Hold)),
+        (active, format!("queue {pause} {id}"), to(JobVerb::PauseJob)),
+        (ended, format!("queue retry {id}"), to(JobVerb::Retry)),
+        (waits, format!("queue move {id} up"), to(JobVerb::MoveUp)),
+        (waits, format!("queue move {id} down"), to(JobVerb::MoveDown)),
+        (waits, format!("queue edit {id}"), to(JobVerb::Edit)),
+        (true, format!("queue duplicate {id}"), to(JobVerb::Duplicate)),
+    ];
+    let about = format!("{} {}: {}", job.state, job.spec.set.name, job.spec.prompt);
+    let possible = commands.into_iter().filter(|(possible, ..)| *possible);
+    possible
+        .map(|(_, words, command)| Entry { words, about: about.clone(), key: None, refused: refusal(model, &command), command })
+        .collect()
+}
+
+fn refusal(model: &Model, command: &Command) -> Option<String> {
+    let needs_daemon = matches!(command, Command::ToJob(verb, _) if Action::Job(*verb).needs_daemon());
+    (needs_daemon && !model.is_up()).then(|| "the daemon does not answer".to_owned())
+}
+
+/// Puts the model where a command for a job finds it at hand.
+pub fn bring_to_hand(model: &mut Model, job: JobId) {
+    model.queue.selected = Some(job);
+    model.queue.marked.clear();
+    model.queue.filter.clear();
+    model.help = None;
+    let in_detail = matches!(&model.detail, Some(detail::State { subject: detail::Subject::Job(id), .. }) if *id == job);
+    if in_detail {
+        return;
+    }
+    model.detail = None;
+    if !(model.screen == Screen::Overview && model.overview.pane == overview::Pane::Queue) {
+        model.screen = Screen::Queue;
+    }
+}

@@ -1,0 +1,8 @@
+//! The command palette: find a command by a few of its letters, in the words of the command line.
+
+pub mod entries;
+pub mod state;
+pub mod update;
+pub mod view;
+
+pub use state::State;

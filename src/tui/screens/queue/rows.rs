@@ -1,0 +1,195 @@
+//! Jobs as rows: what they are, how far they are, why they wait, when they will be done.
+
+use ratatui::text::{Line, Span};
+
+use crate::jobs::{JobState, JobView, Phase, WaitReason};
+use crate::theme::Role;
+use crate::tui::estimates;
+use crate::tui::model::Model;
+use crate::tui::paint::Paint;
+use crate::tui::widgets::bar;
+use crate::tui::widgets::data_table::{Column, Grid, Side};
+use crate::tui::widgets::line::{self, piece};
+use crate::tui::wording;
+use crate::units::JobId;
+
+/// The columns of the queue.
+pub const FULL: &[Column] = &[
+    Column { title: "  ID", min: 6, grow: 0, side: Side::Right, keep: 10 },
+    Column { title: "PRI", min: 3, grow: 0, side: Side::Right, keep: 2 },
+    Column { title: "SET", min: 12, grow: 1, side: Side::Left, keep: 8 },
+    Column { title: "STATE", min: 9, grow: 0, side: Side::Left, keep: 9 },
+    Column { title: "PROGRESS", min: 18, grow: 3, side: Side::Left, keep: 9 },
+    Column { title: "s/it", min: 5, grow: 0, side: Side::Right, keep: 4 },
+    Column { title: "ETA", min: 7, grow: 0, side: Side::Right, keep: 7 },
+    Column { title: "DEVICE", min: 7, grow: 0, side: Side::Left, keep: 3 },
+    Column { title: "OWNER", min: 6, grow: 0, side: Side::Left, keep: 1 },
+    Column { title: "PROMPT", min: 12, grow: 4, side: Side::Left, keep: 5 },
+];
+
+/// The columns of the overview's panel.
+pub const BRIEF: &[Column] = &[
+    Column { title: "  ID", min: 6, grow: 0, side: Side::Right, keep: 10 },
+    Column { title: "SET", min: 10, grow: 1, side: Side::Left, keep: 8 },
+    Column { title: "STATE", min: 9, grow: 0, side: Side::Left, keep: 9 },
+    Column { title: "PROGRESS", min: 16, grow: 4, side: Side::Left, keep: 9 },
+    Column { title: "s/it", min: 5, grow: 0, side: Side::Right, keep: 3 },
+    Column { title: "ETA", min: 7, grow: 0, side: Side::Right, keep: 7 },
+    Column { title: "OWNER", min: 6, grow: 0, side: Side::Left, keep: 2 },
+];
+const FULL_PROGRESS: usize = 4;
+const BRIEF_PROGRESS: usize = 3;
+
+/// Returns what to say of the queue as a whole, beside its title.
+#[must_use]
+pub fn note(model: &Model) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if model.known.paused {
+        parts.push("paused: no job starts until p".to_owned());
+    }
+    if !model.queue.filter.is_empty() {
+        parts.push(format!("filter: {}", model.queue.filter.input.value().trim()));
+    }
+    if !model.queue.marked.is_empty() {
+        parts.push(format!("{} marked", model.queue.marked.len()));
+    }
+    let unseen = model.known.unseen_waiting();
+    if unseen > 0 {
+        parts.push(format!("{unseen} more wait"));
+    }
+    parts.join(", ")
+}
+
+/// Returns the sentence that stands where no job is shown.
+#[must_use]
+pub fn empty(model: &Model) -> &'static str {
+    if model.known.jobs.is_empty() {
+        "The queue is empty. 7 opens the Run form."
+    } else {
+        "No job holds these words. esc drops the filter."
+    }
+}
+
+/// Returns when jobs will be done, by number.
+#[must_use]
+pub fn estimates(model: &Model) -> Vec<(JobId, Option<f64>)> {
+    let jobs = &model.known.jobs;
+    jobs.iter().map(|j| j.job).zip(estimates::remaining(jobs)).collect()
+}
+
+/// Returns a row of the overview's panel.
+#[must_use]
+pub fn brief(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
+    let cells = vec![
+        id(model, job, paint),
+        line::text(paint, Role::Text, &job.spec.set.name),
+        state(job, paint),
+        Line::default(),
+        pace(job, paint),
+        eta(job, estimates, paint),
+        line::text(paint, Role::Dim, &job.spec.owner),
+    ];
+    row(model, job, grid, cells, BRIEF_PROGRESS, paint)
+}
+
+/// Returns a row of the queue.
+#[must_use]
+pub fn full(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
+    let spec = &job.spec;
+    let cells = vec![
+        id(model, job, paint),
+        line::text(paint, Role::Dim, spec.priority.to_string()),
+        line::text(paint, Role::Text, &spec.set.name),
+        state(job, paint),
+        Line::default(),
+        pace(job, paint),
+        eta(job, estimates, paint),
+        line::text(paint, Role::Dim, spec.compute.to_string()),
+        line::text(paint, Role::Dim, &spec.owner),
+        line::text(paint, Role::Dim, &spec.prompt),
+    ];
+    row(model, job, grid, cells, FULL_PROGRESS, paint)
+}
+
+/// Puts the progress in. Where it is words it may use the columns of pace and time that stay empty.
+fn row(model: &Model, job: &JobView, grid: &Grid<'_>, mut cells: Vec<Line<'static>>, at: usize, paint: &Paint) -> Line<'static> {
+    let words = progress(model, job, grid.width(at), paint);
+    if line::width(&cells[at + 1]) == 0 && line::width(&cells[at + 2]) == 0 {
+        return grid.row_across(cells, at..=at + 2, words, paint);
+    }
+    cells[at] = words;
+    grid.row(cells, paint)
+}
+
+fn id(model: &Model, job: &JobView, paint: &Paint) -> Line<'static> {
+    let marked = model.queue.marked.contains(&job.job);
+    let mark = if marked { piece(paint, Role::Key, paint.glyphs.marked) } else { Span::raw("") };
+    Line::from(vec![mark, piece(paint, Role::Text, job.job.to_string())])
+}
+
+/// Returns a job's state in one word.
+#[must_use]
+pub fn state(job: &JobView, paint: &Paint) -> Line<'static> {
+    let (word, role) = match job.state {
+        JobState::Queued => ("wait", Role::Text),
+        JobState::Held => ("held", Role::Warn),
+        JobState::Running | JobState::Paused if job.cancelling => ("stopping", Role::Warn),
+        JobState::Running => ("run", Role::Ok),
+        JobState::Paused => ("paused", Role::Warn),
+        JobState::Done => ("done", Role::Dim),
+        JobState::Failed => ("FAILED", Role::Crit),
+        JobState::Cancelled => ("cancelled", Role::Dim),
+    };
+    line::text(paint, role, word)
+}
+
+/// Returns how far a job is, or why it is no further.
+fn progress(model: &Model, job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
+    match job.state {
+        JobState::Running | JobState::Paused => running(job, columns, paint),
+        JobState::Queued => line::text(paint, Role::Dim, job.reason.as_ref().map_or_else(String::new, |r| reason(model, job, r))),
+        JobState::Held => line::text(paint, Role::Dim, "by operator; H releases it"),
+        JobState::Done => {
+            let took = job.timing.as_ref().map(|t| format!(", {}", wording::measured(t.total))).unwrap_or_default();
+            line::text(paint, Role::Dim, format!("{}{took}", wording::count(job.images.len() as u64, "image")))
+        }
+        JobState::Failed => line::text(paint, Role::Crit, job.failure.as_ref().map_or("", |f| f.message.as_str())),
+        JobState::Cancelled => Line::default(),
+    }
+}
+
+fn running(job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
+    let Some(progress) = job.progress else { return line::text(paint, Role::Dim, "starting") };
+    let steps = format!(" {}/{}", progress.step, progress.steps);
+    let words = match progress.phase {
+        Phase::Sampling => steps,
+        phase @ (Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => format!(" {phase}"),
+    };
+    let room = columns.saturating_sub(wording::width(&words) as u16);
+    let mut bar = bar::share(paint, Role::Bar, progress.ratio(), room);
+    bar.spans.push(piece(paint, Role::Text, words));
+    bar
+}
+
+/// Returns why a job waits.
+fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::After(other) => format!("after {other}"),
+        WaitReason::Operator if model.known.paused => "the queue is paused".to_owned(),
+        WaitReason::Operator => "by operator".to_owned(),
+        WaitReason::Engine => format!("engine of {} starts", job.spec.compute),
+        WaitReason::Device => format!("{} does not answer", job.spec.compute),
+        WaitReason::Disk => "the disk is full".to_owned(),
+    }
+}
+
+fn pace(job: &JobView, paint: &Paint) -> Line<'static> {
+    let step = job.progress.and_then(|p| p.step_s).filter(|_| job.state.is_active());
+    line::text(paint, Role::Text, step.map_or_else(String::new, |s| if s < 99.95 { format!("{s:.1}") } else { format!("{s:.0}") }))
+}
+
+fn eta(job: &JobView, estimates: &[(JobId, Option<f64>)], paint: &Paint) -> Line<'static> {
+    let eta = estimates.iter().find(|(id, _)| *id == job.job).and_then(|(_, eta)| *eta);
+    let guess = if job.state == JobState::Queued { "~" } else { "" };
+    line::text(paint, Role::Text, eta.map_or_else(String::new, |s| format!("{guess}{}", wording::countdown(s))))
+}

@@ -1,0 +1,42 @@
+//! Which job the operator is at. Jobs are held by number, never by row: rows move.
+
+use std::collections::BTreeSet;
+
+use crate::jobs::JobView;
+use crate::tui::widgets::search::Search;
+use crate::units::JobId;
+
+/// Which job the operator is at.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The selected job; the first where it is gone.
+    pub selected: Option<JobId>,
+    /// Jobs that the next verb is for.
+    pub marked: BTreeSet<JobId>,
+    /// Which jobs are shown.
+    pub filter: Search,
+}
+
+impl State {
+    /// Returns the jobs that are shown.
+    #[must_use]
+    pub fn shown<'a>(&self, jobs: &'a [JobView]) -> Vec<&'a JobView> {
+        jobs.iter().filter(|j| self.filter.matches(&haystack(j))).collect()
+    }
+
+    /// Returns the row of the selected job among those shown.
+    #[must_use]
+    pub fn cursor(&self, shown: &[&JobView]) -> Option<usize> {
+        if shown.is_empty() {
+            return None;
+        }
+        let at = self.selected.and_then(|id| shown.iter().position(|j| j.job == id));
+        Some(at.unwrap_or(0))
+    }
+}
+
+/// What the filter looks at: everything that a row shows.
+fn haystack(job: &JobView) -> String {
+    let spec = &job.spec;
+    format!("{} {} {} {} {} {}", job.job, job.state, spec.set.name, spec.compute, spec.owner, spec.prompt)
+}

@@ -1,0 +1,43 @@
+//! The command that does what a key does, for scripts and for those who learn.
+
+use super::model::Model;
+use super::screens::{Screen, detail, overview};
+use crate::units::JobId;
+use crate::workflow::command_line;
+
+/// Returns the command that shows or does what is on the screen now.
+#[must_use]
+pub fn command(model: &Model) -> Option<String> {
+    if let Some(confirm) = &model.confirm {
+        return confirm.command.clone();
+    }
+    if let Some(detail) = &model.detail {
+        return match &detail.subject {
+            detail::Subject::Job(id) => Some(of_jobs("show", &[*id])),
+            detail::Subject::Device(_) => Some("perilune devices".to_owned()),
+            detail::Subject::Set(..) => Some("perilune sets list".to_owned()),
+            detail::Subject::Notice(_) | detail::Subject::Line(_) => None,
+        };
+    }
+    match model.screen {
+        Screen::Overview => Some(match model.overview.pane {
+            overview::Pane::Devices => "perilune devices".to_owned(),
+            overview::Pane::Sets => "perilune sets list".to_owned(),
+            overview::Pane::Queue => model.job_at_hand().map_or_else(|| "perilune queue list".to_owned(), |id| of_jobs("show", &[id])),
+            overview::Pane::Events => "perilune status".to_owned(),
+        }),
+        Screen::Queue => Some(model.job_at_hand().map_or_else(|| "perilune queue list".to_owned(), |id| of_jobs("show", &[id]))),
+        Screen::Compose => {
+            let (draft, problems) = model.compose.draft();
+            problems.is_empty().then(|| command_line(&draft))
+        }
+        Screen::Log => None,
+    }
+}
+
+/// Returns `perilune queue VERB ID…`.
+#[must_use]
+pub fn of_jobs(verb: &str, jobs: &[JobId]) -> String {
+    let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+    format!("perilune queue {verb} {}", ids.join(" "))
+}

@@ -1,0 +1,158 @@
+//! The pure heart: a message changes the model and may ask for effects. No IO, no clock.
+
+use super::asked::Purpose;
+use super::effect::Effect;
+use super::message::Message;
+use super::model::{Link, Model, Urgency};
+use super::screens::{Screen, detail};
+use super::{act, answered, pictures};
+use crate::theme::Role;
+use crate::units::{JobId, Timestamp};
+use crate::wire::{Change, Request};
+use crate::workflow::Refusal;
+
+/// Lines of the log to ask for at the start.
+const LOG_LINES: u32 = 500;
+/// The order of jobs is asked for at most this often.
+const ORDER_MS: i64 = 1_000;
+
+/// Takes in a message.
+pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+    let mut effects = match message {
+        Message::Tick(now) => tick(model, now),
+        Message::Pressed(chord) => {
+            model.touch(Urgency::Input);
+            act::press(model, chord)
+        }
+        Message::Pasted(text) => {
+            model.touch(Urgency::Input);
+            act::paste(model, &text);
+            Vec::new()
+        }
+        Message::Resized(columns, rows) => {
+            // Zero means that nobody knows.
+            model.size = if columns == 0 || rows == 0 { (80, 24) } else { (columns, rows) };
+            model.touch(Urgency::Input);
+            Vec::new()
+        }
+        Message::Resumed => {
+            model.gallery.forget_sent();
+            model.touch(Urgency::Input);
+            vec![Effect::Redraw]
+        }
+        Message::Probed(answers) => {
+            model.gallery.probed(&answers);
+            if let Some(background) = answers.background {
+                model.background = background;
+                let theme = model.options.theme.clone();
+                model.use_theme(&theme);
+            }
+            model.touch(Urgency::Data);
+            Vec::new()
+        }
+        Message::Up { place } => up(model, place),
+        Message::Down { reason, retry_in_s } => {
+            down(model, reason, retry_in_s);
+            Vec::new()
+        }
+        Message::Heard(change) => {
+            hear(model, *change);
+            Vec::new()
+        }
+        Message::Answered { id, result } => {
+            model.touch(Urgency::Data);
+            answered::take(model, id, *result)
+        }
+        Message::Pictured { source, result } => {
+            model.gallery.arrived(source, result);
+            model.touch(Urgency::Data);
+            Vec::new()
+        }
+    };
+    effects.extend(pictures::settle(model));
+    effects
+}
+
+fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
+    let before = model.now;
+    model.now = now;
+    let toasts = model.toasts.len();
+    model.toasts.retain(|t| t.until > now);
+    // The clock of the header, ages and countdowns show whole seconds.
+    if toasts != model.toasts.len() || now.0.div_euclid(1000) != before.0.div_euclid(1000) {
+        model.touch(Urgency::Data);
+    }
+    let due = now.0 - model.order_asked_at.0 >= ORDER_MS;
+    if model.known.order_doubtful && model.is_up() && due && !model.asked.waits_for(|p| *p == Purpose::Status) {
+        model.order_asked_at = now;
+        return vec![model.ask(Purpose::Status, Request::Status)];
+    }
+    Vec::new()
+}
+
+fn up(model: &mut Model, place: String) -> Vec<Effect> {
+    if matches!(model.link, Link::Down { .. }) && model.known.heard_at.is_some() {
+        model.toast(Role::Ok, "the daemon answers again");
+    }
+    model.link = Link::Up;
+    model.place = place;
+    model.touch(Urgency::Data);
+    let mut effects = vec![model.ask(Purpose::Log, Request::Log { limit: LOG_LINES }), model.ask(Purpose::Models, Request::Models)];
+    if let Some(id) = focused_job(model).filter(|id| model.known.job(*id).is_none()) {
+        effects.push(model.ask(Purpose::Show(id), Request::Show(id)));
+    }
+    effects
+}
+
+fn focused_job(model: &Model) -> Option<JobId> {
+    match model.detail.as_ref().map(|d| &d.subject) {
+        Some(detail::Subject::Job(id)) => Some(*id),
+        Some(detail::Subject::Device(_) | detail::Subject::Set(..) | detail::Subject::Notice(_) | detail::Subject::Line(_)) | None => None,
+    }
+}
+
+fn down(model: &mut Model, reason: Refusal, retry_in_s: f64) {
+    let now = model.now;
+    let since = match model.link {
+        Link::Down { since, .. } => since,
+        Link::Up | Link::Connecting => now,
+    };
+    let wait = std::time::Duration::try_from_secs_f64(retry_in_s.clamp(0.0, 3600.0)).unwrap_or_default();
+    model.link = Link::Down { reason, since, retry_at: now.plus(wait) };
+    answered::abandon(model);
+    model.touch(Urgency::Data);
+}
+
+fn hear(model: &mut Model, change: Change) {
+    match &change {
+        Change::Preview(preview) => {
+            if model.gallery.heard(preview, model.now) {
+                model.touch(Urgency::Data);
+            }
+            model.known.heard_at = Some(model.now);
+            return;
+        }
+        Change::Notice(notice) if matches!(notice.level.as_str(), "fail" | "crit") && model.screen != Screen::Overview => {
+            let role = Role::Crit;
+            model.toast(role, notice.text.clone());
+        }
+        Change::Log(_) if model.screen != Screen::Log => {
+            model.known.apply(change, model.now);
+            return;
+        }
+        Change::Snapshot(_)
+        | Change::Job(_)
+        | Change::Gone(_)
+        | Change::Progress { .. }
+        | Change::Devices { .. }
+        | Change::Queue { .. }
+        | Change::Sets(_)
+        | Change::Engines(_)
+        | Change::Notice(_)
+        | Change::Log(_) => {}
+    }
+    // The first things told are what the operator came to see.
+    let urgency = if model.known.heard_at.is_none() { Urgency::Input } else { Urgency::Data };
+    model.known.apply(change, model.now);
+    model.touch(urgency);
+}

@@ -1,0 +1,258 @@
+//! The whole screen: what stands above and below every screen, and what opens over them.
+//!
+//! ```text
+//!  gpu-box-3  drv 580.95 cuda 13.0  daemon up 3d04h  queue 1 run 2 wait 1 held  ALERT 1      14:02:11 UTC   header
+//! [1 Overview]  6 Queue  7 Run  8 Log                                     : command  ? help  q quit       tabs
+//! …                                                                                                        screen
+//!                                                                            ┆ job 45 is queued ┆          toasts
+//!  c cancel  p pause queue  H hold  enter open  y copy                                                      footer
+//! ```
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+
+use super::action::{Action, JobVerb};
+use super::keymap::{self, Binding, Footer, Layer};
+use super::model::{Confirm, Freshness, Link, Model};
+use super::paint::Paint;
+use super::screens::{Screen, compose, detail, help, log, overview, palette, queue};
+use super::widgets::line::{self, piece};
+use super::widgets::popup;
+use super::{verbs, wording};
+use crate::devices::Health;
+use crate::theme::Role;
+use crate::wire::EngineState;
+
+/// The least columns and rows.
+pub const LEAST: (u16, u16) = (60, 16);
+/// From this width on, the header spells things out.
+const WIDE: u16 = 110;
+
+/// Draws everything.
+pub fn draw(model: &Model, frame: &mut Frame) {
+    let area = frame.area();
+    let paint = &model.paint;
+    if let Some(ground) = paint.ground() {
+        frame.buffer_mut().set_style(area, ground);
+    }
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        let notice = format!("needs {}x{}, is {}x{}; q quits", LEAST.0, LEAST.1, area.width, area.height);
+        frame.render_widget(line::text(paint, Role::Warn, notice), Rect { height: area.height.min(1), ..area });
+        return;
+    }
+    let row = |y: u16| Rect { y, height: 1, ..area };
+    frame.render_widget(header(model, area.width), row(0));
+    frame.render_widget(tabs(model, area.width), row(1));
+    let screen = body(area);
+    match model.screen {
+        Screen::Overview => overview::view::draw(model, paint, frame, screen),
+        Screen::Queue => queue::view::draw(model, paint, frame, screen),
+        Screen::Compose => compose::view::draw(model, paint, frame, screen),
+        Screen::Log => log::view::draw(model, paint, frame, screen),
+    }
+    if let Some(open) = &model.detail {
+        detail::view::draw(model, open, paint, frame, screen);
+    }
+    if let Some(open) = &model.help {
+        help::view::draw(open, paint, frame, screen);
+    }
+    if let Some(open) = &model.palette {
+        palette::view::draw(open, paint, frame, screen);
+    }
+    if let Some(open) = &model.confirm {
+        confirm(open, paint, frame, screen);
+    }
+    toasts(model, frame, screen);
+    footer(model, frame, row(area.height - 1));
+}
+
+/// Returns the area of the screens.
+#[must_use]
+pub fn body(area: Rect) -> Rect {
+    Rect { y: area.y + 2, height: area.height.saturating_sub(3), ..area }
+}
+
+fn header(model: &Model, width: u16) -> Line<'static> {
+    let paint = &model.paint;
+    let known = &model.known;
+    let old = paint.faded_if(model.freshness() != Freshness::Live);
+    let wide = width >= WIDE;
+    // What has a lower number goes first where it is narrow.
+    let mut parts: Vec<(u8, Line<'static>)> = Vec::new();
+    let host = known.host.name.clone().filter(|_| model.place == "local").unwrap_or_else(|| model.place.clone());
+    let title = if wide { format!("perilune {host}") } else { host };
+    parts.push((8, line::text(paint, Role::Title, title)));
+    if let Some(driver) = &known.host.driver {
+        let cuda = known.host.cuda.as_ref().filter(|_| wide).map(|c| format!(" cuda {c}")).unwrap_or_default();
+        parts.push((0, line::text(&old, Role::Dim, format!("drv {driver}{cuda}"))));
+    }
+    parts.push((9, Line::from(link(model, wide))));
+    if known.heard_at.is_some() {
+        let counts = &known.counts;
+        let text = if wide {
+            format!("queue {} run {} wait {} held", counts.running, counts.queued, counts.held)
+        } else {
+            format!("Q {}r/{}w/{}h", counts.running, counts.queued, counts.held)
+        };
+        parts.push((4, line::text(&old, Role::Text, text)));
+        let alerts = alerts(model);
+        let flags = [
+            (known.paused, 5, Role::Warn, "PAUSED".to_owned()),
+            (alerts > 0, 7, Role::Crit, format!("ALERT {alerts}")),
+            (known.devices.iter().any(|d| d.simulated), 6, Role::Warn, "SIMULATED".to_owned()),
+        ];
+        let raised = flags.into_iter().filter(|(raised, ..)| *raised);
+        parts.extend(raised.map(|(_, keep, role, text)| (keep, line::text(&old, role, text))));
+    }
+    let clock = line::text(paint, Role::Text, format!("{} UTC ", model.now.time_of_day()));
+    let gap = if wide { 3 } else { 2 };
+    let room = usize::from(width).saturating_sub(line::width(&clock) + 1);
+    while parts.iter().map(|(_, part)| line::width(part) + gap).sum::<usize>() > room + gap && parts.len() > 1 {
+        let least = parts.iter().map(|(keep, _)| *keep).min();
+        parts.retain(|(keep, _)| Some(*keep) != least);
+    }
+    let left = line::join(parts.into_iter().map(|(_, part)| part), gap);
+    line::ends(left, clock, usize::from(width), paint.glyphs)
+}
+
+fn link(model: &Model, wide: bool) -> Span<'static> {
+    let paint = &model.paint;
+    match &model.link {
+        Link::Connecting => piece(paint, Role::Dim, "connecting ..."),
+        Link::Down { since, retry_at, .. } => {
+            let age = wording::span(model.now.since(*since).as_secs_f64());
+            let retry = match retry_at.since(model.now).as_secs_f64() {
+                s if s < 0.5 => "retrying".to_owned(),
+                s => format!("retry in {}", wording::span(s)),
+            };
+            piece(paint, Role::Crit, format!("daemon DOWN {age}, {retry}"))
+        }
+        Link::Up => match (model.freshness(), model.known.daemon_since) {
+            (Freshness::Old(age), _) => piece(paint, Role::Warn, format!("daemon silent {}", wording::span(age))),
+            (Freshness::Live, Some(since)) if wide => {
+                piece(paint, Role::Ok, format!("daemon up {}", wording::span(model.now.since(since).as_secs_f64())))
+            }
+            (Freshness::Live, _) => piece(paint, Role::Ok, "daemon ok"),
+            (Freshness::Unheard, _) => piece(paint, Role::Dim, "daemon ..."),
+        },
+    }
+}
+
+/// How many things need a hand now.
+fn alerts(model: &Model) -> usize {
+    let lost = model.known.devices.iter().filter(|d| matches!(d.health, Health::Lost { .. })).count();
+    let broken = model.known.engines.iter().filter(|e| matches!(e.state, EngineState::Broken | EngineState::Backoff)).count();
+    lost + broken
+}
+
+fn tabs(model: &Model, width: u16) -> Line<'static> {
+    let paint = &model.paint;
+    let screens = Screen::ALL.iter().map(|screen| {
+        let name = format!("{} {}", screen.number(), screen.title());
+        if *screen == model.screen {
+            line::text(paint, Role::Tab, format!("[{name}]"))
+        } else {
+            line::text(paint, Role::Text, format!(" {name} "))
+        }
+    });
+    let left = line::join(screens, 0);
+    let room = usize::from(width).saturating_sub(line::width(&left) + 2);
+    let keys = [(":", "command"), ("?", "help"), ("q", "quit")].map(|(key, label)| hint(paint, key, label));
+    let mut right = line::join(keys, 2);
+    if line::width(&right) > room {
+        right = hint(paint, "?", "help");
+    }
+    line::ends(left, line::join([right, Line::raw(" ")], 0), usize::from(width), paint.glyphs)
+}
+
+fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {
+    Line::from(vec![piece(paint, Role::Key, key), Span::raw(" "), piece(paint, Role::Text, label)])
+}
+
+fn footer(model: &Model, frame: &mut Frame, area: Rect) {
+    let paint = &model.paint;
+    let layers = model.layers();
+    let mut keys: Vec<Line<'static>> = Vec::new();
+    if layers.contains(&Layer::Jobs) && !model.is_up() {
+        keys.push(line::text(paint, Role::Warn, "no daemon: jobs cannot be changed"));
+    }
+    let mut taken = 1 + keys.iter().map(|k| line::width(k) + 2).sum::<usize>();
+    for binding in layers.iter().flat_map(|layer| keymap::of(*layer)).filter(|b| b.footer == Footer::Shown) {
+        if is_hidden_by(&layers, binding) || verbs::reason_against(model, binding.action).is_some() {
+            continue;
+        }
+        let hint = hint(paint, binding.keys[0], label(model, binding));
+        taken += line::width(&hint) + 2;
+        if taken > usize::from(area.width) {
+            break;
+        }
+        keys.push(hint);
+    }
+    let keys = line::join(keys, 2);
+    let typed = if layers[0] == Layer::Filter { open_search(model) } else { None };
+    match typed {
+        Some(input) => {
+            let text = wording::tail(&wording::clean(input.value()), usize::from(area.width) / 2, paint.glyphs);
+            let x = area.x + 2 + wording::width(&text) as u16;
+            let left = Line::from(vec![piece(paint, Role::Key, " /"), piece(paint, Role::Input, text)]);
+            frame.render_widget(line::ends(left, keys, usize::from(area.width) - 1, paint.glyphs), area);
+            frame.set_cursor_position(Position { x: x.min(area.right() - 1), y: area.y });
+        }
+        None => frame.render_widget(line::join([Line::raw(""), keys], 1), area),
+    }
+}
+
+/// A pause key says what it would do.
+fn label(model: &Model, binding: &Binding) -> &'static str {
+    let resumes = binding.action == Action::Job(JobVerb::PauseQueue) && model.known.paused;
+    if resumes { "resume queue" } else { binding.label }
+}
+
+/// A key means what the innermost layer says.
+fn is_hidden_by(layers: &[Layer], binding: &Binding) -> bool {
+    let inner = layers.iter().take_while(|l| **l != binding.layer);
+    inner.flat_map(|l| keymap::of(*l)).any(|b| b.keys.contains(&binding.keys[0]) || b.action == binding.action)
+}
+
+fn open_search(model: &Model) -> Option<&tui_input::Input> {
+    let search = match (&model.help, model.screen) {
+        (Some(help), _) => &help.search,
+        (None, Screen::Queue) => &model.queue.filter,
+        (None, Screen::Log) => &model.log.search,
+        (None, Screen::Overview | Screen::Compose) => return None,
+    };
+    search.typing.then_some(&search.input)
+}
+
+/// ```text
+/// ┌ Cancel job 41? ─────────────────────────────┐
+/// │ Job 41 is at step 14 of 28; …               │
+/// │ perilune queue cancel 41                    │
+/// │ y yes   n no   Y copy command               │
+/// └─────────────────────────────────────────────┘
+/// ```
+fn confirm(open: &Confirm, paint: &Paint, frame: &mut Frame, area: Rect) {
+    let mut lines = vec![line::text(paint, Role::Text, &open.consequence)];
+    lines.extend(open.command.as_ref().map(|c| line::text(paint, Role::Dim, c)));
+    let widest = lines.iter().map(line::width).max().unwrap_or(0).max(wording::width(&open.question) + 2);
+    let size = ((widest as u16).saturating_add(4).max(40), lines.len() as u16 + 3);
+    let inside = popup::draw(frame, area, paint, &open.question, "", size);
+    lines.push(line::join([hint(paint, "y", "yes"), hint(paint, "n", "no")], 3));
+    for (y, text) in (inside.y..inside.bottom()).zip(lines) {
+        frame.render_widget(line::fit(text, usize::from(inside.width), paint.glyphs), Rect { y, height: 1, ..inside });
+    }
+}
+
+fn toasts(model: &Model, frame: &mut Frame, area: Rect) {
+    let paint = &model.paint;
+    for (place, toast) in model.toasts.iter().rev().enumerate().take(usize::from(area.height)) {
+        let mark = paint.mark(toast.role);
+        let text = if mark.is_empty() { format!(" {} ", toast.text) } else { format!(" {mark} {} ", toast.text) };
+        let text = wording::cut(&wording::clean(&text), usize::from(area.width), paint.glyphs);
+        let width = wording::width(&text) as u16;
+        let place = Rect { x: area.right() - width, y: area.bottom() - 1 - place as u16, width, height: 1 };
+        popup::clear(frame, place, paint);
+        frame.render_widget(Line::styled(text, paint.style(toast.role).patch(paint.style(Role::Selection))), place);
+    }
+}

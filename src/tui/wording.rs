@@ -1,0 +1,184 @@
+//! Numbers and texts as screens write them: short, and without anything that a terminal would obey.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::devices::Memory;
+use crate::theme::Glyphs;
+use crate::units::Bytes;
+
+/// What stands where a value cannot be read.
+pub const ABSENT: &str = "--";
+/// What stands where a value has not been heard yet.
+pub const PENDING: &str = "...";
+
+/// Returns the text in one line and harmless: no control characters, no marks that turn the writing direction.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let replaced = text.chars().filter_map(|c| match c {
+        '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
+        '\r' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => None,
+        c if c.is_control() => Some('?'),
+        c => Some(c),
+    });
+    replaced.collect()
+}
+
+/// Returns the columns that a text takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Returns the text, cut to so many columns, with a mark where it was cut.
+#[must_use]
+pub fn cut(text: &str, columns: usize, glyphs: &Glyphs) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(width(glyphs.ellipsis));
+    let mut taken = 0;
+    let mut short = String::with_capacity(columns + 4);
+    for c in text.chars() {
+        let wide = UnicodeWidthChar::width(c).unwrap_or(0);
+        if taken + wide > room {
+            break;
+        }
+        taken += wide;
+        short.push(c);
+    }
+    if columns > 0 {
+        short.push_str(glyphs.ellipsis);
+    }
+    short
+}
+
+/// Returns the last columns of a text, with a mark where its beginning was cut off.
+#[must_use]
+pub fn tail(text: &str, columns: usize, glyphs: &Glyphs) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(width(glyphs.ellipsis));
+    let mut taken = 0;
+    let kept: Vec<char> = text
+        .chars()
+        .rev()
+        .take_while(|c| {
+            taken += UnicodeWidthChar::width(*c).unwrap_or(0);
+            taken <= room
+        })
+        .collect();
+    let mark = if columns > 0 { glyphs.ellipsis } else { "" };
+    format!("{mark}{}", kept.into_iter().rev().collect::<String>())
+}
+
+/// Returns a size in GiB without its unit: one decimal below a hundred.
+#[must_use]
+pub fn gib(bytes: Bytes) -> String {
+    let gib = bytes.as_gib();
+    if gib < 99.95 { format!("{gib:.1}") } else { format!("{gib:.0}") }
+}
+
+/// Returns `used/total` in GiB.
+#[must_use]
+pub fn used_of(memory: Memory) -> String {
+    format!("{}/{}", gib(memory.used), gib(memory.total))
+}
+
+/// Returns a share, 0…1, as a percentage.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.0}%", share.clamp(0.0, 1.0) * 100.0)
+}
+
+/// Returns a time that runs, such as what is left of a job: `0:21`, `1:02:03`.
+#[must_use]
+pub fn countdown(seconds: f64) -> String {
+    let s = whole(seconds);
+    if s < 3600 { format!("{}:{:02}", s / 60, s % 60) } else { format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) }
+}
+
+/// Returns a span in at most two units: `42s`, `4m10s`, `1h02m`, `3d04h`.
+#[must_use]
+pub fn span(seconds: f64) -> String {
+    let s = whole(seconds);
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d{:02}h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+/// Returns measured seconds: three digits that matter.
+#[must_use]
+pub fn measured(seconds: f64) -> String {
+    match seconds {
+        s if s >= 99.95 => format!("{s:.0} s"),
+        s if s >= 9.995 => format!("{s:.1} s"),
+        s => format!("{s:.2} s"),
+    }
+}
+
+/// Returns `1 job`, `3 jobs`.
+#[must_use]
+pub fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn whole(seconds: f64) -> u64 {
+    #[expect(clippy::cast_sign_loss, reason = "not below zero, and a cast from a float saturates")]
+    let whole = seconds.max(0.0).round() as u64;
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::theme::glyphs::{ASCII, UNICODE};
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\u{9b}d\u{202e}e\0f\r"), "a?[2Jb c?de?f");
+    }
+
+    #[test]
+    fn cuts_by_columns_not_by_letters() {
+        assert_eq!(cut("lighthouse", 6, &UNICODE), "light…");
+        assert_eq!(cut("灯台の夜", 5, &UNICODE), "灯台…");
+        assert_eq!(cut("灯台の夜", 4, &ASCII), "灯~");
+        assert_eq!(cut("dusk", 4, &UNICODE), "dusk");
+        assert_eq!(cut("dusk", 0, &UNICODE), "");
+        assert_eq!(tail("/models/night", 6, &UNICODE), "…night");
+    }
+
+    #[test]
+    fn writes_times_as_people_read_them() {
+        assert_eq!([countdown(21.4), countdown(3723.0), countdown(-1.0)], ["0:21", "1:02:03", "0:00"]);
+        assert_eq!([span(42.0), span(250.0), span(3720.0), span(273_600.0)], ["42s", "4m10s", "1h02m", "3d04h"]);
+        assert_eq!([measured(1.5), measured(42.04), measured(600.0)], ["1.50 s", "42.0 s", "600 s"]);
+        assert_eq!(span(f64::NAN), "0s");
+    }
+
+    #[test]
+    fn writes_sizes_in_few_columns() {
+        assert_eq!([gib(Bytes::mib(512)), gib(Bytes::gib(24)), gib(Bytes::gib(125))], ["0.5", "24.0", "125"]);
+        assert_eq!([percent(0.934), percent(1.7)], ["93%", "100%"]);
+        assert_eq!([count(1, "job"), count(0, "job")], ["1 job", "0 jobs"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_fits(text in "\\PC*", columns in 0usize..40) {
+            prop_assert!(width(&cut(&text, columns, &UNICODE)) <= columns);
+            prop_assert!(width(&tail(&text, columns, &UNICODE)) <= columns);
+        }
+
+        #[test]
+        fn what_is_clean_has_no_control_characters(text in any::<String>()) {
+            prop_assert!(!clean(&text).chars().any(char::is_control));
+        }
+    }
+}

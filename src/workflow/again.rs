@@ -1,0 +1,92 @@
+//! From a job back to the draft that asks for it again, to be changed and submitted anew.
+
+use super::{JobDraft, JobSpec};
+
+impl JobDraft {
+    /// Returns the draft that asks for this job again, its seed included.
+    #[must_use]
+    pub fn again(spec: &JobSpec) -> Self {
+        let init = spec.init.as_ref();
+        Self {
+            model: spec.named.model.clone(),
+            vae: spec.named.vae.clone(),
+            clip: spec.named.clip.clone(),
+            prompt: spec.prompt.clone(),
+            negative: spec.negative.clone(),
+            dialect: Some(spec.dialect),
+            weighting: Some(spec.weighting),
+            steps: Some(spec.steps),
+            cfg: Some(spec.cfg),
+            sampler: Some(spec.sampler),
+            schedule: Some(spec.schedule),
+            prediction: Some(spec.prediction),
+            seed: Some(spec.seed),
+            size: Some(spec.size),
+            batch: Some(spec.batch),
+            precision: spec.precision,
+            init_image: init.map(|i| i.path.clone()),
+            denoise: init.map(|i| i.denoise),
+            tiling: Some(spec.tiling),
+            passes: Some(spec.passes),
+            output: Some(spec.output.clone()),
+            priority: Some(spec.priority),
+            compute_device: Some(spec.compute),
+            held: false,
+            owner: (!spec.owner.is_empty()).then(|| spec.owner.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::{Component, Description, Family, Role};
+    use crate::sampling::{Sampler, Schedule};
+    use crate::units::{Bytes, DeviceId, Seed, Size};
+    use crate::weights::DType;
+    use crate::workflow::{Defaults, Inventory, resolve};
+
+    fn resolved(draft: &JobDraft) -> JobSpec {
+        let part = |role| Component { role, precision: DType::F16, bytes: Bytes(1), tensors: 1, files: vec!["/m/night".into()] };
+        let description = Description {
+            family: Some(Family::Sd15),
+            variant: None,
+            components: [Role::Denoiser, Role::ClipL, Role::Vae].map(part).to_vec(),
+            missing: Vec::new(),
+            precision: None,
+            bytes: Bytes(3),
+            blocks: 1,
+            resolution: None,
+            predicts_v: None,
+        };
+        let defaults = Defaults {
+            steps: 20,
+            cfg: 7.0,
+            sampler: Sampler::Euler,
+            schedule: Schedule::Normal,
+            size: Size::new(512, 512).unwrap(),
+            output: "/out".into(),
+            compute: DeviceId::Cpu,
+            seed: Seed(7),
+        };
+        let inventory = Inventory { name: "night".to_owned(), description: Some(description), init_size: None };
+        resolve(draft, &inventory, &defaults).unwrap()
+    }
+
+    #[test]
+    fn what_is_asked_again_is_the_same_job() {
+        let draft = JobDraft {
+            model: "/m/night".to_owned(),
+            vae: Some("eyes".to_owned()),
+            prompt: "a hill".to_owned(),
+            init_image: Some("/in.png".into()),
+            denoise: Some(0.4),
+            priority: Some(3),
+            ..JobDraft::default()
+        };
+        let spec = resolved(&draft);
+        let again = JobDraft::again(&spec);
+        assert_eq!((again.model.as_str(), again.vae.as_deref()), ("/m/night", Some("eyes")));
+        assert_eq!(resolved(&again), spec);
+    }
+}

@@ -1,0 +1,235 @@
+//! The dashboard in a terminal of its own: what it leaves behind, whatever ends it.
+//!
+//! The tests start `perilune-fake-dashboard`, the dashboard on a link that is not there, in a
+//! pseudo-terminal.
+
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A program in a terminal.
+struct Terminal {
+    parser: Arc<Mutex<vt100::Parser>>,
+    master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn std::io::Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+}
+
+fn pty_size(columns: u16, rows: u16) -> PtySize {
+    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_perilune-fake-dashboard");
+
+/// The dashboard of one kind; see the program's own first lines.
+fn dashboard_command(kind: &str) -> CommandBuilder {
+    let mut command = CommandBuilder::new(PROGRAM);
+    command.arg(kind);
+    command.env("RUST_BACKTRACE", "0");
+    command
+}
+
+impl Terminal {
+    fn of(command: CommandBuilder, columns: u16, rows: u16) -> Self {
+        let pair = native_pty_system().openpty(pty_size(columns, rows)).unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(rows.max(24), columns.max(80), 0)));
+        let (mut output, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&parser));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                seen.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        let keyboard = pair.master.take_writer().unwrap();
+        Self { parser, master: pair.master, keyboard, child }
+    }
+
+    fn dashboard(kind: &str, columns: u16, rows: u16) -> Self {
+        Self::of(dashboard_command(kind), columns, rows)
+    }
+
+    fn text(&self) -> String {
+        self.parser.lock().unwrap().screen().contents()
+    }
+
+    fn modes(&self) -> (bool, bool, bool) {
+        let parser = self.parser.lock().unwrap();
+        let screen = parser.screen();
+        (screen.alternate_screen(), screen.hide_cursor(), screen.bracketed_paste())
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < DEADLINE, "{what}; the screen is {:?}\n{}", self.modes(), self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn wait_for(&self, text: &str) {
+        self.wait_until(text, |t| t.text().contains(text));
+    }
+
+    fn wait_for_end(&mut self) {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < DEADLINE, "it does not end\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The terminal is as it was: no other screen, a cursor, no bracketed paste.
+    fn check_restored(&self) {
+        self.wait_until("restored", |t| t.modes() == (false, false, false));
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+#[test]
+fn q_leaves_the_terminal_as_it_was() {
+    let mut terminal = Terminal::dashboard("dark", 80, 24);
+    terminal.wait_for("cuda:0 RTX 4090");
+    assert!(terminal.modes().0, "it draws on the alternate screen");
+    terminal.press("6");
+    terminal.wait_for("Job 41");
+    terminal.press("q");
+    terminal.wait_for_end();
+    terminal.check_restored();
+}
+
+/// On a shared box a monitor must not be what fills the memory.
+#[test]
+fn it_stays_small() {
+    let mut terminal = Terminal::dashboard("dark", 160, 48);
+    terminal.wait_for("cuda:0 RTX 4090");
+    for (key, sign) in [("6", "Job 41"), ("7", "ctrl-s submit"), ("8", "following"), ("1", "Events")] {
+        terminal.press(key);
+        terminal.wait_for(sign);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", terminal.child.process_id().unwrap())).unwrap();
+    let resident = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes <= 20_000, "{kilobytes} kB");
+    terminal.press("q");
+    terminal.wait_for_end();
+}
+
+#[test]
+fn signals_leave_the_terminal_as_it_was() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let mut terminal = Terminal::dashboard("dark", 80, 24);
+        terminal.wait_for("cuda:0 RTX 4090");
+        terminal.signal(signal);
+        terminal.wait_for_end();
+        terminal.check_restored();
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_terminal_as_it_was_and_is_told() {
+    let mut terminal = Terminal::dashboard("panics", 80, 24);
+    terminal.wait_for("cuda:0 RTX 4090");
+    terminal.press("7jiboom");
+    terminal.wait_for_end();
+    terminal.check_restored();
+    terminal.wait_for("the counter failed");
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it() {
+    let pair = native_pty_system().openpty(pty_size(80, 24)).unwrap();
+    let mut child = pair.slave.spawn_command(dashboard_command("dark")).unwrap();
+    drop(pair.slave);
+    let mut output = pair.master.try_clone_reader().unwrap();
+    let mut parser = vt100::Parser::new(24, 80, 0);
+    let mut bytes = [0; 4096];
+    while !parser.screen().contents().contains("cuda:0 RTX 4090") {
+        let count = output.read(&mut bytes).unwrap();
+        parser.process(&bytes[..count]);
+    }
+    // With its last copy gone the terminal hangs up.
+    drop((output, pair.master));
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < DEADLINE, "it goes on without a terminal");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn sizes_of_all_kinds_are_survived() {
+    let mut terminal = Terminal::dashboard("dark", 120, 40);
+    terminal.wait_for("cuda:0 RTX 4090");
+    for n in 0..60u16 {
+        let (columns, rows) = if n % 7 == 0 { (0, 0) } else { (20 + n * 3, 3 + n) };
+        terminal.master.resize(pty_size(columns, rows)).unwrap();
+    }
+    terminal.master.resize(pty_size(100, 30)).unwrap();
+    terminal.parser.lock().unwrap().screen_mut().set_size(30, 100);
+    terminal.wait_until("fits again", |t| t.text().lines().next().is_some_and(|l| l.trim_end().ends_with("UTC")));
+    terminal.press("q");
+    terminal.wait_for_end();
+    terminal.check_restored();
+}
+
+#[test]
+fn an_unknown_size_counts_as_eighty_by_twenty_four() {
+    let mut terminal = Terminal::dashboard("dark", 0, 0);
+    terminal.wait_for("cuda:0 RTX 4090");
+    terminal.press("q");
+    terminal.wait_for_end();
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_brings_it_back() {
+    let mut shell = CommandBuilder::new("/bin/sh");
+    shell.arg("-i");
+    shell.env("PS1", "prompt> ");
+    let mut terminal = Terminal::of(shell, 100, 30);
+    terminal.wait_for("prompt>");
+    terminal.press(&format!("{PROGRAM}\n"));
+    terminal.wait_for("cuda:0 RTX 4090");
+    terminal.press("\x1a");
+    terminal.wait_until("stopped", |t| !t.modes().0 && t.text().contains("prompt> ") && t.text().contains("topped"));
+    terminal.press("fg\n");
+    terminal.wait_until("back", |t| t.modes().0 && t.text().contains("cuda:0 RTX 4090"));
+    terminal.press("q");
+    // What is typed before the shell asks could still be read by the dashboard's end.
+    terminal.wait_until("left", |t| !t.modes().0 && t.text().trim_end().ends_with("prompt>"));
+    terminal.press("exit\n");
+    terminal.wait_for_end();
+}
+
+/// crossterm under `NO_COLOR` would end reverse video together with the colours.
+#[test]
+fn without_colours_the_selection_is_still_seen() {
+    let mut command = dashboard_command("mono");
+    command.env("NO_COLOR", "1");
+    let mut terminal = Terminal::of(command, 80, 24);
+    terminal.press("6");
+    terminal.wait_for("Job 41");
+    {
+        let parser = terminal.parser.lock().unwrap();
+        let screen = parser.screen();
+        let row = screen.rows(0, 80).position(|r| r.contains("41 qwen-night")).unwrap() as u16;
+        let cell = screen.cell(row, 10).unwrap();
+        assert!(cell.inverse() && cell.fgcolor() == vt100::Color::Default);
+    }
+    terminal.press("q");
+    terminal.wait_for_end();
+}
