@@ -7,6 +7,7 @@ pub mod account;
 pub mod cancel;
 pub mod device;
 pub mod error;
+pub mod heap;
 pub mod image;
 pub mod loading;
 pub mod models;

@@ -13,7 +13,7 @@ use super::pipelines::sd15::{self, Cut};
 use super::preview;
 use super::reporter::{PreviewRate, Reporter, preview as preview_report};
 use super::sets::Sets;
-use super::{EngineError, save};
+use super::{EngineError, heap, save};
 use crate::families::Role;
 use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
@@ -53,6 +53,7 @@ impl Runner {
         self.reporter.report(Report::Started(order.run));
         let mut run = Run { order, cancel, timing: Timing::default(), warnings: Vec::new() };
         let result = tch::no_grad(|| self.stages(&mut run));
+        heap::trim();
         self.report_memory();
         match result {
             Ok(images) => {
@@ -90,6 +91,8 @@ impl Runner {
         let (latents, seconds) = self.timed(Role::Denoiser, |me| me.sample(run, picture.as_ref()))?;
         run.timing.sample = seconds;
 
+        // The decoder's blocks are of other sizes and would not fit into the holes that sampling left.
+        heap::trim();
         self.phase(run.order.run, Phase::Decoding);
         let (pictures, seconds) = {
             let began = Instant::now();
