@@ -9,12 +9,19 @@ pub mod families;
 pub mod formats;
 pub mod jobs;
 pub mod placement;
+pub mod profile;
 pub mod sampling;
 pub mod weights;
 pub mod wire;
 pub mod workflow;
 
+// Both programs.
+pub mod logging;
+
 // L2: services.
+pub mod config;
+pub mod gallery;
+pub mod ledger;
 pub mod library;
 
 // L3: processes.
