@@ -26,3 +26,7 @@ pub mod library;
 
 // L3: processes.
 pub mod client;
+pub mod daemon;
+
+// L4: faces.
+pub mod cli;

@@ -3,9 +3,10 @@
 //! A line carries a `source` field where it is not the program's own: an engine's device.
 
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
-use std::fs::{self, File, OpenOptions};
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -169,12 +170,11 @@ struct Said {
 
 impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string does not fail.
-        drop(match field.name() {
-            "message" => write!(self.text, "{value:?}"),
-            "source" => write!(self.source.insert(String::new()), "{value:?}"),
-            name => write!(self.text, " {name}={value:?}"),
-        });
+        match field.name() {
+            "message" => self.text += &format!("{value:?}"),
+            "source" => self.source = Some(format!("{value:?}")),
+            name => self.text += &format!(" {name}={value:?}"),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -200,17 +200,22 @@ impl LogFile {
     const LIMIT: u64 = 4 << 20;
 
     fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        // Prompts are nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = folder.join(Self::NAME);
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let file = Self::append_to(&path)?;
         let size = file.metadata()?.len();
         Ok(Self { path, file, size })
+    }
+
+    fn append_to(path: &Path) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path)
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
         if self.size > Self::LIMIT {
             fs::rename(&self.path, self.path.with_extension("log.1"))?;
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.file = Self::append_to(&self.path)?;
             self.size = 0;
         }
         let text = format!("{line}\n");

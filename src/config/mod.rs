@@ -9,6 +9,7 @@ pub mod file;
 pub mod layers;
 pub mod paths;
 pub mod presets;
+pub mod private_folder;
 pub mod settings;
 
 pub use environment::Environment;

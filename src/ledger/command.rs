@@ -150,8 +150,8 @@ pub enum Answer {
         /// The job as it is now.
         view: Box<JobView>,
     },
-    /// These jobs were forgotten.
-    Cleared(Vec<JobId>),
+    /// These jobs were forgotten, and the states they were in.
+    Cleared(Vec<(JobId, JobState)>),
     /// A page of jobs.
     Page {
         /// The jobs.

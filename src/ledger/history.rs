@@ -117,7 +117,7 @@ pub(super) fn clear(connection: &Connection, states: &[JobState]) -> Result<Answ
             connection.prepare_cached("DELETE FROM jobs WHERE state = ?1 AND finished IS NOT NULL RETURNING id").map_err(sqlite())?;
         let ids = delete.query_map([state.name()], |row| row.get(0).map(JobId)).map_err(sqlite())?;
         for id in ids {
-            gone.push(id.map_err(sqlite())?);
+            gone.push((id.map_err(sqlite())?, *state));
         }
     }
     Ok(Answer::Cleared(gone))

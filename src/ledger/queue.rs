@@ -88,10 +88,13 @@ pub(super) fn retry(connection: &Connection, jobs: &[JobId], now: Timestamp) -> 
         let mut update = connection
             .prepare_cached(
                 "UPDATE jobs SET state = 'queued', cancelling = 0, crashes = 0, deaths = 0, started = NULL, finished = NULL, rank = ?2
-                 WHERE id = ?1 AND finished IS NOT NULL",
+                 WHERE id = ?1 AND state IN ('failed', 'cancelled')",
             )
             .map_err(sqlite())?;
-        update.execute(params![job.0, rank.0]).map_err(sqlite())?;
+        if update.execute(params![job.0, rank.0]).map_err(sqlite())? == 0 {
+            // Somebody else was faster.
+            continue;
+        }
         let mut update = connection
             .prepare_cached(
                 "UPDATE details SET timing = NULL, placement = NULL, precision = NULL, warnings = NULL, failure = NULL WHERE job = ?1",
