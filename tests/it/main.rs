@@ -6,3 +6,4 @@ mod library;
 mod queue;
 mod support;
 mod tidy;
+mod world;
