@@ -105,14 +105,15 @@ impl Ring {
     }
 
     fn push(&self, line: Line) {
-        if let Some(listener) = self.listener.get() {
-            (listener.0)(&line);
-        }
         let mut lines = locked(&self.lines);
         if lines.len() == Self::KEPT {
             lines.pop_front();
         }
-        lines.push_back(line);
+        lines.push_back(line.clone());
+        drop(lines);
+        if let Some(listener) = self.listener.get() {
+            (listener.0)(&line);
+        }
     }
 }
 

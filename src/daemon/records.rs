@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -44,7 +44,7 @@ impl Records {
     /// Starts the thread. Answers go to `tell`.
     pub fn start(ledger: Ledger, tell: mpsc::Sender<Message>) -> std::io::Result<Self> {
         let (tasks, from) = channel();
-        let keeper = Keeper { ledger, tell, backlog: VecDeque::new(), untidy: false };
+        let keeper = Keeper { ledger, tell, backlog: VecDeque::new(), tried: Instant::now(), untidy: false };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || keeper.work(&from))?;
         Ok(Self { tasks: Some(tasks), thread: Some(thread) })
     }
@@ -75,6 +75,8 @@ struct Keeper {
     tell: mpsc::Sender<Message>,
     /// Facts that are not on disk yet, oldest first.
     backlog: VecDeque<Task>,
+    /// When the oldest of them was last tried.
+    tried: Instant,
     untidy: bool,
 }
 
@@ -89,8 +91,12 @@ impl Keeper {
                     self.take(batch);
                 }
                 Err(RecvTimeoutError::Timeout) if self.backlog.is_empty() => self.tidy_up(),
-                Err(RecvTimeoutError::Timeout) => self.try_again(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // Also when questions keep coming.
+            if !self.backlog.is_empty() && self.tried.elapsed() >= AGAIN {
+                self.try_again();
             }
         }
         self.try_again();
@@ -134,6 +140,7 @@ impl Keeper {
     fn keep(&mut self, task: Task, error: &LedgerError) {
         let refusal = Refusal::from(error);
         if self.backlog.is_empty() {
+            self.tried = Instant::now();
             self.send(Input::Trouble(Some(refusal.message.clone())));
         }
         self.send(Input::Delayed(task.ticket, refusal));
@@ -141,6 +148,7 @@ impl Keeper {
     }
 
     fn try_again(&mut self) {
+        self.tried = Instant::now();
         while let Some(task) = self.backlog.front() {
             match self.ledger.run_one(&task.command, task.now) {
                 Err(error) if !error.is_about_the_question() => return,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -168,6 +169,8 @@ fn watch_signals(tell: mpsc::Sender<Message>) -> Result<(), Refusal> {
     let listen = |kind| signal(kind).map_err(|e| system(&e));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut hang_up = listen(SignalKind::hangup())?;
+    // A file that must not grow is an error to be handled like a full disk, and no reason to die; listening is enough.
+    drop(listen(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     tokio::spawn(async move {
         let mut asked = false;
         loop {

@@ -237,13 +237,13 @@ fn misbehave(script: &Script, step: u32, order: &RunOrder, raw: &UnixStream) {
         rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
         thread::park();
     }
-    if script.hang == Some(step) {
-        thread::park();
-    }
     if script.garbage == Some(step) {
         use std::io::Write;
         let mut raw = raw;
         raw.write_all(b"\0\0\0\x05hello").unwrap();
+    }
+    if script.hang == Some(step) {
+        thread::park();
     }
 }
 

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod library;
+mod protocol;
 mod queue;
+mod supervision;
 mod support;
 mod tidy;
 mod world;
