@@ -30,7 +30,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            output::print(&error.render().to_string());
+            // Help is written as doc comments, whose backticks are for rustdoc.
+            output::print(&error.render().to_string().replace('`', ""));
             return 0;
         }
         Err(error) => return report::report(&intent::typed_wrong(&error)),

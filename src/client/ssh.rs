@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::net::unix::pipe;
 
@@ -22,12 +24,21 @@ const WORDS: usize = 20;
 pub struct Carrier {
     child: Child,
     words: Arc<Mutex<VecDeque<String>>>,
+    /// Hangs up when all is heard.
+    heard_all: Mutex<Receiver<()>>,
 }
 
+/// How long the last words of a lost connection are waited for.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 impl Carrier {
-    /// Returns the last line that it complained with.
+    /// Returns the last line that it complained with, once its end of the conversation is closed.
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
+        let heard_all = self.heard_all.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard_all.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::debug!("ssh has closed the conversation and still runs");
+        }
         self.words.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
     }
 }
@@ -62,8 +73,10 @@ pub(super) fn connect(gate: &Gate, host: &str) -> Result<Connection, Refusal> {
     let (Some(stdin), Some(stdout), Some(stderr)) = ends else { return Err(failed("it has no pipes".to_owned())) };
     let heard = Arc::new(Mutex::new(VecDeque::new()));
     let hears = heard.clone();
+    let (done, heard_all) = channel::<()>();
     // Ends with the process, whose pipe it is.
     drop(std::thread::spawn(move || {
+        let _done = done;
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let mut words = hears.lock().unwrap_or_else(PoisonError::into_inner);
             if words.len() == WORDS {
@@ -72,7 +85,7 @@ pub(super) fn connect(gate: &Gate, host: &str) -> Result<Connection, Refusal> {
             words.push_back(line);
         }
     }));
-    let carrier = Carrier { child, words: heard };
+    let carrier = Carrier { child, words: heard, heard_all: Mutex::new(heard_all) };
     let to = pipe::Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(|e| failed(e.to_string()))?;
     let from = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(|e| failed(e.to_string()))?;
     Ok(Connection { from: Box::new(from), to: Box::new(to), carrier: Some(carrier) })

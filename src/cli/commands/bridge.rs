@@ -1,7 +1,7 @@
 //! `perilune bridge`: the daemon's protocol over standard input and output, for ssh.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -42,14 +42,28 @@ fn carry(socket: &UnixStream) -> io::Result<()> {
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut to = socket.try_clone()?;
     let from_client = std::thread::Builder::new().name("from client".to_owned()).spawn(move || {
-        let copied = io::copy(&mut input, &mut to);
+        let copied = copy(&mut input, &mut to);
         // The daemon answers what it was asked, and then hangs up.
         drop(to.shutdown(Shutdown::Write));
         copied
     })?;
     let mut from = socket.try_clone()?;
     // Done when the daemon hangs up; what the client still says nobody hears.
-    io::copy(&mut from, &mut output)?;
+    copy(&mut from, &mut output)?;
     drop(from_client);
     Ok(())
+}
+
+/// Copies until there is no more. The standard library's copy would `splice`, and Linux locks a pipe for
+/// as long as a splice into it waits for its socket: then the client cannot even look whether it is empty.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(n) => to.write_all(&chunk[..n])?,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
