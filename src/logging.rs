@@ -3,7 +3,7 @@
 //! A line carries a `source` field where it is not the program's own: an engine's device.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -56,7 +56,7 @@ pub struct Sinks {
 pub struct LevelError(pub String);
 
 /// Starts logging for this process. A second call changes nothing.
-pub fn start(level: &str, sinks: Sinks) -> Result<(), LevelError> {
+pub fn start(level: &str, sinks: &Sinks) -> Result<(), LevelError> {
     let filter = EnvFilter::try_new(level).map_err(|_| LevelError(level.to_owned()))?;
     // A log file that cannot be written must not keep the program from its work.
     let file = sinks.folder.as_deref().and_then(|folder| LogFile::open(folder).ok()).map(Mutex::new);
@@ -104,7 +104,7 @@ impl Ring {
         drop(self.listener.set(Listener(Box::new(listener))));
     }
 
-    fn push(&self, line: Line) {
+    fn push(&self, line: &Line) {
         let mut lines = locked(&self.lines);
         if lines.len() == Self::KEPT {
             lines.pop_front();
@@ -112,7 +112,7 @@ impl Ring {
         lines.push_back(line.clone());
         drop(lines);
         if let Some(listener) = self.listener.get() {
-            (listener.0)(&line);
+            (listener.0)(line);
         }
     }
 }
@@ -147,7 +147,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             drop(locked(file).write(&line));
         }
         if let Some(ring) = self.ring {
-            ring.push(line);
+            ring.push(&line);
         }
     }
 }
@@ -171,11 +171,12 @@ struct Said {
 
 impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.text += &format!("{value:?}"),
-            "source" => self.source = Some(format!("{value:?}")),
-            name => self.text += &format!(" {name}={value:?}"),
-        }
+        let written = match field.name() {
+            "message" => write!(self.text, "{value:?}"),
+            "source" => write!(self.source.insert(String::new()), "{value:?}"),
+            name => write!(self.text, " {name}={value:?}"),
+        };
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -237,7 +238,7 @@ mod tests {
     fn the_ring_keeps_the_last_lines() {
         let ring = Ring::new();
         for n in 0..=Ring::KEPT {
-            ring.push(line(&n.to_string()));
+            ring.push(&line(&n.to_string()));
         }
         assert_eq!(ring.last(usize::MAX).len(), Ring::KEPT);
         let texts: Vec<String> = ring.last(2).into_iter().map(|l| l.text).collect();
@@ -259,6 +260,6 @@ mod tests {
 
     #[test]
     fn levels_are_checked() {
-        assert_eq!(start("loud=quiet=", Sinks::default()), Err(LevelError("loud=quiet=".to_owned())));
+        assert_eq!(start("loud=quiet=", &Sinks::default()), Err(LevelError("loud=quiet=".to_owned())));
     }
 }

@@ -12,7 +12,7 @@ use crate::wire::{Event, Limit, Reply, Request, ServerFrame, asynchronous};
 use crate::workflow::{Kind, Refusal};
 
 /// Until an answer must be there. Reading the headers of a large library takes the longest.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A conversation with the daemon.
 #[derive(Debug)]
@@ -46,13 +46,11 @@ impl Client {
     /// Waits for the answer of this number.
     pub async fn answer(&mut self, id: u64) -> Result<Reply, Refusal> {
         loop {
-            let frame = match timeout(PATIENCE, self.frame()).await {
-                Ok(frame) => frame?,
-                Err(_) => {
-                    let message = format!("the daemon did not answer within {} s", PATIENCE.as_secs());
-                    return Err(Refusal::new(Kind::NoDaemon, message, "it may hang; `perilune stop` ends it"));
-                }
+            let Ok(frame) = timeout(PATIENCE, self.frame()).await else {
+                let message = format!("the daemon did not answer within {} s", PATIENCE.as_secs());
+                return Err(Refusal::new(Kind::NoDaemon, message, "it may hang; `perilune stop` ends it"));
             };
+            let frame = frame?;
             match frame {
                 ServerFrame::Reply { id: of, reply } if of == id => return Ok(reply),
                 ServerFrame::Error { id: of, error } if of.is_none_or(|of| of == id) => return Err(error),

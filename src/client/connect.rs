@@ -18,7 +18,7 @@ use crate::workflow::{Kind, Refusal};
 
 /// Until a daemon must have greeted; on another machine ssh asks for a password in the meantime.
 const GREETING: Duration = Duration::from_secs(10);
-const GREETING_OF_HOST: Duration = Duration::from_secs(120);
+const GREETING_OF_HOST: Duration = Duration::from_mins(2);
 
 /// The two directions of a conversation with a daemon that has greeted.
 pub struct Connection {

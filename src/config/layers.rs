@@ -25,8 +25,7 @@ impl fmt::Display for Origin {
             Self::Default => f.pad("default"),
             Self::File => f.pad("file"),
             Self::Profile(name) => f.pad(&format!("profile {name}")),
-            Self::Environment(name) => f.pad(name),
-            Self::Flag(name) => f.pad(name),
+            Self::Environment(name) | Self::Flag(name) => f.pad(name),
         }
     }
 }

@@ -85,9 +85,10 @@ fn give_up(core: &mut Core, mut pending: Pending, error: &LedgerError) {
         reports::unrecordable(core, run, error);
         return;
     }
-    match pending.take_asker() {
-        Some(asker) => core.answer(asker, Err(Refusal::from(error))),
-        None => tracing::error!("the ledger refused a change: {error}"),
+    if let Some(asker) = pending.take_asker() {
+        core.answer(asker, Err(Refusal::from(error)));
+    } else {
+        tracing::error!("the ledger refused a change: {error}");
     }
 }
 

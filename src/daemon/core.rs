@@ -72,6 +72,7 @@ pub struct Core {
 
 /// What is to be told at the end of a turn.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing to tell or not")]
 pub(super) struct News {
     /// Engines have changed.
     pub(super) engines: bool,

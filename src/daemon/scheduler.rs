@@ -19,8 +19,8 @@ pub struct Assignment {
 /// Returns a job that can start now.
 #[must_use]
 pub fn next(queue: &Queue, engines: &BTreeMap<DeviceId, Engine>) -> Option<Assignment> {
-    let free = engines.values().filter(|e| matches!(e.mode, Mode::Ready(_)));
-    free.filter_map(|e| queue.next_for(e.device).map(|job| Assignment { job, device: e.device })).next()
+    let mut free = engines.values().filter(|e| matches!(e.mode, Mode::Ready(_)));
+    free.find_map(|e| queue.next_for(e.device).map(|job| Assignment { job, device: e.device }))
 }
 
 /// Returns a device for which jobs wait and no engine was started.

@@ -12,8 +12,8 @@ use crate::units::Timestamp;
 /// Written into the file's header, so that other programs' databases are not mistaken for ours: `LUNE`.
 const APPLICATION: i64 = 0x4c55_4e45;
 
-/// The steps that bring a database forward; the version is how many were taken.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
+/// The steps that bring a database forward, and the versions they lead to.
+const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("migrations/1.sql"))];
 
 /// Events older than this many are forgotten.
 const EVENTS_KEPT: i64 = 100_000;
@@ -52,7 +52,7 @@ impl Ledger {
         if application != APPLICATION && !empty {
             return Err(LedgerError::Foreign { path: path.to_owned() });
         }
-        let known = MIGRATIONS.len() as i64;
+        let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
         if found > known {
             return Err(LedgerError::Newer { path: path.to_owned(), found, known });
         }
@@ -64,15 +64,15 @@ impl Ledger {
         pragma("wal_autocheckpoint", "0")?;
         connection.set_prepared_statement_cache_capacity(64);
         let mut ledger = Self { connection };
-        ledger.migrate(usize::try_from(found).unwrap_or(0)).map_err(open)?;
+        ledger.migrate(found).map_err(open)?;
         Ok(ledger)
     }
 
-    fn migrate(&mut self, done: usize) -> rusqlite::Result<()> {
-        for (number, step) in MIGRATIONS.iter().enumerate().skip(done) {
+    fn migrate(&mut self, done: i64) -> rusqlite::Result<()> {
+        for (version, step) in MIGRATIONS.iter().filter(|(version, _)| *version > done) {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(step)?;
-            transaction.pragma_update(None, "user_version", number as i64 + 1)?;
+            transaction.pragma_update(None, "user_version", version)?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.commit()?;
         }

@@ -104,11 +104,11 @@ pub(super) fn finish(
             "INSERT INTO images (run, number, job, target, inode, path, seed, width, height) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .map_err(sqlite())?;
-    for (number, image) in images.iter().enumerate() {
+    for (number, image) in (0_i64..).zip(images) {
         let (target, path) = (image.target.to_string_lossy(), image.path.to_string_lossy());
         let inode = image.inode.map(u64::cast_signed);
         let seed = image.seed.0.cast_signed();
-        insert.execute(params![run.0, number as i64, job.0, target, inode, path, seed, image.width, image.height]).map_err(sqlite())?;
+        insert.execute(params![run.0, number, job.0, target, inode, path, seed, image.width, image.height]).map_err(sqlite())?;
     }
     let mut update = connection.prepare_cached("UPDATE jobs SET publishing = ?2 WHERE id = ?1 AND finished IS NULL").map_err(sqlite())?;
     if update.execute(params![job.0, run.0]).map_err(sqlite())? == 0 {
@@ -128,8 +128,8 @@ pub(super) fn publish(connection: &Connection, run: RunId, job: JobId, paths: &[
         return Err(LedgerError::NoRun(run));
     }
     let mut update = connection.prepare_cached("UPDATE images SET path = ?3 WHERE run = ?1 AND number = ?2").map_err(sqlite())?;
-    for (number, path) in paths.iter().enumerate() {
-        update.execute(params![run.0, number as i64, path.to_string_lossy()]).map_err(sqlite())?;
+    for (number, path) in (0_i64..).zip(paths) {
+        update.execute(params![run.0, number, path.to_string_lossy()]).map_err(sqlite())?;
     }
     history::event(connection, now, "info", Some(job), "done")?;
     changed(connection, &[job])

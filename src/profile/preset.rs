@@ -59,6 +59,7 @@ impl Preset {
     }
 
     /// Returns the embedded preset of this name.
+    #[must_use]
     pub fn embedded(name: &str) -> Option<Result<Self, PresetError>> {
         EMBEDDED.iter().find(|(n, _)| *n == name).map(|(n, text)| Self::parse(text, &format!("profiles/{n}.yaml")))
     }
@@ -86,6 +87,7 @@ mod as_text {
 
     use crate::units::Size;
 
+    #[expect(clippy::ref_option, reason = "serde's own signature")]
     pub(super) fn serialize<S: Serializer>(size: &Option<Size>, to: S) -> Result<S::Ok, S::Error> {
         match size {
             Some(size) => to.collect_str(size),

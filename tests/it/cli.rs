@@ -72,7 +72,7 @@ fn the_reference_is_complete() {
         let mut command = home.command(&arguments);
         command.env("COLUMNS", "100");
         let help = finish(command).ok();
-        text += &format!("## perilune {}\n\n{help}\n", page.join(" "));
+        text += &["## perilune ", &page.join(" "), "\n\n", &help, "\n"].concat();
         let commands = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
         let below = commands.filter_map(|l| l.strip_prefix("  ").filter(|l| !l.starts_with(' '))?.split(' ').next());
         pages.extend(below.map(|name| [page.clone(), vec![name.to_owned()]].concat()).collect::<Vec<_>>().into_iter().rev());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod cli;
+mod ledger;
 mod library;
 mod protocol;
 mod queue;

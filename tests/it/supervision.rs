@@ -11,7 +11,7 @@ use perilune::wire::{Change, EngineState, Request, control::Topics};
 use perilune::workflow::{JobDraft, Kind};
 use serde_json::json;
 
-use crate::support::builders::{a_job, endless, scripted};
+use crate::support::builders::{a_job, scripted};
 use crate::support::daemon::Home;
 use crate::support::talk::Talk;
 use crate::support::wait::{until, until_true};
@@ -298,17 +298,17 @@ fn listeners_hear_of_a_job_s_whole_life() {
 /// The promise itself: whoever dies, whenever, no job is lost and none is done twice.
 #[test]
 fn twenty_deaths_of_engine_or_daemon_lose_nothing() {
-    deaths(20);
+    println!("{}", deaths(20));
 }
 
 /// As above, two hundred times. Run by `scripts/bench-kill`.
 #[test]
 #[ignore = "takes minutes; scripts/bench-kill runs it"]
 fn two_hundred_deaths_of_engine_or_daemon_lose_nothing() {
-    deaths(200);
+    println!("{}", deaths(200));
 }
 
-fn deaths(count: u32) {
+fn deaths(count: u32) -> String {
     let mut home = Home::empty();
     let tally = home.path().join("tally");
     home.script(&json!({"step_ms": 4, "tally": tally}));
@@ -341,9 +341,9 @@ fn deaths(count: u32) {
         *ends.entry(view.state).or_default() += 1;
     }
     let done = ends.get(&JobState::Done).copied().unwrap_or(0);
-    eprintln!("{count} deaths, {} jobs: {ends:?}", submitted.len());
     until_true("hidden pictures to be gone", || home.pictures().iter().all(|name| !name.starts_with('.')));
     // One picture each, and no second one under another name.
     assert_eq!(home.pictures().len() as u32, done);
     assert_eq!(talk.status().queue.succeeded, u64::from(done));
+    format!("{count} deaths, {} jobs: {ends:?}", submitted.len())
 }

@@ -184,8 +184,8 @@ impl World {
         self.accepted.get(n).copied()
     }
 
-    fn happen(&mut self, event: Event) {
-        match event {
+    fn happen(&mut self, event: &Event) {
+        match *event {
             Event::Submit { device: second, priority } => {
                 let draft = JobDraft { priority: Some(priority), compute_device: Some(device(second)), ..JobDraft::default() };
                 self.ask(Request::Submit(Box::new(draft)));
@@ -370,7 +370,7 @@ impl World {
 
     /// Lets everything go on until nothing happens any more.
     fn leave_in_peace(&mut self) {
-        self.happen(Event::PauseQueue(false));
+        self.happen(&Event::PauseQueue(false));
         let mut idle = 0;
         for _ in 0..1_000_000 {
             let mut busy = self.work();
@@ -428,7 +428,7 @@ proptest! {
     fn no_job_is_lost_and_none_is_done_twice(events in prop::collection::vec(event(), 0..120)) {
         let mut world = World::new();
         for event in events {
-            world.happen(event);
+            world.happen(&event);
         }
         world.leave_in_peace();
         world.check();
@@ -438,13 +438,13 @@ proptest! {
 #[test]
 fn an_end_in_order_costs_no_attempt() {
     let mut world = World::new();
-    world.happen(Event::Submit { device: false, priority: 0 });
+    world.happen(&Event::Submit { device: false, priority: 0 });
     for _ in 0..40 {
         for _ in 0..30 {
             world.work();
         }
         world.engine_goes_on(DeviceId::Cpu);
-        world.happen(Event::DaemonStops);
+        world.happen(&Event::DaemonStops);
     }
     world.leave_in_peace();
     world.check();
@@ -454,7 +454,7 @@ fn an_end_in_order_costs_no_attempt() {
 #[test]
 fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
     let mut world = World::new();
-    world.happen(Event::Submit { device: false, priority: 0 });
+    world.happen(&Event::Submit { device: false, priority: 0 });
     for _ in 0..perilune::daemon::recovery::CRASHES + 2 {
         for _ in 0..40 {
             world.work();
@@ -467,7 +467,7 @@ fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
         for _ in 0..40 {
             world.work();
         }
-        world.happen(Event::DaemonDies);
+        world.happen(&Event::DaemonDies);
     }
     world.leave_in_peace();
     world.check();

@@ -52,9 +52,10 @@ fn fail(id: &'static str, text: impl Into<String>, hint: impl Into<String>) -> C
 /// Below this much free space, a disk is nearly full.
 const LITTLE: Bytes = Bytes::gib(5);
 /// Until an engine must have greeted.
-const GREETING: Duration = Duration::from_secs(60);
+const GREETING: Duration = Duration::from_mins(1);
 
 /// Runs every check; fails if one does.
+#[expect(clippy::unnecessary_wraps, reason = "every command may be refused")]
 pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
     let mut checks = vec![
         engine(context),
@@ -103,30 +104,29 @@ fn engine(context: &Context) -> Check {
         .map_err(crate::wire::FrameError::Io)
         .and_then(|()| blocking::write(&mut socket, &Hello::ours(), Limit::CONTROL))
         .and_then(|()| blocking::read::<HelloFrame>(&mut socket, Limit::CONTROL));
-    match greeted {
-        Ok(Some(theirs)) => match theirs.hello.check() {
+    if let Ok(Some(theirs)) = greeted {
+        return match theirs.hello.check() {
             Ok(()) => ok("engine", format!("{shown} answers")),
             Err(mismatch) => fail("engine", format!("{shown}: {mismatch}"), "build perilune and perilune-engine together"),
-        },
-        Ok(None) | Err(_) => {
-            spawned.process.kill();
-            let how = spawned.exit.blocking_recv().unwrap_or_default();
-            let last = spawned.tail.lines().pop().map_or_else(String::new, |line| format!("; it wrote: {line}"));
-            let hint = "run it by hand to see more; `ldd` shows which library is missing, `scripts/setup` gets libtorch";
-            fail("engine", format!("{shown} does not answer: it {how}{last}"), hint)
-        }
+        };
     }
+    spawned.process.kill();
+    let how = spawned.exit.blocking_recv().unwrap_or_default();
+    let last = spawned.tail.lines().pop().map_or_else(String::new, |line| format!("; it wrote: {line}"));
+    let hint = "run it by hand to see more; `ldd` shows which library is missing, `scripts/setup` gets libtorch";
+    fail("engine", format!("{shown} does not answer: it {how}{last}"), hint)
 }
 
 fn gpu_driver() -> Check {
-    match fs::read_to_string("/proc/driver/nvidia/version") {
-        Ok(text) => ok("gpu-driver", text.lines().next().unwrap_or("NVIDIA's driver is loaded").to_owned()),
-        Err(_) => warn(
-            "gpu-driver",
-            "NVIDIA's driver is not loaded; jobs run on the processor",
-            "load it with `modprobe nvidia`, or start the container with --gpus all",
-        ),
+    // Where the file cannot be read, no driver is loaded, or none that we may use.
+    if let Ok(text) = fs::read_to_string("/proc/driver/nvidia/version") {
+        return ok("gpu-driver", text.lines().next().unwrap_or("NVIDIA's driver is loaded"));
     }
+    warn(
+        "gpu-driver",
+        "NVIDIA's driver is not loaded; jobs run on the processor",
+        "load it with `modprobe nvidia`, or start the container with --gpus all",
+    )
 }
 
 fn socket(context: &Context) -> Check {

@@ -83,7 +83,7 @@ fn interrupted(job: JobId) -> Refusal {
 
 /// Tells of the end; returns the exit code.
 fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
-    output.show(&last_line(view), || view.images.iter().map(|i| format!("{}\n", i.path.display())).collect());
+    output.show(&last_line(view), || view.images.iter().map(|i| i.path.display().to_string() + "\n").collect());
     for warning in &view.warnings {
         report::note(&format!("warning: {warning}"));
     }

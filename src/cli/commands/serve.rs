@@ -19,7 +19,7 @@ pub(super) fn serve(context: &Context, detached: bool) -> Result<(), Refusal> {
     let settings = context.settings.clone();
     let sinks = Sinks { source: "daemon", terminal: !detached, folder: Some(settings.paths.logs()), ring: Some(&LOG) };
     let level = &settings.log;
-    logging::start(&level.value, sinks)
+    logging::start(&level.value, &sinks)
         .map_err(|e| Refusal::new(Kind::Usage, format!("{}: {e}", level.origin), "`perilune config` shows what is read from where"))?;
     let ready = move || {
         if detached {

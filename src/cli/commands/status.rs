@@ -56,7 +56,8 @@ fn text(status: &Status) -> String {
         queue.cancelled,
     );
     if !status.devices.is_empty() {
-        text += &format!("\n{}", device_table(&status.devices));
+        text.push('\n');
+        text += &device_table(&status.devices);
     }
     if !status.engines.is_empty() {
         let rows = status.engines.iter().map(|e| {
@@ -71,7 +72,8 @@ fn text(status: &Status) -> String {
             let pid = e.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
             vec![e.device.to_string(), state.to_owned(), pid, e.last_exit.clone().or_else(|| e.about.clone()).unwrap_or_default()]
         });
-        text += &format!("\n{}", table(&["engine", "state", "pid", "about"], rows));
+        text.push('\n');
+        text += &table(&["engine", "state", "pid", "about"], rows);
     }
     if !queue.jobs.is_empty() {
         let rows = queue.jobs.iter().map(|job| {
@@ -84,7 +86,8 @@ fn text(status: &Status) -> String {
             let since = age(status.time.since(job.finished.unwrap_or(job.created)));
             vec![job.job.to_string(), job.state.to_string(), doing, job.spec.set.name.clone(), since, head(&job.spec.prompt, 40)]
         });
-        text += &format!("\n{}", table(&["job", "state", "doing", "model", "age", "prompt"], rows));
+        text.push('\n');
+        text += &table(&["job", "state", "doing", "model", "age", "prompt"], rows);
     }
     text
 }

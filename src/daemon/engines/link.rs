@@ -25,7 +25,7 @@ use crate::wire::{Hello, Limit, Order, Report, asynchronous};
 use crate::workflow::{Kind, Refusal};
 
 /// Until an engine must have greeted: its libraries are large, and the first start reads them from disk.
-const GREETING: Duration = Duration::from_secs(60);
+const GREETING: Duration = Duration::from_mins(1);
 /// From the end of an engine's socket until it must have ended itself.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
@@ -49,6 +49,7 @@ pub struct Link {
 
 impl Link {
     /// Starts an engine; what is heard of it goes to `tell`.
+    #[must_use]
     pub fn start(spec: LinkSpec, tell: mpsc::Sender<Message>) -> Self {
         let (orders, from_core) = mpsc::unbounded_channel();
         let (kill, killed) = watch::channel(None);
@@ -131,12 +132,11 @@ impl Running {
         if !matches!(over, Ok(None)) {
             self.spawned.process.kill();
         }
-        let how = match timeout(AFTERMATH, &mut exit).await {
-            Ok(how) => how,
-            Err(_) => {
-                self.spawned.process.kill();
-                exit.await
-            }
+        let how = if let Ok(how) = timeout(AFTERMATH, &mut exit).await {
+            how
+        } else {
+            self.spawned.process.kill();
+            exit.await
         };
         let how = how.unwrap_or_else(|_| "is gone, and nobody knows how".to_owned());
         match over {
@@ -193,7 +193,7 @@ async fn greet(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> Result<(), 
     let theirs: HelloFrame = match asynchronous::read(from, Limit::CONTROL).await {
         Ok(Some(theirs)) => theirs,
         Ok(None) => return Err(None),
-        Err(error) => return Err(Some(nonsense(&error))),
+        Err(error) => return Err(Some(Ok(nonsense(&error)))),
     };
     theirs.hello.check().map_err(|mismatch| {
         Some(Err(Refusal::new(
@@ -204,8 +204,8 @@ async fn greet(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> Result<(), 
     })
 }
 
-fn nonsense(error: &FrameError) -> Over {
-    if error.is_nonsense() { Ok(Some(format!("was killed for what it sent: {error}"))) } else { Ok(None) }
+fn nonsense(error: &FrameError) -> Option<String> {
+    error.is_nonsense().then(|| format!("was killed for what it sent: {error}"))
 }
 
 async fn listen(from: &mut OwnedReadHalf, mouth: &Mouth, alive: &watch::Sender<Instant>) -> Over {
@@ -218,7 +218,7 @@ async fn listen(from: &mut OwnedReadHalf, mouth: &Mouth, alive: &watch::Sender<I
                 }
             }
             Ok(None) => return Ok(None),
-            Err(error) => return nonsense(&error),
+            Err(error) => return Ok(nonsense(&error)),
         }
     }
 }

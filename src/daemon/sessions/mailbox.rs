@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn who_lets_too_much_pile_up_is_let_go() {
         let mailbox = Mailbox::default();
-        for n in 0..=EVENTS as i64 {
-            mailbox.tell(Arc::new(Change::Gone(vec![JobId(n)])));
+        for _ in 0..=EVENTS {
+            mailbox.tell(Arc::new(Change::Gone(vec![JobId(1)])));
         }
         assert_eq!(drain(&mailbox), ["overflowed"]);
     }

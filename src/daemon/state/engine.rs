@@ -18,7 +18,7 @@ use crate::wire::work::Memory;
 use crate::wire::{EngineState, EngineView};
 
 /// After living this long, an engine's earlier deaths are forgotten.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 /// Pause before a program that could not be started is tried again.
 const BROKEN_PAUSE: Duration = Duration::from_secs(30);
 

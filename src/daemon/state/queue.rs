@@ -155,7 +155,7 @@ impl Queue {
             Move::Before(target) => {
                 let target = self.waiting_place(target)?;
                 let priority = target.priority;
-                (priority, (others(priority).filter(|p| *p < target).next_back(), Some(target)))
+                (priority, (others(priority).rfind(|p| *p < target), Some(target)))
             }
         };
         let (before, after) = neighbours;
@@ -305,7 +305,7 @@ mod tests {
             ranks in prop::collection::vec((-1..=1, 0i64..4), 1..12),
             moves in prop::collection::vec((0i64..12, a_move(12)), 0..40),
         ) {
-            let n = ranks.len() as i64;
+            let n = i64::try_from(ranks.len()).unwrap();
             let mut queue = of(ranks.iter().zip(0..).map(|((p, r), job)| entry(job, *p, *r)));
             for (job, to) in moves {
                 let before = order(&queue);

@@ -87,6 +87,7 @@ impl Home {
     }
 
     /// A command of the real program, in this home and no other surroundings.
+    #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_perilune"));
         command.args(arguments).env_clear().current_dir(self.path());

@@ -32,7 +32,7 @@ impl Talk {
     }
 
     pub(crate) fn frame(&mut self) -> ServerFrame {
-        blocking::read(&mut self.socket, Limit::CONTROL).unwrap().expect("the daemon hung up")
+        blocking::read(&mut self.socket, Limit::CONTROL).unwrap().unwrap_or_else(|| panic!("the daemon hung up"))
     }
 
     pub(crate) fn ask(&mut self, request: Request) -> u64 {
