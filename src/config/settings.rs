@@ -26,6 +26,8 @@ pub struct Flags {
 pub struct Settings {
     /// Where files lie.
     pub paths: Paths,
+    /// The user's home folder.
+    pub user_home: Option<PathBuf>,
     /// Model folders.
     pub models: Told<Vec<PathBuf>>,
     /// `ComfyUI`'s `extra_model_paths.yaml`.
@@ -142,6 +144,7 @@ impl Settings {
             mouse: Told::default(false).or_told(file.mouse, Origin::File),
             supervision: supervision(file.supervision, &file_path)?,
             run: file.run.clone(),
+            user_home: environment.home().cloned(),
             paths,
             models,
             extra_model_paths,

@@ -56,7 +56,7 @@ fn go_on(core: &mut Core, pending: Pending, answer: Answer) {
         }
         (Pending::Subscribe(asker, topics), Answer::Jobs { views, .. }) => {
             let snapshot = Box::new(snapshot::for_topics(core, &topics, views));
-            core.listeners.insert(asker.session, topics.clone());
+            handlers::subscribe::listens(core, asker.session, topics.clone());
             core.emit(Output::Subscribe { asker, topics, snapshot });
         }
         (Pending::Refresh(sessions, job), Answer::Jobs { views, .. }) => {

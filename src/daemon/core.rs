@@ -130,7 +130,7 @@ impl Core {
         self.now = now;
         match input {
             Input::Asked(asker, request) => handlers::handle(self, asker, request),
-            Input::Left(session) => drop(self.listeners.remove(&session)),
+            Input::Left(session) => handlers::subscribe::left(self, session),
             Input::Prepared(ticket, result) => handlers::submit::prepared(self, ticket, result),
             Input::LookedUp(asker, result) => self.answer(asker, result),
             Input::Answered(ticket, result) => answers::answered(self, ticket, result),
@@ -139,6 +139,7 @@ impl Core {
             Input::Engine { device, generation, heard } => supervision::heard(self, device, generation, heard),
             Input::Named(run, result) => reports::named(self, run, result),
             Input::Readings(frame) => supervision::readings(self, *frame),
+            Input::Read(ticket, frame) => handlers::read(self, ticket, *frame),
             Input::Logged(line) => self.publish(Change::Log(line)),
             Input::Tick => supervision::tick(self),
             Input::Stop => supervision::stop(self),

@@ -51,6 +51,8 @@ pub enum Input {
     Named(RunId, Result<Vec<PathBuf>, Refusal>),
     /// New readings.
     Readings(Box<Frame>),
+    /// Readings that were asked for.
+    Read(Ticket, Box<Frame>),
     /// A line was logged.
     Logged(LogLine),
     /// Time has passed.

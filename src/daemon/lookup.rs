@@ -31,8 +31,7 @@ pub fn roots(settings: &Settings) -> Result<Roots, Refusal> {
         };
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         let beside = path.parent().unwrap_or(Path::new("/"));
-        let home = settings.paths.config.parent();
-        roots.extra = extra_paths::parse(&text, beside, home).map_err(|e| wrong(e.to_string()))?;
+        roots.extra = extra_paths::parse(&text, beside, settings.user_home.as_deref()).map_err(|e| wrong(e.to_string()))?;
     }
     Ok(roots)
 }
@@ -70,8 +69,24 @@ fn prepare(draft: &JobDraft, mut defaults: Defaults, known: &mut Known) -> Resul
     defaults.seed = random_seed();
     let inventory = known.find(draft)?;
     let spec = resolve(draft, inventory, &defaults)?;
+    says_where_it_is(&spec.output, "--output")?;
+    if let Some(init) = &spec.init {
+        says_where_it_is(&init.path, "--init-image")?;
+        if !init.path.is_file() {
+            let message = format!("there is no picture {}", init.path.display());
+            return Err(Refusal::new(Kind::NotFound, message, "check the path after --init-image"));
+        }
+    }
     gallery::check(&spec.output).map_err(|e| Refusal::from(&e))?;
     Ok(Box::new(spec))
+}
+
+/// A daemon lives nowhere in particular, so a relative path leads nowhere.
+fn says_where_it_is(path: &Path, flag: &str) -> Result<(), Refusal> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(Refusal::new(Kind::Usage, format!("{flag} {} is relative", path.display()), "give the path from / on"))
 }
 
 /// The standard library seeds its hashers from the system's random numbers; a picture's seed needs no better ones.

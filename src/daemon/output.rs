@@ -1,5 +1,6 @@
 //! Everything that the core may ask for.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::input::{Asker, Ticket};
@@ -43,6 +44,12 @@ pub enum Output {
     },
     /// Look for models, and answer the client.
     LookUp(Asker, LookUp),
+    /// Read the devices now.
+    Read(Ticket),
+    /// Read the devices all the time, or no longer, since nobody looks.
+    Watch(bool),
+    /// These processes are our engines.
+    Engines(BTreeSet<u32>),
     /// Have the ledger do something.
     Ledger {
         /// For the answer.

@@ -33,6 +33,10 @@ pub enum Pending {
     Page(Asker),
     /// One job.
     Show(Asker),
+    /// The devices were read: tell of them.
+    Devices(Asker),
+    /// The devices were read: tell of everything.
+    StatusReadings(Asker),
     /// Everything, once.
     Status(Asker),
     /// Everything, and then what changes.
@@ -62,6 +66,8 @@ impl Pending {
             | Self::Explain(..)
             | Self::Page(_)
             | Self::Show(_)
+            | Self::Devices(_)
+            | Self::StatusReadings(_)
             | Self::Status(_)
             | Self::Subscribe(..)
             | Self::Refresh(..) => true,
@@ -87,6 +93,8 @@ impl Pending {
             | Self::Clear(asker)
             | Self::Page(asker)
             | Self::Show(asker)
+            | Self::Devices(asker)
+            | Self::StatusReadings(asker)
             | Self::Status(asker)
             | Self::Subscribe(asker, _) => Some(*asker),
             Self::Nothing | Self::Refresh(..) | Self::Assign { .. } | Self::Record(_) => None,

@@ -22,6 +22,8 @@ use crate::workflow::Refusal;
 const TOGETHER: usize = 256;
 /// How long nothing must happen before the ledger is tidied up.
 const IDLE: Duration = Duration::from_secs(2);
+/// Changes after which it is tidied up although somebody waits: some tens of megabytes of log.
+const MANY: u32 = 10_000;
 /// Pause before facts that could not be written are tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -44,7 +46,7 @@ impl Records {
     /// Starts the thread. Answers go to `tell`.
     pub fn start(ledger: Ledger, tell: mpsc::Sender<Message>) -> std::io::Result<Self> {
         let (tasks, from) = channel();
-        let keeper = Keeper { ledger, tell, backlog: VecDeque::new(), tried: Instant::now(), untidy: false };
+        let keeper = Keeper { ledger, tell, backlog: VecDeque::new(), tried: Instant::now(), written: 0, wrote: Instant::now() };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || keeper.work(&from))?;
         Ok(Self { tasks: Some(tasks), thread: Some(thread) })
     }
@@ -77,7 +79,9 @@ struct Keeper {
     backlog: VecDeque<Task>,
     /// When the oldest of them was last tried.
     tried: Instant,
-    untidy: bool,
+    /// Changes since the ledger was last tidied up, and when the last one was.
+    written: u32,
+    wrote: Instant,
 }
 
 impl Keeper {
@@ -90,13 +94,15 @@ impl Keeper {
                     let batch: Vec<Task> = std::iter::once(first).chain(more).collect();
                     self.take(batch);
                 }
-                Err(RecvTimeoutError::Timeout) if self.backlog.is_empty() => self.tidy_up(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             // Also when questions keep coming.
             if !self.backlog.is_empty() && self.tried.elapsed() >= AGAIN {
                 self.try_again();
+            }
+            if self.is_time_to_tidy_up() {
+                self.tidy_up();
             }
         }
         self.try_again();
@@ -107,11 +113,13 @@ impl Keeper {
     }
 
     fn take(&mut self, mut batch: Vec<Task>) {
-        for task in &mut batch {
+        let only_questions = batch.iter().all(|task| task.command.is_read());
+        for task in batch.iter_mut().filter(|task| !task.command.is_read()) {
             note_inodes(&mut task.command);
+            self.written += 1;
+            self.wrote = Instant::now();
         }
-        self.untidy = true;
-        if self.backlog.is_empty() {
+        if self.backlog.is_empty() && !only_questions {
             let commands = batch.iter().map(|t| (&t.command, t.now));
             if let Ok(answers) = self.ledger.run(commands) {
                 for (task, answer) in batch.into_iter().zip(answers) {
@@ -173,8 +181,13 @@ impl Keeper {
         drop(self.tell.blocking_send(Message::Input(input)));
     }
 
+    /// When nobody has changed anything for a while, or so much that the write-ahead log grows long.
+    fn is_time_to_tidy_up(&self) -> bool {
+        self.written > MANY || (self.written > 0 && self.wrote.elapsed() >= IDLE)
+    }
+
     fn tidy_up(&mut self) {
-        if std::mem::take(&mut self.untidy)
+        if std::mem::take(&mut self.written) > 0
             && let Err(error) = self.ledger.tidy_up()
         {
             tracing::warn!("{error}");

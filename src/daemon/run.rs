@@ -14,11 +14,11 @@ use tokio::time::{sleep, timeout};
 use super::core::{Core, Policy};
 use super::engines::spawn::SpawnSpec;
 use super::engines::{Link, LinkSpec};
-use super::input::{Asker, Input};
+use super::input::{Asker, Input, Ticket};
 use super::lifecycle::{Claim, claim};
 use super::lookup::{Lookup, roots};
 use super::output::{LookUp, Output};
-use super::readings::Sensors;
+use super::readings::{Sensors, Start};
 use super::records::Records;
 use super::sessions::{Hub, Mailbox, listener};
 use crate::config::{Settings, Supervision};
@@ -49,8 +49,8 @@ pub enum Message {
 pub struct Options {
     /// Every setting.
     pub settings: Settings,
-    /// Reads devices.
-    pub sensors: Box<dyn Sensors>,
+    /// Starts what reads devices.
+    pub sensors: Start,
     /// Called when clients can come.
     pub ready: Box<dyn FnOnce()>,
 }
@@ -59,8 +59,8 @@ pub struct Options {
 const INBOX: usize = 4096;
 /// Messages taken in before others get a turn.
 const AT_ONCE: usize = 256;
-/// Between two readings of devices.
-const READING_PAUSE: Duration = Duration::from_secs(1);
+/// How long readings that a client asks for may take.
+const READING: Duration = Duration::from_millis(500);
 /// How long clients have to take what they are owed at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -88,6 +88,9 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     let recovered = ledger.recover().map_err(|e: LedgerError| Refusal::from(&e))?;
     let (core, first) = Core::new(policy(&settings)?, recovered, SystemClock.now());
     let roots = roots(&settings)?;
+    let frames = tell.clone();
+    // At the end nobody listens any more.
+    let sink = Box::new(move |frame| drop(frames.blocking_send(Message::Input(Input::Readings(Box::new(frame))))));
     let hands = Hands {
         hub: Hub::default(),
         records: Records::start(ledger, tell.clone()).map_err(|e| system(&e))?,
@@ -95,10 +98,10 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
         links: HashMap::new(),
         engine: settings.engine.value.clone(),
         patience: settings.supervision,
+        sensors: sensors(sink).map_err(|e| system(&e))?,
         roots,
         tell: tell.clone(),
     };
-    watch_devices(sensors, tell.clone()).map_err(|e| system(&e))?;
     follow_log(tell.clone());
     let socket = claim.listener.try_clone().and_then(UnixListener::from_std).map_err(|e| system(&e))?;
     let (close, closing) = watch::channel(false);
@@ -145,15 +148,6 @@ fn policy(settings: &Settings) -> Result<Policy, Refusal> {
         engine_log: settings.log.value.clone(),
         pid: std::process::id(),
     })
-}
-
-fn watch_devices(mut sensors: Box<dyn Sensors>, tell: mpsc::Sender<Message>) -> std::io::Result<()> {
-    let watch = move || {
-        while tell.blocking_send(Message::Input(Input::Readings(Box::new(sensors.read())))).is_ok() {
-            std::thread::sleep(READING_PAUSE);
-        }
-    };
-    std::thread::Builder::new().name("readings".to_owned()).spawn(watch).map(drop)
 }
 
 fn follow_log(tell: mpsc::Sender<Message>) {
@@ -243,6 +237,7 @@ struct Hands {
     engine: std::path::PathBuf,
     patience: Supervision,
     roots: Roots,
+    sensors: Arc<dyn Sensors>,
     tell: mpsc::Sender<Message>,
 }
 
@@ -259,6 +254,9 @@ impl Hands {
                 Output::Prepare { ticket, draft, defaults } => self.lookup.ask(ticket, draft, defaults),
                 Output::LookUp(asker, LookUp::Log(limit)) => self.hub.answer(asker, Ok(log(limit))),
                 Output::LookUp(asker, what) => self.look_up(asker, what),
+                Output::Read(ticket) => self.read(ticket),
+                Output::Watch(watched) => self.sensors.watch(watched),
+                Output::Engines(pids) => self.sensors.set_engines(pids),
                 Output::Ledger { ticket, command, now } => self.records.ask(ticket, command, now),
                 Output::Spawn { device, generation } => self.spawn(device, generation),
                 Output::Order { device, order } => self.with_link(device, |link| link.order(*order)),
@@ -290,6 +288,14 @@ impl Hands {
             let result = named.map_err(|e| Refusal::from(&e));
             // At the end nobody listens any more; the next daemon finds the pictures.
             drop(tell.blocking_send(Message::Input(Input::Named(run, result))));
+        }));
+    }
+
+    fn read(&self, ticket: Ticket) {
+        let (tell, sensors) = (self.tell.clone(), self.sensors.clone());
+        drop(spawn_blocking(move || {
+            let frame = Box::new(sensors.read_now(READING));
+            drop(tell.blocking_send(Message::Input(Input::Read(ticket, frame))));
         }));
     }
 

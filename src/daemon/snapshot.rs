@@ -1,6 +1,7 @@
 //! What clients see: the ledger's words with what only memory knows laid over them.
 
 use super::core::{Core, News};
+use super::output::Output;
 use super::pending::Pending;
 use super::scheduler;
 use crate::devices::{DeviceReading, Held};
@@ -90,9 +91,6 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
             if engine.device == reading.id {
                 reading.activations = memory.and_then(|m| m.activations);
             }
-            for process in reading.processes.iter_mut().filter(|p| Some(p.pid) == engine.pid) {
-                "engine".clone_into(&mut process.owner);
-            }
             let set = memory.and_then(|m| m.set.as_ref());
             let parts = set.into_iter().flat_map(|s| s.parts.iter().map(move |p| (s, p)));
             reading.held.extend(parts.filter(|(_, p)| p.device == reading.id).map(|(set, part)| Held {
@@ -128,6 +126,9 @@ fn engines(core: &Core) -> Vec<EngineView> {
 /// Tells everybody what has changed in this turn.
 pub(super) fn tell_news(core: &mut Core) {
     let News { engines: new_engines, sets: new_sets, counts, everything } = std::mem::take(&mut core.news);
+    if new_engines {
+        core.emit(Output::Engines(core.engines.values().filter_map(|e| e.pid).collect()));
+    }
     if core.listeners.is_empty() {
         return;
     }

@@ -5,6 +5,7 @@
 mod cli;
 mod ledger;
 mod library;
+mod link;
 mod protocol;
 mod queue;
 mod supervision;

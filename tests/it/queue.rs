@@ -1,13 +1,14 @@
 //! The queue of a real daemon: jobs come, wait, move, run and end.
 
 use perilune::jobs::{JobState, Move};
-use perilune::units::JobId;
+use perilune::units::{DeviceId, JobId};
 use perilune::wire::Request;
 use perilune::workflow::{JobDraft, Kind};
 use serde_json::json;
 
 use crate::support::builders::{a_job, endless, ids, scripted};
 use crate::support::daemon::Home;
+use crate::support::wait::until_true;
 
 #[test]
 fn a_job_is_done_and_its_pictures_have_names() {
@@ -149,4 +150,39 @@ fn long_lists_come_in_pages() {
         }
     }
     assert_eq!(seen, [4, 5, 6, 7, 3, 2, 1]);
+}
+
+#[test]
+fn each_device_has_an_engine_of_its_own() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let on = |n: u16| JobDraft { compute_device: Some(DeviceId::Cuda(n)), ..endless() };
+    let (first, second) = (talk.submit(on(0)), talk.submit(on(1)));
+    talk.wait_for(first, JobState::Running);
+    talk.wait_for(second, JobState::Running);
+    assert_eq!((talk.status().engines.len(), talk.status().queue.running), (2, 2));
+}
+
+#[test]
+fn an_idle_engine_ends_and_comes_back_when_it_is_wanted() {
+    let mut home = Home::empty();
+    home.config("engine_idle_s: 0.05");
+    home.start();
+    let mut talk = home.talk();
+    for _ in 0..2 {
+        let job = talk.submit(a_job());
+        talk.wait_for(job, JobState::Done);
+        until_true("the engine to end", || talk.status().engines.iter().all(|e| e.pid.is_none()));
+    }
+    assert_eq!(talk.status().notices, [], "that is no death");
+}
+
+#[test]
+fn paths_that_lead_nowhere_are_refused() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let mut refused = |draft: JobDraft| talk.try_call(Request::Submit(Box::new(draft))).unwrap_err().message;
+    assert_eq!(refused(JobDraft { output: Some("here".into()), ..a_job() }), "--output here is relative");
+    assert_eq!(refused(JobDraft { init_image: Some("a.png".into()), ..a_job() }), "--init-image a.png is relative");
+    assert_eq!(refused(JobDraft { init_image: Some("/a.png".into()), ..a_job() }), "there is no picture /a.png");
 }

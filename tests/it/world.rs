@@ -12,12 +12,15 @@ use perilune::config::Supervision;
 use perilune::daemon::core::{Core, Policy};
 use perilune::daemon::input::{Asker, Exit, Heard, Input};
 use perilune::daemon::output::Output;
+use perilune::daemon::readings::Frame;
+use perilune::devices::{DeviceKind, DeviceReading};
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
 use perilune::ledger::{Answer, Command, Ledger};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
 use perilune::weights::DType;
+use perilune::wire::control::Topics;
 use perilune::wire::work::{FailedRun, Finished};
 use perilune::wire::{Order, Reply, Report, Request, RunOrder};
 use perilune::workflow::{Defaults, JobDraft, JobSpec, Kind, ModelSet};
@@ -90,6 +93,7 @@ struct World {
     /// Final names, and how often a picture got each.
     named: HashMap<PathBuf, u32>,
     accepted: Vec<JobId>,
+    refused: Vec<String>,
     /// Runs that an engine has been told to do.
     ordered: HashSet<RunId>,
     exited: bool,
@@ -165,6 +169,7 @@ impl World {
             hidden: HashSet::new(),
             named: HashMap::new(),
             accepted: Vec::new(),
+            refused: Vec::new(),
             ordered: HashSet::new(),
             exited: false,
             next_ask: 0,
@@ -246,6 +251,7 @@ impl World {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Answer(_, Ok(Reply::Accepted(job))) => self.accepted.push(job),
+            Output::Answer(_, Err(refusal)) => self.refused.push(refusal.message),
             Output::Prepare { ticket, draft, .. } => self.inbox.push_back(Input::Prepared(ticket, Ok(Box::new(spec(&draft))))),
             Output::Ledger { ticket, command, now } => {
                 let answer = self.ledger.run_one(&command, now);
@@ -270,7 +276,14 @@ impl World {
             }
             Output::Discard(paths) => self.hidden.retain(|hidden| !paths.contains(hidden)),
             Output::Exit => self.exited = true,
-            Output::Answer(..) | Output::Subscribe { .. } | Output::Refresh { .. } | Output::Publish(_) | Output::LookUp(..) => {}
+            Output::Answer(..)
+            | Output::Subscribe { .. }
+            | Output::Refresh { .. }
+            | Output::Publish(_)
+            | Output::Read(_)
+            | Output::Watch(_)
+            | Output::Engines(_)
+            | Output::LookUp(..) => {}
         }
     }
 
@@ -473,4 +486,46 @@ fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
     world.check();
     assert!(world.named.is_empty());
     world.pass(Duration::from_secs(1).as_millis() as i64);
+}
+
+#[test]
+fn sensors_are_asked_only_when_somebody_looks() {
+    let mut world = World::new();
+    let mut watched = |input: Input| {
+        let mut seen = Vec::new();
+        world.todo.extend(world.core.handle(input, Timestamp(0)));
+        while let Some(output) = world.todo.pop_front() {
+            match output {
+                Output::Watch(watched) => seen.push(format!("watch {watched}")),
+                Output::Read(_) => seen.push("read".to_owned()),
+                other => world.carry_out(other),
+            }
+            if world.todo.is_empty()
+                && let Some(input) = world.inbox.pop_front()
+            {
+                world.todo.extend(world.core.handle(input, Timestamp(0)));
+            }
+        }
+        seen
+    };
+    let asker = |session| Asker { session: SessionId(session), id: 1 };
+    let subscribe = |session, topics| Input::Asked(asker(session), Request::Subscribe(topics));
+    assert_eq!(watched(Input::Asked(asker(1), Request::Devices)), ["read"]);
+    assert_eq!(watched(subscribe(1, Topics::default())), ["watch true"]);
+    assert_eq!(watched(subscribe(2, Topics::default())), [""; 0]);
+    assert_eq!(watched(Input::Left(SessionId(1))), [""; 0]);
+    assert_eq!(watched(Input::Left(SessionId(2))), ["watch false"]);
+}
+
+#[test]
+fn a_gpu_that_nobody_can_see_gets_no_job() {
+    let mut world = World::new();
+    let cpu = DeviceReading::unknown(DeviceId::Cpu, DeviceKind::Cpu, "sysinfo");
+    let frame = Frame { devices: vec![cpu], ..Frame::unknown(Timestamp(0)) };
+    world.tell(Input::Readings(Box::new(frame)));
+    for second in [false, true] {
+        world.happen(&Event::Submit { device: second, priority: 0 });
+    }
+    while world.work() {}
+    assert_eq!((world.accepted.len(), world.refused.as_slice()), (1, &["there is no device cuda:0".to_owned()][..]));
 }

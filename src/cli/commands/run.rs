@@ -116,6 +116,7 @@ struct Teller {
     job: JobId,
     bar: Option<ProgressBar>,
     last: Option<String>,
+    said: Option<String>,
     phase: Option<Phase>,
 }
 
@@ -127,7 +128,7 @@ impl Teller {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
             bar
         });
-        Self { output, job, bar, last: None, phase: None }
+        Self { output, job, bar, last: None, said: None, phase: None }
     }
 
     /// Takes in a change; returns the job once it is finished.
@@ -192,7 +193,7 @@ impl Teller {
     }
 
     fn engines(&mut self, engines: &[EngineView]) {
-        for engine in engines.iter().filter(|e| e.state == EngineState::Broken) {
+        for engine in engines.iter().filter(|e| matches!(e.state, EngineState::Broken | EngineState::Backoff)) {
             let why = engine.last_exit.clone().unwrap_or_else(|| "cannot be started".to_owned());
             self.say(&format!("engine of {}: {why}", engine.device));
         }
@@ -200,9 +201,9 @@ impl Teller {
 
     /// Says something once.
     fn say(&mut self, text: &str) {
-        if self.last.as_deref() != Some(text) {
+        if self.said.as_deref() != Some(text) {
             self.note(text);
-            self.last = Some(text.to_owned());
+            self.said = Some(text.to_owned());
         }
     }
 

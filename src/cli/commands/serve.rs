@@ -26,7 +26,7 @@ pub(super) fn serve(context: &Context, detached: bool) -> Result<(), Refusal> {
             output::print(&format!("{READY}\n"));
         }
     };
-    let served = daemon::serve(Options { settings, sensors: Box::new(Blind), ready: Box::new(ready) });
+    let served = daemon::serve(Options { settings, sensors: Blind::start(), ready: Box::new(ready) });
     if detached && let Err(refusal) = &served {
         // Whoever started us reads this.
         output::json(refusal);

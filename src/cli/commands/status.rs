@@ -29,6 +29,9 @@ pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
                 return Ok(());
             }
             tokio::time::sleep(PAUSE).await;
+            if !output.color && !output.json {
+                output::print("\n");
+            }
         }
     })
 }

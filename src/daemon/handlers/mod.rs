@@ -10,9 +10,10 @@ pub(super) mod submit;
 pub(super) mod subscribe;
 
 use super::core::Core;
-use super::input::Asker;
+use super::input::{Asker, Ticket};
 use super::output::{LookUp, Output};
 use super::pending::Pending;
+use super::readings::Frame;
 use super::{snapshot, supervision};
 use crate::ledger::{Command, Entry};
 use crate::units::JobId;
@@ -26,11 +27,8 @@ const PAGE: u32 = 5_000;
 /// Answers a request, now or when what it needs is known.
 pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
     match request {
-        Request::Status => core.ask_ledger(snapshot::question(core, &Topics::default()), Pending::Status(asker)),
-        Request::Devices => {
-            let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
-            core.answer(asker, Ok(Reply::Devices { devices, host }));
-        }
+        Request::Status => read_devices(core, Pending::StatusReadings(asker)),
+        Request::Devices => read_devices(core, Pending::Devices(asker)),
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
         Request::List { states, after, limit } => {
@@ -52,6 +50,27 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
             core.answer(asker, Ok(Reply::Done));
             supervision::stop(core);
         }
+    }
+}
+
+/// Nobody may have been looking for a while, so what was read last may be old.
+fn read_devices(core: &mut Core, pending: Pending) {
+    let ticket = core.expect(pending);
+    core.emit(Output::Read(ticket));
+}
+
+/// The devices were read: goes on with what they were read for.
+pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Frame) {
+    core.frame = frame;
+    match core.pending.remove(&ticket) {
+        Some(Pending::StatusReadings(asker)) => {
+            core.ask_ledger(snapshot::question(core, &Topics::default()), Pending::Status(asker));
+        }
+        Some(Pending::Devices(asker)) => {
+            let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
+            core.answer(asker, Ok(Reply::Devices { devices, host }));
+        }
+        Some(_) | None => {}
     }
 }
 

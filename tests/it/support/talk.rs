@@ -1,5 +1,6 @@
 //! A client that says what a test wants to be said.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use perilune::jobs::{JobState, JobView};
 use perilune::units::JobId;
 use perilune::wire::control::{Asked, Topics};
 use perilune::wire::hello::HelloFrame;
-use perilune::wire::{Change, Event, Hello, Limit, Reply, Request, ServerFrame, Status, blocking};
+use perilune::wire::{Change, Event, FrameError, Hello, Limit, Reply, Request, ServerFrame, Status, blocking};
 use perilune::workflow::{JobDraft, Refusal};
 
 use super::wait::{PATIENCE, until};
@@ -137,6 +138,11 @@ impl Talk {
     /// Whether the daemon has hung up.
     pub(crate) fn is_hung_up(&mut self) -> bool {
         self.socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        blocking::read::<ServerFrame>(&mut self.socket, Limit::CONTROL).is_ok_and(|frame| frame.is_none())
+        match blocking::read::<ServerFrame>(&mut self.socket, Limit::CONTROL) {
+            Ok(frame) => frame.is_none(),
+            // What was sent and not read makes an end a reset.
+            Err(FrameError::Io(e)) => e.kind() == ErrorKind::ConnectionReset,
+            Err(_) => false,
+        }
     }
 }
