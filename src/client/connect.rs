@@ -12,7 +12,7 @@ use super::gate::{Gate, Place};
 use super::{autostart, ssh};
 use crate::config::private_folder;
 use crate::wire::frame;
-use crate::wire::hello::HelloFrame;
+use crate::wire::hello::{HelloFrame, Mismatch};
 use crate::wire::{FrameError, Hello, Limit, ServerFrame, asynchronous};
 use crate::workflow::{Kind, Refusal};
 
@@ -36,18 +36,47 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// How often a connection is tried that ends before the greeting: a daemon may have been ending just then.
+const TRIES: u32 = 3;
+
 /// Connects to the daemon, which is started where that is allowed, and exchanges greetings.
 pub async fn connect(gate: &Gate) -> Result<Connection, Refusal> {
+    for _ in 1..TRIES {
+        match connect_once(gate).await {
+            Err(Unmet::Lost(_)) if matches!(gate.place, Place::Local) => {}
+            met => return met.map_err(Unmet::into),
+        }
+    }
+    connect_once(gate).await.map_err(Unmet::into)
+}
+
+/// Why there is no connection.
+enum Unmet {
+    /// It ended before the greeting.
+    Lost(Refusal),
+    /// Anything else.
+    Refused(Refusal),
+}
+
+impl From<Unmet> for Refusal {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::Lost(refusal) | Unmet::Refused(refusal) => refusal,
+        }
+    }
+}
+
+async fn connect_once(gate: &Gate) -> Result<Connection, Unmet> {
     let (mut connection, patience) = match &gate.place {
         Place::Local => {
-            let (from, to) = connect_raw(gate).await?.into_split();
+            let (from, to) = connect_raw(gate).await.map_err(Unmet::Refused)?.into_split();
             (Connection { from: Box::new(from), to: Box::new(to), carrier: None }, GREETING)
         }
-        Place::Host(host) => (ssh::connect(gate, host)?, GREETING_OF_HOST),
+        Place::Host(host) => (ssh::connect(gate, host).map_err(Unmet::Refused)?, GREETING_OF_HOST),
     };
     match timeout(patience, greet(&mut connection)).await {
         Ok(result) => result?,
-        Err(_) => return Err(silent(&gate.place, patience)),
+        Err(_) => return Err(Unmet::Refused(silent(&gate.place, patience))),
     }
     Ok(connection)
 }
@@ -82,24 +111,25 @@ pub(super) async fn knock(gate: &Gate) -> Result<Option<UnixStream>, Refusal> {
     Err(Refusal::new(Kind::NoDaemon, format!("the daemon at {} belongs to {who}", path.display()), hint))
 }
 
-async fn greet(connection: &mut Connection) -> Result<(), Refusal> {
+async fn greet(connection: &mut Connection) -> Result<(), Unmet> {
     // A daemon that has hung up may still have said why.
     let sent = asynchronous::write(&mut connection.to, &Hello::ours(), Limit::CONTROL).await;
     let body = asynchronous::read_body(&mut connection.from, Limit::CONTROL).await;
     let body = match (body, sent) {
         (Ok(Some(body)), _) => body,
-        (Ok(None), _) => return Err(lost(connection, None)),
-        (Err(error), _) => return Err(lost(connection, Some(&error))),
+        (Ok(None), _) => return Err(Unmet::Lost(lost(connection, None))),
+        (Err(error), _) => return Err(Unmet::Lost(lost(connection, Some(&error)))),
     };
     if let Ok(HelloFrame { hello }) = frame::decode(&body) {
-        return hello.check().map_err(|e| Refusal::new(Kind::NoDaemon, e.to_string(), "restart the daemon: perilune stop"));
+        let refuse = |e: Mismatch| Refusal::new(Kind::NoDaemon, e.to_string(), "restart the daemon: perilune stop");
+        return hello.check().map_err(|e| Unmet::Refused(refuse(e)));
     }
-    match frame::decode(&body) {
-        Ok(ServerFrame::Error { error, .. }) => Err(error),
+    Err(Unmet::Refused(match frame::decode(&body) {
+        Ok(ServerFrame::Error { error, .. }) => error,
         Ok(ServerFrame::Reply { .. } | ServerFrame::Event(_)) | Err(_) => {
-            Err(Refusal::new(Kind::NoDaemon, "what answers is no daemon of perilune", "`perilune doctor` looks at the socket"))
+            Refusal::new(Kind::NoDaemon, "what answers is no daemon of perilune", "`perilune doctor` looks at the socket")
         }
-    }
+    }))
 }
 
 /// Returns the refusal for a connection that ended.
