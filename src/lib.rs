@@ -9,6 +9,7 @@ pub mod formats;
 pub mod families;
 pub mod devices;
 pub mod placement;
+pub mod profile;
 pub mod sampling;
 pub mod tokens;
 pub mod prompt;
@@ -18,14 +19,22 @@ pub mod imagery;
 pub mod theme;
 pub mod wire;
 
+// Both programs.
+pub mod logging;
+
 // L2: services.
+pub mod config;
+pub mod gallery;
+pub mod ledger;
 pub mod telemetry;
 pub mod library;
 
 // L3: processes.
 pub mod client;
+pub mod daemon;
 #[cfg(feature = "engine")]
 pub mod engine;
 
 // L4: faces.
+pub mod cli;
 pub mod tui;

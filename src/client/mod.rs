@@ -1,5 +1,15 @@
 //! A client's side of the control protocol.
 
+pub mod autostart;
+pub mod call;
+pub mod connect;
+pub mod gate;
 pub mod news;
+pub mod ssh;
+pub mod subscribe;
 
+pub use call::Client;
+pub use connect::{Connection, connect, connect_raw};
+pub use gate::{Gate, Place};
 pub use news::{Handle, News};
+pub use subscribe::follow;

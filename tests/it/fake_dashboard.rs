@@ -4,7 +4,7 @@
 #[path = "support/fake_link.rs"]
 mod fake_link;
 #[path = "support/fixtures.rs"]
-#[expect(dead_code, reason = "the screens' tests use more of them")]
+#[expect(dead_code, clippy::unwrap_used, reason = "the screens' tests use more of them, and may fail")]
 mod fixtures;
 
 use std::process::ExitCode;

@@ -2,12 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod cli;
 mod dashboard;
 mod frames;
+mod ledger;
 mod library;
+mod link;
+mod protocol;
+mod queue;
 mod screens;
+mod supervision;
 mod support;
 mod telemetry;
 mod telemetry_poller;
 mod terminal;
 mod tidy;
+mod world;

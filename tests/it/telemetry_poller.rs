@@ -12,7 +12,7 @@ use perilune::telemetry::{Ask, Frame, Poller, Probe, Sample, Sources};
 use perilune::units::{Clock, DeviceId, ManualClock, SystemClock, Timestamp};
 
 use crate::support::nvml_stub::NvmlStub;
-use crate::support::wait::{LONG, until};
+use crate::support::wait::{PATIENCE, within};
 
 /// A source that answers at once, or only when it is let.
 struct Scripted {
@@ -91,7 +91,7 @@ impl Bench {
     }
 
     fn frame(&self, cond: impl Fn(&Frame) -> bool) -> Arc<Frame> {
-        assert!(until(LONG, || cond(&self.poller.latest())), "never came: {:?}", self.poller.latest());
+        assert!(within(PATIENCE, || cond(&self.poller.latest())), "never came: {:?}", self.poller.latest());
         self.poller.latest()
     }
 }
@@ -113,7 +113,7 @@ fn the_first_frame_has_the_host_and_says_what_is_missing() {
     let frame = bench.frame(|f| f.devices.len() == 2);
     assert_eq!((ids(&frame), waiting(&frame)), (vec!["cuda:0".to_owned(), "cpu".to_owned()], vec![]));
     let rows = || bench.frames.lock().unwrap().iter().map(|f| f.devices.len()).collect::<Vec<_>>();
-    assert!(until(LONG, || rows().len() == 2));
+    assert!(within(PATIENCE, || rows().len() == 2));
     assert_eq!(rows(), [1, 2], "the sink got both, and no empty one");
 }
 
@@ -123,7 +123,7 @@ fn a_source_that_hangs_costs_age_and_nobody_waits_for_it() {
     bench.let_nvml_answer();
     bench.frame(|f| f.devices.len() == 2);
     bench.poller.watch(true);
-    assert!(until(LONG, || bench.reads("host") >= 3), "the other source goes on");
+    assert!(within(PATIENCE, || bench.reads("host") >= 3), "the other source goes on");
 
     bench.clock.advance(Duration::from_secs(2));
     let frame = bench.frame(|f| f.devices[0].age_s >= 2.0);
@@ -133,7 +133,7 @@ fn a_source_that_hangs_costs_age_and_nobody_waits_for_it() {
     assert!(frame.devices[0].temperature_c == Some(1.0), "the last value is kept");
     assert_eq!(frame.host.gpu_problem.as_ref().map(|p| p.cause.as_str()), Some("nvml is silent"));
     assert!(frame.waiting[0].for_s > 3.0 && frame.waiting[0].source == "nvml");
-    assert!(until(LONG, || bench.frames.lock().unwrap().iter().any(|f| f.devices[0].stale)), "the sink does not hear of it");
+    assert!(within(PATIENCE, || bench.frames.lock().unwrap().iter().any(|f| f.devices[0].stale)), "the sink does not hear of it");
 
     bench.let_nvml_answer();
     let frame = bench.frame(|f| f.devices[0].temperature_c == Some(2.0));
@@ -150,12 +150,12 @@ fn nothing_is_read_for_nobody_but_whoever_insists_gets_a_fresh_reading() {
     assert!(idle.devices.iter().all(|d| d.stale && d.age_s >= 60.0), "old values say how old they are");
 
     bench.let_nvml_answer();
-    let fresh = bench.poller.read_now(LONG);
+    let fresh = bench.poller.read_now(PATIENCE);
     assert_eq!((bench.reads("nvml"), bench.reads("host")), (2, 2), "read once at the start and once now");
     assert!(fresh.devices.iter().all(|d| !d.stale && d.age_s == 0.0 && d.temperature_c == Some(2.0)), "{fresh:?}");
 
     bench.poller.watch(true);
-    assert!(until(LONG, || bench.reads("host") >= 5));
+    assert!(within(PATIENCE, || bench.reads("host") >= 5));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_fresh_reading_does_not_wait_past_its_deadline() {
     bench.frame(|f| f.devices.len() == 1);
     let begun = Instant::now();
     let frame = bench.poller.read_now(Duration::from_millis(50));
-    assert!(begun.elapsed() >= Duration::from_millis(50) && begun.elapsed() < LONG);
+    assert!(begun.elapsed() >= Duration::from_millis(50) && begun.elapsed() < PATIENCE);
     assert_eq!(ids(&frame), ["cpu"]);
     assert!(waiting(&frame).contains(&"nvml"));
 }
@@ -182,7 +182,7 @@ fn a_tick_makes_one_frame() {
         || bench.frames.lock().unwrap().iter().map(|f| f.devices.iter().map(|d| d.temperature_c).collect()).collect::<Vec<Vec<_>>>();
     let next = |row: &Vec<Option<f64>>| row.iter().map(|reads| reads.map(|reads| reads + 1.0)).collect::<Vec<_>>();
     let whole = |three: &[Vec<Option<f64>>]| three[0].len() == 2 && three[1] == next(&three[0]) && three[2] == next(&three[1]);
-    assert!(until(LONG, || readings().windows(3).any(whole)), "{:?}", readings());
+    assert!(within(PATIENCE, || readings().windows(3).any(whole)), "{:?}", readings());
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn sources_are_told_what_readers_want() {
     bench.poller.watch_bus(BTreeSet::from([DeviceId::Cuda(1)]));
     bench.let_nvml_answer();
     bench.let_nvml_answer();
-    let frame = bench.poller.read_now(LONG);
+    let frame = bench.poller.read_now(PATIENCE);
     assert_eq!(waiting(&frame), Vec::<&str>::new());
     let last = bench.asks.lock().unwrap().last().cloned().unwrap();
     assert_eq!(last, Ask { engines: BTreeSet::from([42]), bus: BTreeSet::from([DeviceId::Cuda(1)]) });
@@ -207,7 +207,7 @@ fn it_ends_clean_and_leaves_behind_only_what_hangs() {
     assert_eq!(bench.poller.stop(), Vec::<&str>::new());
 
     let hanging = Bench::new(Duration::from_millis(250));
-    assert!(until(LONG, || hanging.begun.load(Ordering::SeqCst) == 2));
+    assert!(within(PATIENCE, || hanging.begun.load(Ordering::SeqCst) == 2));
     assert_eq!(hanging.poller.stop(), ["nvml"]);
 }
 
@@ -220,13 +220,13 @@ fn readers_are_answered_while_the_driver_hangs() {
     let poller = Poller::start(sources.probes(), Duration::from_millis(250), Arc::new(SystemClock), |_| {}).unwrap();
     poller.watch(true);
     let gpu = |frame: &Frame| frame.devices.iter().find(|d| d.id == DeviceId::Cuda(0)).cloned();
-    assert!(until(LONG, || gpu(&poller.latest()).is_some()));
-    assert_eq!(ids(&poller.read_now(LONG)), ["cuda:0", "cuda:1", "cpu", "disk"]);
+    assert!(within(PATIENCE, || gpu(&poller.latest()).is_some()));
+    assert_eq!(ids(&poller.read_now(PATIENCE)), ["cuda:0", "cuda:1", "cpu", "disk"]);
 
     stub.set("0.stall", 1);
     let host = |frame: &Frame| frame.devices.iter().find(|d| d.id == DeviceId::Cpu).cloned();
     let hung = |frame: &Frame| gpu(frame).unwrap().age_s > 0.6 && waiting(frame).contains(&"nvml") && host(frame).unwrap().age_s < 0.3;
-    assert!(until(LONG, || hung(&poller.latest())), "the reading does not age, or the host is not read any more");
+    assert!(within(PATIENCE, || hung(&poller.latest())), "the reading does not age, or the host is not read any more");
     for _ in 0..1000 {
         let begun = Instant::now();
         assert!(gpu(&poller.latest()).is_some());
@@ -234,6 +234,6 @@ fn readers_are_answered_while_the_driver_hangs() {
     }
 
     stub.unset("0.stall");
-    assert!(until(LONG, || gpu(&poller.latest()).unwrap().age_s < 0.3), "the reading is not renewed");
+    assert!(within(PATIENCE, || gpu(&poller.latest()).unwrap().age_s < 0.3), "the reading is not renewed");
     assert_eq!(poller.stop(), Vec::<&str>::new());
 }

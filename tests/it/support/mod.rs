@@ -1,7 +1,10 @@
 //! What several tests share.
 
+pub(crate) mod builders;
+pub(crate) mod daemon;
 pub(crate) mod fixtures;
 pub(crate) mod nvml_stub;
 pub(crate) mod screen;
+pub(crate) mod talk;
 pub(crate) mod wait;
 pub(crate) mod weights_file;

@@ -1,0 +1,250 @@
+//! What can be typed. The comments here are the help that users read.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::jobs::{JobState, Move};
+use crate::prompt::{Dialect, Weighting};
+use crate::sampling::{Prediction, Sampler, Schedule};
+use crate::units::{DeviceId, JobId, Seed, Size};
+use crate::weights::Precision;
+use crate::workflow::{Passes, Tiling};
+
+/// The terminal workstation for GPU boxes: see the memory, stretch it, run diffusion on it, over SSH.
+///
+/// Without a command, opens the dashboard.
+#[derive(Debug, Parser)]
+#[command(name = "perilune", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Print JSON: one object, or one object per line for what goes on
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Speak with the daemon of another machine, through ssh
+    #[arg(long, global = true, value_name = "USER@BOX")]
+    pub host: Option<String>,
+    /// Keep settings, state, cache and socket in this folder [env: `PERILUNE_HOME`]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// A model folder, laid out as `ComfyUI`'s; may be given more than once [env: `PERILUNE_MODELS`]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub models: Vec<PathBuf>,
+    /// A profile: `fast`, `sd15`, or one of your own [env: `PERILUNE_PROFILE`]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// No colours [env: `NO_COLOR`]
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Start no daemon where there is none
+    #[arg(long, global = true)]
+    pub no_spawn: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes a picture: waits for it and shows progress, or `--detach`
+    ///
+    /// Prints the path of each picture. Ctrl-C cancels the job and ends with code 130; a second
+    /// Ctrl-C does not wait for it to stop. When the terminal goes away, the job goes on.
+    Run(Box<RunArgs>),
+    /// Looks at the queue and changes it
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Shows devices, engines and the queue at this moment
+    Status {
+        /// Show it again every second
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Shows devices only
+    Devices,
+    /// Looks at model files
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Makes a picture with the model that comes with the program
+    Demo {
+        /// Folder for the picture
+        #[arg(long, short, value_name = "DIR")]
+        output: Option<PathBuf>,
+        /// The device that computes
+        #[arg(long, value_name = "DEVICE")]
+        compute_device: Option<DeviceId>,
+    },
+    /// Runs the daemon in the foreground
+    ///
+    /// It keeps the queue, supervises an engine per device and answers clients. Commands start one in
+    /// the background where there is none. Ends in order on Ctrl-C; at once on a second one.
+    Serve {
+        /// Say on standard output when clients can come, and leave the terminal
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Ends the daemon in order; running jobs wait for the next one
+    Stop,
+    /// Carries the daemon's protocol over standard input and output, for `--host`
+    Bridge,
+    /// Checks what is needed and says how to mend it
+    Doctor,
+    /// Shows every setting and where it comes from
+    Config,
+}
+
+/// A generation.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// The model: a path, or a name from the model folders
+    #[arg(short, long, value_name = "PATH|NAME")]
+    pub model: String,
+    /// An autoencoder to use instead of the model's own
+    #[arg(long, value_name = "PATH|NAME")]
+    pub vae: Option<String>,
+    /// A text encoder to use instead of the model's own; may be given more than once
+    #[arg(long, value_name = "PATH|NAME")]
+    pub clip: Vec<String>,
+    /// What the picture shows
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub prompt: String,
+    /// What it must not show
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub negative: String,
+    /// Solver steps
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u32>,
+    /// Guidance scale; 1 is none
+    #[arg(long, value_name = "SCALE")]
+    pub cfg: Option<f64>,
+    /// Solver: euler, `euler_ancestral`, heun, `dpmpp_2m`, `dpmpp_2m_sde`, `dpmpp_sde`, ddim, lcm, `uni_pc`
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<Sampler>,
+    /// Noise schedule: normal, karras, exponential, `sgm_uniform`, simple, beta, `ddim_uniform`
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<Schedule>,
+    /// What the network predicts, where its file does not tell: eps, v
+    #[arg(long, value_name = "NAME")]
+    pub prediction: Option<Prediction>,
+    /// Seed of the first picture; random when left out
+    #[arg(long, value_name = "N")]
+    pub seed: Option<Seed>,
+    /// Size in pixels, each side divisible by 8
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<Size>,
+    /// Pictures made together; picture k has seed + k
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+    /// What to compute in: fp32, bf16, fp16
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<Precision>,
+    /// A picture to start from
+    #[arg(long, value_name = "PATH")]
+    pub init_image: Option<PathBuf>,
+    /// How much of it is made anew, above 0 and up to 1
+    #[arg(long, value_name = "SHARE")]
+    pub denoise: Option<f64>,
+    /// Whether the autoencoder works in tiles: auto, always, never
+    #[arg(long, value_name = "WHEN")]
+    pub tiling: Option<Tiling>,
+    /// Whether both passes of guidance run at once: together, or apart in half the memory
+    #[arg(long, value_name = "HOW")]
+    pub passes: Option<Passes>,
+    /// How prompts are written: a1111, comfy
+    #[arg(long, value_name = "NAME")]
+    pub dialect: Option<Dialect>,
+    /// How their weights are applied: interpolate, original
+    #[arg(long, value_name = "NAME")]
+    pub weighting: Option<Weighting>,
+    /// Folder for the pictures
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Jobs of higher priority run first
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
+    /// The device that computes: cuda:N or cpu
+    #[arg(long, value_name = "DEVICE")]
+    pub compute_device: Option<DeviceId>,
+    /// Print the job's number and do not wait
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Let the job wait until `queue resume`; implies --detach
+    #[arg(long)]
+    pub held: bool,
+}
+
+/// The queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Lists jobs: unfinished ones in their order, then finished ones, the newest first
+    List {
+        /// Only jobs in this state: queued, held, running, paused, done, failed, cancelled
+        #[arg(long, value_name = "STATE")]
+        state: Vec<JobState>,
+        /// The most jobs to list
+        #[arg(long, short = 'l', value_name = "N")]
+        limit: Option<u32>,
+    },
+    /// Shows one job
+    Show {
+        /// Its number
+        job: JobId,
+    },
+    /// Takes jobs back
+    Cancel {
+        /// Their numbers
+        #[arg(required = true)]
+        jobs: Vec<JobId>,
+    },
+    /// Tries failed or cancelled jobs again
+    Retry {
+        /// Their numbers
+        #[arg(required = true)]
+        jobs: Vec<JobId>,
+    },
+    /// Gives a waiting job another place
+    Move {
+        /// Its number
+        job: JobId,
+        /// Where to: up, down, first, last, before:JOB
+        to: Move,
+    },
+    /// Keeps the queue, or one job, from going on
+    Pause {
+        /// Its number; the queue as a whole when left out
+        job: Option<JobId>,
+    },
+    /// Lets the queue, or one job, go on
+    Resume {
+        /// Its number; the queue as a whole when left out
+        job: Option<JobId>,
+    },
+    /// Forgets finished jobs; their pictures stay
+    Clear {
+        /// Only jobs in this state: done, failed, cancelled
+        #[arg(long, value_name = "STATE")]
+        state: Vec<JobState>,
+    },
+}
+
+/// Model files.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Lists the models in the model folders
+    List,
+    /// Says what a file or folder holds, from its header alone
+    Inspect {
+        /// A path, or a name from the model folders
+        #[arg(value_name = "PATH|NAME")]
+        model: String,
+    },
+}

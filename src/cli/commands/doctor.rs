@@ -1,0 +1,220 @@
+//! `perilune doctor`: checks what is needed, and says how to mend it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::output::table;
+use crate::client::{Client, Gate};
+use crate::config::private_folder;
+use crate::daemon::engines::spawn::{SpawnSpec, spawn};
+use crate::gallery;
+use crate::library;
+use crate::units::{Bytes, DeviceId};
+use crate::wire::hello::HelloFrame;
+use crate::wire::{Hello, Limit, blocking};
+use crate::workflow::Refusal;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One check. Ids are stable, for programs.
+#[derive(Debug, Serialize)]
+struct Check {
+    id: &'static str,
+    state: State,
+    text: String,
+    hint: Option<String>,
+}
+
+fn ok(id: &'static str, text: impl Into<String>) -> Check {
+    Check { id, state: State::Ok, text: text.into(), hint: None }
+}
+
+fn warn(id: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { id, state: State::Warn, text: text.into(), hint: Some(hint.into()) }
+}
+
+fn fail(id: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { id, state: State::Fail, text: text.into(), hint: Some(hint.into()) }
+}
+
+/// Below this much free space, a disk is nearly full.
+const LITTLE: Bytes = Bytes::gib(5);
+/// Until an engine must have greeted.
+const GREETING: Duration = Duration::from_mins(1);
+
+/// Runs every check; fails if one does.
+#[expect(clippy::unnecessary_wraps, reason = "every command may be refused")]
+pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
+    let mut checks = vec![
+        engine(context),
+        gpu_driver(),
+        socket(context),
+        daemon(context),
+        folder("state", &context.settings.paths.state),
+        folder("cache", &context.settings.paths.cache),
+        folder("output", &context.settings.output.value),
+        models(context),
+        tokenizer(),
+    ];
+    checks.extend(linger(context));
+    checks.push(terminal(context));
+    let failed = checks.iter().any(|c| c.state == State::Fail);
+    context.output.show(&json!({"ok": !failed, "checks": checks}), || {
+        let rows = checks.iter().map(|c| {
+            let state = match c.state {
+                State::Ok => "ok",
+                State::Warn => "warn",
+                State::Fail => "FAIL",
+            };
+            let text = c.hint.as_ref().map_or_else(|| c.text.clone(), |hint| format!("{}\n-> {hint}", c.text));
+            vec![c.id.to_owned(), state.to_owned(), text]
+        });
+        table(&["check", "state", "what"], rows)
+    });
+    Ok(u8::from(failed))
+}
+
+/// The engine is started and must answer: that needs libtorch and all its libraries.
+fn engine(context: &Context) -> Check {
+    let program = context.settings.engine.value.clone();
+    let shown = program.display().to_string();
+    let hint = "install perilune-engine beside perilune (`cargo build --release`), or name it in PERILUNE_ENGINE";
+    if !program.exists() {
+        return fail("engine", format!("there is no engine at {shown}"), hint);
+    }
+    let spawned = match spawn(&SpawnSpec { program, device: DeviceId::Cpu }) {
+        Ok(spawned) => spawned,
+        Err(error) => return fail("engine", format!("{shown} cannot be started: {error}"), hint),
+    };
+    let mut socket = &spawned.socket;
+    let greeted = socket
+        .set_read_timeout(Some(GREETING))
+        .map_err(crate::wire::FrameError::Io)
+        .and_then(|()| blocking::write(&mut socket, &Hello::ours(), Limit::CONTROL))
+        .and_then(|()| blocking::read::<HelloFrame>(&mut socket, Limit::CONTROL));
+    if let Ok(Some(theirs)) = greeted {
+        return match theirs.hello.check() {
+            Ok(()) => ok("engine", format!("{shown} answers")),
+            Err(mismatch) => fail("engine", format!("{shown}: {mismatch}"), "build perilune and perilune-engine together"),
+        };
+    }
+    spawned.process.kill();
+    let how = spawned.exit.blocking_recv().unwrap_or_default();
+    let last = spawned.tail.lines().pop().map_or_else(String::new, |line| format!("; it wrote: {line}"));
+    let hint = "run it by hand to see more; `ldd` shows which library is missing, `scripts/setup` gets libtorch";
+    fail("engine", format!("{shown} does not answer: it {how}{last}"), hint)
+}
+
+fn gpu_driver() -> Check {
+    // Where the file cannot be read, no driver is loaded, or none that we may use.
+    if let Ok(text) = fs::read_to_string("/proc/driver/nvidia/version") {
+        return ok("gpu-driver", text.lines().next().unwrap_or("NVIDIA's driver is loaded"));
+    }
+    warn(
+        "gpu-driver",
+        "NVIDIA's driver is not loaded; jobs run on the processor",
+        "load it with `modprobe nvidia`, or start the container with --gpus all",
+    )
+}
+
+fn socket(context: &Context) -> Check {
+    let paths = &context.settings.paths;
+    if let Err(error) = private_folder::check(&paths.runtime) {
+        return fail("socket", error.to_string(), error.hint());
+    }
+    match &paths.too_long {
+        Some(long) => warn(
+            "socket",
+            format!("{} is too long for a socket; it lies in {}", long.display(), paths.runtime.display()),
+            "choose a shorter PERILUNE_HOME or XDG_RUNTIME_DIR",
+        ),
+        None => ok("socket", paths.socket().display().to_string()),
+    }
+}
+
+fn daemon(context: &Context) -> Check {
+    let gate = Gate { spawn: false, ..context.gate() };
+    match context.wait_for(async { Client::connect(&gate).await.map(drop) }) {
+        Ok(()) => ok("daemon", "answers"),
+        Err(refusal) => warn("daemon", refusal.message, refusal.hint.unwrap_or_default()),
+    }
+}
+
+fn folder(id: &'static str, path: &Path) -> Check {
+    if let Err(error) = gallery::check(path) {
+        return fail(id, error.to_string(), error.hint());
+    }
+    let there = path.ancestors().find(|a| a.exists()).unwrap_or(path);
+    match gallery::error::free_space(there) {
+        Some(free) if free < LITTLE => warn(id, format!("{}: only {free} are free", path.display()), "make room on that disk"),
+        Some(free) => ok(id, format!("{}, {free} are free", path.display())),
+        None => ok(id, path.display().to_string()),
+    }
+}
+
+fn models(context: &Context) -> Check {
+    let roots = match context.roots() {
+        Ok(roots) => roots,
+        Err(refusal) => return fail("models", refusal.message, refusal.hint.unwrap_or_default()),
+    };
+    let count = library::scan(&roots, false).len();
+    let folders = roots.models.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+    if count == 0 {
+        let hint = "name your folder with --models or in config.yaml; `perilune demo` needs none";
+        return warn("models", format!("no models in {folders}"), hint);
+    }
+    ok("models", format!("{count} in {folders}"))
+}
+
+/// The vocabulary is part of the program, so this fails for a broken build only.
+fn tokenizer() -> Check {
+    ok("tokenizer", "CLIP's vocabulary is built in")
+}
+
+/// Where systemd ends a user's processes at logout, it would end the daemon too.
+fn linger(context: &Context) -> Option<Check> {
+    if !Path::new("/run/systemd/system").exists() {
+        return None;
+    }
+    let user = context.environment.user();
+    if Path::new("/var/lib/systemd/linger").join(&user).exists() || rustix::process::getuid().is_root() {
+        return Some(ok("linger", "the daemon outlives your session"));
+    }
+    let hint = format!("loginctl enable-linger {user}");
+    Some(warn("linger", "systemd may end the daemon when you log out", hint))
+}
+
+fn terminal(context: &Context) -> Check {
+    let variable = |name| context.environment.text(name);
+    let term = variable("TERM").unwrap_or_default();
+    let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).is_some_and(|l| l.to_ascii_lowercase().contains("utf"));
+    if term.is_empty() || term == "dumb" {
+        return warn(
+            "terminal",
+            "TERM names no terminal that can draw",
+            "commands work; for the dashboard set TERM, such as xterm-256color",
+        );
+    }
+    if !utf8 {
+        return warn("terminal", format!("{term}, but the locale is not UTF-8"), "set LANG to a UTF-8 locale, such as C.UTF-8");
+    }
+    let colors = match variable("COLORTERM").as_deref() {
+        _ if variable("NO_COLOR").is_some() => "no colours (NO_COLOR)",
+        Some("truecolor" | "24bit") => "all colours",
+        Some(_) | None if term.contains("256color") => "256 colours",
+        Some(_) | None => "16 colours",
+    };
+    ok("terminal", format!("{term}, {colors}"))
+}

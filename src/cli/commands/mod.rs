@@ -1,0 +1,41 @@
+//! One file per command.
+
+mod bridge;
+mod config;
+mod dashboard;
+mod demo;
+mod devices;
+mod doctor;
+mod models;
+mod queue;
+mod run;
+mod serve;
+mod status;
+mod stop;
+
+use super::args::{Command, ModelsCommand};
+use super::context::Context;
+use crate::workflow::Refusal;
+
+/// Runs a command and returns the exit code of what came of it.
+pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
+    match command {
+        None => dashboard::dashboard(context).map(done),
+        Some(Command::Run(args)) => run::run(context, *args),
+        Some(Command::Queue(command)) => queue::queue(context, command).map(done),
+        Some(Command::Status { watch }) => status::status(context, watch).map(done),
+        Some(Command::Devices) => devices::devices(context).map(done),
+        Some(Command::Models(ModelsCommand::List)) => models::list(context).map(done),
+        Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
+        Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
+        Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
+        Some(Command::Stop) => stop::stop(context).map(done),
+        Some(Command::Bridge) => bridge::bridge(context).map(done),
+        Some(Command::Doctor) => doctor::doctor(context),
+        Some(Command::Config) => config::config(context).map(done),
+    }
+}
+
+fn done(_: ()) -> u8 {
+    0
+}

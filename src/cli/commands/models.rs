@@ -1,0 +1,87 @@
+//! `perilune models`: the library, read here where there is no other machine to ask.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::context::Context;
+use crate::cli::output::table;
+use crate::client::Place;
+use crate::client::call::unexpected;
+use crate::families::Description;
+use crate::library::{self, inventory};
+use crate::wire::{Reply, Request};
+use crate::workflow::{ModelEntry, Refusal};
+
+/// Lists the models in the model folders.
+pub(super) fn list(context: &Context) -> Result<(), Refusal> {
+    let models = match context.place {
+        Place::Local => library::scan(&context.roots()?, true),
+        Place::Host(_) => context.with_daemon(|mut daemon| async move {
+            match daemon.call(Request::Models).await? {
+                Reply::Models(models) => Ok(models),
+                reply => Err(unexpected(&reply)),
+            }
+        })?,
+    };
+    context.output.show(&json!({"models": models}), || {
+        if models.is_empty() {
+            let folders: Vec<String> = context.settings.models.value.iter().map(|p| p.display().to_string()).collect();
+            return format!("no models in {}; `perilune demo` needs none\n", folders.join(", "));
+        }
+        table(&["name", "folder", "family", "size", "problem"], models.iter().map(row))
+    });
+    Ok(())
+}
+
+fn row(model: &ModelEntry) -> Vec<String> {
+    vec![
+        model.name.clone(),
+        model.folder.clone(),
+        model.family.map_or_else(|| "-".to_owned(), |f| f.name().to_owned()),
+        model.bytes.to_string(),
+        model.problem.clone().unwrap_or_default(),
+    ]
+}
+
+/// Says what a file or folder holds.
+pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
+    let (path, description) = match context.place {
+        Place::Local => here(context, model)?,
+        Place::Host(_) => context.with_daemon(|mut daemon| async move {
+            match daemon.call(Request::Inspect(model.to_owned())).await? {
+                Reply::Description { path, description } => Ok((PathBuf::from(path), *description)),
+                reply => Err(unexpected(&reply)),
+            }
+        })?,
+    };
+    let Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v } = description;
+    let shown = json!({
+        "path": path, "family": family, "variant": variant, "components": components, "missing": missing,
+        "precision": precision, "bytes": bytes, "blocks": blocks, "resolution": resolution, "predicts_v": predicts_v,
+    });
+    context.output.show(&shown, || {
+        let dash = || "-".to_owned();
+        let parts = components.iter().map(|c| {
+            let files = c.files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join("\n");
+            vec![c.role.to_string(), c.precision.to_string(), c.bytes.to_string(), c.tensors.to_string(), files]
+        });
+        let missing: Vec<&str> = missing.iter().map(|r| r.name()).collect();
+        let head = [
+            vec!["path".to_owned(), path.display().to_string()],
+            vec!["family".to_owned(), family.map_or_else(dash, |f| f.title().to_owned())],
+            vec!["variant".to_owned(), variant.clone().unwrap_or_else(dash)],
+            vec!["missing".to_owned(), if missing.is_empty() { dash() } else { missing.join(", ") }],
+            vec!["size".to_owned(), bytes.to_string()],
+            vec!["blocks".to_owned(), blocks.to_string()],
+        ];
+        format!("{}\n{}", table(&[], head), table(&["part", "precision", "size", "tensors", "file"], parts))
+    });
+    Ok(())
+}
+
+fn here(context: &Context, model: &str) -> Result<(PathBuf, Description), Refusal> {
+    let path = context.environment.absolute(std::path::Path::new(model));
+    let name = if path.exists() && !model.is_empty() { path.to_string_lossy().into_owned() } else { model.to_owned() };
+    inventory::inspect(&name, &context.roots()?)
+}

@@ -1,0 +1,226 @@
+//! `perilune queue`: lists, shows and changes jobs.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use crate::cli::args::QueueCommand;
+use crate::cli::context::Context;
+use crate::cli::output::{Lines, Output, head, plain, table};
+use crate::cli::report::note;
+use crate::client::Client;
+use crate::client::call::unexpected;
+use crate::jobs::{JobRow, JobState, JobView};
+use crate::units::{Clock, JobId, SystemClock, Timestamp};
+use crate::wire::frame;
+use crate::wire::{Cursor, Reply, Request, ServerFrame};
+use crate::workflow::{Kind, Refusal};
+
+/// Jobs of one page. Large enough that asking costs nothing, small enough that others get their turn.
+const PAGE: u32 = 2_000;
+
+/// Runs a command on the queue.
+pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refusal> {
+    let output = context.output;
+    match command {
+        QueueCommand::List { state, limit } => context.with_daemon(|daemon| list(daemon, output, state, limit)),
+        QueueCommand::Show { job } => context.with_daemon(|daemon| show(daemon, output, job)),
+        QueueCommand::Cancel { jobs } => change(context, "cancelled", Request::Cancel(jobs.clone()), &jobs),
+        QueueCommand::Retry { jobs } => change(context, "queued again", Request::Retry(jobs.clone()), &jobs),
+        QueueCommand::Move { job, to } => change(context, "moved", Request::Move { job, to }, &[]),
+        QueueCommand::Pause { job } => change(context, "paused", Request::Pause { job }, &[]),
+        QueueCommand::Resume { job } => change(context, "resumed", Request::Resume { job }, &[]),
+        QueueCommand::Clear { state } => context.with_daemon(|mut daemon| async move {
+            match daemon.call(Request::Clear { states: state }).await? {
+                Reply::Cleared(count) => {
+                    output.show(&json!({"cleared": count}), || format!("{count} jobs forgotten\n"));
+                    Ok(())
+                }
+                reply => Err(unexpected(&reply)),
+            }
+        }),
+    }
+}
+
+fn change(context: &Context, what: &'static str, request: Request, asked: &[JobId]) -> Result<(), Refusal> {
+    let (output, asked) = (context.output, asked.to_vec());
+    context.with_daemon(|mut daemon| async move {
+        let changed = match daemon.call(request).await? {
+            Reply::Changed(jobs) => jobs,
+            reply => return Err(unexpected(&reply)),
+        };
+        let listed = changed.iter().map(JobId::to_string).collect::<Vec<_>>().join(", ");
+        output.show(&json!({"changed": changed}), || match changed.len() {
+            0 => format!("{what}\n"),
+            1 => format!("job {listed} {what}\n"),
+            _ => format!("jobs {listed} {what}\n"),
+        });
+        let left: Vec<String> = asked.iter().filter(|j| !changed.contains(j)).map(JobId::to_string).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let message = format!("not {what}: {}; they are finished, or do not exist", left.join(", "));
+        Err(Refusal::new(Kind::Refused, message, "`perilune queue show JOB` says which"))
+    })
+}
+
+/// What is needed of a page before the next is asked for: so the daemon reads it while we write this one.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Peek {
+    Reply { reply: PeekReply },
+    Error(IgnoredAny),
+    Event(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PeekReply {
+    Rows {
+        next: Option<Cursor>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+async fn list(mut daemon: Client, output: Output, states: Vec<JobState>, limit: Option<u32>) -> Result<(), Refusal> {
+    let mut left = limit.unwrap_or(u32::MAX);
+    let page = |after, left: u32| Request::List { states: states.clone(), after, limit: PAGE.min(left) };
+    let mut listing = Listing::new(output);
+    daemon.ask(page(None, left)).await?;
+    loop {
+        let body = daemon.next_body().await?;
+        left = left.saturating_sub(PAGE);
+        let next = match frame::decode(&body) {
+            Ok(Peek::Reply { reply: PeekReply::Rows { next } }) => next.filter(|_| left > 0),
+            Ok(Peek::Reply { reply: PeekReply::Other } | Peek::Error(_) | Peek::Event(_)) | Err(_) => None,
+        };
+        let more = next.is_some();
+        if let Some(next) = next {
+            daemon.ask(page(Some(next), left)).await?;
+        }
+        match frame::decode(&body) {
+            Ok(ServerFrame::Reply { reply: Reply::Rows { paused, rows, .. }, .. }) => listing.rows(paused, &rows),
+            Ok(ServerFrame::Reply { reply, .. }) => return Err(unexpected(&reply)),
+            Ok(ServerFrame::Error { error, .. }) => return Err(error),
+            Ok(ServerFrame::Event(_)) => {}
+            Err(error) => return Err(Refusal::bare(Kind::NoDaemon, error.to_string())),
+        }
+        if !more {
+            listing.end();
+            return Ok(());
+        }
+    }
+}
+
+/// Writes rows as they come: a queue may be longer than memory is large.
+struct Listing {
+    output: Output,
+    lines: Lines,
+    now: Timestamp,
+    count: usize,
+}
+
+impl Listing {
+    fn new(output: Output) -> Self {
+        Self { output, lines: Lines::default(), now: SystemClock.now(), count: 0 }
+    }
+
+    fn rows(&mut self, paused: bool, rows: &[JobRow]) {
+        if self.count == 0 && self.output.json {
+            self.lines.text(&format!("{{\"paused\":{paused},\"jobs\":["));
+        } else if self.count == 0 && !rows.is_empty() {
+            self.lines.text(&format!("{:>7} {:9} {:>4} {:>5} {:20} {:10} prompt\n", "job", "state", "prio", "age", "model", "owner"));
+        }
+        for row in rows {
+            if self.output.json {
+                self.lines.text(if self.count == 0 { "" } else { "," });
+                self.lines.json(row);
+            } else {
+                self.lines.text(&self.line(row));
+            }
+            self.count += 1;
+        }
+        if self.count == 0 && paused && !self.output.json {
+            note("the queue is paused");
+        }
+    }
+
+    fn line(&self, row: &JobRow) -> String {
+        let age = age(self.now.since(row.finished.unwrap_or(row.created)));
+        let (model, owner, prompt) = (head(&row.model, 20), head(&row.owner, 10), head(&row.prompt, 48));
+        format!("{:>7} {:9} {:>4} {age:>5} {model:20} {owner:10} {prompt}\n", row.job, row.state, row.priority)
+    }
+
+    fn end(mut self) {
+        if self.output.json {
+            self.lines.text("]}\n");
+        } else if self.count == 0 {
+            self.lines.text("no jobs; `perilune run` makes one\n");
+        }
+        self.lines.flush();
+    }
+}
+
+/// Returns a span of time as people say it, in at most five letters.
+pub(super) fn age(span: Duration) -> String {
+    match span.as_secs() {
+        s @ 0..120 => format!("{s}s"),
+        s @ 120..7_200 => format!("{}m", s / 60),
+        s @ 7_200..172_800 => format!("{}h", s / 3_600),
+        s => format!("{}d", s / 86_400),
+    }
+}
+
+async fn show(mut daemon: Client, output: Output, job: JobId) -> Result<(), Refusal> {
+    let view = match daemon.call(Request::Show(job)).await? {
+        Reply::Job(view) => view,
+        reply => return Err(unexpected(&reply)),
+    };
+    output.show(&view, || text(&view));
+    Ok(())
+}
+
+fn text(view: &JobView) -> String {
+    let spec = &view.spec;
+    let mut rows: Vec<(&str, String)> = vec![("job", view.job.to_string()), ("state", view.state.to_string())];
+    rows.extend(view.reason.as_ref().map(|r| ("waits", r.to_string())));
+    rows.extend(view.progress.map(|p| ("doing", format!("{} {}/{}", p.phase, p.step, p.steps))));
+    rows.extend([
+        ("model", spec.set.name.clone()),
+        ("prompt", plain(&spec.prompt)),
+        ("negative", plain(&spec.negative)),
+        ("run", format!("{} steps, cfg {}, {} {}, {}", spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.size)),
+        ("seed", format!("{}, batch {}", spec.seed, spec.batch)),
+        ("device", spec.compute.to_string()),
+        ("output", spec.output.display().to_string()),
+        ("owner", plain(&spec.owner)),
+        ("attempts", view.attempts.to_string()),
+        ("created", view.created.to_string()),
+    ]);
+    rows.extend(view.started.map(|t| ("started", t.to_string())));
+    rows.extend(view.finished.map(|t| ("finished", t.to_string())));
+    rows.extend(view.timing.as_ref().map(|t| ("took", format!("{:.2} s, of which {:.2} s sampling", t.total, t.sample))));
+    rows.extend(view.images.iter().map(|i| ("image", i.path.display().to_string())));
+    rows.extend(view.warnings.iter().map(|w| ("warning", plain(w))));
+    if let Some(failure) = &view.failure {
+        rows.push(("failure", plain(&failure.message)));
+        rows.extend(failure.hint.as_ref().map(|h| ("hint", plain(h))));
+        rows.extend(failure.log.iter().map(|l| ("log", plain(l))));
+    }
+    table(&[], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, expected) in [(0, "0s"), (119, "119s"), (120, "2m"), (7_200, "2h"), (172_800, "2d"), (86_400 * 9_999, "9999d")] {
+            assert_eq!(age(Duration::from_secs(seconds)), expected);
+        }
+    }
+}

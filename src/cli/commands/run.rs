@@ -1,0 +1,222 @@
+//! `perilune run`: submits a job, follows it, and tells what came of it.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::cli::args::RunArgs;
+use crate::cli::context::Context;
+use crate::cli::output::{self, Output};
+use crate::cli::{intent, report};
+use crate::client::Client;
+use crate::client::call::unexpected;
+use crate::jobs::{JobState, JobView, Phase, Progress};
+use crate::units::JobId;
+use crate::wire::control::Topics;
+use crate::wire::{Change, EngineState, EngineView, Reply, Request};
+use crate::workflow::{JobDraft, Kind, Refusal};
+
+/// How long a cancelled job is waited for: longer than the daemon waits for its engine.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Submits the job; waits for it unless told otherwise.
+pub(super) fn run(context: &Context, args: RunArgs) -> Result<u8, Refusal> {
+    let detach = args.detach || args.held;
+    let draft = intent::draft(args, context)?;
+    let output = context.output;
+    context.with_daemon(|daemon| async move {
+        let mut daemon = daemon;
+        let job = submit(&mut daemon, draft).await?;
+        if detach {
+            output.show(&json!({"job": job, "state": "queued"}), || format!("{job}\n"));
+            return Ok(0);
+        }
+        let mut teller = Teller::new(output, job);
+        let view = follow(&mut daemon, job, &mut teller).await?;
+        teller.end();
+        conclude(output, &view)
+    })
+}
+
+async fn submit(daemon: &mut Client, draft: JobDraft) -> Result<JobId, Refusal> {
+    match daemon.call(Request::Submit(Box::new(draft))).await? {
+        Reply::Accepted(job) => Ok(job),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+/// Waits until the job is finished. Ctrl-C cancels it.
+async fn follow(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<JobView, Refusal> {
+    let topics = Topics { job: Some(job), ..Topics::default() };
+    match daemon.call(Request::Subscribe(topics)).await? {
+        Reply::Done => {}
+        reply => return Err(unexpected(&reply)),
+    }
+    loop {
+        tokio::select! {
+            event = daemon.event() => if let Some(view) = teller.take(event?.change)? { return Ok(view) },
+            interrupted = tokio::signal::ctrl_c() => if interrupted.is_ok() { break },
+        }
+    }
+    teller.note("cancelling; Ctrl-C again does not wait");
+    tokio::select! {
+        ended = tokio::time::timeout(CANCEL_PATIENCE, cancel(daemon, job, teller)) => match ended {
+            Ok(Err(error)) if error.kind != Kind::Refused => Err(error),
+            // Finished in the last moment, or cancelled: either way we were interrupted.
+            Ok(Ok(()) | Err(_)) | Err(_) => Err(interrupted(job)),
+        },
+        _ = tokio::signal::ctrl_c() => Err(interrupted(job)),
+    }
+}
+
+async fn cancel(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<(), Refusal> {
+    daemon.call(Request::Cancel(vec![job])).await?;
+    while teller.take(daemon.event().await?.change)?.is_none() {}
+    Ok(())
+}
+
+fn interrupted(job: JobId) -> Refusal {
+    Refusal::new(Kind::Interrupted, format!("job {job} was cancelled"), format!("`perilune queue retry {job}` tries it again"))
+}
+
+/// Tells of the end; returns the exit code.
+fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
+    output.show(&last_line(view), || view.images.iter().map(|i| i.path.display().to_string() + "\n").collect());
+    for warning in &view.warnings {
+        report::note(&format!("warning: {warning}"));
+    }
+    match (view.state, &view.failure) {
+        (JobState::Done, _) => Ok(0),
+        (JobState::Cancelled, _) => {
+            let hint = format!("`perilune queue retry {}` tries it again", view.job);
+            Err(Refusal::new(Kind::Failed, format!("job {} was cancelled by somebody else", view.job), hint))
+        }
+        (_, Some(failure)) => {
+            for line in failure.log.iter().rev().take(10).rev() {
+                report::note(&format!("engine: {line}"));
+            }
+            Err(Refusal { kind: failure.kind, message: failure.message.clone(), hint: failure.hint.clone() })
+        }
+        (_, None) => Err(Refusal::bare(Kind::Failed, format!("job {} ended as {}", view.job, view.state))),
+    }
+}
+
+fn last_line(view: &JobView) -> Value {
+    json!({
+        "job": view.job, "state": view.state, "images": view.images, "timing": view.timing, "placement": view.placement,
+        "precision": view.precision, "warnings": view.warnings, "failure": view.failure,
+    })
+}
+
+/// Tells how far the job is: a bar on a terminal, lines elsewhere, JSON for programs.
+struct Teller {
+    output: Output,
+    job: JobId,
+    bar: Option<ProgressBar>,
+    last: Option<String>,
+    said: Option<String>,
+    phase: Option<Phase>,
+}
+
+impl Teller {
+    fn new(output: Output, job: JobId) -> Self {
+        let bar = (!output.json && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg:24} [{bar:32}] {pos}/{len} {prefix}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar
+        });
+        Self { output, job, bar, last: None, said: None, phase: None }
+    }
+
+    /// Takes in a change; returns the job once it is finished.
+    fn take(&mut self, change: Change) -> Result<Option<JobView>, Refusal> {
+        match change {
+            Change::Snapshot(status) => {
+                self.engines(&status.engines);
+                return match status.queue.jobs.into_iter().find(|v| v.job == self.job) {
+                    Some(view) => Ok(self.job(view)),
+                    None => Err(self.gone()),
+                };
+            }
+            Change::Job(view) => return Ok(self.job(*view)),
+            Change::Progress { progress, .. } => self.progress(progress),
+            Change::Engines(engines) => self.engines(&engines),
+            Change::Gone(_) => return Err(self.gone()),
+            Change::Notice(notice) if notice.level != "info" => self.say(&notice.text),
+            Change::Notice(_) | Change::Preview(_) | Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) | Change::Log(_) => {}
+        }
+        Ok(None)
+    }
+
+    fn gone(&self) -> Refusal {
+        Refusal::bare(Kind::NotFound, format!("job {} was forgotten while it was waited for", self.job))
+    }
+
+    fn job(&mut self, view: JobView) -> Option<JobView> {
+        if view.state.is_final() {
+            return Some(view);
+        }
+        let text = match &view.reason {
+            Some(reason) => format!("{} ({reason})", view.state),
+            None => view.state.to_string(),
+        };
+        if self.last.as_ref() != Some(&text) {
+            if self.output.json {
+                output::json(&json!({"job": self.job, "state": view.state, "reason": view.reason}));
+            } else if let Some(bar) = &self.bar {
+                bar.set_message(text.clone());
+            } else {
+                report::note(&format!("job {} {text}", self.job));
+            }
+            self.last = Some(text);
+        }
+        None
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        if self.output.json {
+            let eta_s = progress.eta_s();
+            let Progress { phase, step, steps, step_s } = progress;
+            output::json(&json!({"job": self.job, "phase": phase, "step": step, "steps": steps, "step_s": step_s, "eta_s": eta_s}));
+        } else if let Some(bar) = &self.bar {
+            bar.set_length(u64::from(progress.steps));
+            bar.set_position(u64::from(progress.step));
+            bar.set_message(progress.phase.to_string());
+            bar.set_prefix(progress.eta_s().map_or_else(String::new, |s| format!("{s:.0} s left")));
+        } else if self.phase != Some(progress.phase) {
+            report::note(&format!("job {} {}", self.job, progress.phase));
+        }
+        self.phase = Some(progress.phase);
+    }
+
+    fn engines(&mut self, engines: &[EngineView]) {
+        for engine in engines.iter().filter(|e| matches!(e.state, EngineState::Broken | EngineState::Backoff)) {
+            let why = engine.last_exit.clone().unwrap_or_else(|| "cannot be started".to_owned());
+            self.say(&format!("engine of {}: {why}", engine.device));
+        }
+    }
+
+    /// Says something once.
+    fn say(&mut self, text: &str) {
+        if self.said.as_deref() != Some(text) {
+            self.note(text);
+            self.said = Some(text.to_owned());
+        }
+    }
+
+    fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| report::note(text)),
+            None => report::note(text),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

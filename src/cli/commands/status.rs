@@ -1,0 +1,96 @@
+//! `perilune status`: one snapshot, or one every second.
+
+use std::time::Duration;
+
+use super::devices::device_table;
+use super::queue::age;
+use crate::cli::context::Context;
+use crate::cli::output::{self, head, table};
+use crate::client::Client;
+use crate::client::call::unexpected;
+use crate::wire::{EngineState, Reply, Request, Status};
+use crate::workflow::Refusal;
+
+/// Between two snapshots of a watch.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Shows the status, once or until interrupted.
+pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
+    let output = context.output;
+    context.with_daemon(|mut daemon| async move {
+        loop {
+            let status = ask(&mut daemon).await?;
+            if watch && output.color && !output.json {
+                // Home, and clear what is below: one screen that changes in place.
+                output::print("\x1b[H\x1b[J");
+            }
+            output.show(&status, || text(&status));
+            if !watch {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+            if !output.color && !output.json {
+                output::print("\n");
+            }
+        }
+    })
+}
+
+async fn ask(daemon: &mut Client) -> Result<Box<Status>, Refusal> {
+    match daemon.call(Request::Status).await? {
+        Reply::Status(status) => Ok(status),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+fn text(status: &Status) -> String {
+    let queue = &status.queue;
+    let mut text = format!(
+        "perilune {} · daemon {} · up {}\nqueue{}: {} queued, {} held, {} running, {} done, {} failed, {} cancelled\n",
+        status.version,
+        status.daemon.pid,
+        age(Duration::from_secs_f64(status.daemon.uptime_s.max(0.0))),
+        if queue.paused { " (paused)" } else { "" },
+        queue.queued,
+        queue.held,
+        queue.running,
+        queue.succeeded,
+        queue.failed,
+        queue.cancelled,
+    );
+    if !status.devices.is_empty() {
+        text.push('\n');
+        text += &device_table(&status.devices);
+    }
+    if !status.engines.is_empty() {
+        let rows = status.engines.iter().map(|e| {
+            let state = match e.state {
+                EngineState::Starting => "starting",
+                EngineState::Ready if e.pid.is_none() => "absent",
+                EngineState::Ready => "ready",
+                EngineState::Busy => "busy",
+                EngineState::Backoff => "backoff",
+                EngineState::Broken => "BROKEN",
+            };
+            let pid = e.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            vec![e.device.to_string(), state.to_owned(), pid, e.last_exit.clone().or_else(|| e.about.clone()).unwrap_or_default()]
+        });
+        text.push('\n');
+        text += &table(&["engine", "state", "pid", "about"], rows);
+    }
+    if !queue.jobs.is_empty() {
+        let rows = queue.jobs.iter().map(|job| {
+            let doing = match (&job.progress, &job.reason, &job.failure) {
+                (Some(p), _, _) => format!("{} {}/{}", p.phase, p.step, p.steps),
+                (None, Some(reason), _) => reason.to_string(),
+                (None, None, Some(failure)) => head(&failure.message, 40),
+                (None, None, None) => String::new(),
+            };
+            let since = age(status.time.since(job.finished.unwrap_or(job.created)));
+            vec![job.job.to_string(), job.state.to_string(), doing, job.spec.set.name.clone(), since, head(&job.spec.prompt, 40)]
+        });
+        text.push('\n');
+        text += &table(&["job", "state", "doing", "model", "age", "prompt"], rows);
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! What every command needs: settings, output, and a way to the daemon.
+
+use std::future::Future;
+
+use super::args::Global;
+use super::output::Output;
+use crate::client::{Client, Gate, Place};
+use crate::config::{Environment, Flags, Settings};
+use crate::daemon::lookup;
+use crate::library::Roots;
+use crate::workflow::{Kind, Refusal};
+
+/// What every command needs.
+#[derive(Debug)]
+pub struct Context {
+    /// Every setting.
+    pub settings: Settings,
+    /// The surroundings of this process.
+    pub environment: Environment,
+    /// Where the daemon is.
+    pub place: Place,
+    /// Whether one may be started.
+    pub spawn: bool,
+    /// Where results go.
+    pub output: Output,
+}
+
+impl Context {
+    /// Resolves the settings.
+    pub fn new(global: Global, environment: Environment, output: Output) -> Result<Self, Refusal> {
+        let flags = Flags { home: global.home, models: global.models, profile: global.profile };
+        let settings = Settings::load(&flags, &environment)?;
+        let place = global.host.map_or(Place::Local, Place::Host);
+        Ok(Self { settings, environment, place, spawn: !global.no_spawn, output })
+    }
+
+    /// Returns the way to the daemon.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        Gate::of(&self.settings, self.place.clone(), self.spawn, self.environment.program())
+    }
+
+    /// Returns the model folders.
+    pub fn roots(&self) -> Result<Roots, Refusal> {
+        lookup::roots(&self.settings)
+    }
+
+    /// Connects to the daemon and does something with it.
+    pub fn with_daemon<T, F: Future<Output = Result<T, Refusal>>>(&self, work: impl FnOnce(Client) -> F) -> Result<T, Refusal> {
+        let gate = self.gate();
+        self.wait_for(async { work(Client::connect(&gate).await?).await })
+    }
+
+    /// Waits for something that takes time.
+    pub fn wait_for<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Refusal::bare(Kind::Failed, format!("the system refused: {e}")))?;
+        let done = runtime.block_on(work);
+        // Threads that wait for a lock or a pipe must not keep the program.
+        runtime.shutdown_background();
+        done
+    }
+}

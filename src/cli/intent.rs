@@ -1,0 +1,135 @@
+//! What was typed, turned into what is meant.
+
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::args::RunArgs;
+use super::context::Context;
+use crate::client::Place;
+use crate::workflow::{JobDraft, Kind, Refusal};
+
+/// Returns the job that these arguments ask for, with the profile's words where they say nothing.
+pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
+    let preset = context.settings.preset();
+    let output = match args.output {
+        Some(output) => Some(travelling(&output, "--output", context)?),
+        // Here and there are not the same: another machine's daemon has an output folder of its own.
+        None => matches!(context.place, Place::Local).then(|| context.settings.output.value.clone()),
+    };
+    Ok(JobDraft {
+        model: model(args.model, context),
+        vae: args.vae.map(|name| model(name, context)),
+        clip: args.clip.into_iter().map(|name| model(name, context)).collect(),
+        prompt: args.prompt,
+        negative: args.negative,
+        steps: args.steps.or(preset.steps),
+        cfg: args.cfg.or(preset.cfg),
+        sampler: args.sampler.or(preset.sampler),
+        schedule: args.schedule.or(preset.schedule),
+        prediction: args.prediction,
+        seed: args.seed,
+        size: args.size.or(preset.size),
+        batch: args.batch,
+        precision: args.precision.or(preset.precision),
+        init_image: args.init_image.map(|path| travelling(&path, "--init-image", context)).transpose()?,
+        denoise: args.denoise,
+        tiling: args.tiling,
+        passes: args.passes,
+        dialect: args.dialect,
+        weighting: args.weighting,
+        output,
+        priority: args.priority.or(preset.priority),
+        compute_device: args.compute_device.or(context.settings.compute_device.value),
+        held: args.held,
+        owner: Some(context.environment.user()),
+    })
+}
+
+/// A model is a path where a file of that name is here, and otherwise a name for the daemon to look up.
+fn model(text: String, context: &Context) -> String {
+    let path = context.environment.absolute(Path::new(&text));
+    let is_path = matches!(context.place, Place::Local) && !text.is_empty() && path.exists();
+    if is_path { path.to_string_lossy().into_owned() } else { text }
+}
+
+/// A relative path means nothing to a daemon, and less on another machine.
+fn travelling(path: &Path, flag: &str, context: &Context) -> Result<PathBuf, Refusal> {
+    match &context.place {
+        Place::Local => Ok(context.environment.absolute(path)),
+        Place::Host(_) if path.is_absolute() => Ok(path.to_owned()),
+        Place::Host(host) => Err(Refusal::new(
+            Kind::Usage,
+            format!("{flag} {} is relative, but the job runs on {host}", path.display()),
+            "give the path as it is there, from / on",
+        )),
+    }
+}
+
+/// Returns what was typed wrong, in one line.
+#[must_use]
+pub fn typed_wrong(error: &clap::Error) -> Refusal {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let mut message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    if message.ends_with(':') {
+        // What is missing follows, one a line.
+        let missing: Vec<&str> = lines.clone().take_while(|l| !l.starts_with("Usage")).collect();
+        message = format!("{message} {}", missing.join(", "));
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        "a command is missing".clone_into(&mut message);
+    }
+    let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| error.get(kind))
+        .and_then(|value| match value {
+            ContextValue::String(one) => Some(one.clone()),
+            ContextValue::Strings(several) => several.first().cloned(),
+            _ => None,
+        });
+    let usage = text.lines().find_map(|l| l.trim().strip_prefix("Usage: ")).map(|usage| {
+        let command: Vec<&str> = usage.split(' ').take_while(|w| !w.starts_with(['[', '<', '-'])).collect();
+        command.join(" ")
+    });
+    let help = format!("`{} --help` shows what there is", usage.unwrap_or_else(|| "perilune".to_owned()));
+    let hint = suggested.map_or(help, |suggested| format!("did you mean `{suggested}`?"));
+    Refusal::new(Kind::Usage, message, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    #[test]
+    fn what_was_typed_wrong_is_one_line_and_a_hint() {
+        let check = |line: &str, message: &str, hint: &str| {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            let refusal = typed_wrong(&error);
+            assert_eq!((refusal.message.as_str(), refusal.hint.as_deref()), (message, Some(hint)), "{line}");
+            assert_eq!(refusal.kind.exit_code(), 2);
+        };
+        check("perilune rum", "unrecognized subcommand 'rum'", "did you mean `run`?");
+        check(
+            "perilune run",
+            "the following required arguments were not provided: --model <PATH|NAME>",
+            "`perilune run --help` shows what there is",
+        );
+        check("perilune queue", "a command is missing", "`perilune queue --help` shows what there is");
+        check("perilune status --wach", "unexpected argument '--wach' found", "did you mean `--watch`?");
+        check(
+            "perilune run -m x --size 500x500",
+            "invalid value '500x500' for '--size <WxH>': 500x500 is not divisible by 8; the nearest size is 504x504",
+            "`perilune --help` shows what there is",
+        );
+        check(
+            "perilune queue move 7 sideways",
+            "invalid value 'sideways' for '<TO>': `sideways` is no place to move to; use up, down, first, last or before:JOB",
+            "`perilune --help` shows what there is",
+        );
+    }
+}

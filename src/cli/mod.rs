@@ -1,0 +1,56 @@
+//! The command line: what was typed, what it means, what comes of it, how it is told.
+//!
+//! Data goes to standard output, everything else to standard error. An error is one line and a hint,
+//! and its kind is the exit code.
+
+pub mod args;
+pub mod commands;
+pub mod context;
+pub mod intent;
+pub mod output;
+pub mod report;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use self::args::Cli;
+use self::context::Context;
+use self::output::Output;
+use crate::config::Environment;
+use crate::workflow::{Kind, Refusal};
+
+/// Runs the program with these arguments, the first of which is its name; returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
+    let arguments = match all_text(arguments) {
+        Ok(arguments) => arguments,
+        Err(refusal) => return report::report(&refusal),
+    };
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // Help is written as doc comments, whose backticks are for rustdoc.
+            output::print(&error.render().to_string().replace('`', ""));
+            return 0;
+        }
+        Err(error) => return report::report(&intent::typed_wrong(&error)),
+    };
+    let output = Output::of(&cli.global, &environment);
+    let done = Context::new(cli.global, environment, output).and_then(|context| commands::run(&context, cli.command));
+    match done {
+        Ok(code) => code,
+        Err(refusal) => report::report(&refusal),
+    }
+}
+
+/// Paths travel as JSON, which is text; what is not text is refused before anything is done.
+fn all_text(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Refusal> {
+    let texts = arguments.into_iter().enumerate().map(|(n, argument)| {
+        argument.into_string().map_err(|raw| {
+            let message = format!("argument {n}, `{}`, is not valid UTF-8", raw.to_string_lossy());
+            Refusal::new(Kind::Usage, message, "rename the file, or type the argument in UTF-8")
+        })
+    });
+    texts.collect()
+}

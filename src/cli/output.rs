@@ -1,0 +1,115 @@
+//! Results on standard output: text for people, JSON for programs.
+
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::args::Global;
+use crate::config::Environment;
+
+/// How results are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// JSON instead of text.
+    pub json: bool,
+    /// Whether colours are welcome.
+    pub color: bool,
+}
+
+impl Output {
+    /// Returns how results are to be written.
+    #[must_use]
+    pub fn of(global: &Global, environment: &Environment) -> Self {
+        let dumb = environment.text("TERM").is_some_and(|term| term == "dumb");
+        let color = !global.no_color && environment.get("NO_COLOR").is_none() && !dumb && io::stdout().is_terminal();
+        Self { json: global.json, color }
+    }
+
+    /// Writes a value as one line of JSON, or the text.
+    pub fn show<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
+        if self.json { json(value) } else { print(&text()) }
+    }
+}
+
+/// Writes one line of JSON.
+pub fn json<T: Serialize>(value: &T) {
+    // Our own shapes have string keys and finite numbers only, so they always are JSON.
+    let line = serde_json::to_string(value).unwrap_or_default();
+    print(&format!("{line}\n"));
+}
+
+/// Writes text as it is.
+pub fn print(text: &str) {
+    let mut to = io::stdout().lock();
+    give_up_if_closed(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
+}
+
+/// Writes much, line by line.
+#[derive(Debug)]
+pub struct Lines(BufWriter<Stdout>);
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self(BufWriter::with_capacity(64 << 10, io::stdout()))
+    }
+}
+
+impl Lines {
+    /// Writes text as it is.
+    pub fn text(&mut self, text: &str) {
+        give_up_if_closed(self.0.write_all(text.as_bytes()));
+    }
+
+    /// Writes a value as JSON, without ending the line.
+    pub fn json<T: Serialize>(&mut self, value: &T) {
+        give_up_if_closed(serde_json::to_writer(&mut self.0, value).map_err(io::Error::from));
+    }
+
+    /// Sends off what was written.
+    pub fn flush(&mut self) {
+        give_up_if_closed(self.0.flush());
+    }
+}
+
+/// Whoever reads our output, such as `head`, may have had enough; that is no error.
+fn give_up_if_closed(written: io::Result<()>) {
+    match written {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            super::report::note(&format!("error: standard output cannot be written to: {e}"));
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Returns a table without lines, as text.
+#[must_use]
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row.iter().map(|cell| plain(cell)));
+    }
+    let lines = table.lines().map(|l| l.trim().to_owned());
+    lines.map(|l| l + "\n").collect()
+}
+
+/// Returns the text without characters that a terminal would obey.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Returns the beginning of a text, marked where something was left out.
+#[must_use]
+pub fn head(text: &str, letters: usize) -> String {
+    let mut head: String = plain(text).chars().take(letters).collect();
+    if text.chars().nth(letters).is_some() {
+        head.pop();
+        head.push('…');
+    }
+    head
+}

@@ -1,0 +1,107 @@
+//! Requests and their answers, one after another; for commands.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::connect::{Connection, connect, lost};
+use super::gate::Gate;
+use crate::wire::control::Asked;
+use crate::wire::{Event, Limit, Reply, Request, ServerFrame, asynchronous};
+use crate::workflow::{Kind, Refusal};
+
+/// Until an answer must be there. Reading the headers of a large library takes the longest.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A conversation with the daemon.
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection,
+    next_id: u64,
+    /// Events that came while an answer was waited for.
+    events: VecDeque<Event>,
+}
+
+impl Client {
+    /// Connects to the daemon.
+    pub async fn connect(gate: &Gate) -> Result<Self, Refusal> {
+        Ok(Self { connection: connect(gate).await?, next_id: 1, events: VecDeque::new() })
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn call(&mut self, request: Request) -> Result<Reply, Refusal> {
+        let id = self.ask(request).await?;
+        self.answer(id).await
+    }
+
+    /// Asks, and returns the number under which the answer will come.
+    pub async fn ask(&mut self, request: Request) -> Result<u64, Refusal> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let sent = asynchronous::write(&mut self.connection.to, &Asked { id, request }, Limit::CONTROL).await;
+        sent.map(|()| id).map_err(|e| lost(&self.connection, Some(&e)))
+    }
+
+    /// Waits for the answer of this number.
+    pub async fn answer(&mut self, id: u64) -> Result<Reply, Refusal> {
+        loop {
+            let Ok(frame) = timeout(PATIENCE, self.frame()).await else {
+                let message = format!("the daemon did not answer within {} s", PATIENCE.as_secs());
+                return Err(Refusal::new(Kind::NoDaemon, message, "it may hang; `perilune stop` ends it"));
+            };
+            let frame = frame?;
+            match frame {
+                ServerFrame::Reply { id: of, reply } if of == id => return Ok(reply),
+                ServerFrame::Error { id: of, error } if of.is_none_or(|of| of == id) => return Err(error),
+                ServerFrame::Event(event) => self.events.push_back(*event),
+                // The answer to something that is no longer waited for.
+                ServerFrame::Reply { .. } | ServerFrame::Error { .. } => {}
+            }
+        }
+    }
+
+    /// Waits for the body of the answer that comes next, unread: for answers that are large.
+    pub async fn next_body(&mut self) -> Result<Vec<u8>, Refusal> {
+        match asynchronous::read_body(&mut self.connection.from, Limit::CONTROL).await {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) => Err(lost(&self.connection, None)),
+            Err(error) => Err(lost(&self.connection, Some(&error))),
+        }
+    }
+
+    /// Waits for an event, however long that takes.
+    pub async fn event(&mut self) -> Result<Event, Refusal> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(event);
+        }
+        loop {
+            match self.frame().await? {
+                ServerFrame::Event(event) => return Ok(*event),
+                ServerFrame::Error { id: None, error } => return Err(error),
+                // The answer to something that is no longer waited for.
+                ServerFrame::Reply { .. } | ServerFrame::Error { .. } => {}
+            }
+        }
+    }
+
+    /// Waits until the daemon has hung up.
+    pub async fn hung_up(&mut self) {
+        while let Ok(Some(_)) = asynchronous::read_body(&mut self.connection.from, Limit::CONTROL).await {}
+    }
+
+    async fn frame(&mut self) -> Result<ServerFrame, Refusal> {
+        match asynchronous::read(&mut self.connection.from, Limit::CONTROL).await {
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => Err(lost(&self.connection, None)),
+            Err(error) => Err(lost(&self.connection, Some(&error))),
+        }
+    }
+}
+
+/// Returns the refusal for an answer of another kind than was asked for.
+#[must_use]
+pub fn unexpected(reply: &Reply) -> Refusal {
+    let shown: String = format!("{reply:?}").chars().take(60).collect();
+    Refusal::new(Kind::Failed, format!("the daemon answered something else: {shown}"), "restart the daemon: perilune stop")
+}

@@ -1,0 +1,105 @@
+//! `config.yaml` as it is written.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::profile::Preset;
+use crate::units::DeviceId;
+
+/// The file's values, each of which may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Model folders, laid out as `ComfyUI`'s.
+    pub models: Option<Vec<PathBuf>>,
+    /// `ComfyUI`'s `extra_model_paths.yaml`.
+    pub extra_model_paths: Option<PathBuf>,
+    /// Folder for the images.
+    pub output: Option<PathBuf>,
+    /// The device that computes where a job names none.
+    pub compute_device: Option<DeviceId>,
+    /// The engine's program.
+    pub engine: Option<PathBuf>,
+    /// Processor threads of an engine.
+    pub engine_threads: Option<u32>,
+    /// Seconds after which an idle engine ends and gives its memory back.
+    pub engine_idle_s: Option<f64>,
+    /// NVIDIA's management library.
+    pub nvml: Option<PathBuf>,
+    /// The program that reaches other machines.
+    pub ssh: Option<String>,
+    /// The least level of log lines: `error`, `warn`, `info`, `debug`, `trace`.
+    pub log: Option<String>,
+    /// The profile in use.
+    pub profile: Option<String>,
+    /// Colours of the dashboard.
+    pub theme: Option<String>,
+    /// Whether the dashboard takes the mouse.
+    pub mouse: Option<bool>,
+    /// What a run is like where nothing else is said.
+    pub run: Preset,
+    /// Patience with engines.
+    pub supervision: SupervisionFile,
+}
+
+/// Patience with engines, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SupervisionFile {
+    /// Between two questions whether an engine lives.
+    pub heartbeat_s: Option<f64>,
+    /// Without an answer, until it counts as dead.
+    pub silence_s: Option<f64>,
+    /// From a cancellation until the engine is killed.
+    pub grace_s: Option<f64>,
+    /// Before an engine that died is started again; doubled each time.
+    pub backoff_s: Option<f64>,
+    /// The longest such pause.
+    pub backoff_max_s: Option<f64>,
+}
+
+impl ConfigFile {
+    /// Reads the file; one that is not there says nothing.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Reads the file's text. `path` is named in the error.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
+        read.map(Option::unwrap_or_default).map_err(|e| ConfigError::File { path: path.to_owned(), problem: e.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_named_with_line_and_column() {
+        let check = |text: &str, expected: &str| {
+            let message = ConfigFile::parse(text, Path::new("config.yaml")).unwrap_err().to_string();
+            assert!(message.starts_with("config.yaml: ") && message.contains(expected), "{message}");
+        };
+        check("output: /a\nmodles: [/b]\n", "unknown field `modles`");
+        check("output: /a\nmodles: [/b]\n", "line 2 column 1");
+        check("compute_device: gpu\n", "`gpu` is not a device");
+        check("run:\n  steps: many\n", "line 2");
+        check("models: [", "line");
+    }
+
+    #[test]
+    fn nothing_said_is_fine() {
+        for text in ["", "# only a comment\n", "{}"] {
+            assert_eq!(ConfigFile::parse(text, Path::new("config.yaml")).unwrap(), ConfigFile::default());
+        }
+    }
+}

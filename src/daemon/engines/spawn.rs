@@ -1,0 +1,161 @@
+//! Starts an engine's process and sees it end. The only place of the daemon that starts processes.
+
+#![expect(unsafe_code, reason = "the child's signal at its parent's death can only be set between fork and exec")]
+#![expect(clippy::disallowed_methods, reason = "this is the one place where engines are started")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, set_parent_process_death_signal, waitid};
+use tokio::sync::oneshot;
+
+use super::output_lines::{Tail, follow};
+use crate::units::DeviceId;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct SpawnSpec {
+    /// The engine's program.
+    pub program: PathBuf,
+    /// The device it is for.
+    pub device: DeviceId,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Our end of the socket that is its standard input.
+    pub socket: UnixStream,
+    /// Kills it.
+    pub process: Process,
+    /// How it ended, once it has.
+    pub exit: oneshot::Receiver<String>,
+    /// What it wrote last.
+    pub tail: Tail,
+}
+
+/// Kills a process and all it has started. Dropped, it does so too.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    /// Whether the process is there, or its number still its own.
+    alive: Arc<Mutex<bool>>,
+}
+
+impl Process {
+    /// Returns its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_pid().cast_unsigned()
+    }
+
+    /// Kills it, unless it is gone.
+    pub fn kill(&self) {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if *alive && let Err(errno) = kill_process_group(self.pid, Signal::KILL) {
+            tracing::warn!("engine {} could not be killed: {errno}", self.pid());
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How long what an engine wrote is waited for after its end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Starts an engine. Call it from a thread that lives as long as the daemon: the engine dies with that thread.
+pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(&spec.program);
+    command
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        // Our `cuda:N` are numbered by PCI address.
+        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; this closure makes one
+    // system call, allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+    let mut child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    let tail = Tail::default();
+    let (done, heard_all) = std::sync::mpsc::channel::<()>();
+    let device = spec.device;
+    let outputs: [Option<Box<dyn io::Read + Send>>; 2] =
+        [child.stdout.take().map(|o| Box::new(o) as _), child.stderr.take().map(|o| Box::new(o) as _)];
+    for from in outputs.into_iter().flatten() {
+        let (tail, done) = (tail.clone(), done.clone());
+        thread::Builder::new().name(format!("output of {device}")).spawn(move || {
+            follow(from, device, &tail);
+            drop(done);
+        })?;
+    }
+    drop(done);
+    let alive = Arc::new(Mutex::new(true));
+    let (tell, exit) = oneshot::channel();
+    let still = alive.clone();
+    thread::Builder::new().name(format!("engine of {device}")).spawn(move || {
+        let how = see_it_end(child, pid, &still);
+        // All is heard when both readers have hung up, or when some grandchild keeps the pipe for itself.
+        if heard_all.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+            tracing::debug!("the output of engine {pid:?} is held open by something else");
+        }
+        // Nobody listens when the daemon ends.
+        drop(tell.send(how));
+    })?;
+    Ok(Spawned { socket: ours, process: Process { pid, alive }, exit, tail })
+}
+
+/// Waits for the end of the process, ends what it has left behind, and only then gives up its number.
+fn see_it_end(mut child: Child, pid: Pid, alive: &Mutex<bool>) -> String {
+    let waited = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    let mut alive = alive.lock().unwrap_or_else(PoisonError::into_inner);
+    if waited.is_ok()
+        && let Err(errno) = kill_process_group(pid, Signal::KILL)
+    {
+        tracing::debug!("nothing was left of engine {pid:?}: {errno}");
+    }
+    *alive = false;
+    match child.wait() {
+        Ok(status) => describe(status),
+        Err(error) => format!("is gone, and nobody knows how: {error}"),
+    }
+}
+
+/// Returns how a process ended, in words that follow "the engine".
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}{}", name(signal)),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// Signals that operators know by name.
+fn name(signal: i32) -> &'static str {
+    match signal {
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}

@@ -1,0 +1,90 @@
+//! One file per request. Each looks at the state, changes it, and asks for what is to be done.
+
+pub(super) mod cancel;
+pub(super) mod clear;
+pub(super) mod move_job;
+pub(super) mod pause;
+pub(super) mod resume;
+pub(super) mod retry;
+pub(super) mod submit;
+pub(super) mod subscribe;
+
+use super::core::Core;
+use super::input::{Asker, Ticket};
+use super::output::{LookUp, Output};
+use super::pending::Pending;
+use super::readings::Frame;
+use super::{snapshot, supervision};
+use crate::ledger::{Command, Entry};
+use crate::units::JobId;
+use crate::wire::control::Topics;
+use crate::wire::{Reply, Request};
+use crate::workflow::{Kind, Refusal};
+
+/// The most rows of one page: a frame of it stays far below the wire's limit.
+const PAGE: u32 = 5_000;
+
+/// Answers a request, now or when what it needs is known.
+pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
+    match request {
+        Request::Status => read_devices(core, Pending::StatusReadings(asker)),
+        Request::Devices => read_devices(core, Pending::Devices(asker)),
+        Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
+        Request::Submit(draft) => submit::submit(core, asker, draft),
+        Request::List { states, after, limit } => {
+            core.ask_ledger(Command::List { states, after, limit: limit.clamp(1, PAGE) }, Pending::Page(asker));
+        }
+        Request::Show(job) => core.ask_ledger(Command::Views { jobs: vec![job], finished: 0 }, Pending::Show(asker)),
+        Request::Cancel(jobs) => cancel::cancel(core, asker, &jobs),
+        Request::Retry(jobs) => retry::retry(core, asker, jobs),
+        Request::Move { job, to } => move_job::move_job(core, asker, job, to),
+        Request::Pause { job: None } => pause::queue(core, asker, true),
+        Request::Resume { job: None } => pause::queue(core, asker, false),
+        Request::Pause { job: Some(job) } => pause::job(core, asker, job),
+        Request::Resume { job: Some(job) } => resume::job(core, asker, job),
+        Request::Clear { states } => clear::clear(core, asker, states),
+        Request::Models => core.emit(Output::LookUp(asker, LookUp::Models)),
+        Request::Inspect(name) => core.emit(Output::LookUp(asker, LookUp::Inspect(name))),
+        Request::Log { limit } => core.emit(Output::LookUp(asker, LookUp::Log(limit))),
+        Request::Stop => {
+            core.answer(asker, Ok(Reply::Done));
+            supervision::stop(core);
+        }
+    }
+}
+
+/// Nobody may have been looking for a while, so what was read last may be old.
+fn read_devices(core: &mut Core, pending: Pending) {
+    let ticket = core.expect(pending);
+    core.emit(Output::Read(ticket));
+}
+
+/// The devices were read: goes on with what they were read for.
+pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Frame) {
+    core.frame = frame;
+    match core.pending.remove(&ticket) {
+        Some(Pending::StatusReadings(asker)) => {
+            core.ask_ledger(snapshot::question(core, &Topics::default()), Pending::Status(asker));
+        }
+        Some(Pending::Devices(asker)) => {
+            let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
+            core.answer(asker, Ok(Reply::Devices { devices, host }));
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Refuses something for jobs that are not in the queue, once the ledger has said what has become of them.
+fn refuse_unknown(core: &mut Core, asker: Asker, jobs: &[JobId], verb: &'static str) {
+    match jobs.first() {
+        Some(job) => core.ask_ledger(Command::Views { jobs: vec![*job], finished: 0 }, Pending::Explain(asker, verb)),
+        None => core.answer(asker, Ok(Reply::Changed(Vec::new()))),
+    }
+}
+
+/// Says why a job cannot be `verb`, such as `moved`.
+pub(super) fn explain(core: &mut Core, asker: Asker, verb: &'static str, entries: &[Entry]) {
+    let Some(Entry { job, state, .. }) = entries.first() else { return };
+    let hint = format!("`perilune queue show {job}` shows what has become of it");
+    core.answer(asker, Err(Refusal::new(Kind::Refused, format!("job {job} is {state} and cannot be {verb}"), hint)));
+}

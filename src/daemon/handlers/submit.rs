@@ -1,0 +1,69 @@
+//! A new job: looked at, written down, and only then answered.
+
+use crate::daemon::core::Core;
+use crate::daemon::input::{Asker, Ticket};
+use crate::daemon::output::Output;
+use crate::daemon::pending::Pending;
+use crate::daemon::snapshot;
+use crate::jobs::JobView;
+use crate::ledger::{Command, Entry};
+use crate::units::DeviceId;
+use crate::wire::{Change, Reply};
+use crate::workflow::{JobDraft, JobSpec, Kind, Refusal};
+
+/// Has the draft looked at.
+pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
+    if let Err(refusal) = open_for_jobs(core) {
+        core.answer(asker, Err(refusal));
+        return;
+    }
+    let mut defaults = Box::new(core.policy.defaults.clone());
+    let first_gpu = core.frame.devices.iter().map(|d| d.id).find(|id| matches!(id, DeviceId::Cuda(_)));
+    defaults.compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
+    let ticket = core.expect(Pending::Draft { asker, held: draft.held });
+    core.emit(Output::Prepare { ticket, draft, defaults });
+}
+
+/// What the draft asks for is known: writes the job down.
+pub(in crate::daemon) fn prepared(core: &mut Core, ticket: Ticket, result: Result<Box<JobSpec>, Refusal>) {
+    let Some(Pending::Draft { asker, held }) = core.pending.remove(&ticket) else { return };
+    let checked = open_for_jobs(core).and(result).and_then(|spec| on_a_device_that_is_there(core, spec));
+    match checked {
+        Ok(spec) => core.ask_ledger(Command::Append { spec, held }, Pending::Append(asker)),
+        Err(refusal) => core.answer(asker, Err(refusal)),
+    }
+}
+
+/// The job is on disk.
+pub(in crate::daemon) fn appended(core: &mut Core, asker: Asker, entries: Vec<Entry>, views: Vec<JobView>) {
+    for entry in entries {
+        core.answer(asker, Ok(Reply::Accepted(entry.job)));
+        core.queue.insert(entry);
+    }
+    core.news.counts = true;
+    for view in views {
+        let view = snapshot::seen_now(core, view);
+        core.publish(Change::Job(Box::new(view)));
+    }
+}
+
+fn open_for_jobs(core: &Core) -> Result<(), Refusal> {
+    if core.stop_by.is_some() {
+        return Err(Refusal::new(Kind::NoDaemon, "the daemon is ending", "ask again in a moment; a new one is started then"));
+    }
+    match &core.trouble {
+        Some(trouble) => Err(Refusal::new(Kind::Failed, trouble.clone(), "make room on the disk that holds the ledger")),
+        None => Ok(()),
+    }
+}
+
+/// A GPU that nobody can see will never run the job. Without readings nothing is known, and all is allowed.
+fn on_a_device_that_is_there(core: &Core, spec: Box<JobSpec>) -> Result<Box<JobSpec>, Refusal> {
+    let known = &core.frame.devices;
+    if known.is_empty() || known.iter().any(|d| d.id == spec.compute) {
+        return Ok(spec);
+    }
+    let there: Vec<String> = known.iter().map(|d| d.id.to_string()).collect();
+    let hint = format!("there are {}; `perilune devices` shows them", there.join(", "));
+    Err(Refusal::new(Kind::NotFound, format!("there is no device {}", spec.compute), hint))
+}

@@ -1,0 +1,26 @@
+//! The daemon: owns the queue, supervises engines, answers clients.
+//!
+//! `core` owns all state and touches nothing; `run` touches everything and owns none. Between them
+//! lie two lists: `Input`, everything that can happen, and `Output`, everything that can be asked for.
+
+mod answers;
+pub mod core;
+pub mod engines;
+mod handlers;
+pub mod input;
+pub mod lifecycle;
+pub mod lookup;
+pub mod output;
+pub mod pending;
+pub mod readings;
+pub mod records;
+pub mod recovery;
+pub mod reports;
+pub mod run;
+pub mod scheduler;
+pub mod sessions;
+mod snapshot;
+pub mod state;
+mod supervision;
+
+pub use run::{Options, serve};

@@ -1,0 +1,105 @@
+//! Everything that the core may ask for.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::input::{Asker, Ticket};
+use crate::ledger::{Command, Planned};
+use crate::units::{DeviceId, RunId, SessionId, Timestamp};
+use crate::wire::control::Topics;
+use crate::wire::{Change, Order, Reply, Status};
+use crate::workflow::{Defaults, JobDraft, Refusal};
+
+/// Something to be done by others.
+#[derive(Debug)]
+pub enum Output {
+    /// Answer a client.
+    Answer(Asker, Result<Reply, Refusal>),
+    /// Answer a client that asked for events: a snapshot first, then what changes.
+    Subscribe {
+        /// Who.
+        asker: Asker,
+        /// What it wants to hear of.
+        topics: Topics,
+        /// Everything, now.
+        snapshot: Box<Status>,
+    },
+    /// Send everything anew to those who listen to the same.
+    Refresh {
+        /// To whom.
+        sessions: Vec<SessionId>,
+        /// Everything, now.
+        snapshot: Box<Status>,
+    },
+    /// Tell everybody who wants to hear of it.
+    Publish(Box<Change>),
+    /// Find out what a draft asks for.
+    Prepare {
+        /// For the answer.
+        ticket: Ticket,
+        /// What was asked for.
+        draft: Box<JobDraft>,
+        /// What stands in for what was not said.
+        defaults: Box<Defaults>,
+    },
+    /// Look for models, and answer the client.
+    LookUp(Asker, LookUp),
+    /// Read the devices now.
+    Read(Ticket),
+    /// Read the devices all the time, or no longer, since nobody looks.
+    Watch(bool),
+    /// These processes are our engines.
+    Engines(BTreeSet<u32>),
+    /// Have the ledger do something.
+    Ledger {
+        /// For the answer.
+        ticket: Ticket,
+        /// What.
+        command: Command,
+        /// When it happened.
+        now: Timestamp,
+    },
+    /// Start an engine.
+    Spawn {
+        /// For this device.
+        device: DeviceId,
+        /// As its process of this number.
+        generation: u64,
+    },
+    /// Tell an engine something.
+    Order {
+        /// Its device.
+        device: DeviceId,
+        /// What.
+        order: Box<Order>,
+    },
+    /// Kill an engine.
+    Kill {
+        /// Its device.
+        device: DeviceId,
+        /// Why, for the log and for its exit.
+        why: String,
+    },
+    /// Give pictures their names.
+    Name {
+        /// Of which run.
+        run: RunId,
+        /// Which pictures.
+        images: Vec<Planned>,
+    },
+    /// Remove pictures that nobody will name.
+    Discard(Vec<PathBuf>),
+    /// End the program.
+    Exit,
+}
+
+/// What is looked for outside of the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookUp {
+    /// All models.
+    Models,
+    /// What a file or folder holds.
+    Inspect(String),
+    /// The last lines of the log.
+    Log(u32),
+}

@@ -1,0 +1,103 @@
+//! What follows when something that takes time is done.
+
+use super::input::Asker;
+use crate::jobs::JobState;
+use crate::units::{DeviceId, JobId, RunId, SessionId};
+use crate::wire::control::Topics;
+
+/// What follows when something that takes time is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing.
+    Nothing,
+    /// A draft was looked at: append it.
+    Draft {
+        /// Who wants it.
+        asker: Asker,
+        /// Whether it waits for its operator.
+        held: bool,
+    },
+    /// A job was appended: take it into the queue and say its number.
+    Append(Asker),
+    /// Jobs were changed: tell everybody, and whoever asked for it.
+    Change(Option<(Asker, Vec<JobId>)>),
+    /// Jobs may be tried again if their state allows it.
+    RetryCheck(Asker),
+    /// Jobs are to be tried again: take them into the queue. They were in these states.
+    Retry(Asker, Vec<(JobId, JobState)>),
+    /// Something was wanted of a job that is not in the queue: say why it cannot be.
+    Explain(Asker, &'static str),
+    /// Jobs were forgotten.
+    Clear(Asker),
+    /// A page of a list.
+    Page(Asker),
+    /// One job.
+    Show(Asker),
+    /// The devices were read: tell of them.
+    Devices(Asker),
+    /// The devices were read: tell of everything.
+    StatusReadings(Asker),
+    /// Everything, once.
+    Status(Asker),
+    /// Everything, and then what changes.
+    Subscribe(Asker, Topics),
+    /// Everything anew.
+    Refresh(Vec<SessionId>, Option<JobId>),
+    /// An attempt has a number: give it to the engine.
+    Assign {
+        /// The job.
+        job: JobId,
+        /// The engine's device.
+        device: DeviceId,
+        /// The engine's process.
+        generation: u64,
+    },
+    /// A result is on record: give the pictures their names.
+    Record(RunId),
+}
+
+impl Pending {
+    /// Returns whether nothing is lost if nobody waits for it.
+    #[must_use]
+    pub fn is_a_question(&self) -> bool {
+        match self {
+            Self::Draft { .. }
+            | Self::RetryCheck(_)
+            | Self::Explain(..)
+            | Self::Page(_)
+            | Self::Show(_)
+            | Self::Devices(_)
+            | Self::StatusReadings(_)
+            | Self::Status(_)
+            | Self::Subscribe(..)
+            | Self::Refresh(..) => true,
+            Self::Nothing
+            | Self::Append(_)
+            | Self::Change(_)
+            | Self::Retry(..)
+            | Self::Clear(_)
+            | Self::Assign { .. }
+            | Self::Record(_) => false,
+        }
+    }
+
+    /// Returns who waits for it, and no longer lets them wait.
+    pub fn take_asker(&mut self) -> Option<Asker> {
+        match self {
+            Self::Change(asker) => asker.take().map(|(asker, _)| asker),
+            Self::Draft { asker, .. }
+            | Self::Append(asker)
+            | Self::RetryCheck(asker)
+            | Self::Retry(asker, _)
+            | Self::Explain(asker, _)
+            | Self::Clear(asker)
+            | Self::Page(asker)
+            | Self::Show(asker)
+            | Self::Devices(asker)
+            | Self::StatusReadings(asker)
+            | Self::Status(asker)
+            | Self::Subscribe(asker, _) => Some(*asker),
+            Self::Nothing | Self::Refresh(..) | Self::Assign { .. } | Self::Record(_) => None,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Boots the daemon, and does for the core what the core may not do itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::core::{Core, Policy};
+use super::engines::spawn::SpawnSpec;
+use super::engines::{Link, LinkSpec};
+use super::input::{Asker, Input, Ticket};
+use super::lifecycle::{Claim, claim};
+use super::lookup::{Lookup, roots};
+use super::output::{LookUp, Output};
+use super::readings::{Sensors, Start};
+use super::records::Records;
+use super::sessions::{Hub, Mailbox, listener};
+use crate::config::{Settings, Supervision};
+use crate::gallery;
+use crate::ledger::{Ledger, LedgerError, Planned};
+use crate::library::{self, Roots};
+use crate::logging::Ring;
+use crate::sampling::{Sampler, Schedule};
+use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, Size, SystemClock};
+use crate::wire::{LogLine, Reply};
+use crate::workflow::{Defaults, Kind, Refusal};
+
+/// The log's last lines; one process has one log.
+pub static LOG: Ring = Ring::new();
+
+/// What travels to the core's task.
+#[derive(Debug)]
+pub enum Message {
+    /// Something happened.
+    Input(Input),
+    /// A client has come.
+    Entered(SessionId, Arc<Mailbox>),
+    /// A client has gone.
+    Left(SessionId),
+}
+
+/// What a daemon is started with.
+pub struct Options {
+    /// Every setting.
+    pub settings: Settings,
+    /// Starts what reads devices.
+    pub sensors: Start,
+    /// Called when clients can come.
+    pub ready: Box<dyn FnOnce()>,
+}
+
+/// Messages that may wait for the core; senders wait when there are more.
+const INBOX: usize = 4096;
+/// Messages taken in before others get a turn.
+const AT_ONCE: usize = 256;
+/// How long readings that a client asks for may take.
+const READING: Duration = Duration::from_millis(500);
+/// How long clients have to take what they are owed at the end.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Runs the daemon until it is told to end.
+pub fn serve(options: Options) -> Result<(), Refusal> {
+    let claim = claim(&options.settings.paths)?;
+    if let Some(long) = &options.settings.paths.too_long {
+        tracing::warn!("{} is too long for a socket; it lies in {} instead", long.display(), options.settings.paths.runtime.display());
+    }
+    let ledger = Ledger::open(&options.settings.paths.ledger()).map_err(|e| Refusal::from(&e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
+    let served = runtime.block_on(boot(options, claim, ledger));
+    // A model folder on a disk that hangs must not keep the program from ending.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+fn system(error: &std::io::Error) -> Refusal {
+    Refusal::new(Kind::Failed, format!("the system refused: {error}"), "check the limits on processes and open files")
+}
+
+async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refusal> {
+    let Options { settings, sensors, ready } = options;
+    let (tell, inbox) = mpsc::channel(INBOX);
+    let recovered = ledger.recover().map_err(|e: LedgerError| Refusal::from(&e))?;
+    let (core, first) = Core::new(policy(&settings)?, recovered, SystemClock.now());
+    let roots = roots(&settings)?;
+    let frames = tell.clone();
+    // At the end nobody listens any more.
+    let sink = Box::new(move |frame| drop(frames.blocking_send(Message::Input(Input::Readings(Box::new(frame))))));
+    let hands = Hands {
+        hub: Hub::default(),
+        records: Records::start(ledger, tell.clone()).map_err(|e| system(&e))?,
+        lookup: Lookup::start(roots.clone(), tell.clone()).map_err(|e| system(&e))?,
+        links: HashMap::new(),
+        engine: settings.engine.value.clone(),
+        patience: settings.supervision,
+        sensors: sensors(sink).map_err(|e| system(&e))?,
+        roots,
+        tell: tell.clone(),
+    };
+    follow_log(tell.clone());
+    let socket = claim.listener.try_clone().and_then(UnixListener::from_std).map_err(|e| system(&e))?;
+    let (close, closing) = watch::channel(false);
+    let listening = tokio::spawn(listener::listen(socket, tell.clone(), closing));
+    watch_signals(tell)?;
+    tracing::info!("daemon {} serves {}", std::process::id(), settings.paths.socket().display());
+    ready();
+    let mut turn = Turn { core, hands };
+    turn.work(first, inbox).await;
+    turn.hands.hub.close();
+    close.send_replace(true);
+    // Clients that do not take what they are owed go without.
+    drop(timeout(FAREWELL, listening).await);
+    turn.hands.links.clear();
+    let mut records = turn.hands.records;
+    // Everything that was recorded is on disk before the lock is given up.
+    drop(spawn_blocking(move || records.finish()).await);
+    tracing::info!("ended");
+    drop(claim);
+    Ok(())
+}
+
+fn policy(settings: &Settings) -> Result<Policy, Refusal> {
+    let run = &settings.run;
+    let size = match run.size {
+        Some(size) => size,
+        None => Size::new(512, 512).map_err(|e| Refusal::bare(Kind::Failed, e.to_string()))?,
+    };
+    Ok(Policy {
+        defaults: Defaults {
+            steps: run.steps.unwrap_or(20),
+            cfg: run.cfg.unwrap_or(7.0),
+            sampler: run.sampler.unwrap_or(Sampler::Dpmpp2m),
+            schedule: run.schedule.unwrap_or(Schedule::Karras),
+            size,
+            output: settings.output.value.clone(),
+            compute: DeviceId::Cpu,
+            seed: Seed(0),
+        },
+        compute: settings.compute_device.value,
+        patience: settings.supervision,
+        engine_threads: settings.engine_threads.value,
+        engine_idle_s: settings.engine_idle_s.value,
+        engine_log: settings.log.value.clone(),
+        pid: std::process::id(),
+    })
+}
+
+fn follow_log(tell: mpsc::Sender<Message>) {
+    LOG.listen(move |line| {
+        let line = LogLine { time: line.time, level: line.level.to_owned(), source: line.source.clone(), text: line.text.clone() };
+        // A log that overwhelms the core is better read from its file.
+        drop(tell.try_send(Message::Input(Input::Logged(line))));
+    });
+}
+
+/// The first signal ends in order, the second at once.
+fn watch_signals(tell: mpsc::Sender<Message>) -> Result<(), Refusal> {
+    let listen = |kind| signal(kind).map_err(|e| system(&e));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut hang_up = listen(SignalKind::hangup())?;
+    // A file that must not grow is an error to be handled like a full disk, and no reason to die; listening is enough.
+    drop(listen(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    tokio::spawn(async move {
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+            let input = if std::mem::replace(&mut asked, true) { Input::Kill } else { Input::Stop };
+            if tell.send(Message::Input(input)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The core and what works for it, taking turns.
+struct Turn {
+    core: Core,
+    hands: Hands,
+}
+
+impl Turn {
+    /// Takes in what happens until the core wants to exit.
+    async fn work(&mut self, first: Vec<Output>, mut inbox: mpsc::Receiver<Message>) {
+        if self.hands.carry_out(first) {
+            return;
+        }
+        let mut messages = Vec::with_capacity(AT_ONCE);
+        loop {
+            let due = self.core.wake_at().map(|at| at.since(SystemClock.now()));
+            tokio::select! {
+                // The inbox has a sender of our own, so it never closes.
+                _ = inbox.recv_many(&mut messages, AT_ONCE) => {}
+                () = sleep(due.unwrap_or_default()), if due.is_some() => messages.push(Message::Input(Input::Tick)),
+            }
+            for message in messages.drain(..) {
+                if self.take(message) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes in one message; returns whether it is time to exit.
+    fn take(&mut self, message: Message) -> bool {
+        let input = match message {
+            Message::Entered(session, mailbox) => {
+                self.hands.hub.enter(session, mailbox);
+                return false;
+            }
+            Message::Left(session) => {
+                self.hands.hub.leave(session);
+                Input::Left(session)
+            }
+            Message::Input(input) => input,
+        };
+        let outputs = self.core.handle(input, SystemClock.now());
+        self.hands.carry_out(outputs)
+    }
+}
+
+/// Everything that works for the core.
+struct Hands {
+    hub: Hub,
+    records: Records,
+    lookup: Lookup,
+    links: HashMap<DeviceId, Link>,
+    engine: std::path::PathBuf,
+    patience: Supervision,
+    roots: Roots,
+    sensors: Arc<dyn Sensors>,
+    tell: mpsc::Sender<Message>,
+}
+
+impl Hands {
+    /// Does what is asked for, in order; returns whether it is time to exit.
+    fn carry_out(&mut self, outputs: Vec<Output>) -> bool {
+        let mut exit = false;
+        for output in outputs {
+            match output {
+                Output::Answer(asker, result) => self.hub.answer(asker, result),
+                Output::Subscribe { asker, topics, snapshot } => self.hub.subscribe(asker, topics, snapshot),
+                Output::Refresh { sessions, snapshot } => self.hub.refresh(&sessions, snapshot),
+                Output::Publish(change) => self.hub.publish(*change),
+                Output::Prepare { ticket, draft, defaults } => self.lookup.ask(ticket, draft, defaults),
+                Output::LookUp(asker, LookUp::Log(limit)) => self.hub.answer(asker, Ok(log(limit))),
+                Output::LookUp(asker, what) => self.look_up(asker, what),
+                Output::Read(ticket) => self.read(ticket),
+                Output::Watch(watched) => self.sensors.watch(watched),
+                Output::Engines(pids) => self.sensors.set_engines(pids),
+                Output::Ledger { ticket, command, now } => self.records.ask(ticket, command, now),
+                Output::Spawn { device, generation } => self.spawn(device, generation),
+                Output::Order { device, order } => self.with_link(device, |link| link.order(*order)),
+                Output::Kill { device, why } => self.with_link(device, |link| link.kill(why)),
+                Output::Name { run, images } => self.name(run, images),
+                Output::Discard(paths) => drop(spawn_blocking(move || paths.iter().for_each(|p| gallery::discard(p)))),
+                Output::Exit => exit = true,
+            }
+        }
+        exit
+    }
+
+    fn with_link(&self, device: DeviceId, tell: impl FnOnce(&Link)) {
+        if let Some(link) = self.links.get(&device) {
+            tell(link);
+        }
+    }
+
+    fn spawn(&mut self, device: DeviceId, generation: u64) {
+        let spawn = SpawnSpec { program: self.engine.clone(), device };
+        let spec = LinkSpec { spawn, generation, patience: self.patience };
+        self.links.insert(device, Link::start(spec, self.tell.clone()));
+    }
+
+    fn name(&self, run: RunId, images: Vec<Planned>) {
+        let tell = self.tell.clone();
+        drop(spawn_blocking(move || {
+            let named = images.iter().map(|i| gallery::publish(&i.target, i.inode, &i.path)).collect::<Result<_, _>>();
+            let result = named.map_err(|e| Refusal::from(&e));
+            // At the end nobody listens any more; the next daemon finds the pictures.
+            drop(tell.blocking_send(Message::Input(Input::Named(run, result))));
+        }));
+    }
+
+    fn read(&self, ticket: Ticket) {
+        let (tell, sensors) = (self.tell.clone(), self.sensors.clone());
+        drop(spawn_blocking(move || {
+            let frame = Box::new(sensors.read_now(READING));
+            drop(tell.blocking_send(Message::Input(Input::Read(ticket, frame))));
+        }));
+    }
+
+    fn look_up(&self, asker: Asker, what: LookUp) {
+        let (tell, roots) = (self.tell.clone(), self.roots.clone());
+        drop(spawn_blocking(move || {
+            let result = match what {
+                LookUp::Models => Ok(Reply::Models(library::scan(&roots, true))),
+                LookUp::Inspect(name) => library::inventory::inspect(&name, &roots)
+                    .map(|(path, description)| Reply::Description { path: path.display().to_string(), description: Box::new(description) }),
+                LookUp::Log(limit) => Ok(log(limit)),
+            };
+            drop(tell.blocking_send(Message::Input(Input::LookedUp(asker, result))));
+        }));
+    }
+}
+
+fn log(limit: u32) -> Reply {
+    let lines = LOG.last(limit as usize).into_iter();
+    Reply::Log(lines.map(|l| LogLine { time: l.time, level: l.level.to_owned(), source: l.source, text: l.text }).collect())
+}

@@ -1,0 +1,89 @@
+//! Who listens to what, and how to reach whom.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Mailbox;
+use crate::daemon::input::Asker;
+use crate::units::{JobId, SessionId};
+use crate::wire::control::Topics;
+use crate::wire::{Change, Reply, ServerFrame, Status};
+use crate::workflow::Refusal;
+
+/// All clients.
+#[derive(Debug, Default)]
+pub struct Hub {
+    clients: HashMap<SessionId, Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    mailbox: Arc<Mailbox>,
+    topics: Option<Topics>,
+}
+
+impl Hub {
+    /// A client has come.
+    pub fn enter(&mut self, session: SessionId, mailbox: Arc<Mailbox>) {
+        self.clients.insert(session, Client { mailbox, topics: None });
+    }
+
+    /// A client has gone.
+    pub fn leave(&mut self, session: SessionId) {
+        self.clients.remove(&session);
+    }
+
+    /// Answers a client, unless it is gone.
+    pub fn answer(&self, asker: Asker, result: Result<Reply, Refusal>) {
+        if let Some(client) = self.clients.get(&asker.session) {
+            client.mailbox.answer(match result {
+                Ok(reply) => ServerFrame::Reply { id: asker.id, reply },
+                Err(error) => ServerFrame::Error { id: Some(asker.id), error },
+            });
+        }
+    }
+
+    /// Has a client hear of changes from now on.
+    pub fn subscribe(&mut self, asker: Asker, topics: Topics, snapshot: Box<Status>) {
+        self.answer(asker, Ok(Reply::Done));
+        if let Some(client) = self.clients.get_mut(&asker.session) {
+            client.topics = Some(topics);
+            client.mailbox.tell(Arc::new(Change::Snapshot(snapshot)));
+        }
+    }
+
+    /// Sends everything anew.
+    pub fn refresh(&self, sessions: &[SessionId], snapshot: Box<Status>) {
+        let change = Arc::new(Change::Snapshot(snapshot));
+        for client in sessions.iter().filter_map(|s| self.clients.get(s)).filter(|c| c.topics.is_some()) {
+            client.mailbox.tell(change.clone());
+        }
+    }
+
+    /// Tells everybody who wants to hear of it.
+    pub fn publish(&self, change: Change) {
+        let change = Arc::new(change);
+        for client in self.clients.values().filter(|c| c.topics.as_ref().is_some_and(|t| wants(t, &change))) {
+            client.mailbox.tell(change.clone());
+        }
+    }
+
+    /// Lets all clients have what they are owed, and nothing more.
+    pub fn close(&self) {
+        self.clients.values().for_each(|c| c.mailbox.close());
+    }
+}
+
+fn wants(topics: &Topics, change: &Change) -> bool {
+    let this = |job: JobId| topics.job.is_none_or(|wanted| wanted == job);
+    match change {
+        Change::Job(view) => this(view.job),
+        Change::Gone(jobs) => topics.job.is_none_or(|wanted| jobs.contains(&wanted)),
+        Change::Progress { job, .. } => this(*job),
+        Change::Preview(preview) => topics.previews && this(preview.job),
+        Change::Notice(notice) => topics.job.is_none_or(|wanted| notice.job.is_none_or(|about| about == wanted)),
+        Change::Log(_) => topics.log,
+        Change::Engines(_) | Change::Snapshot(_) => true,
+        Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) => topics.job.is_none(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What clients see: the ledger's words with what only memory knows laid over them.
+
+use super::core::{Core, News};
+use super::output::Output;
+use super::pending::Pending;
+use super::scheduler;
+use crate::devices::{DeviceReading, Held};
+use crate::jobs::JobView;
+use crate::ledger::Command;
+use crate::units::{JobId, SessionId};
+use crate::wire::control::Topics;
+use crate::wire::status::CacheView;
+use crate::wire::{Change, DaemonView, EngineView, QueueView, SetView, Status};
+
+/// Waiting jobs in a snapshot; lists have them all.
+const WAITING_SHOWN: usize = 50;
+/// Finished jobs in a snapshot.
+pub(super) const FINISHED_SHOWN: u32 = 20;
+
+/// Returns the jobs of a snapshot that are not finished.
+pub(super) fn jobs_shown(core: &Core) -> Vec<JobId> {
+    core.queue.active().chain(core.queue.waiting().take(WAITING_SHOWN)).collect()
+}
+
+/// Returns the question for the jobs that these topics' snapshot shows.
+pub(super) fn question(core: &Core, topics: &Topics) -> Command {
+    match topics.job {
+        Some(job) => Command::Views { jobs: vec![job], finished: 0 },
+        None => Command::Views { jobs: jobs_shown(core), finished: FINISHED_SHOWN },
+    }
+}
+
+/// Lays over a job what the ledger does not know: why it waits, how far it is.
+pub(super) fn seen_now(core: &Core, mut view: JobView) -> JobView {
+    if view.state.is_final() {
+        return view;
+    }
+    if let Some(job) = core.queue.get(view.job).filter(|j| j.entry.state == view.state) {
+        view.reason = scheduler::reason(job, &core.queue, &core.engines, core.paused);
+        let attempt = job.run.and_then(|run| core.attempts.get(&run));
+        view.progress = attempt.filter(|_| view.state.is_active()).map(|a| a.progress);
+    }
+    view
+}
+
+/// Returns everything, with these jobs.
+pub(super) fn status(core: &Core, views: Vec<JobView>) -> Status {
+    let counts = core.counts();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        time: core.now,
+        daemon: DaemonView { pid: core.policy.pid, uptime_s: core.now.since(core.started).as_secs_f64() },
+        devices: devices(core),
+        host: core.frame.host.clone(),
+        sets: sets(core),
+        engines: engines(core),
+        cache: CacheView::default(),
+        queue: QueueView {
+            paused: core.paused,
+            queued: counts.queued,
+            held: counts.held,
+            running: counts.running,
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+            jobs: views.into_iter().map(|v| seen_now(core, v)).collect(),
+        },
+        notices: core.notices.iter().cloned().collect(),
+    }
+}
+
+/// Returns everything that a listener wants to hear of.
+pub(super) fn for_topics(core: &Core, topics: &Topics, views: Vec<JobView>) -> Status {
+    let mut status = status(core, views);
+    if let Some(job) = topics.job {
+        status.devices.clear();
+        status.sets.clear();
+        status.host = crate::devices::HostReading::default();
+        status.notices.retain(|n| n.job == Some(job));
+    }
+    status
+}
+
+/// Returns the readings, with what our engines hold.
+pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
+    let mut devices = core.frame.devices.clone();
+    for reading in &mut devices {
+        reading.age_s += core.now.since(core.frame.taken).as_secs_f64();
+        for engine in core.engines.values() {
+            let memory = engine.memory.as_ref();
+            if engine.device == reading.id {
+                reading.activations = memory.and_then(|m| m.activations);
+            }
+            let set = memory.and_then(|m| m.set.as_ref());
+            let parts = set.into_iter().flat_map(|s| s.parts.iter().map(move |p| (s, p)));
+            reading.held.extend(parts.filter(|(_, p)| p.device == reading.id).map(|(set, part)| Held {
+                set: set.name.clone(),
+                component: part.role.name().to_owned(),
+                precision: part.precision.clone(),
+                bytes: part.bytes,
+            }));
+        }
+    }
+    devices
+}
+
+fn sets(core: &Core) -> Vec<SetView> {
+    let loaded = core.engines.values().filter_map(|e| Some((e, e.memory.as_ref()?.set.as_ref()?)));
+    let used_by = |device| core.attempts.values().find(|a| a.device == device && a.is_with_engine()).map(|a| a.job);
+    loaded
+        .map(|(engine, set)| SetView {
+            name: set.name.clone(),
+            family: set.family.clone(),
+            device: engine.device,
+            components: set.parts.clone(),
+            used_by: used_by(engine.device),
+            last_used: engine.last_used,
+        })
+        .collect()
+}
+
+fn engines(core: &Core) -> Vec<EngineView> {
+    core.engines.values().map(|e| e.view(core.now)).collect()
+}
+
+/// Tells everybody what has changed in this turn.
+pub(super) fn tell_news(core: &mut Core) {
+    let News { engines: new_engines, sets: new_sets, counts, everything } = std::mem::take(&mut core.news);
+    if new_engines {
+        core.emit(Output::Engines(core.engines.values().filter_map(|e| e.pid).collect()));
+    }
+    if core.listeners.is_empty() {
+        return;
+    }
+    if everything {
+        refresh(core);
+    }
+    if new_engines {
+        core.publish(Change::Engines(engines(core)));
+    }
+    if new_sets {
+        core.publish(Change::Sets(sets(core)));
+    }
+    if counts {
+        core.publish(Change::Queue { paused: core.paused, counts: core.counts() });
+    }
+}
+
+/// Sends snapshots to all who listen to everything, and to those whose job waits: its reason may be another now.
+fn refresh(core: &mut Core) {
+    let everything: Vec<SessionId> = core.listeners.iter().filter(|(_, t)| t.job.is_none()).map(|(s, _)| *s).collect();
+    if !everything.is_empty() {
+        core.ask_ledger(question(core, &Topics::default()), Pending::Refresh(everything, None));
+    }
+    let waiting = |job| core.queue.get(job).is_some_and(super::state::queue::Waiting::is_waiting);
+    let single: Vec<(SessionId, JobId)> = core.listeners.iter().filter_map(|(s, t)| Some((*s, t.job.filter(|j| waiting(*j))?))).collect();
+    for (session, job) in single {
+        core.ask_ledger(Command::Views { jobs: vec![job], finished: 0 }, Pending::Refresh(vec![session], Some(job)));
+    }
+}

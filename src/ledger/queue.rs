@@ -1,0 +1,126 @@
+//! Changes to waiting jobs.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::rows::{changed, find_entry, to_json, urgency};
+use super::{Answer, LedgerError, history};
+use crate::jobs::{JobState, Rank};
+use crate::units::{JobId, RunId, Timestamp};
+use crate::workflow::JobSpec;
+
+/// Characters of the prompt that lists show.
+const PROMPT_HEAD: usize = 96;
+
+pub(super) fn append(connection: &Connection, spec: &JobSpec, held: bool, now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("append a job");
+    let state = if held { JobState::Held } else { JobState::Queued };
+    let rank = last_rank(connection, spec.priority)?;
+    let mut insert = connection
+        .prepare_cached(
+            "INSERT INTO jobs (state, urgency, rank, device, model, prompt, owner, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .map_err(sqlite())?;
+    let device = spec.compute.to_string();
+    let id = insert
+        .insert(params![state.name(), urgency(spec.priority), rank.0, device, spec.set.name, prompt_head(&spec.prompt), spec.owner, now.0])
+        .map_err(sqlite())?;
+    let json = to_json("job", spec)?;
+    let mut insert = connection.prepare_cached("INSERT INTO details (job, spec) VALUES (?1, ?2)").map_err(sqlite())?;
+    insert.execute(params![id, json]).map_err(sqlite())?;
+    history::event(connection, now, "info", Some(JobId(id)), "submitted")?;
+    changed(connection, &[JobId(id)])
+}
+
+/// Returns the rank behind all waiting jobs of this priority.
+fn last_rank(connection: &Connection, priority: i32) -> Result<Rank, LedgerError> {
+    let sqlite = || LedgerError::sqlite("find the end of the queue");
+    let mut last = connection
+        .prepare_cached("SELECT rank FROM jobs WHERE finished IS NULL AND urgency = ?1 ORDER BY rank DESC LIMIT 1")
+        .map_err(sqlite())?;
+    let last = last.query_row([urgency(priority)], |row| row.get(0).map(Rank)).optional().map_err(sqlite())?;
+    Ok(last.map_or(Rank(0), Rank::next))
+}
+
+/// Returns the prompt's beginning in one line, without characters that a terminal would obey.
+fn prompt_head(prompt: &str) -> String {
+    prompt.chars().map(|c| if c.is_control() { ' ' } else { c }).take(PROMPT_HEAD).collect()
+}
+
+pub(super) fn set(connection: &Connection, job: JobId, state: JobState, now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("change a job's state");
+    let mut update = connection.prepare_cached("UPDATE jobs SET state = ?2 WHERE id = ?1 AND finished IS NULL").map_err(sqlite())?;
+    if update.execute(params![job.0, state.name()]).map_err(sqlite())? == 0 {
+        return Err(LedgerError::NoJob(job));
+    }
+    history::event(connection, now, "info", Some(job), state.name())?;
+    changed(connection, &[job])
+}
+
+pub(super) fn want_cancel(connection: &Connection, jobs: &[JobId], now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("note a cancellation");
+    for job in jobs {
+        let mut update = connection.prepare_cached("UPDATE jobs SET cancelling = 1 WHERE id = ?1 AND finished IS NULL").map_err(sqlite())?;
+        update.execute([job.0]).map_err(sqlite())?;
+        history::event(connection, now, "info", Some(*job), "cancelling")?;
+    }
+    changed(connection, jobs)
+}
+
+pub(super) fn cancel(connection: &Connection, jobs: &[JobId], run: Option<RunId>, now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("cancel a job");
+    if let Some(run) = run {
+        super::runs::end(connection, run, "cancelled", None, now)?;
+    }
+    for job in jobs {
+        let mut update = connection
+            .prepare_cached("UPDATE jobs SET state = 'cancelled', cancelling = 0, finished = ?2 WHERE id = ?1 AND finished IS NULL")
+            .map_err(sqlite())?;
+        update.execute(params![job.0, now.0]).map_err(sqlite())?;
+        history::event(connection, now, "info", Some(*job), "cancelled")?;
+    }
+    changed(connection, jobs)
+}
+
+pub(super) fn retry(connection: &Connection, jobs: &[JobId], now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("retry a job");
+    for job in jobs {
+        let rank = last_rank(connection, find_entry(connection, *job)?.priority)?;
+        let mut update = connection
+            .prepare_cached(
+                "UPDATE jobs SET state = 'queued', cancelling = 0, crashes = 0, deaths = 0, started = NULL, finished = NULL, rank = ?2
+                 WHERE id = ?1 AND state IN ('failed', 'cancelled')",
+            )
+            .map_err(sqlite())?;
+        if update.execute(params![job.0, rank.0]).map_err(sqlite())? == 0 {
+            // Somebody else was faster.
+            continue;
+        }
+        let mut update = connection
+            .prepare_cached(
+                "UPDATE details SET timing = NULL, placement = NULL, precision = NULL, warnings = NULL, failure = NULL WHERE job = ?1",
+            )
+            .map_err(sqlite())?;
+        update.execute([job.0]).map_err(sqlite())?;
+        history::event(connection, now, "info", Some(*job), "to be tried again")?;
+    }
+    changed(connection, jobs)
+}
+
+pub(super) fn place(connection: &Connection, places: &[(JobId, i32, Rank)]) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("move a job");
+    let mut update =
+        connection.prepare_cached("UPDATE jobs SET urgency = ?2, rank = ?3 WHERE id = ?1 AND finished IS NULL").map_err(sqlite())?;
+    for (job, priority, rank) in places {
+        update.execute(params![job.0, urgency(*priority), rank.0]).map_err(sqlite())?;
+    }
+    let jobs: Vec<JobId> = places.iter().map(|p| p.0).collect();
+    changed(connection, &jobs)
+}
+
+pub(super) fn pause(connection: &Connection, paused: bool, now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("pause the queue");
+    let mut write = connection.prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES ('paused', ?1)").map_err(sqlite())?;
+    write.execute([if paused { "yes" } else { "no" }]).map_err(sqlite())?;
+    history::event(connection, now, "info", None, if paused { "the queue is paused" } else { "the queue goes on" })?;
+    Ok(Answer::Done)
+}

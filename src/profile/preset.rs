@@ -1,0 +1,136 @@
+//! One preset. Every value may be left out; what is said on the command line wins over it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sampling::{Sampler, Schedule};
+use crate::units::{DeviceId, Size};
+use crate::weights::Precision;
+
+/// What a run is to be like, as far as it is said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preset {
+    /// Solver steps.
+    pub steps: Option<u32>,
+    /// Guidance scale.
+    pub cfg: Option<f64>,
+    /// Solver.
+    pub sampler: Option<Sampler>,
+    /// Noise schedule.
+    pub schedule: Option<Schedule>,
+    /// Picture size, `512x768`.
+    #[serde(with = "as_text")]
+    pub size: Option<Size>,
+    /// What to compute in.
+    pub precision: Option<Precision>,
+    /// The device that computes.
+    pub compute_device: Option<DeviceId>,
+    /// Folder for the images.
+    pub output: Option<PathBuf>,
+    /// Jobs of higher priority run first.
+    pub priority: Option<i32>,
+}
+
+/// A preset that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub struct PresetError {
+    /// The file it comes from.
+    pub file: String,
+    /// What is wrong, with line and column.
+    pub problem: String,
+}
+
+/// The presets that come with the program, by name.
+pub const EMBEDDED: &[(&str, &str)] =
+    &[("fast", include_str!("../../profiles/fast.yaml")), ("sd15", include_str!("../../profiles/sd15.yaml"))];
+
+impl Preset {
+    /// Reads a preset. `file` is named in the error.
+    pub fn parse(text: &str, file: &str) -> Result<Self, PresetError> {
+        // An empty document is a preset that says nothing.
+        let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
+        match read {
+            Ok(preset) => Ok(preset.unwrap_or_default()),
+            Err(e) => Err(PresetError { file: file.to_owned(), problem: e.to_string() }),
+        }
+    }
+
+    /// Returns the embedded preset of this name.
+    #[must_use]
+    pub fn embedded(name: &str) -> Option<Result<Self, PresetError>> {
+        EMBEDDED.iter().find(|(n, _)| *n == name).map(|(n, text)| Self::parse(text, &format!("profiles/{n}.yaml")))
+    }
+
+    /// Returns this preset with the other's values where it has none.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            steps: self.steps.or(below.steps),
+            cfg: self.cfg.or(below.cfg),
+            sampler: self.sampler.or(below.sampler),
+            schedule: self.schedule.or(below.schedule),
+            size: self.size.or(below.size),
+            precision: self.precision.or(below.precision),
+            compute_device: self.compute_device.or(below.compute_device),
+            output: self.output.or(below.output),
+            priority: self.priority.or(below.priority),
+        }
+    }
+}
+
+/// A size is one word in YAML, not two numbers.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::units::Size;
+
+    #[expect(clippy::ref_option, reason = "serde's own signature")]
+    pub(super) fn serialize<S: Serializer>(size: &Option<Size>, to: S) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(size) => to.collect_str(size),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Size>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|t| t.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_that_ships_can_be_read() {
+        for (name, _) in EMBEDDED {
+            let preset = Preset::embedded(name).unwrap().unwrap();
+            assert!(preset.steps.is_some(), "{name} says nothing about steps");
+        }
+        assert!(Preset::embedded("slow").is_none());
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        let check = |text: &str, expected: &str| {
+            let message = Preset::parse(text, "mine.yaml").unwrap_err().to_string();
+            assert!(message.starts_with("mine.yaml: ") && message.contains(expected), "{message}");
+        };
+        check("steps: 20\nstep: 3\n", "line 2");
+        check("size: 500x500\n", "nearest size is 504x504");
+        check("sampler: fastest\n", "unknown variant `fastest`");
+        assert_eq!(Preset::parse("", "mine.yaml").unwrap(), Preset::default());
+    }
+
+    #[test]
+    fn what_lies_above_wins() {
+        let above = Preset { steps: Some(4), ..Preset::default() };
+        let below = Preset { steps: Some(20), cfg: Some(7.0), ..Preset::default() };
+        let both = above.over(below);
+        assert_eq!((both.steps, both.cfg), (Some(4), Some(7.0)));
+    }
+}

@@ -1,0 +1,188 @@
+//! The queue of a real daemon: jobs come, wait, move, run and end.
+
+use perilune::jobs::{JobState, Move};
+use perilune::units::{DeviceId, JobId};
+use perilune::wire::Request;
+use perilune::workflow::{JobDraft, Kind};
+use serde_json::json;
+
+use crate::support::builders::{a_job, endless, ids, scripted};
+use crate::support::daemon::Home;
+use crate::support::wait::until_true;
+
+#[test]
+fn a_job_is_done_and_its_pictures_have_names() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let job = talk.submit(JobDraft { batch: Some(2), ..a_job() });
+    let view = talk.wait_for(job, JobState::Done);
+    assert_eq!(home.pictures(), ["000001-night-7.png", "000001-night-8.png"]);
+    assert_eq!(view.images[1].path, home.output().join("000001-night-8.png"));
+    assert_eq!((view.attempts, view.precision.as_deref(), view.failure), (1, Some("fp32"), None));
+    assert!(view.timing.is_some_and(|t| t.per_step == [0.01]));
+    let status = talk.status();
+    assert_eq!((status.queue.succeeded, status.queue.jobs.len(), status.sets.len()), (1, 1, 1));
+}
+
+#[test]
+fn jobs_run_by_priority_and_then_as_they_came() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    talk.changed(Request::Pause { job: None });
+    for priority in [0, 5, 0, -3, 5] {
+        talk.submit(JobDraft { priority: Some(priority), ..a_job() });
+    }
+    assert_eq!(talk.listed(), ["2 queued", "5 queued", "1 queued", "3 queued", "4 queued"]);
+    talk.changed(Request::Move { job: JobId(3), to: Move::Up });
+    talk.changed(Request::Move { job: JobId(4), to: Move::Before(JobId(5)) });
+    assert_eq!(talk.listed(), ["2 queued", "4 queued", "5 queued", "3 queued", "1 queued"]);
+    talk.changed(Request::Resume { job: None });
+    talk.wait_for(JobId(1), JobState::Done);
+    assert_eq!(talk.listed(), ["1 done", "3 done", "5 done", "4 done", "2 done"], "the newest first");
+}
+
+#[test]
+fn waiting_jobs_are_cancelled_at_once_and_running_ones_by_their_engine() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let running = talk.submit(endless());
+    talk.wait_for(running, JobState::Running);
+    let waiting = talk.submit(a_job());
+    assert_eq!(talk.show(waiting).reason.map(|r| r.to_string()).as_deref(), Some("after 1"));
+    assert_eq!(talk.changed(Request::Cancel(ids([1, 2]))), [2, 1]);
+    assert_eq!(talk.show(waiting).state, JobState::Cancelled);
+    talk.wait_for(running, JobState::Cancelled);
+    assert_eq!(home.pictures(), [""; 0]);
+
+    let refusal = talk.try_call(Request::Cancel(ids([1]))).unwrap_err();
+    assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, "job 1 is cancelled and cannot be cancelled"));
+    assert_eq!(talk.try_call(Request::Cancel(ids([99]))).unwrap_err().kind, Kind::NotFound);
+}
+
+#[test]
+fn failed_and_cancelled_jobs_are_tried_again_and_done_ones_are_not() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let job = talk.submit(scripted(&json!({"fail": [1, "refused", "it needs 9 GiB and 8 are free"]})));
+    let view = talk.wait_for(job, JobState::Failed);
+    let failure = view.failure.unwrap();
+    assert_eq!((failure.kind, failure.message.as_str()), (Kind::Refused, "it needs 9 GiB and 8 are free"));
+    assert_eq!(failure.hint.as_deref(), Some("ask the fake"));
+    assert_eq!(talk.changed(Request::Retry(vec![job])), [1]);
+    talk.wait_for(job, JobState::Failed);
+    assert_eq!(talk.show(job).attempts, 2);
+
+    let done = talk.submit(a_job());
+    talk.wait_for(done, JobState::Done);
+    let refusal = talk.try_call(Request::Retry(vec![done])).unwrap_err();
+    assert_eq!(refusal.message, "job 2 is done and cannot be retried");
+    assert_eq!(talk.status().queue.failed, 1);
+}
+
+#[test]
+fn jobs_are_held_released_paused_and_resumed() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let held = talk.submit(JobDraft { held: true, ..a_job() });
+    assert_eq!(talk.show(held).state, JobState::Held);
+    let running = talk.submit(endless());
+    talk.wait_for(running, JobState::Running);
+    talk.changed(Request::Pause { job: Some(running) });
+    talk.wait_for(running, JobState::Paused);
+    talk.changed(Request::Resume { job: Some(running) });
+    talk.wait_for(running, JobState::Running);
+    talk.changed(Request::Cancel(vec![running]));
+    talk.changed(Request::Resume { job: Some(held) });
+    talk.wait_for(held, JobState::Done);
+}
+
+#[test]
+fn finished_jobs_are_forgotten_and_their_pictures_stay() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let job = talk.submit(a_job());
+    talk.wait_for(job, JobState::Done);
+    let refusal = talk.try_call(Request::Clear { states: vec![JobState::Queued] }).unwrap_err();
+    assert_eq!(refusal.kind, Kind::Usage);
+    assert_eq!(talk.call(Request::Clear { states: Vec::new() }), perilune::wire::Reply::Cleared(1));
+    assert_eq!(talk.try_call(Request::Show(job)).unwrap_err().kind, Kind::NotFound);
+    assert_eq!((talk.status().queue.succeeded, home.pictures().len()), (0, 1));
+    assert_eq!(talk.submit(a_job()), JobId(2), "a number is never used twice");
+}
+
+#[test]
+fn a_submission_that_cannot_run_is_refused_and_leaves_nothing() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let mut check = |draft: JobDraft, kind: Kind, message: &str| {
+        let refusal = talk.try_call(Request::Submit(Box::new(draft))).unwrap_err();
+        assert!(refusal.message.starts_with(message) && refusal.hint.is_some(), "{refusal:?}");
+        assert_eq!(refusal.kind, kind);
+    };
+    check(JobDraft { steps: Some(0), ..a_job() }, Kind::Usage, "--steps 0 is out of range");
+    check(JobDraft { model: "day".to_owned(), ..a_job() }, Kind::NotFound, "there is no model `day` in ");
+    check(JobDraft { output: Some("/proc/none".into()), ..a_job() }, Kind::Failed, "/proc/none cannot be written to: ");
+    assert_eq!((talk.listed().len(), home.output().exists()), (0, false));
+}
+
+#[test]
+fn long_lists_come_in_pages() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    for _ in 0..3 {
+        let job = talk.submit(a_job());
+        talk.wait_for(job, JobState::Done);
+    }
+    talk.changed(Request::Pause { job: None });
+    for _ in 0..4 {
+        talk.submit(a_job());
+    }
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let perilune::wire::Reply::Rows { rows, next, paused } = talk.call(Request::List { states: Vec::new(), after, limit: 2 }) else {
+            panic!("no rows")
+        };
+        assert!(paused && rows.len() <= 2);
+        seen.extend(rows.into_iter().map(|r| r.job.0));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [4, 5, 6, 7, 3, 2, 1]);
+}
+
+#[test]
+fn each_device_has_an_engine_of_its_own() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let on = |n: u16| JobDraft { compute_device: Some(DeviceId::Cuda(n)), ..endless() };
+    let (first, second) = (talk.submit(on(0)), talk.submit(on(1)));
+    talk.wait_for(first, JobState::Running);
+    talk.wait_for(second, JobState::Running);
+    assert_eq!((talk.status().engines.len(), talk.status().queue.running), (2, 2));
+}
+
+#[test]
+fn an_idle_engine_ends_and_comes_back_when_it_is_wanted() {
+    let mut home = Home::empty();
+    home.config("engine_idle_s: 0.05");
+    home.start();
+    let mut talk = home.talk();
+    for _ in 0..2 {
+        let job = talk.submit(a_job());
+        talk.wait_for(job, JobState::Done);
+        until_true("the engine to end", || talk.status().engines.iter().all(|e| e.pid.is_none()));
+    }
+    assert_eq!(talk.status().notices, [], "that is no death");
+}
+
+#[test]
+fn paths_that_lead_nowhere_are_refused() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let mut refused = |draft: JobDraft| talk.try_call(Request::Submit(Box::new(draft))).unwrap_err().message;
+    assert_eq!(refused(JobDraft { output: Some("here".into()), ..a_job() }), "--output here is relative");
+    assert_eq!(refused(JobDraft { init_image: Some("a.png".into()), ..a_job() }), "--init-image a.png is relative");
+    assert_eq!(refused(JobDraft { init_image: Some("/a.png".into()), ..a_job() }), "there is no picture /a.png");
+}

@@ -1,0 +1,517 @@
+//! The daemon's core in a made-up world, where everything may die at any moment.
+//!
+//! The core and the ledger are real. Engines, files, clients and time are values here, and a random
+//! script says what happens next: a request, an engine's next word, its death, or the daemon's. After
+//! that all is left in peace until nothing more happens, and then nothing may be lost or done twice.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use perilune::config::Supervision;
+use perilune::daemon::core::{Core, Policy};
+use perilune::daemon::input::{Asker, Exit, Heard, Input};
+use perilune::daemon::output::Output;
+use perilune::daemon::readings::Frame;
+use perilune::devices::{DeviceKind, DeviceReading};
+use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
+use perilune::ledger::{Answer, Command, Ledger};
+use perilune::sampling::{Sampler, Schedule};
+use perilune::units::{DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
+use perilune::wire::control::Topics;
+use perilune::wire::work::{FailedRun, Finished};
+use perilune::wire::{Order, Reply, Report, Request, RunOrder};
+use perilune::workflow::{Defaults, JobDraft, JobSpec, Kind};
+use proptest::prelude::*;
+
+use crate::support::fixtures;
+
+/// Something that may happen.
+#[derive(Debug, Clone)]
+enum Event {
+    Submit {
+        device: bool,
+        priority: i32,
+    },
+    Cancel(usize),
+    Retry(usize),
+    Pause(usize),
+    Resume(usize),
+    PauseQueue(bool),
+    Move(usize, Move),
+    /// The world does so much of what it was asked for.
+    Work(u8),
+    /// The engine of a device says its next word.
+    Engine(bool),
+    EngineFails(bool),
+    EngineDies(bool),
+    DaemonDies,
+    DaemonStops,
+    Time(u16),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let place = prop_oneof![Just(Move::Up), Just(Move::Down), Just(Move::First), Just(Move::Last)];
+    prop_oneof![
+        4 => (any::<bool>(), -1..=1).prop_map(|(device, priority)| Event::Submit { device, priority }),
+        1 => (0usize..20).prop_map(Event::Cancel),
+        1 => (0usize..20).prop_map(Event::Retry),
+        1 => (0usize..20).prop_map(Event::Pause),
+        1 => (0usize..20).prop_map(Event::Resume),
+        1 => any::<bool>().prop_map(Event::PauseQueue),
+        1 => (0usize..20, place).prop_map(|(j, p)| Event::Move(j, p)),
+        12 => (1u8..6).prop_map(Event::Work),
+        10 => any::<bool>().prop_map(Event::Engine),
+        1 => any::<bool>().prop_map(Event::EngineFails),
+        2 => any::<bool>().prop_map(Event::EngineDies),
+        1 => Just(Event::DaemonDies),
+        1 => Just(Event::DaemonStops),
+        3 => (0u16..700).prop_map(Event::Time),
+    ]
+}
+
+/// An engine's process, as the world keeps it.
+#[derive(Debug, Default)]
+struct Engine {
+    generation: u64,
+    ready: bool,
+    run: Option<(RunOrder, u8)>,
+    cancelled: bool,
+    paused: bool,
+}
+
+struct World {
+    ledger: Ledger,
+    core: Core,
+    now: i64,
+    /// What the core has asked for and nobody has done yet.
+    todo: VecDeque<Output>,
+    /// What has happened and the core has not been told yet.
+    inbox: VecDeque<Input>,
+    engines: BTreeMap<DeviceId, Engine>,
+    hidden: HashSet<PathBuf>,
+    /// Final names, and how often a picture got each.
+    named: HashMap<PathBuf, u32>,
+    accepted: Vec<JobId>,
+    refused: Vec<String>,
+    /// Runs that an engine has been told to do.
+    ordered: HashSet<RunId>,
+    exited: bool,
+    next_ask: u64,
+}
+
+const DEVICES: [DeviceId; 2] = [DeviceId::Cpu, DeviceId::Cuda(0)];
+
+fn device(second: bool) -> DeviceId {
+    DEVICES[usize::from(second)]
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        steps: 1,
+        cfg: 1.0,
+        sampler: Sampler::Euler,
+        schedule: Schedule::Normal,
+        size: Size::new(64, 64).unwrap(),
+        output: "/out".into(),
+        compute: DeviceId::Cpu,
+        seed: Seed(1),
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        defaults: defaults(),
+        compute: None,
+        patience: Supervision::default(),
+        engine_threads: None,
+        engine_idle_s: None,
+        engine_log: "info".to_owned(),
+        pid: 1,
+    }
+}
+
+fn spec(draft: &JobDraft) -> JobSpec {
+    JobSpec {
+        batch: 2,
+        output: "/out".into(),
+        priority: draft.priority.unwrap_or(0),
+        compute: draft.compute_device.unwrap_or(DeviceId::Cpu),
+        ..fixtures::spec("night", "")
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let ledger = Ledger::in_memory().unwrap();
+        let (core, first) = Core::new(policy(), ledger.recover().unwrap(), Timestamp(0));
+        Self {
+            ledger,
+            core,
+            now: 0,
+            todo: first.into(),
+            inbox: VecDeque::new(),
+            engines: BTreeMap::new(),
+            hidden: HashSet::new(),
+            named: HashMap::new(),
+            accepted: Vec::new(),
+            refused: Vec::new(),
+            ordered: HashSet::new(),
+            exited: false,
+            next_ask: 0,
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.todo.extend(self.core.handle(input, Timestamp(self.now)));
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.next_ask += 1;
+        self.tell(Input::Asked(Asker { session: SessionId(1), id: self.next_ask }, request));
+    }
+
+    fn job(&self, n: usize) -> Option<JobId> {
+        self.accepted.get(n).copied()
+    }
+
+    fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Submit { device: second, priority } => {
+                let draft = JobDraft { priority: Some(priority), compute_device: Some(device(second)), ..JobDraft::default() };
+                self.ask(Request::Submit(Box::new(draft)));
+            }
+            Event::Cancel(n) => self.ask_about(n, |job| Request::Cancel(vec![job])),
+            Event::Retry(n) => self.ask_about(n, |job| Request::Retry(vec![job])),
+            Event::Pause(n) => self.ask_about(n, |job| Request::Pause { job: Some(job) }),
+            Event::Resume(n) => self.ask_about(n, |job| Request::Resume { job: Some(job) }),
+            Event::PauseQueue(true) => self.ask(Request::Pause { job: None }),
+            Event::PauseQueue(false) => self.ask(Request::Resume { job: None }),
+            Event::Move(n, to) => self.ask_about(n, |job| Request::Move { job, to }),
+            Event::Work(n) => {
+                for _ in 0..n {
+                    self.work();
+                }
+            }
+            Event::Engine(second) => {
+                self.engine_goes_on(device(second));
+            }
+            Event::EngineFails(second) => self.engine_fails(device(second)),
+            Event::EngineDies(second) => self.engine_dies(device(second)),
+            Event::DaemonDies => self.restart(),
+            Event::DaemonStops => {
+                self.tell(Input::Stop);
+                self.work_until_exit();
+                self.restart();
+            }
+            Event::Time(ms) => self.pass(i64::from(ms)),
+        }
+    }
+
+    fn ask_about(&mut self, n: usize, request: impl FnOnce(JobId) -> Request) {
+        if let Some(job) = self.job(n) {
+            self.ask(request(job));
+        }
+    }
+
+    fn pass(&mut self, ms: i64) {
+        self.now += ms;
+        if self.core.wake_at().is_some_and(|at| at.0 <= self.now) {
+            self.tell(Input::Tick);
+        }
+    }
+
+    /// Does one thing that was asked for, or tells one thing that happened.
+    fn work(&mut self) -> bool {
+        if let Some(output) = self.todo.pop_front() {
+            self.carry_out(output);
+            return true;
+        }
+        match self.inbox.pop_front() {
+            Some(input) => self.tell(input),
+            None => return false,
+        }
+        true
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Answer(_, Ok(Reply::Accepted(job))) => self.accepted.push(job),
+            Output::Answer(_, Err(refusal)) => self.refused.push(refusal.message),
+            Output::Prepare { ticket, draft, .. } => self.inbox.push_back(Input::Prepared(ticket, Ok(Box::new(spec(&draft))))),
+            Output::Ledger { ticket, command, now } => {
+                let answer = self.ledger.run_one(&command, now);
+                self.inbox.push_back(Input::Answered(ticket, answer));
+            }
+            Output::Spawn { device, generation } => {
+                self.engines.insert(device, Engine { generation, ..Engine::default() });
+                self.hear(device, Heard::Born(7));
+            }
+            Output::Order { device, order } => self.order(device, *order),
+            Output::Kill { device, .. } => self.engine_dies(device),
+            Output::Name { run, images } => {
+                let mut paths = Vec::new();
+                for image in images {
+                    if self.hidden.remove(&image.target) {
+                        *self.named.entry(image.path.clone()).or_default() += 1;
+                    }
+                    assert!(self.named.contains_key(&image.path), "{} is lost", image.target.display());
+                    paths.push(image.path);
+                }
+                self.inbox.push_back(Input::Named(run, Ok(paths)));
+            }
+            Output::Discard(paths) => self.hidden.retain(|hidden| !paths.contains(hidden)),
+            Output::Exit => self.exited = true,
+            Output::Answer(..)
+            | Output::Subscribe { .. }
+            | Output::Refresh { .. }
+            | Output::Publish(_)
+            | Output::Read(_)
+            | Output::Watch(_)
+            | Output::Engines(_)
+            | Output::LookUp(..) => {}
+        }
+    }
+
+    fn hear(&mut self, device: DeviceId, heard: Heard) {
+        let generation = self.engines[&device].generation;
+        self.inbox.push_back(Input::Engine { device, generation, heard });
+    }
+
+    fn order(&mut self, device: DeviceId, order: Order) {
+        let Some(engine) = self.engines.get_mut(&device) else { return };
+        match order {
+            Order::Run(order) => {
+                assert!(engine.run.is_none(), "an engine got two runs at once");
+                assert!(self.ordered.insert(order.run), "run {} was ordered twice", order.run);
+                (engine.run, engine.cancelled) = (Some((*order, 0)), false);
+            }
+            Order::Cancel(run) => engine.cancelled |= engine.run.as_ref().is_some_and(|(o, _)| o.run == run),
+            Order::Pause(_) => engine.paused = true,
+            Order::Resume(_) => engine.paused = false,
+            Order::Shutdown => self.engine_dies(device),
+            Order::Configure(_) | Order::Ping(_) => {}
+        }
+    }
+
+    /// The engine says its next word, if it has one.
+    fn engine_goes_on(&mut self, device: DeviceId) -> bool {
+        let Some(engine) = self.engines.get_mut(&device) else { return false };
+        if !engine.ready {
+            engine.ready = true;
+            self.hear(device, Heard::Said(Report::Ready { about: String::new() }));
+            return true;
+        }
+        let (paused, cancelled) = (engine.paused, engine.cancelled);
+        let Some((order, at)) = &mut engine.run else { return false };
+        let run = order.run;
+        *at += 1;
+        let report = match *at {
+            1 => Report::Started(run),
+            2 if paused => Report::Paused(run),
+            3 if paused && !cancelled => {
+                *at = 2;
+                return false;
+            }
+            3 if cancelled => failed(run, Kind::Interrupted),
+            3 => Report::Resumed(run),
+            2 => Report::Step { run, step: 1, steps: 1, seconds: 0.1 },
+            _ => {
+                self.hidden.extend(order.targets.iter().cloned());
+                let image =
+                    |path: &PathBuf, k| ImageRecord { path: path.clone(), seed: order.spec.seed.of_image(k), width: 64, height: 64 };
+                let images = order.targets.iter().zip(0..).map(|(p, k)| image(p, k)).collect();
+                let (timing, placement) = (Timing::default(), Placement::default());
+                Report::Finished(Box::new(Finished { run, images, timing, placement, precision: String::new(), warnings: Vec::new() }))
+            }
+        };
+        if matches!(report, Report::Finished(_) | Report::Failed(_)) {
+            engine.run = None;
+        }
+        self.hear(device, Heard::Said(report));
+        true
+    }
+
+    fn engine_fails(&mut self, device: DeviceId) {
+        let Some((order, _)) = self.engines.get_mut(&device).and_then(|e| e.run.take()) else { return };
+        self.hear(device, Heard::Said(failed(order.run, Kind::Failed)));
+    }
+
+    fn engine_dies(&mut self, device: DeviceId) {
+        if self.engines.contains_key(&device) {
+            self.hear(device, Heard::Died(Exit { how: "was killed by signal 9".to_owned(), log: Vec::new() }));
+            self.engines.remove(&device);
+        }
+    }
+
+    /// The daemon dies: what was asked for and not done is never done, and its engines die with it.
+    fn restart(&mut self) {
+        self.todo.clear();
+        self.inbox.clear();
+        self.engines.clear();
+        self.exited = false;
+        let (core, first) = Core::new(policy(), self.ledger.recover().unwrap(), Timestamp(self.now));
+        self.core = core;
+        self.todo = first.into();
+    }
+
+    fn work_until_exit(&mut self) {
+        for _ in 0..10_000 {
+            if self.exited {
+                return;
+            }
+            if !self.work() {
+                self.pass(100);
+            }
+        }
+        panic!("the daemon does not end");
+    }
+
+    /// Lets everything go on until nothing happens any more.
+    fn leave_in_peace(&mut self) {
+        self.happen(&Event::PauseQueue(false));
+        let mut idle = 0;
+        for _ in 0..1_000_000 {
+            let mut busy = self.work();
+            for device in DEVICES {
+                busy |= self.todo.is_empty() && self.inbox.is_empty() && self.engine_goes_on(device);
+            }
+            // What was held when it was accepted late is let go too.
+            if !busy {
+                for view in self.all_jobs() {
+                    self.ask(Request::Resume { job: Some(view.job) });
+                }
+                while self.work() {}
+                self.pass(1_000);
+                idle += 1;
+            }
+            if idle > 60 {
+                return;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    fn all_jobs(&mut self) -> Vec<JobView> {
+        let list = Command::List { states: Vec::new(), after: None, limit: 10_000 };
+        let Answer::Page { rows, .. } = self.ledger.run_one(&list, Timestamp(0)).unwrap() else { panic!("no page") };
+        let views = Command::Views { jobs: rows.iter().map(|r| r.job).collect(), finished: 0 };
+        let Answer::Jobs { views, .. } = self.ledger.run_one(&views, Timestamp(0)).unwrap() else { panic!("no jobs") };
+        views
+    }
+
+    fn check(&mut self) {
+        let views = self.all_jobs();
+        // A job whose submitter was not answered, because the daemon died, may be there all the same.
+        let there: HashSet<JobId> = views.iter().map(|v| v.job).collect();
+        assert!(self.accepted.iter().all(|job| there.contains(job)), "a job is lost");
+        let mut expected = HashMap::new();
+        for view in views {
+            assert!(view.state.is_final(), "job {} stays {}: {:?}", view.job, view.state, self.core);
+            assert_eq!(view.images.len(), if view.state == JobState::Done { 2 } else { 0 }, "job {}", view.job);
+            expected.extend(view.images.into_iter().map(|i| (i.path, 1)));
+        }
+        assert_eq!(self.named, expected, "a picture is lost, or was made twice");
+        assert!(self.hidden.is_empty(), "left behind: {:?}", self.hidden);
+    }
+}
+
+fn failed(run: RunId, kind: Kind) -> Report {
+    Report::Failed(Box::new(FailedRun { run, kind, message: "so it was".to_owned(), hint: None, fatal: false }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_job_is_lost_and_none_is_done_twice(events in prop::collection::vec(event(), 0..120)) {
+        let mut world = World::new();
+        for event in events {
+            world.happen(&event);
+        }
+        world.leave_in_peace();
+        world.check();
+    }
+}
+
+#[test]
+fn an_end_in_order_costs_no_attempt() {
+    let mut world = World::new();
+    world.happen(&Event::Submit { device: false, priority: 0 });
+    for _ in 0..40 {
+        for _ in 0..30 {
+            world.work();
+        }
+        world.engine_goes_on(DeviceId::Cpu);
+        world.happen(&Event::DaemonStops);
+    }
+    world.leave_in_peace();
+    world.check();
+    assert_eq!(world.named.len(), 2);
+}
+
+#[test]
+fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
+    let mut world = World::new();
+    world.happen(&Event::Submit { device: false, priority: 0 });
+    for _ in 0..perilune::daemon::recovery::CRASHES + 2 {
+        for _ in 0..40 {
+            world.work();
+        }
+        world.engine_goes_on(DeviceId::Cpu);
+        for _ in 0..40 {
+            world.work();
+        }
+        world.engine_goes_on(DeviceId::Cpu);
+        for _ in 0..40 {
+            world.work();
+        }
+        world.happen(&Event::DaemonDies);
+    }
+    world.leave_in_peace();
+    world.check();
+    assert!(world.named.is_empty());
+    world.pass(Duration::from_secs(1).as_millis() as i64);
+}
+
+#[test]
+fn sensors_are_asked_only_when_somebody_looks() {
+    let mut world = World::new();
+    let mut watched = |input: Input| {
+        let mut seen = Vec::new();
+        world.todo.extend(world.core.handle(input, Timestamp(0)));
+        while let Some(output) = world.todo.pop_front() {
+            match output {
+                Output::Watch(watched) => seen.push(format!("watch {watched}")),
+                Output::Read(_) => seen.push("read".to_owned()),
+                other => world.carry_out(other),
+            }
+            if world.todo.is_empty()
+                && let Some(input) = world.inbox.pop_front()
+            {
+                world.todo.extend(world.core.handle(input, Timestamp(0)));
+            }
+        }
+        seen
+    };
+    let asker = |session| Asker { session: SessionId(session), id: 1 };
+    let subscribe = |session, topics| Input::Asked(asker(session), Request::Subscribe(topics));
+    assert_eq!(watched(Input::Asked(asker(1), Request::Devices)), ["read"]);
+    assert_eq!(watched(subscribe(1, Topics::default())), ["watch true"]);
+    assert_eq!(watched(subscribe(2, Topics::default())), [""; 0]);
+    assert_eq!(watched(Input::Left(SessionId(1))), [""; 0]);
+    assert_eq!(watched(Input::Left(SessionId(2))), ["watch false"]);
+}
+
+#[test]
+fn a_gpu_that_nobody_can_see_gets_no_job() {
+    let mut world = World::new();
+    let cpu = DeviceReading::unknown(DeviceId::Cpu, DeviceKind::Cpu, "sysinfo");
+    let frame = Frame { devices: vec![cpu], ..Frame::unknown(Timestamp(0)) };
+    world.tell(Input::Readings(Box::new(frame)));
+    for second in [false, true] {
+        world.happen(&Event::Submit { device: second, priority: 0 });
+    }
+    while world.work() {}
+    assert_eq!((world.accepted.len(), world.refused.as_slice()), (1, &["there is no device cuda:0".to_owned()][..]));
+}
