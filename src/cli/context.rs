@@ -21,6 +21,8 @@ pub struct Context {
     pub place: Place,
     /// Whether one may be started.
     pub spawn: bool,
+    /// Whether colours were forbidden by flag.
+    pub no_color: bool,
     /// Where results go.
     pub output: Output,
 }
@@ -31,7 +33,7 @@ impl Context {
         let flags = Flags { home: global.home, models: global.models, profile: global.profile };
         let settings = Settings::load(&flags, &environment)?;
         let place = global.host.map_or(Place::Local, Place::Host);
-        Ok(Self { settings, environment, place, spawn: !global.no_spawn, output })
+        Ok(Self { settings, environment, place, spawn: !global.no_spawn, no_color: global.no_color, output })
     }
 
     /// Returns the way to the daemon.

@@ -38,8 +38,8 @@ pub struct ConfigFile {
     pub profile: Option<String>,
     /// Colours of the dashboard.
     pub theme: Option<String>,
-    /// Whether the dashboard takes the mouse.
-    pub mouse: Option<bool>,
+    /// Pictures in the dashboard: `auto`, `kitty`, `sixel`, `halfblocks`, `off`.
+    pub preview: Option<String>,
     /// What a run is like where nothing else is said.
     pub run: Preset,
     /// Patience with engines.

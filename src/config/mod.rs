@@ -11,6 +11,7 @@ pub mod paths;
 pub mod presets;
 pub mod private_folder;
 pub mod settings;
+pub mod themes;
 
 pub use environment::Environment;
 pub use error::ConfigError;

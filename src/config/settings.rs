@@ -9,6 +9,7 @@ use super::file::{ConfigFile, SupervisionFile};
 use super::{ConfigError, Environment, Origin, Paths, Told, presets};
 use crate::profile::Preset;
 use crate::units::DeviceId;
+use crate::wire::work::ENVIRONMENT;
 
 /// What was said on the command line.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,8 @@ pub struct Settings {
     pub compute_device: Told<Option<DeviceId>>,
     /// The engine's program.
     pub engine: Told<PathBuf>,
+    /// Variables that an engine is given; what the operator set stays.
+    pub engine_environment: Vec<(&'static str, &'static str)>,
     /// Processor threads of an engine; `None` is one per core.
     pub engine_threads: Told<Option<u32>>,
     /// Seconds after which an idle engine ends; `None` is never.
@@ -52,8 +55,8 @@ pub struct Settings {
     pub profile: Told<Option<String>>,
     /// Colours of the dashboard.
     pub theme: Told<Option<String>>,
-    /// Whether the dashboard takes the mouse.
-    pub mouse: Told<bool>,
+    /// Pictures in the dashboard.
+    pub preview: Told<Option<String>>,
     /// What a run is like: the file's words.
     pub run: Preset,
     /// What a run is like: the profile's words, which win.
@@ -134,14 +137,16 @@ impl Settings {
         let (env_nvml, by_env_nvml) = env("PERILUNE_NVML");
         let (env_ssh, by_env_ssh) = text("PERILUNE_SSH");
         let (env_log, by_env_log) = text("PERILUNE_LOG");
+        let unset = ENVIRONMENT.iter().filter(|(name, _)| environment.get(name).is_none());
         Ok(Self {
+            engine_environment: unset.copied().collect(),
             engine_threads: Told::default(None).or_some(file.engine_threads, Origin::File),
             engine_idle_s: Told::default(None).or_some(file.engine_idle_s, Origin::File),
             nvml: Told::default(None).or_some(file.nvml.as_deref().map(here), Origin::File).or_some(env_nvml, by_env_nvml),
             ssh: Told::default("ssh".to_owned()).or_told(file.ssh.clone(), Origin::File).or_told(env_ssh, by_env_ssh),
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
             theme: Told::default(None).or_some(file.theme.clone(), Origin::File),
-            mouse: Told::default(false).or_told(file.mouse, Origin::File),
+            preview: Told::default(None).or_some(file.preview.clone(), Origin::File),
             supervision: supervision(file.supervision, &file_path)?,
             run: file.run.clone(),
             user_home: environment.home().cloned(),
@@ -181,7 +186,7 @@ impl Settings {
             row("log", &self.log),
             row("profile", &self.profile),
             row("theme", &self.theme),
-            row("mouse", &self.mouse),
+            row("preview", &self.preview),
         ];
         let profile = Origin::Profile(self.profile.value.clone().unwrap_or_default());
         let mut preset = |name, file: Value, profiled: Value| {

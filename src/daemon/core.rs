@@ -7,17 +7,18 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::handlers;
 use super::input::{Asker, Input, Ticket};
 use super::output::Output;
 use super::pending::Pending;
-use super::readings::Frame;
 use super::state::{Attempt, Engine, Queue};
 use super::{answers, reports, scheduler, supervision};
 use crate::config::Supervision;
 use crate::jobs::JobState;
 use crate::ledger::{Command, Recovered};
+use crate::telemetry::Frame;
 use crate::units::{DeviceId, JobId, RunId, SessionId, Timestamp};
 use crate::wire::control::{Counts, Topics};
 use crate::wire::{Change, Notice, Reply};
@@ -55,7 +56,7 @@ pub struct Core {
     /// Why the ledger cannot be written to.
     pub(super) trouble: Option<String>,
     pub(super) notices: VecDeque<Notice>,
-    pub(super) frame: Frame,
+    pub(super) frame: Arc<Frame>,
     pub(super) listeners: BTreeMap<SessionId, Topics>,
     pub(super) pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
@@ -107,7 +108,7 @@ impl Core {
             paused: recovered.paused,
             trouble: None,
             notices: recovered.notices.clone().into(),
-            frame: Frame::unknown(now),
+            frame: Arc::new(Frame::empty(now)),
             listeners: BTreeMap::new(),
             pending: HashMap::new(),
             next_ticket: 0,
@@ -138,8 +139,8 @@ impl Core {
             Input::Trouble(trouble) => supervision::trouble(self, trouble),
             Input::Engine { device, generation, heard } => supervision::heard(self, device, generation, heard),
             Input::Named(run, result) => reports::named(self, run, result),
-            Input::Readings(frame) => supervision::readings(self, *frame),
-            Input::Read(ticket, frame) => handlers::read(self, ticket, *frame),
+            Input::Readings(frame) => supervision::readings(self, frame),
+            Input::Read(ticket, frame) => handlers::read(self, ticket, frame),
             Input::Logged(line) => self.publish(Change::Log(line)),
             Input::Tick => supervision::tick(self),
             Input::Stop => supervision::stop(self),

@@ -1,9 +1,10 @@
 //! Everything that can happen to the daemon.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::readings::Frame;
 use crate::ledger::{Answer, LedgerError};
+use crate::telemetry::Frame;
 use crate::units::{DeviceId, RunId, SessionId};
 use crate::wire::{LogLine, Reply, Report, Request};
 use crate::workflow::{JobSpec, Refusal};
@@ -50,9 +51,9 @@ pub enum Input {
     /// The pictures of a run have their names, or one cannot get its.
     Named(RunId, Result<Vec<PathBuf>, Refusal>),
     /// New readings.
-    Readings(Box<Frame>),
+    Readings(Arc<Frame>),
     /// Readings that were asked for.
-    Read(Ticket, Box<Frame>),
+    Read(Ticket, Arc<Frame>),
     /// A line was logged.
     Logged(LogLine),
     /// Time has passed.

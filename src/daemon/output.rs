@@ -1,6 +1,6 @@
 //! Everything that the core may ask for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::input::{Asker, Ticket};
@@ -49,7 +49,7 @@ pub enum Output {
     /// Read the devices all the time, or no longer, since nobody looks.
     Watch(bool),
     /// These processes are our engines.
-    Engines(BTreeSet<u32>),
+    Engines(BTreeMap<u32, DeviceId>),
     /// Have the ledger do something.
     Ledger {
         /// For the answer.

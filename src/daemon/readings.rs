@@ -1,47 +1,58 @@
 //! Where readings of devices come from, as the daemon sees it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::devices::{DeviceReading, HostReading};
-use crate::units::{Clock, SystemClock, Timestamp};
+use crate::config::Settings;
+use crate::telemetry::{Frame, Poller, Sources};
+use crate::units::{Clock, DeviceId, SystemClock};
 
-/// All devices and the host at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Frame {
-    /// Every device.
-    pub devices: Vec<DeviceReading>,
-    /// The host.
-    pub host: HostReading,
-    /// When.
-    pub taken: Timestamp,
-}
-
-impl Frame {
-    /// Returns a frame of which nothing is known.
-    #[must_use]
-    pub fn unknown(taken: Timestamp) -> Self {
-        Self { devices: Vec::new(), host: HostReading::default(), taken }
-    }
-}
+/// Between two readings while somebody looks.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Takes in new frames as they come.
-pub type Sink = Box<dyn Fn(Frame) + Send>;
+pub type Sink = Box<dyn Fn(Arc<Frame>) + Send>;
 /// Starts reading; every new frame goes to the sink.
 pub type Start = Box<dyn FnOnce(Sink) -> io::Result<Arc<dyn Sensors>>>;
 
 /// What reads devices, on threads of its own. Dropped, it stops.
 pub trait Sensors: Send + Sync {
     /// Returns a fresh frame. Blocks, but not for much longer than `within`.
-    fn read_now(&self, within: Duration) -> Frame;
+    fn read_now(&self, within: Duration) -> Arc<Frame>;
 
     /// Says whether anybody looks at the readings.
     fn watch(&self, watched: bool);
 
-    /// Says which processes are our engines.
-    fn set_engines(&self, pids: BTreeSet<u32>);
+    /// Says which processes are our engines, and the device of each.
+    fn set_engines(&self, engines: &BTreeMap<u32, DeviceId>);
+}
+
+/// Reads this machine: GPUs, host, and the disks that models and pictures lie on.
+#[must_use]
+pub fn of_machine(settings: &Settings) -> Start {
+    let mut disks: Vec<PathBuf> = settings.models.value.clone();
+    disks.extend([settings.output.value.clone(), settings.paths.cache.clone()]);
+    let sources = Sources { nvml: settings.nvml.value.clone(), sys: PathBuf::from("/sys"), disks };
+    Box::new(move |sink| Ok(Arc::new(Poller::start(sources.probes(), INTERVAL, Arc::new(SystemClock), sink)?)))
+}
+
+impl Sensors for Poller {
+    fn read_now(&self, within: Duration) -> Arc<Frame> {
+        Self::read_now(self, within)
+    }
+
+    fn watch(&self, watched: bool) {
+        Self::watch(self, watched);
+    }
+
+    fn set_engines(&self, engines: &BTreeMap<u32, DeviceId>) {
+        Self::set_engines(self, engines.keys().copied().collect());
+        // Bus traffic takes time to measure, so only where we cause some.
+        self.watch_bus(engines.values().copied().collect());
+    }
 }
 
 /// Sensors that see nothing.
@@ -57,11 +68,11 @@ impl Blind {
 }
 
 impl Sensors for Blind {
-    fn read_now(&self, _: Duration) -> Frame {
-        Frame::unknown(SystemClock.now())
+    fn read_now(&self, _: Duration) -> Arc<Frame> {
+        Arc::new(Frame::empty(SystemClock.now()))
     }
 
     fn watch(&self, _: bool) {}
 
-    fn set_engines(&self, _: BTreeSet<u32>) {}
+    fn set_engines(&self, _: &BTreeMap<u32, DeviceId>) {}
 }

@@ -90,13 +90,14 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     let roots = roots(&settings)?;
     let frames = tell.clone();
     // At the end nobody listens any more.
-    let sink = Box::new(move |frame| drop(frames.blocking_send(Message::Input(Input::Readings(Box::new(frame))))));
+    let sink = Box::new(move |frame| drop(frames.blocking_send(Message::Input(Input::Readings(frame)))));
     let hands = Hands {
         hub: Hub::default(),
         records: Records::start(ledger, tell.clone()).map_err(|e| system(&e))?,
         lookup: Lookup::start(roots.clone(), tell.clone()).map_err(|e| system(&e))?,
         links: HashMap::new(),
         engine: settings.engine.value.clone(),
+        engine_environment: settings.engine_environment.clone(),
         patience: settings.supervision,
         sensors: sensors(sink).map_err(|e| system(&e))?,
         roots,
@@ -235,6 +236,7 @@ struct Hands {
     lookup: Lookup,
     links: HashMap<DeviceId, Link>,
     engine: std::path::PathBuf,
+    engine_environment: Vec<(&'static str, &'static str)>,
     patience: Supervision,
     roots: Roots,
     sensors: Arc<dyn Sensors>,
@@ -256,7 +258,7 @@ impl Hands {
                 Output::LookUp(asker, what) => self.look_up(asker, what),
                 Output::Read(ticket) => self.read(ticket),
                 Output::Watch(watched) => self.sensors.watch(watched),
-                Output::Engines(pids) => self.sensors.set_engines(pids),
+                Output::Engines(engines) => self.sensors.set_engines(&engines),
                 Output::Ledger { ticket, command, now } => self.records.ask(ticket, command, now),
                 Output::Spawn { device, generation } => self.spawn(device, generation),
                 Output::Order { device, order } => self.with_link(device, |link| link.order(*order)),
@@ -276,7 +278,7 @@ impl Hands {
     }
 
     fn spawn(&mut self, device: DeviceId, generation: u64) {
-        let spawn = SpawnSpec { program: self.engine.clone(), device };
+        let spawn = SpawnSpec { program: self.engine.clone(), device, environment: self.engine_environment.clone() };
         let spec = LinkSpec { spawn, generation, patience: self.patience };
         self.links.insert(device, Link::start(spec, self.tell.clone()));
     }
@@ -294,7 +296,7 @@ impl Hands {
     fn read(&self, ticket: Ticket) {
         let (tell, sensors) = (self.tell.clone(), self.sensors.clone());
         drop(spawn_blocking(move || {
-            let frame = Box::new(sensors.read_now(READING));
+            let frame = sensors.read_now(READING);
             drop(tell.blocking_send(Message::Input(Input::Read(ticket, frame))));
         }));
     }

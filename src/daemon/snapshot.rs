@@ -127,7 +127,7 @@ fn engines(core: &Core) -> Vec<EngineView> {
 pub(super) fn tell_news(core: &mut Core) {
     let News { engines: new_engines, sets: new_sets, counts, everything } = std::mem::take(&mut core.news);
     if new_engines {
-        core.emit(Output::Engines(core.engines.values().filter_map(|e| e.pid).collect()));
+        core.emit(Output::Engines(core.engines.values().filter_map(|e| Some((e.pid?, e.device))).collect()));
     }
     if core.listeners.is_empty() {
         return;

@@ -1,16 +1,17 @@
 //! Engines come and go: what that means for their jobs, and when they are started again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Core, Policy};
 use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
-use super::readings::Frame;
 use super::state::{Engine, Mode};
 use super::{reports, snapshot};
 use crate::jobs::JobState;
 use crate::ledger::{Command, Interruption};
+use crate::telemetry::Frame;
 use crate::units::{DeviceId, RunId, Timestamp};
 use crate::wire::work::Configure;
 use crate::wire::{Change, Order, Report};
@@ -173,7 +174,7 @@ pub(super) fn trouble(core: &mut Core, trouble: Option<String>) {
 }
 
 /// New readings are there.
-pub(super) fn readings(core: &mut Core, frame: Frame) {
+pub(super) fn readings(core: &mut Core, frame: Arc<Frame>) {
     core.frame = frame;
     if !core.listeners.is_empty() {
         let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));

@@ -1,18 +1,17 @@
 //! Writes finished pictures to where the daemon wants them, whole and flushed.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::io;
 
 use super::EngineError;
 use super::image::Rgb;
+use crate::gallery::{self, GalleryError};
 use crate::imagery::Parameters;
 use crate::imagery::png_text::text_chunks;
 use crate::jobs::ImageRecord;
 use crate::units::Seed;
 use crate::weights::Precision;
 use crate::wire::RunOrder;
-use crate::workflow::{JobSpec, Kind, Refusal};
+use crate::workflow::{JobSpec, Refusal};
 
 /// Writes each picture to its target. Where one cannot be written none stays behind.
 pub fn all(order: &RunOrder, pictures: &[Rgb], precision: Precision) -> Result<Vec<ImageRecord>, EngineError> {
@@ -21,13 +20,10 @@ pub fn all(order: &RunOrder, pictures: &[Rgb], precision: Precision) -> Result<V
         let seed = order.spec.seed.of_image(k);
         let texts = text_chunks(&parameters(&order.spec, seed, precision)).map_err(io::Error::other);
         let png = texts.and_then(|texts| picture.to_png(&texts).map_err(io::Error::other));
-        let written = png.and_then(|png| write(target, &png));
+        let written = png.map_err(|e| GalleryError::writing(target, e)).and_then(|png| gallery::write_temp(target, &png));
         if let Err(error) = written {
-            for target in &order.targets {
-                // What was not written cannot be removed, and that is fine.
-                drop(fs::remove_file(target));
-            }
-            return Err(EngineError::Save(refusal(target, &error)));
+            order.targets.iter().for_each(|target| gallery::discard(target));
+            return Err(EngineError::Save(Refusal::from(&error)));
         }
         records.push(ImageRecord { path: target.clone(), seed, width: picture.width, height: picture.height });
     }
@@ -54,25 +50,5 @@ fn parameters(spec: &JobSpec, seed: Seed, precision: Precision) -> Parameters {
         dialect: Some(spec.dialect.name().to_owned()),
         weighting: Some(spec.weighting.name().to_owned()),
         version: Some(concat!("perilune ", env!("CARGO_PKG_VERSION")).to_owned()),
-    }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn refusal(target: &Path, error: &io::Error) -> Refusal {
-    let folder = target.parent().unwrap_or(target).display();
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            Refusal::new(Kind::Failed, format!("{folder}: the disk is full"), "free some space, then `perilune queue retry`")
-        }
-        _ => Refusal::new(
-            Kind::Failed,
-            format!("{folder}: a picture could not be written: {error}"),
-            "check that the folder exists and is yours",
-        ),
     }
 }

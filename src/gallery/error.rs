@@ -51,7 +51,8 @@ fn free_text(free: Option<Bytes>) -> String {
 
 impl GalleryError {
     /// Returns the error of writing `path`, a full disk told apart.
-    pub(super) fn writing(path: &Path, source: io::Error) -> Self {
+    #[must_use]
+    pub fn writing(path: &Path, source: io::Error) -> Self {
         let folder = path.parent().unwrap_or(path).to_owned();
         let errno = Errno::from_io_error(&source);
         if matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) {

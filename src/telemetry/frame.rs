@@ -37,6 +37,14 @@ pub struct Frame {
     pub waiting: Vec<Waiting>,
 }
 
+impl Frame {
+    /// Returns a frame of which nothing is known.
+    #[must_use]
+    pub fn empty(taken: Timestamp) -> Self {
+        Self { taken, devices: Vec::new(), host: HostReading::default(), waiting: Vec::new() }
+    }
+}
+
 /// What is known of one source.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
@@ -53,7 +61,7 @@ pub(super) struct Part {
 
 /// Puts the last answers together as of `now`.
 pub(super) fn compose<'a>(parts: impl IntoIterator<Item = &'a Part>, now: Timestamp) -> Frame {
-    let mut frame = Frame { taken: now, devices: Vec::new(), host: HostReading::default(), waiting: Vec::new() };
+    let mut frame = Frame::empty(now);
     for part in parts {
         if let Some((taken, sample)) = &part.last {
             let age = now.since(*taken);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::support::builders::{a_job, endless, ids, scripted};
 use crate::support::daemon::Home;
+use crate::support::nvml_stub::NvmlStub;
 use crate::support::wait::until_true;
 
 #[test]
@@ -154,7 +155,10 @@ fn long_lists_come_in_pages() {
 
 #[test]
 fn each_device_has_an_engine_of_its_own() {
-    let home = Home::with_daemon();
+    let mut home = Home::empty();
+    let gpus = NvmlStub::new();
+    home.use_gpus(&gpus);
+    home.start();
     let mut talk = home.talk();
     let on = |n: u16| JobDraft { compute_device: Some(DeviceId::Cuda(n)), ..endless() };
     let (first, second) = (talk.submit(on(0)), talk.submit(on(1)));

@@ -6,17 +6,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use perilune::config::Supervision;
 use perilune::daemon::core::{Core, Policy};
 use perilune::daemon::input::{Asker, Exit, Heard, Input};
 use perilune::daemon::output::Output;
-use perilune::daemon::readings::Frame;
 use perilune::devices::{DeviceKind, DeviceReading};
 use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
 use perilune::ledger::{Answer, Command, Ledger};
 use perilune::sampling::{Sampler, Schedule};
+use perilune::telemetry::Frame;
 use perilune::units::{DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
 use perilune::wire::control::Topics;
 use perilune::wire::work::{FailedRun, Finished};
@@ -507,8 +508,8 @@ fn sensors_are_asked_only_when_somebody_looks() {
 fn a_gpu_that_nobody_can_see_gets_no_job() {
     let mut world = World::new();
     let cpu = DeviceReading::unknown(DeviceId::Cpu, DeviceKind::Cpu, "sysinfo");
-    let frame = Frame { devices: vec![cpu], ..Frame::unknown(Timestamp(0)) };
-    world.tell(Input::Readings(Box::new(frame)));
+    let frame = Frame { devices: vec![cpu], ..Frame::empty(Timestamp(0)) };
+    world.tell(Input::Readings(Arc::new(frame)));
     for second in [false, true] {
         world.happen(&Event::Submit { device: second, priority: 0 });
     }

@@ -1,20 +1,41 @@
 //! `perilune demo`: one picture with the model that comes with the program.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use super::run;
+use super::dashboard::dashboard;
+use super::{queue, run};
 use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
-use crate::units::DeviceId;
+use crate::cli::{intent, report};
+use crate::units::{DeviceId, JobId};
 use crate::workflow::Refusal;
 
 /// The model that is always there.
 const MODEL: &str = "moonlet";
 /// What it knows to draw.
-const PROMPT: &str = "a full moon over the sea, stars";
+const PROMPT: &str = "a full moon over the sea, blue sky, night";
 
-/// Makes the picture.
+/// Makes the picture. On a terminal the dashboard shows how.
 pub(super) fn demo(context: &Context, output: Option<PathBuf>, compute_device: Option<DeviceId>) -> Result<u8, Refusal> {
     let args = RunArgs { model: MODEL.to_owned(), prompt: PROMPT.to_owned(), output, compute_device, ..RunArgs::default() };
-    run::run(context, args)
+    let watched = !context.output.json && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if !watched {
+        return run::run(context, args);
+    }
+    let draft = intent::draft(args, context)?;
+    let job = context.with_daemon(|mut daemon| async move { run::submit(&mut daemon, draft).await })?;
+    let code = dashboard(context, Some(job))?;
+    tell(context, job)?;
+    Ok(code)
+}
+
+/// Says what has become of the job by the time the dashboard was left.
+fn tell(context: &Context, job: JobId) -> Result<(), Refusal> {
+    let view = context.with_daemon(|mut daemon| async move { queue::ask(&mut daemon, job).await })?;
+    if !view.state.is_final() {
+        report::note(&format!("job {job} is {} and goes on without you; `perilune queue show {job}`", view.state));
+        return Ok(());
+    }
+    run::conclude(context.output, &view).map(drop)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use super::dashboard::surroundings;
 use crate::cli::context::Context;
 use crate::cli::output::table;
 use crate::client::{Client, Gate};
@@ -14,6 +15,7 @@ use crate::config::private_folder;
 use crate::daemon::engines::spawn::{SpawnSpec, spawn};
 use crate::gallery;
 use crate::library;
+use crate::tui::options::{ColorChoice, ColorDepth};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::hello::HelloFrame;
 use crate::wire::{Hello, Limit, blocking};
@@ -94,7 +96,7 @@ fn engine(context: &Context) -> Check {
     if !program.exists() {
         return fail("engine", format!("there is no engine at {shown}"), hint);
     }
-    let spawned = match spawn(&SpawnSpec { program, device: DeviceId::Cpu }) {
+    let spawned = match spawn(&SpawnSpec { program, device: DeviceId::Cpu, environment: context.settings.engine_environment.clone() }) {
         Ok(spawned) => spawned,
         Err(error) => return fail("engine", format!("{shown} cannot be started: {error}"), hint),
     };
@@ -197,9 +199,8 @@ fn linger(context: &Context) -> Option<Check> {
 }
 
 fn terminal(context: &Context) -> Check {
-    let variable = |name| context.environment.text(name);
-    let term = variable("TERM").unwrap_or_default();
-    let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).is_some_and(|l| l.to_ascii_lowercase().contains("utf"));
+    let surroundings = surroundings(context);
+    let term = &surroundings.term;
     if term.is_empty() || term == "dumb" {
         return warn(
             "terminal",
@@ -207,14 +208,15 @@ fn terminal(context: &Context) -> Check {
             "commands work; for the dashboard set TERM, such as xterm-256color",
         );
     }
-    if !utf8 {
+    let traits = surroundings.traits(ColorChoice::Auto);
+    if !traits.unicode {
         return warn("terminal", format!("{term}, but the locale is not UTF-8"), "set LANG to a UTF-8 locale, such as C.UTF-8");
     }
-    let colors = match variable("COLORTERM").as_deref() {
-        _ if variable("NO_COLOR").is_some() => "no colours (NO_COLOR)",
-        Some("truecolor" | "24bit") => "all colours",
-        Some(_) | None if term.contains("256color") => "256 colours",
-        Some(_) | None => "16 colours",
+    let colors = match traits.colors {
+        ColorDepth::Mono => "no colours (NO_COLOR)",
+        ColorDepth::Ansi16 => "16 colours",
+        ColorDepth::Indexed256 => "256 colours",
+        ColorDepth::TrueColor => "all colours",
     };
     ok("terminal", format!("{term}, {colors}"))
 }

@@ -20,7 +20,7 @@ use crate::workflow::Refusal;
 /// Runs a command and returns the exit code of what came of it.
 pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
     match command {
-        None => dashboard::dashboard(context).map(done),
+        None => dashboard::dashboard(context, None),
         Some(Command::Run(args)) => run::run(context, *args),
         Some(Command::Queue(command)) => queue::queue(context, command).map(done),
         Some(Command::Status { watch }) => status::status(context, watch).map(done),

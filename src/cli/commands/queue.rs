@@ -174,11 +174,16 @@ pub(super) fn age(span: Duration) -> String {
     }
 }
 
+/// Returns one job.
+pub(super) async fn ask(daemon: &mut Client, job: JobId) -> Result<Box<JobView>, Refusal> {
+    match daemon.call(Request::Show(job)).await? {
+        Reply::Job(view) => Ok(view),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
 async fn show(mut daemon: Client, output: Output, job: JobId) -> Result<(), Refusal> {
-    let view = match daemon.call(Request::Show(job)).await? {
-        Reply::Job(view) => view,
-        reply => return Err(unexpected(&reply)),
-    };
+    let view = ask(&mut daemon, job).await?;
     output.show(&view, || text(&view));
     Ok(())
 }

@@ -40,7 +40,8 @@ pub(super) fn run(context: &Context, args: RunArgs) -> Result<u8, Refusal> {
     })
 }
 
-async fn submit(daemon: &mut Client, draft: JobDraft) -> Result<JobId, Refusal> {
+/// Submits a job and returns its number.
+pub(super) async fn submit(daemon: &mut Client, draft: JobDraft) -> Result<JobId, Refusal> {
     match daemon.call(Request::Submit(Box::new(draft))).await? {
         Reply::Accepted(job) => Ok(job),
         reply => Err(unexpected(&reply)),
@@ -82,7 +83,7 @@ fn interrupted(job: JobId) -> Refusal {
 }
 
 /// Tells of the end; returns the exit code.
-fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
+pub(super) fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
     output.show(&last_line(view), || view.images.iter().map(|i| i.path.display().to_string() + "\n").collect());
     for warning in &view.warnings {
         report::note(&format!("warning: {warning}"));

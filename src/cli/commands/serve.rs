@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::output;
 use crate::client::autostart::READY;
-use crate::daemon::readings::Blind;
+use crate::daemon::readings;
 use crate::daemon::{self, Options, run::LOG};
 use crate::logging::{self, Sinks};
 use crate::workflow::{Kind, Refusal};
@@ -26,7 +26,8 @@ pub(super) fn serve(context: &Context, detached: bool) -> Result<(), Refusal> {
             output::print(&format!("{READY}\n"));
         }
     };
-    let served = daemon::serve(Options { settings, sensors: Blind::start(), ready: Box::new(ready) });
+    let sensors = readings::of_machine(&settings);
+    let served = daemon::serve(Options { settings, sensors, ready: Box::new(ready) });
     if detached && let Err(refusal) = &served {
         // Whoever started us reads this.
         output::json(refusal);

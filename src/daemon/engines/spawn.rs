@@ -27,6 +27,8 @@ pub struct SpawnSpec {
     pub program: PathBuf,
     /// The device it is for.
     pub device: DeviceId,
+    /// Variables that are set for it.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 /// A process that was started.
@@ -84,8 +86,7 @@ pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        // Our `cuda:N` are numbered by PCI address.
-        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        .envs(spec.environment.iter().copied());
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; this closure makes one
     // system call, allocates nothing and takes no lock.
     unsafe {

@@ -9,13 +9,15 @@ pub(super) mod retry;
 pub(super) mod submit;
 pub(super) mod subscribe;
 
+use std::sync::Arc;
+
 use super::core::Core;
 use super::input::{Asker, Ticket};
 use super::output::{LookUp, Output};
 use super::pending::Pending;
-use super::readings::Frame;
 use super::{snapshot, supervision};
 use crate::ledger::{Command, Entry};
+use crate::telemetry::Frame;
 use crate::units::JobId;
 use crate::wire::control::Topics;
 use crate::wire::{Reply, Request};
@@ -60,7 +62,7 @@ fn read_devices(core: &mut Core, pending: Pending) {
 }
 
 /// The devices were read: goes on with what they were read for.
-pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Frame) {
+pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
     core.frame = frame;
     match core.pending.remove(&ticket) {
         Some(Pending::StatusReadings(asker)) => {

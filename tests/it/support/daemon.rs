@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::builders::MODEL;
+use super::nvml_stub::NvmlStub;
 use super::talk::Talk;
 use super::wait::until;
 use super::weights_file::{tiny_checkpoint, write, zeros};
@@ -18,6 +19,7 @@ pub(crate) struct Home {
     folder: TempDir,
     daemon: Option<Child>,
     engine: PathBuf,
+    nvml: PathBuf,
 }
 
 /// What a command did.
@@ -46,7 +48,9 @@ impl Home {
     pub(crate) fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("lune").tempdir().unwrap();
         write(folder.path(), &format!("models/checkpoints/{MODEL}.safetensors"), &zeros(&tiny_checkpoint(), ""));
-        let home = Self { folder, daemon: None, engine: env!("CARGO_BIN_EXE_perilune-fake-engine").into() };
+        // This machine's own GPUs, if it has any, are none of the tests' business.
+        let nvml = folder.path().join("no-nvml.so");
+        let home = Self { folder, daemon: None, engine: env!("CARGO_BIN_EXE_perilune-fake-engine").into(), nvml };
         home.config("supervision: {backoff_s: 0.01, backoff_max_s: 0.05}");
         home
     }
@@ -86,12 +90,17 @@ impl Home {
         self.engine = path.into();
     }
 
+    pub(crate) fn use_gpus(&mut self, stub: &NvmlStub) {
+        self.nvml = stub.library();
+    }
+
     /// A command of the real program, in this home and no other surroundings.
     #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_perilune"));
         command.args(arguments).env_clear().current_dir(self.path());
         command.env("PERILUNE_HOME", self.path()).env("PERILUNE_ENGINE", &self.engine).env("HOME", self.path());
+        command.env("PERILUNE_NVML", &self.nvml);
         command.env("PERILUNE_FAKE_ENGINE", self.path().join("script.json")).env("USER", "ana").env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null());
         command
