@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import models
+import optim
 from captions import TRAINED, caption
 from draw import PALETTES, draw
 
@@ -40,12 +41,12 @@ def write(path, save):
 class Run:
     """The bookkeeping of one training stage: checkpoint, log, learning rate, averaged weights."""
 
-    def __init__(self, args, stage, nets, rate, decay):
+    def __init__(self, args, stage, nets, rates, decay):
         self.path, self.stage, self.steps = os.path.join(args.work, stage + ".pt"), stage, args.steps
-        self.nets, self.rate, self.decay = nets, rate, decay
+        self.nets, self.decay = nets, decay
         self.log_path = os.path.join(args.work, "log.csv")
         self.average = copy.deepcopy(nets).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(nets.parameters(), rate, betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimiser = optim.Optimiser(nets, *rates)
         self.step, self.seconds, self.sums = 0, 0.0, {}
         if os.path.exists(self.path):
             saved = torch.load(self.path, weights_only=True)
@@ -67,13 +68,10 @@ class Run:
 
     def update(self, loss, parts):
         """One optimiser step; parts are numbers to log."""
-        warm, done = min(1, (self.step + 1) / 300), self.step / self.steps
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * warm * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * min(1, done))))
-        self.optimiser.zero_grad(set_to_none=True)
+        warm, done = min(1, (self.step + 1) / 100), self.step / self.steps
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimiser.step(warm * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * min(1, done)))))
         self.step += 1
         keep = min(self.decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -120,10 +118,10 @@ def edges(x):
 def stage_vae(args):
     torch.manual_seed(0)
     vae, images = models.build_vae().train(), drawings(args)
-    run = Run(args, "vae", vae, 1.2e-3, 0.999)
+    run = Run(args, "vae", vae, (0.012, 2e-3), 0.998)
     while run.step < run.steps:
         rng = torch.Generator().manual_seed(1_000_000 + run.step)
-        x = pixels(images[torch.randint(len(images), (args.batch or 16,), generator=rng).numpy()])
+        x = pixels(images[torch.randint(len(images), (args.batch or 8,), generator=rng).numpy()])
         mean, logvar = vae.encode(x, return_dict=False)[0].parameters.chunk(2, 1)
         logvar = logvar.clamp(-30, 20)
         y = vae.decode(mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=rng)).sample
@@ -131,7 +129,8 @@ def stage_vae(args):
         edge = sum((a - b).abs().mean() for a, b in zip(edges(y), edges(x)))
         coarse = sum((F.avg_pool2d(y, k) - F.avg_pool2d(x, k)).abs().mean() for k in (2, 4, 8))
         kl = 0.5 * (mean ** 2 + logvar.exp() - 1 - logvar).mean()
-        run.update(l1 + edge + 0.5 * coarse + 2e-4 * kl, dict(
+        weight = 2e-4 if run.step < 5500 else 1e-3                   # later: more noise on the latents, a sturdier decoder
+        run.update(l1 + edge + 0.5 * coarse + weight * kl, dict(
             l1=l1.item(), edge=edge.item(), coarse=coarse.item(), kl=kl.item(), noise=torch.exp(0.5 * logvar).mean().item()))
 
 
@@ -223,7 +222,7 @@ def stage_unet(args):
     data = torch.load(os.path.join(args.work, "latents.pt"), weights_only=True)
     latents, noise_std = data["latents"].float(), data["noise"].view(1, 4, 1, 1)
     nets = torch.nn.ModuleDict({"unet": models.build_unet(), "text": models.build_text(vocabulary.size)}).train()
-    run = Run(args, "unet", nets, 8e-4, 0.9995)
+    run = Run(args, "unet", nets, (0.012, 1.5e-3), 0.9995)
     signal, batch = models.alphas_cumprod(), args.batch or 64
     while run.step < run.steps:
         rng, words_rng = torch.Generator().manual_seed(2_000_000 + run.step), random.Random(3_000_000 + run.step)
