@@ -5,6 +5,7 @@
 mod cli;
 mod dashboard;
 mod frames;
+mod gpu_states;
 mod ledger;
 mod library;
 mod link;
