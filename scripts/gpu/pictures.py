@@ -137,7 +137,7 @@ def check(home, model, device, python, cache, threads=None, same_precision=True)
         made = PRECISIONS if same_precision else ("fp32",)
         references = {p: pixels(home.paint(*model.flags("cpu", p))["images"][0]["path"]) for p in made}
     except (Failed, ImportError) as error:
-        yield Row(f"{model.name}: pictures", held=False, note=f"not checked: {error}".replace("\n", " "))
+        yield Row(f"{model.name}: pictures", held=False, note=f"not checked: {error}")
         return
     for precision in PRECISIONS:
         turns = Turns(home, model, device, precision, folder, python, threads)
@@ -145,4 +145,4 @@ def check(home, model, device, python, cache, threads=None, same_precision=True)
             ended = turns.take()
             yield from rows_of(model, device, precision, turns, references, problem or ended)
         except Failed as error:
-            yield Row(f"{model.name} {precision}: picture", held=False, note=str(error).replace("\n", " "))
+            yield Row(f"{model.name} {precision}: picture", held=False, note=str(error))

@@ -16,7 +16,8 @@ class Row:
     note: str = ""
 
     def cells(self):
-        return [self.what, self.ours, self.beside, self.difference, self.bar, {None: "-", True: "yes", False: "NO"}[self.held], self.note]
+        return [self.what, self.ours, self.beside, self.difference, self.bar, {None: "-", True: "yes", False: "NO"}[self.held],
+                self.note.replace("\n", " ")]
 
 
 def report(rows, device):
