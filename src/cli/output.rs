@@ -100,14 +100,19 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
 /// Returns the text without characters that a terminal would obey.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(shown).collect()
+}
+
+fn shown(c: char) -> char {
+    if c.is_control() { ' ' } else { c }
 }
 
 /// Returns the beginning of a text, marked where something was left out.
 #[must_use]
 pub fn head(text: &str, letters: usize) -> String {
-    let mut head: String = plain(text).chars().take(letters).collect();
-    if text.chars().nth(letters).is_some() {
+    let mut rest = text.chars();
+    let mut head: String = rest.by_ref().take(letters).map(shown).collect();
+    if rest.next().is_some() {
         head.pop();
         head.push('…');
     }

@@ -3,6 +3,8 @@
 #![expect(unsafe_code, reason = "mapping a file is unsafe by nature; the notes below say why it holds")]
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memmap2::{Advice, Mmap};
@@ -13,6 +15,7 @@ use super::LibraryError;
 #[derive(Debug)]
 pub struct MappedFile {
     map: Mmap,
+    file: File,
 }
 
 impl MappedFile {
@@ -23,13 +26,19 @@ impl MappedFile {
         // mapped makes reads fault; weight files are replaced by rename in this program and in every
         // loader of the field, and a fault ends only the engine, whose job is then tried again.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| LibraryError::io(path, "mapping it", e))?;
-        Ok(Self { map })
+        Ok(Self { map, file })
     }
 
     /// Returns the file's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Reads the bytes from `start` on into memory that is there already. Unlike the map's own, these pages are never
+    /// faulted in one by one, and a file that has become shorter is an error.
+    pub fn read_into(&self, start: u64, target: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(target, start)
     }
 
     /// Tells the kernel that these bytes will be read soon, from the first to the last.

@@ -2,14 +2,16 @@
 
 #![expect(unsafe_code, reason = "tensors over mapped memory; the note says why they cannot outlive it")]
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::engine::device::{Compute, kind};
 use crate::library::{LibraryError, MappedFile};
 use crate::units::Bytes;
-use crate::weights::{Block, DType, Precision, TensorEntry};
+use crate::weights::{Block, Precision, TensorEntry};
 
 /// Mapped files, in the order of a catalog's file numbers.
 #[derive(Debug)]
@@ -24,32 +26,92 @@ impl Vault {
         Ok(Self { files })
     }
 
-    /// Copies a block's weights to the compute device, converting on the way.
+    /// Brings a block's weights to the compute device, converting on the way where they are stored as something else.
     pub fn load_block(&self, block: &Block, compute: &Compute, precision: Precision) -> Result<Vec<Tensor>, TchError> {
-        let weights = block.params.iter().map(|p| self.load(&p.entry, compute, precision)).collect();
-        // Small tensors share pages with their neighbours; dropping those would only cost a fault.
-        for entry in block.params.iter().map(|p| &p.entry).filter(|e| e.bytes() >= Bytes::mib(1)) {
-            self.files[entry.file].done_reading(entry.start as usize, (entry.end - entry.start) as usize);
+        let entries = || block.params.iter().map(|p| &p.entry);
+        let room = |entry: &TensorEntry| Tensor::f_empty(entry.shape.as_i64(), (kind(precision), compute.device));
+        let mut weights = entries().map(room).collect::<Result<Vec<_>, _>>()?;
+        let mut pieces = Vec::new();
+        for (entry, target) in entries().zip(&mut weights) {
+            if compute.device == Device::Cpu && stored(entry)? == kind(precision) {
+                pieces.extend(self.pieces(entry, target)?);
+            } else {
+                self.convert(entry, target)?;
+            }
         }
-        weights
+        read(pieces)?;
+        Ok(weights)
     }
 
-    fn load(&self, entry: &TensorEntry, compute: &Compute, precision: Precision) -> Result<Tensor, TchError> {
-        let shape = entry.shape.as_i64();
-        let bytes = self.files.get(entry.file).and_then(|f| f.bytes().get(entry.start as usize..entry.end as usize));
-        let bytes = bytes.ok_or_else(|| TchError::FileFormat(format!("`{}` lies outside its file", entry.name)))?;
-        let stored = stored_kind(entry.dtype).ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))?;
-        let mut target = Tensor::f_empty(&shape, (kind(precision), compute.device))?;
+    fn file(&self, entry: &TensorEntry) -> Result<&MappedFile, TchError> {
+        let file = self.files.get(entry.file).filter(|f| entry.start <= entry.end && entry.end <= f.bytes().len() as u64);
+        file.ok_or_else(|| TchError::FileFormat(format!("`{}` lies outside its file", entry.name)))
+    }
+
+    /// Copies and converts a weight from the map, on all threads of libtorch.
+    fn convert(&self, entry: &TensorEntry, target: &mut Tensor) -> Result<(), TchError> {
+        let file = self.file(entry)?;
+        let (start, length) = (entry.start as usize, (entry.end - entry.start) as usize);
+        let bytes = &file.bytes()[start..start + length];
         // SAFETY: the pointer is to `bytes.len()` readable bytes of a read-only map that `self` keeps
         // alive for the whole call; the tensor made over it is dropped before we return and is only
         // read from. The parser has checked that shape and type take exactly this many bytes. Loads
         // from addresses that are not aligned are allowed on every processor that libtorch supports.
-        let source = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], stored, Device::Cpu) }?;
+        let source = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &entry.shape.as_i64(), &[], stored(entry)?, Device::Cpu) }?;
         target.f_copy_(&source)?;
-        Ok(target)
+        // Small tensors share pages with their neighbours; dropping those would only cost a fault.
+        if entry.bytes() >= Bytes::mib(1) {
+            file.done_reading(start, length);
+        }
+        Ok(())
+    }
+
+    /// Cuts the reading of a weight that is held as it is stored into pieces for several threads.
+    fn pieces<'a>(&'a self, entry: &TensorEntry, target: &'a mut Tensor) -> Result<Vec<Piece<'a>>, TchError> {
+        let file = self.file(entry)?;
+        let length = (entry.end - entry.start) as usize;
+        // SAFETY: the tensor was just made by us, on the processor, contiguous and with exactly this many
+        // bytes, as the parser has checked; nobody else sees it before all pieces are read, and the
+        // memory that a tensor points to does not move with it.
+        let memory = unsafe { std::slice::from_raw_parts_mut(target.data_ptr().cast::<u8>(), length) };
+        let starts = (entry.start..entry.end).step_by(PIECE);
+        Ok(starts.zip(memory.chunks_mut(PIECE)).map(|(start, target)| Piece { file, start, target }).collect())
     }
 }
 
-fn stored_kind(dtype: DType) -> Option<Kind> {
-    Precision::of(dtype).map(kind)
+/// Bytes that one thread reads at a time.
+const PIECE: usize = 4 << 20;
+
+/// A part of a file, and where it goes.
+struct Piece<'a> {
+    file: &'a MappedFile,
+    start: u64,
+    target: &'a mut [u8],
+}
+
+/// Reads all pieces, on as many threads as libtorch computes with: touching fresh memory takes longer than reading.
+fn read(pieces: Vec<Piece<'_>>) -> Result<(), TchError> {
+    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, pieces.len().max(1));
+    let queue = Mutex::new(pieces.into_iter());
+    let work = || -> io::Result<()> {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(Piece { file, start, target }) = next else { return Ok(()) };
+            file.read_into(start, target)?;
+        }
+    };
+    let read = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mine = work();
+        others
+            .into_iter()
+            .map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a reading thread failed"))))
+            .fold(mine, Result::and)
+    });
+    read.map_err(TchError::Io)
+}
+
+fn stored(entry: &TensorEntry) -> Result<Kind, TchError> {
+    let kind = Precision::of(entry.dtype).map(kind);
+    kind.ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))
 }
