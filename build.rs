@@ -48,5 +48,9 @@ fn link_libtorch() {
     }
     let paths = format!("-Wl,-rpath,{}", places.join(":"));
     println!("cargo::rustc-link-arg-bin=perilune-engine={paths}");
+    // Optimised, the client is free of libtorch. Before that the linker finds the engine's code among its own.
+    if env::var("OPT_LEVEL").is_ok_and(|level| level == "0") {
+        println!("cargo::rustc-link-arg-bins={paths}");
+    }
     println!("cargo::rustc-link-arg-tests={paths}");
 }

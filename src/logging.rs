@@ -37,6 +37,17 @@ impl fmt::Display for Line {
     }
 }
 
+/// Takes apart a line that another program of ours wrote; returns its level and text.
+#[must_use]
+pub fn understand(line: &str) -> Option<(Level, &str)> {
+    let (time, rest) = line.split_once(' ')?;
+    let (level, rest) = rest.split_once(' ')?;
+    let (_source, text) = rest.trim_start().split_once(": ")?;
+    let dated = time.ends_with('Z') && time.contains('T');
+    let level = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE].into_iter().find(|l| level_name(*l) == level)?;
+    dated.then_some((level, text))
+}
+
 /// Where log lines go.
 #[derive(Debug, Default)]
 pub struct Sinks {
@@ -256,6 +267,17 @@ mod tests {
         let sizes: u64 = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!(sizes < 11 << 20, "{sizes}");
         assert!(folder.path().join("daemon.log.1").exists());
+    }
+
+    #[test]
+    fn a_line_is_understood_by_the_other_program() {
+        for level in [Level::ERROR, Level::INFO] {
+            let written = Line { level: level_name(level), ..line("memory ran out: 3 GiB") }.to_string();
+            assert_eq!(understand(&written), Some((level, "memory ran out: 3 GiB")), "{written}");
+        }
+        for foreign in ["", "[W1121 08:31:14 init.cpp:1] info: x", "2026-11-21T08:31:14Z loud engine: x"] {
+            assert_eq!(understand(foreign), None, "{foreign}");
+        }
     }
 
     #[test]

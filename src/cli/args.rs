@@ -74,6 +74,9 @@ pub enum Command {
     /// Looks at model files
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Looks at loaded model sets
+    #[command(subcommand)]
+    Sets(SetsCommand),
     /// Makes a picture with the model that comes with the program
     Demo {
         /// Folder for the picture
@@ -234,6 +237,13 @@ pub enum QueueCommand {
         #[arg(long, value_name = "STATE")]
         state: Vec<JobState>,
     },
+}
+
+/// Model sets.
+#[derive(Debug, Subcommand)]
+pub enum SetsCommand {
+    /// Lists what engines keep loaded, and where it is
+    List,
 }
 
 /// Model files.

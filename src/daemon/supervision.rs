@@ -83,13 +83,22 @@ fn died(core: &mut Core, device: DeviceId, exit: Exit) {
     let Some(engine) = core.engines.get_mut(&device) else { return };
     let in_order = matches!(engine.mode, Mode::Ending(_));
     let run = if let Mode::Busy(run) = engine.mode { Some(run) } else { None };
-    engine.last_exit = Some(exit.how.clone());
+    let unready = engine.mode == Mode::Starting;
+    let how = match exit.log.last() {
+        Some(last) if unready => format!("{} before it was ready: {last}", exit.how),
+        Some(_) | None => exit.how.clone(),
+    };
+    let heard_before = engine.last_exit.as_ref() == Some(&how);
+    engine.last_exit = Some(how.clone());
     engine.gone(!in_order, &core.policy.patience, now);
     core.news.engines = true;
     core.news.sets = true;
     if !in_order {
         core.news.everything = true;
-        tracing::warn!("the engine of {device} {}", exit.how);
+        tracing::warn!("the engine of {device} {how}");
+    }
+    if unready && !in_order && !heard_before {
+        core.notice("crit", format!("the engine of {device} {how}"), None);
     }
     if let Some(orphans) = core.orphans.remove(&device) {
         core.emit(Output::Discard(orphans));

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers")]
 
+use std::error::Error as _;
 use std::fs;
 use std::sync::OnceLock;
 
@@ -98,7 +99,11 @@ fn load_cuda() -> Result<(), String> {
             // built against; its initialisers register operators and nothing else.
             let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
             // Never closed: operators stay registered for the life of the process.
-            library.map(std::mem::forget).map_err(|e| format!("libtorch's CUDA half could not be loaded: {e}"))
+            library.map(std::mem::forget).map_err(|error| {
+                // The loader's own words, which name the library that is missing, are the cause behind the error.
+                let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                format!("libtorch's CUDA half could not be loaded: {cause}")
+            })
         })
         .clone()
 }

@@ -33,7 +33,7 @@ pub fn write_temp(path: &Path, bytes: &[u8]) -> Result<(), GalleryError> {
 pub fn discard(path: &Path) {
     match fs::remove_file(path) {
         Ok(()) => {}
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
         Err(e) => tracing::warn!("{} could not be removed: {e}", path.display()),
     }
 }

@@ -4,7 +4,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
-use super::{LibraryError, regular, sources};
+use super::{LibraryError, moonlet, regular, sources};
 use crate::families::{Description, Role, Source, describe};
 use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
@@ -80,6 +80,9 @@ fn locate(name: &str, role: Role, roots: &Roots) -> Result<PathBuf, Refusal> {
     };
     if let Some(path) = find(roots, kinds, name) {
         return Ok(path);
+    }
+    if name == moonlet::NAME {
+        return Ok(moonlet::path(&roots.cache)?);
     }
     let looked: Vec<String> = roots.models.iter().map(|r| r.display().to_string()).collect();
     Err(Refusal::new(

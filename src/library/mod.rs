@@ -7,6 +7,7 @@ pub mod extra_paths;
 pub mod header;
 pub mod inventory;
 pub mod mapped;
+pub mod moonlet;
 pub mod regular;
 pub mod scan;
 pub mod sources;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::sources;
+use super::{moonlet, sources};
 use crate::families::describe;
 use crate::units::Bytes;
 use crate::workflow::ModelEntry;
@@ -66,6 +66,8 @@ pub struct Roots {
     pub models: Vec<PathBuf>,
     /// Single folders, from `extra_model_paths.yaml`.
     pub extra: Vec<(FolderKind, PathBuf)>,
+    /// The cache folder, where the embedded model is written when it is wanted.
+    pub cache: PathBuf,
 }
 
 impl Roots {
@@ -89,8 +91,9 @@ pub fn scan(roots: &Roots, described: bool) -> Vec<ModelEntry> {
             walk(&folder, DEPTH, &mut BTreeSet::new(), &mut |path| entries.push(entry(*kind, &folder, path)));
         }
     }
+    entries.push(moonlet::entry(&roots.cache));
     if described {
-        entries.iter_mut().filter(|e| e.problem.is_none()).for_each(describe_entry);
+        entries.iter_mut().filter(|e| e.problem.is_none() && e.family.is_none()).for_each(describe_entry);
     }
     entries
 }

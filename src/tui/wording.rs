@@ -72,11 +72,15 @@ pub fn tail(text: &str, columns: usize, glyphs: &Glyphs) -> String {
     format!("{mark}{}", kept.into_iter().rev().collect::<String>())
 }
 
-/// Returns a size in GiB without its unit: one decimal below a hundred.
+/// Returns a size in GiB without its unit: one decimal below a hundred, two where one would say nothing.
 #[must_use]
 pub fn gib(bytes: Bytes) -> String {
     let gib = bytes.as_gib();
-    if gib < 99.95 { format!("{gib:.1}") } else { format!("{gib:.0}") }
+    match gib {
+        _ if bytes == Bytes::ZERO || (0.095..99.95).contains(&gib) => format!("{gib:.1}"),
+        _ if gib < 0.095 => format!("{gib:.2}"),
+        _ => format!("{gib:.0}"),
+    }
 }
 
 /// Returns `used/total` in GiB.
@@ -164,7 +168,8 @@ mod tests {
 
     #[test]
     fn writes_sizes_in_few_columns() {
-        assert_eq!([gib(Bytes::mib(512)), gib(Bytes::gib(24)), gib(Bytes::gib(125))], ["0.5", "24.0", "125"]);
+        let sizes = [Bytes::ZERO, Bytes::mib(27), Bytes::mib(512), Bytes::gib(24), Bytes::gib(125)];
+        assert_eq!(sizes.map(gib), ["0.0", "0.03", "0.5", "24.0", "125"]);
         assert_eq!([percent(0.934), percent(1.7)], ["93%", "100%"]);
         assert_eq!([count(1, "job"), count(0, "job")], ["1 job", "0 jobs"]);
     }

@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod dashboard;
 mod frames;
+mod gpu_states;
 mod ledger;
 mod library;
 mod link;

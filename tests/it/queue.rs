@@ -31,7 +31,8 @@ fn jobs_run_by_priority_and_then_as_they_came() {
     let mut talk = home.talk();
     talk.changed(Request::Pause { job: None });
     for priority in [0, 5, 0, -3, 5] {
-        talk.submit(JobDraft { priority: Some(priority), ..a_job() });
+        // Long enough that no two end in the same millisecond.
+        talk.submit(JobDraft { priority: Some(priority), ..scripted(&json!({"step_ms": 5})) });
     }
     assert_eq!(talk.listed(), ["2 queued", "5 queued", "1 queued", "3 queued", "4 queued"]);
     talk.changed(Request::Move { job: JobId(3), to: Move::Up });

@@ -131,8 +131,10 @@ fn an_engine_that_cannot_start_is_tried_again_and_again() {
     let mut talk = home.talk();
     let job = talk.submit(a_job());
     let exit = until("the engine to have died", || talk.status().engines.first().and_then(|e| e.last_exit.clone()));
-    assert_eq!(exit, "exited with status 127");
+    assert_eq!(exit, "exited with status 127 before it was ready: cannot load libtorch, says the fake");
     assert_eq!(talk.show(job).attempts, 0, "the job is not to blame");
+    let told: Vec<String> = talk.status().notices.into_iter().map(|n| format!("{} {}", n.level, n.text)).collect();
+    assert_eq!(told, [format!("crit the engine of cpu {exit}")], "once, however often it is tried");
     home.script(&json!({}));
     talk.wait_for(job, JobState::Done);
 }

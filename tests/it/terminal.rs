@@ -3,26 +3,12 @@
 //! The tests start `perilune-fake-dashboard`, the dashboard on a link that is not there, in a
 //! pseudo-terminal.
 
-use std::io::{Read as _, Write as _};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::process::{Pid, Signal};
+use portable_pty::{CommandBuilder, native_pty_system};
+use rustix::process::Signal;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A program in a terminal.
-struct Terminal {
-    parser: Arc<Mutex<vt100::Parser>>,
-    master: Box<dyn MasterPty + Send>,
-    keyboard: Box<dyn std::io::Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-}
-
-fn pty_size(columns: u16, rows: u16) -> PtySize {
-    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
-}
+use crate::support::terminal::{DEADLINE, Terminal, pty_size};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_perilune-fake-dashboard");
 
@@ -34,75 +20,13 @@ fn dashboard_command(kind: &str) -> CommandBuilder {
     command
 }
 
-impl Terminal {
-    fn of(command: CommandBuilder, columns: u16, rows: u16) -> Self {
-        let pair = native_pty_system().openpty(pty_size(columns, rows)).unwrap();
-        let child = pair.slave.spawn_command(command).unwrap();
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(rows.max(24), columns.max(80), 0)));
-        let (mut output, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&parser));
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = output.read(&mut bytes) {
-                seen.lock().unwrap().process(&bytes[..count]);
-            }
-        });
-        let keyboard = pair.master.take_writer().unwrap();
-        Self { parser, master: pair.master, keyboard, child }
-    }
-
-    fn dashboard(kind: &str, columns: u16, rows: u16) -> Self {
-        Self::of(dashboard_command(kind), columns, rows)
-    }
-
-    fn text(&self) -> String {
-        self.parser.lock().unwrap().screen().contents()
-    }
-
-    fn modes(&self) -> (bool, bool, bool) {
-        let parser = self.parser.lock().unwrap();
-        let screen = parser.screen();
-        (screen.alternate_screen(), screen.hide_cursor(), screen.bracketed_paste())
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-        self.keyboard.flush().unwrap();
-    }
-
-    fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < DEADLINE, "{what}; the screen is {:?}\n{}", self.modes(), self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn wait_for(&self, text: &str) {
-        self.wait_until(text, |t| t.text().contains(text));
-    }
-
-    fn wait_for_end(&mut self) {
-        let begun = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < DEADLINE, "it does not end\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// The terminal is as it was: no other screen, a cursor, no bracketed paste.
-    fn check_restored(&self) {
-        self.wait_until("restored", |t| t.modes() == (false, false, false));
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
+fn dashboard(kind: &str, columns: u16, rows: u16) -> Terminal {
+    Terminal::of(dashboard_command(kind), columns, rows)
 }
 
 #[test]
 fn q_leaves_the_terminal_as_it_was() {
-    let mut terminal = Terminal::dashboard("dark", 80, 24);
+    let mut terminal = dashboard("dark", 80, 24);
     terminal.wait_for("cuda:0 RTX 4090");
     assert!(terminal.modes().0, "it draws on the alternate screen");
     terminal.press("6");
@@ -115,7 +39,7 @@ fn q_leaves_the_terminal_as_it_was() {
 /// On a shared box a monitor must not be what fills the memory.
 #[test]
 fn it_stays_small() {
-    let mut terminal = Terminal::dashboard("dark", 160, 48);
+    let mut terminal = dashboard("dark", 160, 48);
     terminal.wait_for("cuda:0 RTX 4090");
     for (key, sign) in [("6", "Job 41"), ("7", "ctrl-s submit"), ("8", "following"), ("1", "Events")] {
         terminal.press(key);
@@ -132,7 +56,7 @@ fn it_stays_small() {
 #[test]
 fn signals_leave_the_terminal_as_it_was() {
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
-        let mut terminal = Terminal::dashboard("dark", 80, 24);
+        let mut terminal = dashboard("dark", 80, 24);
         terminal.wait_for("cuda:0 RTX 4090");
         terminal.signal(signal);
         terminal.wait_for_end();
@@ -142,7 +66,7 @@ fn signals_leave_the_terminal_as_it_was() {
 
 #[test]
 fn a_panic_leaves_the_terminal_as_it_was_and_is_told() {
-    let mut terminal = Terminal::dashboard("panics", 80, 24);
+    let mut terminal = dashboard("panics", 80, 24);
     terminal.wait_for("cuda:0 RTX 4090");
     terminal.press("7jiboom");
     terminal.wait_for_end();
@@ -173,7 +97,7 @@ fn a_terminal_that_goes_away_ends_it() {
 
 #[test]
 fn sizes_of_all_kinds_are_survived() {
-    let mut terminal = Terminal::dashboard("dark", 120, 40);
+    let mut terminal = dashboard("dark", 120, 40);
     terminal.wait_for("cuda:0 RTX 4090");
     for n in 0..60u16 {
         let (columns, rows) = if n % 7 == 0 { (0, 0) } else { (20 + n * 3, 3 + n) };
@@ -189,7 +113,7 @@ fn sizes_of_all_kinds_are_survived() {
 
 #[test]
 fn an_unknown_size_counts_as_eighty_by_twenty_four() {
-    let mut terminal = Terminal::dashboard("dark", 0, 0);
+    let mut terminal = dashboard("dark", 0, 0);
     terminal.wait_for("cuda:0 RTX 4090");
     terminal.press("q");
     terminal.wait_for_end();

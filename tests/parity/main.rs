@@ -10,3 +10,4 @@ mod fixture;
 mod networks;
 mod pictures;
 mod process;
+mod whole;

@@ -220,13 +220,22 @@ fn half_precisions_run_whole() {
 }
 
 #[test]
-fn a_full_or_missing_folder_is_named_and_nothing_is_left() {
+fn a_full_disk_and_an_unwritable_folder_are_named_and_nothing_is_left() {
     let mut engine = Engine::start();
     let folder = tempfile::tempdir().unwrap();
-    let gone = folder.path().join("gone");
-    let failed = engine.run(&tiny(), &gone).result.unwrap_err();
-    assert!(failed.message.starts_with(&gone.display().to_string()), "{}", failed.message);
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let failed = engine.run(&tiny(), &file).result.unwrap_err();
+    assert!(failed.message.starts_with(&format!("{} cannot be written to", file.display())), "{}", failed.message);
     assert!(!failed.fatal);
+    fs::remove_file(&file).unwrap();
+
+    // `/dev/full` takes no byte and says that the disk is full.
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("2-1.png")).unwrap();
+    let failed = engine.run(&JobSpec { batch: 2, ..tiny() }, folder.path()).result.unwrap_err();
+    assert!(failed.message.starts_with("the disk is full"), "{}", failed.message);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+    assert_eq!(engine.paint(&tiny()).len(), 1, "the engine lives on");
 }
 
 #[test]

@@ -8,17 +8,16 @@ use super::{queue, run};
 use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
 use crate::cli::{intent, report};
+use crate::library::moonlet;
 use crate::units::{DeviceId, JobId};
 use crate::workflow::Refusal;
 
-/// The model that is always there.
-const MODEL: &str = "moonlet";
 /// What it knows to draw.
 const PROMPT: &str = "a full moon over the sea, blue sky, night";
 
 /// Makes the picture. On a terminal the dashboard shows how.
 pub(super) fn demo(context: &Context, output: Option<PathBuf>, compute_device: Option<DeviceId>) -> Result<u8, Refusal> {
-    let args = RunArgs { model: MODEL.to_owned(), prompt: PROMPT.to_owned(), output, compute_device, ..RunArgs::default() };
+    let args = RunArgs { model: moonlet::NAME.to_owned(), prompt: PROMPT.to_owned(), output, compute_device, ..RunArgs::default() };
     let watched = !context.output.json && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     if !watched {
         return run::run(context, args);

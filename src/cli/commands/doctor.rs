@@ -14,7 +14,7 @@ use crate::client::{Client, Gate};
 use crate::config::private_folder;
 use crate::daemon::engines::spawn::{SpawnSpec, spawn};
 use crate::gallery;
-use crate::library;
+use crate::library::{self, moonlet};
 use crate::tui::options::{ColorChoice, ColorDepth};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::hello::HelloFrame;
@@ -171,7 +171,7 @@ fn models(context: &Context) -> Check {
         Ok(roots) => roots,
         Err(refusal) => return fail("models", refusal.message, refusal.hint.unwrap_or_default()),
     };
-    let count = library::scan(&roots, false).len();
+    let count = library::scan(&roots, false).iter().filter(|m| m.folder != moonlet::FOLDER).count();
     let folders = roots.models.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
     if count == 0 {
         let hint = "name your folder with --models or in config.yaml; `perilune demo` needs none";

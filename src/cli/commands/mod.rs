@@ -10,10 +10,11 @@ mod models;
 mod queue;
 mod run;
 mod serve;
+mod sets;
 mod status;
 mod stop;
 
-use super::args::{Command, ModelsCommand};
+use super::args::{Command, ModelsCommand, SetsCommand};
 use super::context::Context;
 use crate::workflow::Refusal;
 
@@ -27,6 +28,7 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Devices) => devices::devices(context).map(done),
         Some(Command::Models(ModelsCommand::List)) => models::list(context).map(done),
         Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
+        Some(Command::Sets(SetsCommand::List)) => sets::list(context).map(done),
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
         Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
         Some(Command::Stop) => stop::stop(context).map(done),

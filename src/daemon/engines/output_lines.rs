@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::Level;
+
+use crate::logging;
 use crate::units::DeviceId;
 
 /// Lines that are kept for the engine's exit.
@@ -58,8 +61,15 @@ pub fn follow(mut from: impl Read, device: DeviceId, tail: &Tail) {
 fn told(line: &mut Vec<u8>, device: DeviceId, tail: &Tail) {
     let text: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control() || *c == '\t').collect();
     line.clear();
-    tracing::info!(source = %device, "{text}");
-    tail.push(text);
+    // What the engine itself says has a level; what its libraries print has none.
+    let (level, text) = logging::understand(&text).unwrap_or((Level::INFO, &text));
+    match level {
+        Level::ERROR => tracing::error!(source = %device, "{text}"),
+        Level::WARN => tracing::warn!(source = %device, "{text}"),
+        Level::INFO => tracing::info!(source = %device, "{text}"),
+        _ => tracing::debug!(source = %device, "{text}"),
+    }
+    tail.push(text.to_owned());
 }
 
 #[cfg(test)]

@@ -91,10 +91,13 @@ pub fn draw(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, area:
     if model.known.heard_at.is_none() {
         lines.extend(unheard(model, paint));
     }
+    // Rows that are still there are the last that was read.
+    let seen = model.known.devices.iter().any(|d| d.kind == DeviceKind::Cuda);
+    let about = if seen { "NVIDIA" } else { "no NVIDIA devices" };
     let problem = model.known.host.gpu_problem.as_ref().map(|p| {
         let cause = Line::from(vec![
             piece(data, Role::Warn, format!("{} ", data.mark(Role::Warn))),
-            piece(data, Role::Warn, format!("no NVIDIA devices: {}", p.cause)),
+            piece(data, Role::Warn, format!("{about}: {}", p.cause)),
         ]);
         [cause, line::text(data, Role::Text, format!("  {}", p.hint))]
     });
@@ -253,6 +256,9 @@ fn state(model: &Model, reading: &DeviceReading, paint: &Paint) -> Line<'static>
     let mut parts: Vec<Line<'static>> = Vec::new();
     if reading.simulated {
         parts.push(line::text(paint, Role::Warn, "SIMULATED"));
+    }
+    if reading.stale {
+        parts.push(line::text(paint, Role::Warn, format!("stale {}", wording::span(reading.age_s))));
     }
     if let Health::Degraded { misses } = reading.health {
         parts.push(line::text(paint, Role::Warn, format!("{misses} readings missed")));

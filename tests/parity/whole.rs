@@ -1,0 +1,139 @@
+//! Everything at once: the command, a real daemon in a home of its own, a real engine, the embedded model.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use perilune::imagery::png_text;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The longest that anything is waited for; this machine may be busy.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A home of its own. Dropped, its daemon and engines end.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("lune").tempdir().unwrap())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perilune"));
+        command.args(arguments).arg("--json").env("PERILUNE_HOME", self.0.path());
+        command.env("PERILUNE_NVML", self.0.path().join("no-nvml.so")).env("PERILUNE_ENGINE", env!("CARGO_BIN_EXE_perilune-engine"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command that must succeed; returns the last line that it prints.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Value {
+        let output = self.command(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {text} {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    }
+
+    /// Asks for a job again and again until something is true of it.
+    #[track_caller]
+    fn wait_for(&self, job: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let view = self.run(&["queue", "show", job]);
+            if holds(&view) {
+                return view;
+            }
+            assert!(Instant::now() < deadline, "waited too long: {view}");
+        }
+    }
+
+    fn engine(&self) -> Pid {
+        pid(&self.run(&["status"])["engines"][0]["pid"])
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // It may never have been started.
+        drop(self.command(&["stop"]).output());
+    }
+}
+
+fn pid(number: &Value) -> Pid {
+    Pid::from_raw(number.as_i64().unwrap().try_into().unwrap()).unwrap()
+}
+
+fn pictures(ended: &Value) -> Vec<PathBuf> {
+    ended["images"].as_array().unwrap().iter().map(|i| i["path"].as_str().unwrap().into()).collect()
+}
+
+#[test]
+fn one_command_paints_with_the_embedded_model() {
+    let home = Home::new();
+    let folder = home.0.path().join("pictures");
+    let ended = home.run(&["demo", "-o", folder.to_str().unwrap()]);
+    assert_eq!((&ended["state"], &ended["precision"]), (&"done".into(), &"fp32".into()), "{ended}");
+    let paths = pictures(&ended);
+    let names: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(names, paths, "the picture and nothing else");
+
+    let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(&paths[0]).unwrap()));
+    let reader = decoder.read_info().unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (64, 64));
+    let text = reader.info().uncompressed_latin1_text.iter().find(|t| t.keyword == png_text::PARAMETERS).unwrap();
+    assert!(text.text.starts_with("a full moon over the sea"), "{}", text.text);
+
+    let asked = &ended["placement"]["asked"][0];
+    assert_eq!((asked, &asked["device"]), (&ended["placement"]["measured"][0], &"cpu".into()));
+    let sets = home.run(&["sets", "list"]);
+    assert_eq!(sets[0]["name"], "moonlet");
+    let devices = home.run(&["devices"]);
+    let cpu = devices["devices"].as_array().unwrap().iter().find(|d| d["id"] == "cpu").unwrap();
+    let held: u64 = cpu["held"].as_array().unwrap().iter().map(|h| h["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(Some(held), asked["bytes"].as_u64(), "what is shown on the device is what was measured");
+}
+
+#[test]
+fn a_killed_engine_costs_one_attempt_and_a_new_one_paints_the_same() {
+    let home = Home::new();
+    let run = ["run", "-m", "moonlet", "-p", "a crescent moon over mountains", "--seed", "7", "--sampler", "euler"];
+    let first = home.run(&run);
+    let bytes = fs::read(&pictures(&first)[0]).unwrap();
+
+    let job = home.run(&[&run[..], &["--steps", "300", "--detach"]].concat())["job"].to_string();
+    home.wait_for(&job, |view| view["progress"]["step"].as_u64().is_some_and(|step| step > 0));
+    kill_process(home.engine(), Signal::KILL).unwrap();
+    home.wait_for(&job, |view| view["attempts"] == 2 && view["state"] == "running");
+    home.run(&["queue", "cancel", &job]);
+    let ended = home.wait_for(&job, |view| view["state"] == "cancelled");
+    assert_eq!(ended["images"].as_array().map(Vec::len), Some(0));
+
+    let again = home.run(&run);
+    assert_eq!(fs::read(&pictures(&again)[0]).unwrap(), bytes, "another engine paints the same bytes");
+    let names: Vec<String> =
+        fs::read_dir(home.0.path().join("output")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "nothing was left of the killed one: {names:?}");
+}
+
+#[test]
+fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
+    let home = Home::new();
+    let run = ["run", "-m", "moonlet", "-p", "a half moon over the desert", "--steps", "200", "--size", "64x64", "--detach"];
+    let job = home.run(&run)["job"].to_string();
+    home.wait_for(&job, |view| view["progress"]["step"].as_u64().is_some_and(|step| step > 0));
+    let engine = home.engine();
+    kill_process(pid(&home.run(&["status"])["daemon"]["pid"]), Signal::KILL).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while test_kill_process(engine).is_ok() {
+        assert!(Instant::now() < deadline, "the engine outlives its daemon");
+        std::thread::yield_now();
+    }
+    // The next command starts a daemon, which knows the job.
+    let ended = home.wait_for(&job, |view| view["state"] == "done");
+    assert_eq!((pictures(&ended).len(), &ended["attempts"]), (1, &2.into()), "{ended}");
+}
