@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::args::RunArgs;
 use super::context::Context;
 use crate::client::Place;
-use crate::workflow::{JobDraft, Kind, Refusal};
+use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// Returns the job that these arguments ask for, with the profile's words where they say nothing.
 pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
@@ -17,7 +17,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         // Here and there are not the same: another machine's daemon has an output folder of its own.
         None => matches!(context.place, Place::Local).then(|| context.settings.output.value.clone()),
     };
-    Ok(JobDraft {
+    let draft = JobDraft {
         model: model(args.model, context),
         vae: args.vae.map(|name| model(name, context)),
         clip: args.clip.into_iter().map(|name| model(name, context)).collect(),
@@ -43,13 +43,16 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         compute_device: args.compute_device.or(context.settings.compute_device.value),
         held: args.held,
         owner: Some(context.environment.user()),
-    })
+    };
+    // Here already, for JSON has no word for a number that is none: the daemon would take it for one left out.
+    check_ranges(&draft)?;
+    Ok(draft)
 }
 
 /// A model is a path where a file of that name is here, and otherwise a name for the daemon to look up.
 fn model(text: String, context: &Context) -> String {
     let path = context.environment.absolute(Path::new(&text));
-    let is_path = matches!(context.place, Place::Local) && !text.is_empty() && path.exists();
+    let is_path = matches!(context.place, Place::Local) && path.is_absolute() && !text.is_empty() && path.exists();
     if is_path { path.to_string_lossy().into_owned() } else { text }
 }
 

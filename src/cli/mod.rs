@@ -36,6 +36,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         }
         Err(error) => return report::report(&intent::typed_wrong(&error)),
     };
+    if let Some((name, value)) = environment.not_text() {
+        let message = format!("the variable {name}, `{value}`, is not valid UTF-8");
+        return report::report(&Refusal::new(Kind::Usage, message, "rename what it leads to, and set it anew"));
+    }
     let output = Output::of(&cli.global, &environment);
     let done = Context::new(cli.global, environment, output).and_then(|context| commands::run(&context, cli.command));
     match done {

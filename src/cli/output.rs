@@ -97,14 +97,19 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     lines.map(|l| l + "\n").collect()
 }
 
-/// Returns the text without characters that a terminal would obey.
+/// Returns the text without characters that a terminal would obey, and without marks that turn the direction
+/// of writing: file names and other programs' words may hold both.
 #[must_use]
 pub fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
 fn shown(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
+    match c {
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+        c if c.is_control() => ' ',
+        c => c,
+    }
 }
 
 /// Returns the beginning of a text, marked where something was left out.

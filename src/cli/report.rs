@@ -2,24 +2,20 @@
 
 #![expect(clippy::print_stderr, reason = "this is where errors are told")]
 
+use super::output::plain;
 use crate::workflow::Refusal;
 
 /// Tells of a refusal and returns its exit code.
 #[must_use]
 pub fn report(refusal: &Refusal) -> u8 {
-    eprintln!("error: {}", in_one_line(&refusal.message));
+    eprintln!("error: {}", plain(&refusal.message));
     if let Some(hint) = &refusal.hint {
-        eprintln!("hint: {}", in_one_line(hint));
+        eprintln!("hint: {}", plain(hint));
     }
     refusal.kind.exit_code()
 }
 
 /// Tells of something that is no error.
 pub fn note(text: &str) {
-    eprintln!("{}", in_one_line(text));
-}
-
-/// File names and other programs' words may hold characters that a terminal would obey.
-fn in_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    eprintln!("{}", plain(text));
 }

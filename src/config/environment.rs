@@ -20,7 +20,9 @@ impl Environment {
         // A name that is not text is none of ours.
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
         // A program or folder that cannot be named is absent; whoever needs it says so.
-        Self { variables, home: std::env::home_dir(), program: std::env::current_exe().ok(), folder: std::env::current_dir().ok() }
+        let nameable = |path: std::io::Result<PathBuf>| path.ok().filter(|p| p.to_str().is_some());
+        let (program, folder) = (nameable(std::env::current_exe()), nameable(std::env::current_dir()));
+        Self { variables, home: std::env::home_dir(), program, folder }
     }
 
     /// Returns made-up surroundings.
@@ -29,6 +31,14 @@ impl Environment {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
         let program = Some(PathBuf::from("/opt/perilune/bin/perilune"));
         Self { variables, home: Some(PathBuf::from(home)), program, folder: Some(PathBuf::from(home)) }
+    }
+
+    /// Returns the first of the variables that we may read which is not text. Paths travel as JSON, which is.
+    #[must_use]
+    pub fn not_text(&self) -> Option<(&str, String)> {
+        let ours = |name: &str| name == "HOME" || name.starts_with("PERILUNE_") || name.starts_with("XDG_");
+        let garbled = self.variables.iter().find(|(name, value)| ours(name) && value.to_str().is_none());
+        garbled.map(|(name, value)| (name.as_str(), value.to_string_lossy().into_owned()))
     }
 
     /// Returns a variable that is set to something.

@@ -81,6 +81,8 @@ impl ConfigFile {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -100,6 +102,15 @@ mod tests {
     fn nothing_said_is_fine() {
         for text in ["", "# only a comment\n", "{}"] {
             assert_eq!(ConfigFile::parse(text, Path::new("config.yaml")).unwrap(), ConfigFile::default());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_file_or_refused(parts in prop::collection::vec(prop::sample::select(vec![
+            "models", "output", "run", "steps", "size", "supervision", "grace_s", "compute_device", "cuda:0", "512x512", "20", "\n", "\n  ", "\t", ": ", ":", "- ", "[", "]", "{", "}", ", ", "&a ", "*a", "!!int ", "| ", "> ", "'", "\"", "# ", "---\n", "? ", "~", "-1", ".nan", "1e99", "\u{0}", "é",
+        ]), 0..30)) {
+            drop(ConfigFile::parse(&parts.concat(), Path::new("config.yaml")));
         }
     }
 }

@@ -24,6 +24,7 @@ use super::device::Compute;
 use super::error::panic_text;
 use super::reporter::Reporter;
 use super::runner::Runner;
+use crate::gallery;
 use crate::units::RunId;
 use crate::wire::hello::{HelloFrame, Mismatch};
 use crate::wire::work::Configure;
@@ -73,6 +74,9 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
     let mut reader = BufReader::new(socket);
 
     quiet_panics();
+    if let Err(error) = gallery::survive_limits() {
+        tracing::warn!("a limit on the size of files would end this engine: {error}");
+    }
     blocking::write(&mut writer, &Hello::ours(), Limit::CONTROL)?;
     let greeting: HelloFrame = blocking::read(&mut reader, Limit::CONTROL)?.ok_or(FrameError::Cut)?;
     greeting.hello.check()?;

@@ -180,6 +180,16 @@ pub enum FormatError {
     },
 }
 
+/// Returns words from a file, short enough for one line: the file may hold megabytes of them.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    const LONGEST: usize = 160;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl FormatError {
     /// Returns what the operator can do about it.
     #[must_use]

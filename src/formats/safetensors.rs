@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::FormatError;
+use super::error::shown;
 use crate::weights::{Catalog, DType, Shape, TensorEntry};
 
 /// Bytes in front of the header that give its length.
@@ -48,7 +49,7 @@ pub fn parse(header: &[u8], file_length: u64) -> Result<Catalog, FormatError> {
     }
     let text = std::str::from_utf8(header).map_err(|e| FormatError::NotUtf8 { at: e.valid_up_to() })?;
     check_depth(text)?;
-    let raw: RawHeader = serde_json::from_str(text).map_err(|e| FormatError::Json { reason: e.to_string() })?;
+    let raw: RawHeader = serde_json::from_str(text).map_err(|e| FormatError::Json { reason: shown(&e.to_string()) })?;
     if let Some(problem) = raw.problem {
         return Err(problem);
     }
@@ -89,7 +90,7 @@ fn check_depth(text: &str) -> Result<(), FormatError> {
 
 fn entry_of(name: String, raw: RawTensor) -> Result<TensorEntry, FormatError> {
     let Some(dtype) = DType::from_name(&raw.dtype) else {
-        return Err(FormatError::UnknownDtype { tensor: name, dtype: raw.dtype });
+        return Err(FormatError::UnknownDtype { tensor: name, dtype: shown(&raw.dtype) });
     };
     if raw.shape.len() > RANK_LIMIT {
         return Err(FormatError::RankTooHigh { tensor: name, rank: raw.shape.len(), limit: RANK_LIMIT });

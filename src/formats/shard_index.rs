@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::FormatError;
+use super::error::shown;
 
 /// The shards of one component, by file name, in order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +23,12 @@ struct RawIndex {
 
 /// Returns the index written in `json`. File names are untrusted: each must lie beside the index.
 pub fn parse(json: &[u8]) -> Result<ShardIndex, FormatError> {
-    let raw: RawIndex = serde_json::from_slice(json).map_err(|e| FormatError::BadIndex { reason: e.to_string() })?;
+    let raw: RawIndex = serde_json::from_slice(json).map_err(|e| FormatError::BadIndex { reason: shown(&e.to_string()) })?;
     let names: BTreeSet<&String> = raw.weight_map.values().collect();
     for name in &names {
         let plain = !name.is_empty() && !name.contains(['/', '\\', '\0']) && name.as_str() != ".." && name.as_str() != ".";
         if !plain {
-            return Err(FormatError::ShardOutside { file: (*name).clone() });
+            return Err(FormatError::ShardOutside { file: shown(name) });
         }
     }
     let files: Vec<String> = names.into_iter().cloned().collect();
@@ -40,6 +41,8 @@ pub fn parse(json: &[u8]) -> Result<ShardIndex, FormatError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -60,5 +63,28 @@ mod tests {
         }
         assert!(matches!(parse(br#"{"weight_map":{}}"#), Err(FormatError::BadIndex { .. })));
         assert!(matches!(parse(b"[]"), Err(FormatError::BadIndex { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_index_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(parse(&bytes));
+        }
+
+        #[test]
+        fn any_json_like_text_is_an_index_or_refused(parts in prop::collection::vec(prop::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"weight_map\"", "\"a\"", "\"m.safetensors\"", "\"..\"", "null", "1e99", "\"\\u0000\"",
+        ]), 0..40)) {
+            if let Ok(index) = parse(parts.concat().as_bytes()) {
+                prop_assert!(index.home.values().all(|shard| *shard < index.files.len()));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(map in prop::collection::btree_map("[a-z.0-9]{1,12}", "m-[0-9]\\.safetensors", 1..20)) {
+            let index = parse(serde_json::json!({"weight_map": map}).to_string().as_bytes()).unwrap();
+            let read: BTreeMap<String, String> = index.home.iter().map(|(t, shard)| (t.clone(), index.files[*shard].clone())).collect();
+            prop_assert_eq!(read, map);
+        }
     }
 }

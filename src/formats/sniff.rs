@@ -50,6 +50,8 @@ const OTHERS: &[(&[u8], &str)] = &[
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -61,5 +63,12 @@ mod tests {
         assert_eq!(sniff(b"version https://git-lfs.github.com/spec/v1\n", 130), Err(FormatError::LfsPointer));
         assert_eq!(sniff(b"<html><body>404", 15), Err(FormatError::OtherKind { kind: "a web page" }));
         assert_eq!(sniff(b"\x40\0\0\0\0\0\0\0{", 99), Ok(FileKind::Safetensors));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_some_kind(head in prop::collection::vec(any::<u8>(), 0..SNIFF_BYTES), length in any::<u64>()) {
+            prop_assert_eq!(sniff(&head, length) == Err(FormatError::Empty), length == 0);
+        }
     }
 }

@@ -13,4 +13,4 @@ pub use error::GalleryError;
 pub use folder::{check, list};
 pub use names::{file_name, target};
 pub use publish::{inode, publish};
-pub use save::{discard, write_temp};
+pub use save::{discard, survive_limits, write_temp};

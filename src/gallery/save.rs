@@ -1,10 +1,18 @@
 //! Writes a picture under its hidden name.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::GalleryError;
+
+/// Has a limit on the size of files, `ulimit -f`, refuse a write as a full disk does; by default it kills
+/// the process that writes. To be called once, by whoever saves pictures.
+pub fn survive_limits() -> io::Result<()> {
+    // Listening is enough; nobody needs to know.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
+}
 
 /// Writes the bytes and flushes them to disk. After an error nothing is left behind.
 pub fn write_temp(path: &Path, bytes: &[u8]) -> Result<(), GalleryError> {

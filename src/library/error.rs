@@ -64,6 +64,26 @@ pub enum LibraryError {
         /// Whether there are pickles instead.
         pickles: bool,
     },
+    /// A pipe, a device, a socket, or a folder in a file's place.
+    #[error("{}: this is no regular file", path.display())]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+    },
+    /// An index or description that is longer than any real one.
+    #[error("{}: the file is longer than {limit} bytes, the most that is read of its kind", path.display())]
+    TooLong {
+        /// Where.
+        path: PathBuf,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// A model's folder lacks something that its own index names.
+    #[error("{}: the model's index names this, but it is not there", path.display())]
+    Incomplete {
+        /// What is missing.
+        path: PathBuf,
+    },
     /// A shard holds other tensors than its index says.
     #[error("{}: the index puts the tensor `{tensor}` here, but it is not", path.display())]
     NotInShard {
@@ -88,6 +108,15 @@ impl LibraryError {
         if source.kind() == io::ErrorKind::NotFound { Self::NotFound { path } } else { Self::Io { path, doing, source } }
     }
 
+    /// Returns the same error about something that a model's own index names: if it is missing, the model is damaged.
+    #[must_use]
+    pub fn of_a_part(self) -> Self {
+        match self {
+            Self::NotFound { path } => Self::Incomplete { path },
+            other => other,
+        }
+    }
+
     /// Returns the kind of refusal it leads to.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -99,6 +128,9 @@ impl LibraryError {
             | Self::NotDiffusers { .. }
             | Self::BadModelIndex { .. }
             | Self::NoWeights { .. }
+            | Self::NotAFile { .. }
+            | Self::TooLong { .. }
+            | Self::Incomplete { .. }
             | Self::NotInShard { .. }
             | Self::Gguf { .. } => Kind::BadFile,
         }
@@ -114,9 +146,12 @@ impl LibraryError {
             Self::Family { source, .. } => source.hint().to_owned(),
             Self::NotDiffusers { .. } => "give the folder that holds model_index.json, or a single .safetensors file".to_owned(),
             Self::NoWeights { pickles: true, .. } => FormatError::Pickle.hint().to_owned(),
-            Self::NoWeights { pickles: false, .. } | Self::BadModelIndex { .. } | Self::NotInShard { .. } => {
-                "the folder is incomplete; get it again from its source".to_owned()
-            }
+            Self::NoWeights { pickles: false, .. }
+            | Self::BadModelIndex { .. }
+            | Self::TooLong { .. }
+            | Self::Incomplete { .. }
+            | Self::NotInShard { .. } => "the folder is incomplete; get it again from its source".to_owned(),
+            Self::NotAFile { .. } => "give a .safetensors file or a diffusers folder".to_owned(),
             Self::Gguf { .. } => "give the .safetensors version of the model".to_owned(),
         }
     }

@@ -37,6 +37,8 @@ fn anchor(path: &Path, base: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -73,5 +75,23 @@ a111:
     fn an_empty_file_adds_nothing_and_a_broken_one_says_where() {
         assert_eq!(parse("", Path::new("/"), None).unwrap(), []);
         assert!(parse("a: [", Path::new("/"), None).unwrap_err().to_string().contains("line"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_adds_folders_or_is_refused(parts in prop::collection::vec(prop::sample::select(vec![
+            "comfyui", "base_path", "checkpoints", "vae", "~/", "/a", "\n", "\n  ", "\t", ": ", ":", "- ", "[", "]", "{", "}", ", ", "&a ", "*a", "!!int ", "| ", "> ", "'", "\"", "# ", "---\n", "? ", "~", "-1", ".nan", "1e99", "\u{0}", "é",
+        ]), 0..30)) {
+            if let Ok(folders) = parse(&parts.concat(), Path::new("/etc"), Some(Path::new("/home/ana"))) {
+                prop_assert!(folders.iter().all(|(_, path)| path.is_absolute()));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(paths in prop::collection::vec("[a-z/]{1,12}", 1..5)) {
+            let text = serde_yaml::to_string(&BTreeMap::from([("here", BTreeMap::from([("vae", paths.join("\n"))]))])).unwrap();
+            let expected: Vec<_> = paths.iter().map(|p| (FolderKind::Vae, Path::new("/etc").join(p))).collect();
+            prop_assert_eq!(parse(&text, Path::new("/etc"), None).unwrap(), expected);
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! Reads a weight file's header, and nothing else of it.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::LibraryError;
+use super::{LibraryError, regular};
 use crate::formats::sniff::SNIFF_BYTES;
 use crate::formats::{FileKind, FormatError, safetensors, sniff};
 use crate::weights::Catalog;
@@ -13,7 +12,7 @@ use crate::weights::Catalog;
 pub fn read(path: &Path) -> Result<Catalog, LibraryError> {
     let io = |doing| move |e| LibraryError::io(path, doing, e);
     let wrong = |source: FormatError| LibraryError::Format { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io("opening it"))?;
+    let mut file = regular::open(path)?;
     let length = file.metadata().map_err(io("reading its size"))?.len();
     let mut head = Vec::new();
     (&mut file).take(SNIFF_BYTES as u64).read_to_end(&mut head).map_err(io("reading it"))?;

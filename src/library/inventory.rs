@@ -1,9 +1,10 @@
 //! Finds out everything about the files that a draft names.
 
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
-use super::{LibraryError, moonlet, sources};
+use super::{LibraryError, moonlet, regular, sources};
 use crate::families::{Description, Role, Source, describe};
 use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
@@ -28,7 +29,7 @@ fn picture_size(path: &Path) -> Result<Size, Refusal> {
     let bad = |reason: String| {
         Refusal::new(Kind::BadFile, format!("{}: no picture that can be read: {reason}", path.display()), "give a PNG, JPEG or WebP file")
     };
-    let reader = image::ImageReader::open(path).map_err(|e| LibraryError::io(path, "opening it", e))?;
+    let reader = image::ImageReader::new(BufReader::new(regular::open(path)?));
     let guessed = reader.with_guessed_format().map_err(|e| LibraryError::io(path, "reading it", e))?;
     let (width, height) = guessed.into_dimensions().map_err(|e| bad(e.to_string()))?;
     let whole = |side: u32| side / Size::CELL * Size::CELL;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use memmap2::{Advice, Mmap};
 
-use super::LibraryError;
+use super::{LibraryError, regular};
 
 /// The bytes of a file, without reading them first. Its pages are the page cache's own.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct MappedFile {
 impl MappedFile {
     /// Maps the file for reading.
     pub fn open(path: &Path) -> Result<Self, LibraryError> {
-        let file = File::open(path).map_err(|e| LibraryError::io(path, "opening it", e))?;
+        let file = regular::open(path)?;
         // SAFETY: the map is read-only and private to us. A writer that truncates the file while it is
         // mapped makes reads fault; weight files are replaced by rename in this program and in every
         // loader of the field, and a fault ends only the engine, whose job is then tried again.

@@ -8,6 +8,7 @@ pub mod header;
 pub mod inventory;
 pub mod mapped;
 pub mod moonlet;
+pub mod regular;
 pub mod scan;
 pub mod sources;
 

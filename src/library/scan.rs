@@ -108,6 +108,8 @@ pub fn find(roots: &Roots, kinds: &[FolderKind], name: &str) -> Option<PathBuf> 
         for folder in roots.folders(*kind) {
             walk(&folder, DEPTH, &mut BTreeSet::new(), &mut |path| entries.push(entry(*kind, &folder, path)));
         }
+        // Of a model that lies there both ways, the pickle is the one that nobody can use.
+        entries.sort_by_key(|e| e.problem.is_some());
         if let Some(entry) = entries.iter().find(|e| named(e)).or_else(|| entries.iter().find(|e| stem_named(e))) {
             return Some(entry.path.clone());
         }
@@ -145,13 +147,19 @@ fn entry(kind: FolderKind, folder: &Path, path: &Path) -> ModelEntry {
     let name = if path.is_dir() { relative.to_owned() } else { relative.with_extension("") };
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let pickle = PICKLES.contains(&extension.as_str()) && !path.is_dir();
+    let problem = if path.to_str().is_none() {
+        Some("its name is not valid UTF-8; rename it")
+    } else {
+        pickle.then_some("a pickle, which is never opened; convert it to safetensors")
+    };
     ModelEntry {
         name: name.to_string_lossy().into_owned(),
         folder: kind.name().to_owned(),
         bytes: size(path),
-        path: path.to_owned(),
+        // What is listed travels as text.
+        path: PathBuf::from(path.to_string_lossy().into_owned()),
         family: None,
-        problem: pickle.then(|| "a pickle, which is never opened; convert it to safetensors".to_owned()),
+        problem: problem.map(str::to_owned),
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{LibraryError, header};
+use super::{LibraryError, header, regular};
 use crate::families::{Role, Source};
+use crate::formats::error::shown;
 use crate::formats::shard_index;
 use crate::weights::Catalog;
 
@@ -37,14 +38,14 @@ fn joined(files: &[PathBuf]) -> Result<Catalog, LibraryError> {
 /// A diffusers folder: `model_index.json` names the parts, each in a folder of its own.
 fn folder(path: &Path) -> Result<Vec<Source>, LibraryError> {
     let index_path = path.join("model_index.json");
-    let text = fs::read(&index_path).map_err(|e| LibraryError::io(&index_path, "reading it", e))?;
-    let index: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(&text).map_err(|e| LibraryError::BadModelIndex { path: index_path.clone(), reason: e.to_string() })?;
+    let text = regular::read(&index_path)?;
+    let index: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&text)
+        .map_err(|e| LibraryError::BadModelIndex { path: index_path.clone(), reason: shown(&e.to_string()) })?;
     let mut sources = Vec::new();
     for (part, class) in &index {
         let class = class.get(1).and_then(|c| c.as_str()).unwrap_or_default();
         if let Some(role) = role_of(part, class) {
-            sources.push(weights_in(&path.join(part), Some(role))?);
+            sources.push(weights_in(&path.join(part), Some(role)).map_err(LibraryError::of_a_part)?);
         }
     }
     if sources.is_empty() {
@@ -96,15 +97,15 @@ fn weights_in(folder: &Path, role: Option<Role>) -> Result<Source, LibraryError>
 }
 
 fn sharded(index_path: &Path, role: Option<Role>) -> Result<Source, LibraryError> {
-    let text = fs::read(index_path).map_err(|e| LibraryError::io(index_path, "reading it", e))?;
+    let text = regular::read(index_path)?;
     let wrong = |source| LibraryError::Format { path: index_path.to_owned(), source };
     let index = shard_index::parse(&text).map_err(wrong)?;
     let folder = index_path.parent().unwrap_or(Path::new("."));
     let files: Vec<PathBuf> = index.files.iter().map(|f| folder.join(f)).collect();
-    let catalog = joined(&files)?;
+    let catalog = joined(&files).map_err(LibraryError::of_a_part)?;
     for (tensor, home) in &index.home {
         if catalog.get(tensor).is_none_or(|e| e.file != *home) {
-            return Err(LibraryError::NotInShard { path: files[*home].clone(), tensor: tensor.clone() });
+            return Err(LibraryError::NotInShard { path: files[*home].clone(), tensor: shown(tensor) });
         }
     }
     Ok(Source { files, role, catalog })

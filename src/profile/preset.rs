@@ -103,6 +103,8 @@ mod as_text {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -132,5 +134,36 @@ mod tests {
         let below = Preset { steps: Some(20), cfg: Some(7.0), ..Preset::default() };
         let both = above.over(below);
         assert_eq!((both.steps, both.cfg), (Some(4), Some(7.0)));
+    }
+
+    fn any_preset() -> impl Strategy<Value = Preset> {
+        let size = prop::option::of((1u32..=2048, 1u32..=2048).prop_map(|(w, h)| Size::new(w * 8, h * 8).unwrap()));
+        let device = prop::option::of(any::<u16>().prop_map(DeviceId::Cuda));
+        let output = prop::option::of("/[a-z:# é]{1,9}x".prop_map(PathBuf::from));
+        let numbers = (any::<Option<u32>>(), prop::option::of(-1e9..1e9_f64), any::<Option<i32>>());
+        (numbers, size, device, output).prop_map(|((steps, cfg, priority), size, compute_device, output)| Preset {
+            steps,
+            cfg,
+            size,
+            compute_device,
+            output,
+            priority,
+            ..Preset::default()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn presets_read_back(preset in any_preset()) {
+            let text = serde_yaml::to_string(&preset).unwrap();
+            prop_assert_eq!(Preset::parse(&text, "mine.yaml"), Ok(preset));
+        }
+
+        #[test]
+        fn any_text_is_a_preset_or_refused(parts in prop::collection::vec(prop::sample::select(vec![
+            "steps", "cfg", "sampler", "euler", "size", "512x512", "compute_device", "cpu", "output", "7.5", "20", "\n", "\n  ", "\t", ": ", ":", "- ", "[", "]", "{", "}", ", ", "&a ", "*a", "!!int ", "| ", "> ", "'", "\"", "# ", "---\n", "? ", "~", "-1", ".nan", "1e99", "\u{0}", "é",
+        ]), 0..30)) {
+            drop(Preset::parse(&parts.concat(), "mine.yaml"));
+        }
     }
 }

@@ -109,6 +109,8 @@ fn is_device(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::theme::{Color, Named, Style};
     use crate::units::DeviceId;
@@ -144,5 +146,15 @@ mod tests {
         check("schema: 1\nname: x\nfont: big\n", "unknown field `font`");
         check("schema: 1\n", "missing field `name`");
         check("\t- no", "mine.yaml");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_theme_or_refused(parts in prop::collection::vec(prop::sample::select(vec![
+            "schema: 1\nname: x\n", "extends: dark\n", "roles", "warn", "fg", "#12345", "214", "red", "devices", "cuda0", "thresholds",
+            "temp", "glyphs: ascii\n", "mark", "\n", "\n  ", "\t", ": ", ":", "- ", "[", "]", "{", "}", ", ", "&a ", "*a", "!!int ", "| ", "> ", "'", "\"", "# ", "---\n", "? ", "~", "-1", ".nan", "1e99", "\u{0}", "é",
+        ]), 0..30)) {
+            drop(parse("mine.yaml", &parts.concat(), base));
+        }
     }
 }

@@ -141,6 +141,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_text_is_a_device_or_refused(text in "(cuda|sim|amd|cpu|disk|:|[0-9]|.){0,6}") {
+            if let Ok(id) = text.parse::<DeviceId>() {
+                prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+        }
+
+        #[test]
         fn devices_read_back(id in device()) {
             prop_assert_eq!(id.to_string().parse(), Ok(id));
             let json = serde_json::to_string(&id).unwrap();

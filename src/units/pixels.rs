@@ -150,6 +150,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_text_is_a_size_or_refused(text in "([0-9]|x|X|×|-| |.){0,16}") {
+            if let Ok(size) = text.parse::<Size>() {
+                prop_assert!(size.width() % Size::CELL == 0 && size.height() % Size::CELL == 0);
+                prop_assert!(size.width().max(size.height()) <= Size::LIMIT);
+            }
+        }
+
+        #[test]
         fn sizes_read_back(w in 1u32..=2048, h in 1u32..=2048) {
             let size = Size::new(w * 8, h * 8).unwrap();
             prop_assert_eq!(size.to_string().parse(), Ok(size));

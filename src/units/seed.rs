@@ -45,3 +45,24 @@ impl FromStr for Seed {
         text.parse().map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn seeds_read_back(n in any::<u64>()) {
+            prop_assert_eq!(Seed(n).to_string().parse(), Ok(Seed(n)));
+            let json = serde_json::to_string(&Seed(n)).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Seed>(&json).unwrap(), Seed(n));
+        }
+
+        #[test]
+        fn any_text_is_a_seed_or_refused(text in "([0-9]|[-+ .e]|.){0,24}") {
+            drop(text.parse::<Seed>());
+        }
+    }
+}

@@ -42,6 +42,8 @@ fn read_whole(from: &mut impl Read, into: &mut [u8], may_end: bool) -> Result<bo
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Gives one byte at a time, as a slow socket may.
@@ -71,5 +73,16 @@ mod tests {
     fn an_end_inside_a_frame_is_no_end() {
         assert!(matches!(read::<String>(&mut &b"\0\0"[..], Limit::CONTROL), Err(FrameError::Cut)));
         assert!(matches!(read::<String>(&mut &b"\0\0\0\x05\"a"[..], Limit::CONTROL), Err(FrameError::Cut)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_stream_is_frames_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), short in any::<bool>()) {
+            // Half of the streams begin with a length that may be true.
+            let mut stream = if short { vec![0, 0, 0] } else { Vec::new() };
+            stream.extend(bytes);
+            let mut from = Dribble(&stream);
+            while let Ok(Some(_)) = read::<crate::wire::Request>(&mut from, Limit(1000)) {}
+        }
     }
 }

@@ -13,6 +13,12 @@ pub const MAX_STEPS: u32 = 1000;
 /// The most images that a job may ask for.
 pub const MAX_BATCH: u32 = 64;
 
+/// The longest prompt, in bytes: some four thousand tokens. A snapshot of the queue holds up to a hundred
+/// jobs and must fit into a frame however their prompts are escaped.
+pub const MAX_PROMPT: usize = 16 << 10;
+/// The most text encoders that a job may name; no family has more.
+pub const MAX_CLIPS: usize = 4;
+
 /// What stands in for what was not said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Defaults {
@@ -83,6 +89,19 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
     if let Some(denoise) = draft.denoise.filter(|d| !(*d > 0.0 && *d <= 1.0)) {
         return Err(Refusal::new(Kind::Usage, format!("--denoise {denoise} is out of range"), "use a number above 0 and up to 1"));
     }
+    for (flag, text) in [("--prompt", &draft.prompt), ("--negative", &draft.negative)] {
+        if text.len() > MAX_PROMPT {
+            return Err(Refusal::new(
+                Kind::Usage,
+                format!("{flag} is {} bytes long", text.len()),
+                format!("at most {MAX_PROMPT} are read; a model looks at far fewer"),
+            ));
+        }
+    }
+    if draft.clip.len() > MAX_CLIPS {
+        let message = format!("--clip is given {} times", draft.clip.len());
+        return Err(Refusal::new(Kind::Usage, message, format!("no model has more than {MAX_CLIPS} text encoders")));
+    }
     if let Some(device) = draft.compute_device.filter(|d| !matches!(d, DeviceId::Cuda(_) | DeviceId::Cpu)) {
         return Err(Refusal::new(
             Kind::Usage,
@@ -119,7 +138,7 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
     if !family.is_supported() {
         return Err(Refusal::new(
             Kind::BadFile,
-            format!("`{name}` is a {} model, which this version cannot run", family.title()),
+            format!("`{name}` is a model of the family {}, which this version cannot run", family.title()),
             "SD1.5 models run",
         ));
     }
@@ -203,6 +222,8 @@ mod tests {
             (JobDraft { steps: Some(0), ..JobDraft::default() }, "--steps 0 is out of range"),
             (JobDraft { batch: Some(0), ..JobDraft::default() }, "--batch 0 is out of range"),
             (JobDraft { cfg: Some(f64::NAN), ..JobDraft::default() }, "--cfg NaN is out of range"),
+            (JobDraft { prompt: "a".repeat(16_385), ..JobDraft::default() }, "--prompt is 16385 bytes long"),
+            (JobDraft { clip: vec![String::new(); 5], ..JobDraft::default() }, "--clip is given 5 times"),
             (JobDraft { denoise: Some(0.5), ..JobDraft::default() }, "--denoise needs a picture to start from"),
             (JobDraft { init_image: Some("a.png".into()), denoise: Some(0.0), ..JobDraft::default() }, "--denoise 0 is out of range"),
             (JobDraft { compute_device: Some(DeviceId::Disk), ..JobDraft::default() }, "disk cannot compute"),
@@ -218,7 +239,7 @@ mod tests {
         assert_eq!(refusal(&draft, &unknown), (4, "there is no model `night`".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)),
-            (6, "`night` is a SDXL model, which this version cannot run".to_owned())
+            (6, "`night` is a model of the family SDXL, which this version cannot run".to_owned())
         );
         assert_eq!(refusal(&draft, &inventory(None, &[Role::Vae])), (6, "`night` holds no diffusion network, only vae".to_owned()));
         assert_eq!(

@@ -25,11 +25,7 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[track_caller]
 fn refused(done: &Done, code: i32, message: &str) {
-    let mut lines = done.stderr.lines();
-    let (error, hint) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    assert!(error.starts_with(&format!("error: {message}")), "{done:?}");
-    assert!(hint.starts_with("hint: ") && hint.len() > 10, "{done:?}");
-    assert_eq!((done.code, lines.next(), done.stdout.as_str()), (code, None, ""), "{done:?}");
+    done.refused(code, message);
 }
 
 /// Takes out of JSON what is another in each run.

@@ -54,6 +54,8 @@ struct Script {
     deaf: bool,
     /// After this many steps, send bytes that are no frame.
     garbage: Option<u32>,
+    /// After this many steps, announce a frame of 4 GiB.
+    boast: Option<u32>,
     /// Write this many lines to standard error at the start of a run.
     chatter: u32,
     /// Ignore the order to end.
@@ -77,6 +79,7 @@ impl Default for Script {
             hang: None,
             deaf: false,
             garbage: None,
+            boast: None,
             chatter: 0,
             stubborn: false,
             forget_a_picture: false,
@@ -106,6 +109,7 @@ struct Signals {
 }
 
 fn main() {
+    gallery::survive_limits().unwrap();
     let script = Script::read();
     if let Some(status) = script.exit_at_start {
         eprintln!("cannot load libtorch, says the fake");
@@ -242,6 +246,11 @@ fn misbehave(script: &Script, step: u32, order: &RunOrder, raw: &UnixStream) {
         use std::io::Write;
         let mut raw = raw;
         raw.write_all(b"\0\0\0\x05hello").unwrap();
+    }
+    if script.boast == Some(step) {
+        use std::io::Write;
+        let mut raw = raw;
+        raw.write_all(&[0xff; 4]).unwrap();
     }
     if script.hang == Some(step) {
         thread::park();

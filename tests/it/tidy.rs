@@ -105,7 +105,10 @@ fn rust_files(under: &str) -> Vec<SourceFile> {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path: PathBuf = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What a build has left is not ours.
+                if !path.ends_with("target") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
@@ -258,6 +261,44 @@ fn every_test_file_is_declared() {
     }
 }
 
+/// A fuzz target that its manifest does not name is never built.
+#[test]
+fn every_fuzz_target_is_declared() {
+    let manifest = fs::read_to_string(root().join("tests/fuzz/Cargo.toml")).unwrap();
+    for file in rust_files("tests/fuzz/targets") {
+        let path = file.path.strip_prefix("tests/fuzz/").unwrap();
+        assert!(manifest.contains(&format!("path = \"{path}\"")), "{} is declared nowhere", file.path);
+    }
+}
+
+/// Where the number of the protocol and the digest of its shapes lie, which change together.
+const PROTOCOL_FILE: &str = "src/wire/PROTOCOL";
+
+/// The shapes on the wire: code without comments, blank lines and tests. The number itself is no shape.
+fn wire_digest(files: &[SourceFile]) -> u64 {
+    let lines = files.iter().flat_map(SourceFile::code).map(|(_, l)| l.trim());
+    let code = lines.filter(|l| !l.is_empty() && !is_comment(l) && !l.starts_with("pub const PROTOCOL"));
+    // FNV-1a, as build.rs has it.
+    let feed = |digest: u64, byte: u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    code.flat_map(|l| l.bytes().chain([b'\n'])).fold(0xcbf2_9ce4_8422_2325, feed)
+}
+
+/// Two builds that speak differently must not share a number.
+#[test]
+fn a_changed_wire_has_a_new_protocol_number() {
+    let line = |number: u32, digest: u64| format!("{number} {digest:016x}");
+    let digest = wire_digest(&rust_files("src/wire"));
+    let kept = fs::read_to_string(root().join(PROTOCOL_FILE)).unwrap_or_default();
+    let number = perilune::wire::PROTOCOL;
+    let (old_number, old_digest) = kept.trim().split_once(' ').unwrap_or_default();
+    let next = if old_digest == format!("{digest:016x}") { number } else { number.max(old_number.parse().unwrap_or(0) + 1) };
+    assert!(
+        kept.trim() == line(number, digest) && next == number,
+        "src/wire has changed: raise PROTOCOL in src/wire/hello.rs to {next}, and write this line to {PROTOCOL_FILE}:\n{}",
+        line(next, digest)
+    );
+}
+
 #[test]
 fn every_layer_has_its_folders_in_the_architecture_page() {
     let page = fs::read_to_string(root().join("src/ARCHITECTURE.md")).unwrap();
@@ -285,6 +326,10 @@ fn the_rules_bite() {
     for (what, (rule, sample)) in &rules {
         assert_eq!(rule(sample).len(), 1, "{what}");
     }
+    let wire = |text: &str| wire_digest(&[file("src/wire/a.rs", text)]);
+    let shape = wire("//! x\nstruct A(u32);\n");
+    assert_eq!(wire("//! y\n\n/// Says more.\nstruct A(u32);\n#[cfg(test)]\nmod tests {}\n"), shape, "comments and tests are no shapes");
+    assert_ne!(wire("//! x\nstruct A(u64);\n"), shape);
     assert!(fences(&file("src/daemon/a.rs", "//! x\nuse tokio::sync::watch::Sender;\n")).is_empty());
     let fine = file("src/engine/a.rs", "//! x\nuse crate::wire::Hello;\n// SAFETY: the pointer is ours.\nunsafe { f() }\n");
     assert!(imports(&fine).is_empty() && unsafe_notes(&fine).is_empty());

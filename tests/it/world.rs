@@ -17,7 +17,7 @@ use perilune::devices::{DeviceKind, DeviceReading};
 use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
 use perilune::ledger::{Answer, Command, Ledger};
 use perilune::sampling::{Sampler, Schedule};
-use perilune::telemetry::Frame;
+use perilune::telemetry::{Frame, Waiting};
 use perilune::units::{DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
 use perilune::wire::control::Topics;
 use perilune::wire::work::{FailedRun, Finished};
@@ -515,4 +515,19 @@ fn a_gpu_that_nobody_can_see_gets_no_job() {
     }
     while world.work() {}
     assert_eq!((world.accepted.len(), world.refused.as_slice()), (1, &["there is no device cuda:0".to_owned()][..]));
+}
+
+/// The disks answer first, then the host, and a driver that wakes its GPUs up last.
+#[test]
+fn before_all_sources_have_answered_every_device_may_be_there() {
+    let mut world = World::new();
+    let disk = DeviceReading::unknown(DeviceId::Disk, DeviceKind::Disk, "statvfs");
+    let late = Waiting { source: "nvml".to_owned(), for_s: 0.1 };
+    let frame = Frame { devices: vec![disk], waiting: vec![late], ..Frame::empty(Timestamp(0)) };
+    world.tell(Input::Readings(Arc::new(frame)));
+    for second in [false, true] {
+        world.happen(&Event::Submit { device: second, priority: 0 });
+    }
+    while world.work() {}
+    assert_eq!((world.accepted.len(), world.refused.len()), (2, 0), "{:?}", world.refused);
 }

@@ -82,6 +82,7 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
 
 fn here(context: &Context, model: &str) -> Result<(PathBuf, Description), Refusal> {
     let path = context.environment.absolute(std::path::Path::new(model));
-    let name = if path.exists() && !model.is_empty() { path.to_string_lossy().into_owned() } else { model.to_owned() };
+    let name =
+        if path.is_absolute() && path.exists() && !model.is_empty() { path.to_string_lossy().into_owned() } else { model.to_owned() };
     inventory::inspect(&name, &context.roots()?)
 }

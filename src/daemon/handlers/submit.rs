@@ -57,10 +57,12 @@ fn open_for_jobs(core: &Core) -> Result<(), Refusal> {
     }
 }
 
-/// A GPU that nobody can see will never run the job. Without readings nothing is known, and all is allowed.
+/// A GPU that nobody can see will never run the job. Until every source has answered nothing is known, and all is
+/// allowed: a daemon that has just started may have heard of its disks only.
 fn on_a_device_that_is_there(core: &Core, spec: Box<JobSpec>) -> Result<Box<JobSpec>, Refusal> {
     let known = &core.frame.devices;
-    if known.is_empty() || known.iter().any(|d| d.id == spec.compute) {
+    let all_heard = core.frame.waiting.is_empty();
+    if known.is_empty() || !all_heard || spec.compute == DeviceId::Cpu || known.iter().any(|d| d.id == spec.compute) {
         return Ok(spec);
     }
     let there: Vec<String> = known.iter().map(|d| d.id.to_string()).collect();

@@ -5,6 +5,7 @@
 //!      | other build: told, and hung up         | not JSON, or too long: told, and hung up
 //! ```
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const GREETING: Duration = Duration::from_secs(10);
 const STALLED: Duration = Duration::from_secs(30);
 /// Requests that may wait for their answers; further ones are read when some have been sent.
 const REQUESTS: usize = 256;
+/// Letters of an error that a client is told.
+const ERROR_SHOWN: usize = 400;
 
 /// A request whose inside is looked at only when its number is known, so that the answer can name it.
 #[derive(Deserialize)]
@@ -83,8 +86,13 @@ async fn greet(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> bool {
     false
 }
 
+/// Returns an error's words without the megabytes that it may quote: the answer must fit into a frame, too.
+fn beginning(error: &impl Display) -> String {
+    error.to_string().chars().take(ERROR_SHOWN).collect()
+}
+
 fn nonsense(error: &FrameError) -> Refusal {
-    Refusal::new(Kind::Usage, error.to_string(), "speak perilune's protocol: a length of four bytes, then JSON")
+    Refusal::new(Kind::Usage, beginning(error), "speak perilune's protocol: a length of four bytes, then JSON")
 }
 
 async fn read(from: &mut OwnedReadHalf, session: SessionId, tell: &mpsc::Sender<Message>, mailbox: &Mailbox, room: &Semaphore) {
@@ -123,7 +131,7 @@ fn understand(body: &[u8]) -> Result<(u64, Request), (Option<u64>, Refusal)> {
     let envelope: Envelope = frame::decode(body).map_err(|error| (None, nonsense(&error)))?;
     let request = serde_json::from_value(envelope.request).map_err(|error| {
         let hint = "client and daemon are of the same build, so this client is not perilune";
-        (Some(envelope.id), Refusal::new(Kind::Usage, format!("not a request: {error}"), hint))
+        (Some(envelope.id), Refusal::new(Kind::Usage, format!("not a request: {}", beginning(&error)), hint))
     })?;
     Ok((envelope.id, request))
 }
@@ -143,7 +151,10 @@ async fn write(mut to: OwnedWriteHalf, mailbox: Arc<Mailbox>, room: Arc<Semaphor
             Ok(Ok(())) => {}
             Ok(Err(FrameError::TooLong { claimed, .. })) => {
                 tracing::error!("an answer of {claimed} bytes is too long to be sent");
-                return;
+                match too_long(&frame) {
+                    Some(instead) if asynchronous::write(&mut to, &instead, Limit::CONTROL).await.is_ok() => {}
+                    Some(_) | None => return,
+                }
             }
             Ok(Err(_)) => return,
             Err(_) => {
@@ -155,6 +166,17 @@ async fn write(mut to: OwnedWriteHalf, mailbox: Arc<Mailbox>, room: Arc<Semaphor
             room.add_permits(1);
         }
     }
+}
+
+/// Returns what is said in place of an answer that no frame holds. Without an event the client must begin anew.
+fn too_long(frame: &ServerFrame) -> Option<ServerFrame> {
+    let id = match frame {
+        ServerFrame::Reply { id, .. } => Some(*id),
+        ServerFrame::Error { id, .. } => *id,
+        ServerFrame::Event(_) => return None,
+    };
+    let error = Refusal::new(Kind::Failed, "the answer is too long to be sent", "ask for less, such as `queue list --limit 20`");
+    Some(ServerFrame::Error { id, error })
 }
 
 #[cfg(test)]

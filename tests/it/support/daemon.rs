@@ -1,5 +1,6 @@
 //! A real daemon in a home of its own, with the fake engine. Dropped, it is killed.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,16 @@ impl Done {
     pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.stdout
+    }
+
+    /// It was refused: one line that begins so, a hint, this exit code, and nothing else.
+    #[track_caller]
+    pub(crate) fn refused(&self, code: i32, message: &str) {
+        let mut lines = self.stderr.lines();
+        let (error, hint) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        assert!(error.starts_with(&format!("error: {message}")), "not `{message}`: {self:?}");
+        assert!(hint.starts_with("hint: ") && hint.len() > 10, "{self:?}");
+        assert_eq!((self.code, lines.next(), self.stdout.as_str()), (code, None, ""), "{self:?}");
     }
 
     #[track_caller]
@@ -138,6 +149,24 @@ impl Home {
     /// Waits until the daemon answers, and talks to it.
     pub(crate) fn talk(&self) -> Talk {
         until("the daemon to answer", || Talk::with(&self.socket()))
+    }
+
+    /// Every file and folder of the home but SQLite's own, which come and go.
+    pub(crate) fn tree(&self) -> BTreeSet<PathBuf> {
+        let mut folders = vec![self.path().to_owned()];
+        let mut found = BTreeSet::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                }
+                if !entry.file_name().to_string_lossy().contains("sqlite-") {
+                    found.insert(entry.path());
+                }
+            }
+        }
+        found
     }
 
     /// The names in the output folder, hidden ones too.

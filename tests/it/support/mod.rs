@@ -3,6 +3,7 @@
 pub(crate) mod builders;
 pub(crate) mod daemon;
 pub(crate) mod fixtures;
+pub(crate) mod hostile;
 pub(crate) mod nvml_stub;
 pub(crate) mod screen;
 pub(crate) mod talk;
