@@ -47,10 +47,10 @@ fn link_libtorch() {
         places.push(lib.canonicalize().unwrap_or(lib).display().to_string());
     }
     let paths = format!("-Wl,-rpath,{}", places.join(":"));
-    println!("cargo::rustc-link-arg-bin=perilune-engine={paths}");
-    // Optimised, the client is free of libtorch. Before that the linker finds the engine's code among its own.
     if env::var("OPT_LEVEL").is_ok_and(|level| level == "0") {
-        println!("cargo::rustc-link-arg-bins={paths}");
+        // Not optimised, even the client carries the engine's code: the linker finds it among its own. Tests need the path too.
+        println!("cargo::rustc-link-arg={paths}");
+    } else {
+        println!("cargo::rustc-link-arg-bin=perilune-engine={paths}");
     }
-    println!("cargo::rustc-link-arg-tests={paths}");
 }
