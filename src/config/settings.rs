@@ -9,7 +9,23 @@ use super::file::{ConfigFile, SupervisionFile};
 use super::{ConfigError, Environment, Origin, Paths, Told, presets};
 use crate::profile::Preset;
 use crate::units::DeviceId;
-use crate::wire::work::ENVIRONMENT;
+
+/// What an engine's environment says about heap, threads and GPU; read by the C library, libgomp and CUDA
+/// before our first line. Variables that the operator set stay.
+///
+/// The heap keeps what is freed, and takes no huge pages: where memory is full of files or the machine is a virtual
+/// one, the kernel needs milliseconds to find and clear each.
+///
+/// The spin count: a thread that waits for another gives the processor up soon. By default it spins for
+/// milliseconds, and on a box where others compute too it then keeps the very core its partner needs.
+///
+/// CUDA: `cuda:N` counts as `nvidia-smi` does, and fp32 means fp32, not `TensorFloat-32` with its 10 bits.
+pub const ENGINE_ENVIRONMENT: &[(&str, &str)] = &[
+    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"),
+    ("GOMP_SPINCOUNT", "10000"),
+    ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+    ("NVIDIA_TF32_OVERRIDE", "0"),
+];
 
 /// What was said on the command line.
 #[derive(Debug, Clone, Default)]
@@ -137,7 +153,7 @@ impl Settings {
         let (env_nvml, by_env_nvml) = env("PERILUNE_NVML");
         let (env_ssh, by_env_ssh) = text("PERILUNE_SSH");
         let (env_log, by_env_log) = text("PERILUNE_LOG");
-        let unset = ENVIRONMENT.iter().filter(|(name, _)| environment.get(name).is_none());
+        let unset = ENGINE_ENVIRONMENT.iter().filter(|(name, _)| environment.get(name).is_none());
         Ok(Self {
             engine_environment: unset.copied().collect(),
             engine_threads: Told::default(None).or_some(file.engine_threads, Origin::File),

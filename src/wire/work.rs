@@ -9,20 +9,6 @@ use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::workflow::{JobSpec, Kind};
 
-/// What an engine's environment says about heap, threads and GPU; read by the C library, libgomp and CUDA
-/// before our first line. Variables that the operator set stay.
-///
-/// The spin count: a thread that waits for another gives the processor up soon. By default it spins for
-/// milliseconds, and on a box where others compute too it then keeps the very core its partner needs.
-///
-/// CUDA: `cuda:N` counts as `nvidia-smi` does, and fp32 means fp32, not `TensorFloat-32` with its 10 bits.
-pub const ENVIRONMENT: &[(&str, &str)] = &[
-    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"),
-    ("GOMP_SPINCOUNT", "10000"),
-    ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
-    ("NVIDIA_TF32_OVERRIDE", "0"),
-];
-
 /// What the daemon tells an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -37,7 +37,7 @@ impl Engine {
         #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_perilune-engine"))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .envs(perilune::wire::work::ENVIRONMENT.iter().copied())
+            .envs(perilune::config::settings::ENGINE_ENVIRONMENT.iter().copied())
             .spawn()
             .unwrap();
         let reader = BufReader::new(ours.try_clone().unwrap());

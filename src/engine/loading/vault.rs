@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::engine::device::{Compute, kind};
+use crate::engine::heap;
 use crate::library::{LibraryError, MappedFile};
 use crate::units::Bytes;
 use crate::weights::{Block, Precision, TensorEntry};
@@ -31,15 +32,15 @@ impl Vault {
         let entries = || block.params.iter().map(|p| &p.entry);
         let room = |entry: &TensorEntry| Tensor::f_empty(entry.shape.as_i64(), (kind(precision), compute.device));
         let mut weights = entries().map(room).collect::<Result<Vec<_>, _>>()?;
-        let mut pieces = Vec::new();
+        if compute.device == Device::Cpu {
+            let pieces = entries().zip(&mut weights).map(|(entry, target)| self.pieces(entry, target, kind(precision)));
+            prepare(pieces.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())?;
+        }
         for (entry, target) in entries().zip(&mut weights) {
-            if compute.device == Device::Cpu && stored(entry)? == kind(precision) {
-                pieces.extend(self.pieces(entry, target)?);
-            } else {
+            if compute.device != Device::Cpu || stored(entry)? != kind(precision) {
                 self.convert(entry, target)?;
             }
         }
-        read(pieces)?;
         Ok(weights)
     }
 
@@ -66,49 +67,51 @@ impl Vault {
         Ok(())
     }
 
-    /// Cuts the reading of a weight that is held as it is stored into pieces for several threads.
-    fn pieces<'a>(&'a self, entry: &TensorEntry, target: &'a mut Tensor) -> Result<Vec<Piece<'a>>, TchError> {
+    /// Cuts a weight on the processor into pieces for several threads.
+    fn pieces<'a>(&'a self, entry: &TensorEntry, target: &'a mut Tensor, held: Kind) -> Result<Vec<Piece<'a>>, TchError> {
         let file = self.file(entry)?;
-        let length = (entry.end - entry.start) as usize;
-        // SAFETY: the tensor was just made by us, on the processor, contiguous and with exactly this many
-        // bytes, as the parser has checked; nobody else sees it before all pieces are read, and the
-        // memory that a tensor points to does not move with it.
+        let length = target.numel() * held.elt_size_in_bytes();
+        let as_stored = stored(entry)? == held;
+        // SAFETY: the tensor was just made by us, on the processor and contiguous, with this many elements of
+        // this type; nobody else sees it before all pieces are done, and its memory does not move with it.
         let memory = unsafe { std::slice::from_raw_parts_mut(target.data_ptr().cast::<u8>(), length) };
-        let starts = (entry.start..entry.end).step_by(PIECE);
-        Ok(starts.zip(memory.chunks_mut(PIECE)).map(|(start, target)| Piece { file, start, target }).collect())
+        let cut = (entry.start..).step_by(PIECE).zip(memory.chunks_mut(PIECE));
+        // The parser has checked that what is stored has as many bytes as its shape and type take.
+        Ok(cut.map(|(start, target)| Piece { source: as_stored.then_some((file, start)), target }).collect())
     }
 }
 
-/// Bytes that one thread reads at a time.
+/// Bytes that one thread works on at a time.
 const PIECE: usize = 4 << 20;
 
-/// A part of a file, and where it goes.
+/// A part of a weight on the processor, and the part of a file to read into it, where it is held as it is stored.
 struct Piece<'a> {
-    file: &'a MappedFile,
-    start: u64,
+    source: Option<(&'a MappedFile, u64)>,
     target: &'a mut [u8],
 }
 
-/// Reads all pieces, on as many threads as libtorch computes with: touching fresh memory takes longer than reading.
-fn read(pieces: Vec<Piece<'_>>) -> Result<(), TchError> {
+/// Fetches the pages of all pieces and reads what is to be read, on as many threads as libtorch computes with:
+/// having pages cleared takes longer than reading.
+fn prepare(pieces: Vec<Piece<'_>>) -> Result<(), TchError> {
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, pieces.len().max(1));
     let queue = Mutex::new(pieces.into_iter());
     let work = || -> io::Result<()> {
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(Piece { file, start, target }) = next else { return Ok(()) };
-            file.read_into(start, target)?;
+            let Some(Piece { source, target }) = next else { return Ok(()) };
+            heap::touch(target);
+            if let Some((file, start)) = source {
+                file.read_into(start, target)?;
+            }
         }
     };
-    let read = std::thread::scope(|scope| {
+    let done = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mine = work();
-        others
-            .into_iter()
-            .map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a reading thread failed"))))
-            .fold(mine, Result::and)
+        let all = others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a loading thread failed"))));
+        all.fold(mine, Result::and)
     });
-    read.map_err(TchError::Io)
+    done.map_err(TchError::Io)
 }
 
 fn stored(entry: &TensorEntry) -> Result<Kind, TchError> {
