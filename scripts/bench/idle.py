@@ -11,7 +11,7 @@ from table import Bar, Figure
 from terminal import Terminal
 
 SETTLE = 3.0
-# Issue 2 and its specification, measured on another machine: share of a core, bytes/s, memory in MB.
+# Taken on another machine: share of a core, bytes/s, memory in MB.
 QUOTED = {"nvtop": (0.1, 3300, 5), "nvitop": (1.1, 800, 24)}
 
 

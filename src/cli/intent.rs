@@ -7,6 +7,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::args::RunArgs;
 use super::context::Context;
 use crate::client::Place;
+use crate::config::Origin;
+use crate::library::{FolderKind, find};
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// Returns the job that these arguments ask for, with the profile's words where they say nothing.
@@ -49,11 +51,19 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
     Ok(draft)
 }
 
-/// A model is a path where a file of that name is here, and otherwise a name for the daemon to look up.
+/// A model is a path where a file of that name is here or in folders that this command names, and otherwise a name for
+/// the daemon to look up.
 fn model(text: String, context: &Context) -> String {
     let path = context.environment.absolute(Path::new(&text));
-    let is_path = matches!(context.place, Place::Local) && path.is_absolute() && !text.is_empty() && path.exists();
-    if is_path { path.to_string_lossy().into_owned() } else { text }
+    let local = matches!(context.place, Place::Local) && !text.is_empty();
+    if local && path.is_absolute() && path.exists() {
+        return path.to_string_lossy().into_owned();
+    }
+    // A daemon that is up has folders of its own; those named here are looked through here.
+    let named_here = matches!(context.settings.models.origin, Origin::Flag(_) | Origin::Environment(_));
+    let roots = if local && named_here { context.roots().ok() } else { None };
+    let found = roots.and_then(|roots| find(&roots, FolderKind::ALL, &text));
+    found.map_or(text, |path| path.to_string_lossy().into_owned())
 }
 
 /// A relative path means nothing to a daemon, and less on another machine.

@@ -156,8 +156,8 @@ impl Settings {
         let unset = ENGINE_ENVIRONMENT.iter().filter(|(name, _)| environment.get(name).is_none());
         Ok(Self {
             engine_environment: unset.copied().collect(),
-            engine_threads: Told::default(None).or_some(file.engine_threads, Origin::File),
-            engine_idle_s: Told::default(None).or_some(file.engine_idle_s, Origin::File),
+            engine_threads: Told::default(None).or_some(threads(file.engine_threads, &file_path)?, Origin::File),
+            engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
             nvml: Told::default(None).or_some(file.nvml.as_deref().map(here), Origin::File).or_some(env_nvml, by_env_nvml),
             ssh: Told::default("ssh".to_owned()).or_told(file.ssh.clone(), Origin::File).or_told(env_ssh, by_env_ssh),
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
@@ -223,6 +223,27 @@ impl Settings {
         preset("run.priority", json!(file.priority), json!(own.priority));
         rows
     }
+}
+
+fn threads(value: Option<u32>, path: &Path) -> Result<Option<u32>, ConfigError> {
+    match value {
+        Some(0) => Err(wrong(path, "engine_threads is 0, but must be at least 1; leave it out for one per core")),
+        value => Ok(value),
+    }
+}
+
+fn idle(value: Option<f64>, path: &Path) -> Result<Option<f64>, ConfigError> {
+    // A year is as good as never, which is what is meant where nothing is said.
+    match value {
+        Some(s) if !(0.0..=31_536_000.0).contains(&s) => {
+            Err(wrong(path, &format!("engine_idle_s is {s}, but must be from 0 to 31536000; leave it out for never")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn wrong(path: &Path, problem: &str) -> ConfigError {
+    ConfigError::Value { origin: path.display().to_string(), problem: problem.to_owned() }
 }
 
 fn supervision(file: SupervisionFile, path: &Path) -> Result<Supervision, ConfigError> {
@@ -311,6 +332,12 @@ mod tests {
         let error = load(&[], &named, "").unwrap_err();
         assert_eq!((error.to_string().as_str(), error.hint().as_str()), ("there is no profile `slow`", "there are fast, sd15"));
         let error = load(&[], &Flags::default(), "supervision: {grace_s: 0}").unwrap_err();
+        for (file, what) in
+            [("engine_threads: 0", "engine_threads is 0"), ("engine_idle_s: .inf", "engine_idle_s is inf"), ("engine_idle_s: -1", "-1")]
+        {
+            let error = load(&[], &Flags::default(), file).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
         assert!(error.to_string().ends_with("supervision.grace_s is 0, but must be above 0 and at most 3600"), "{error}");
     }
 }

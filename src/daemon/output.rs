@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::input::{Asker, Ticket};
 use crate::ledger::{Command, Planned};
@@ -45,7 +46,7 @@ pub enum Output {
     /// Look for models, and answer the client.
     LookUp(Asker, LookUp),
     /// Read the devices now.
-    Read(Ticket),
+    Read(Ticket, Duration),
     /// Read the devices all the time, or no longer, since nobody looks.
     Watch(bool),
     /// These processes are our engines.

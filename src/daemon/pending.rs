@@ -4,12 +4,20 @@ use super::input::Asker;
 use crate::jobs::JobState;
 use crate::units::{DeviceId, JobId, RunId, SessionId};
 use crate::wire::control::Topics;
+use crate::workflow::JobDraft;
 
 /// What follows when something that takes time is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Pending {
     /// Nothing.
     Nothing,
+    /// The devices were read: look at this draft.
+    SubmitReadings {
+        /// Who wants it.
+        asker: Asker,
+        /// What is wanted.
+        draft: Box<JobDraft>,
+    },
     /// A draft was looked at: append it.
     Draft {
         /// Who wants it.
@@ -61,7 +69,8 @@ impl Pending {
     #[must_use]
     pub fn is_a_question(&self) -> bool {
         match self {
-            Self::Draft { .. }
+            Self::SubmitReadings { .. }
+            | Self::Draft { .. }
             | Self::RetryCheck(_)
             | Self::Explain(..)
             | Self::Page(_)
@@ -85,7 +94,8 @@ impl Pending {
     pub fn take_asker(&mut self) -> Option<Asker> {
         match self {
             Self::Change(asker) => asker.take().map(|(asker, _)| asker),
-            Self::Draft { asker, .. }
+            Self::SubmitReadings { asker, .. }
+            | Self::Draft { asker, .. }
             | Self::Append(asker)
             | Self::RetryCheck(asker)
             | Self::Retry(asker, _)

@@ -82,8 +82,7 @@ fn order(core: &mut Core, device: DeviceId, run: RunId, view: JobView) {
         engine.mode = Mode::Busy(run);
     }
     core.news.engines = true;
-    let previews = core.listeners.values().any(|t| t.previews && t.job.is_none_or(|j| j == job));
-    let order = RunOrder { run, job, spec, targets, previews };
+    let order = RunOrder { run, job, spec, targets };
     core.emit(Output::Order { device, order: Box::new(Order::Run(Box::new(order))) });
     if core.queue.get(job).is_some_and(|j| j.pausing) {
         core.emit(Output::Order { device, order: Box::new(Order::Pause(run)) });

@@ -59,8 +59,6 @@ pub struct Options {
 const INBOX: usize = 4096;
 /// Messages taken in before others get a turn.
 const AT_ONCE: usize = 256;
-/// How long readings that a client asks for may take.
-const READING: Duration = Duration::from_millis(500);
 /// How long clients have to take what they are owed at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -256,7 +254,7 @@ impl Hands {
                 Output::Prepare { ticket, draft, defaults } => self.lookup.ask(ticket, draft, defaults),
                 Output::LookUp(asker, LookUp::Log(limit)) => self.hub.answer(asker, Ok(log(limit))),
                 Output::LookUp(asker, what) => self.look_up(asker, what),
-                Output::Read(ticket) => self.read(ticket),
+                Output::Read(ticket, within) => self.read(ticket, within),
                 Output::Watch(watched) => self.sensors.watch(watched),
                 Output::Engines(engines) => self.sensors.set_engines(&engines),
                 Output::Ledger { ticket, command, now } => self.records.ask(ticket, command, now),
@@ -293,10 +291,10 @@ impl Hands {
         }));
     }
 
-    fn read(&self, ticket: Ticket) {
+    fn read(&self, ticket: Ticket, within: Duration) {
         let (tell, sensors) = (self.tell.clone(), self.sensors.clone());
         drop(spawn_blocking(move || {
-            let frame = sensors.read_now(READING);
+            let frame = sensors.read_now(within);
             drop(tell.blocking_send(Message::Input(Input::Read(ticket, frame))));
         }));
     }

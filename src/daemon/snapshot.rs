@@ -4,10 +4,11 @@ use super::core::{Core, News};
 use super::output::Output;
 use super::pending::Pending;
 use super::scheduler;
+use super::state::Engine;
 use crate::devices::{DeviceReading, Held};
 use crate::jobs::JobView;
 use crate::ledger::Command;
-use crate::units::{JobId, SessionId};
+use crate::units::{Bytes, JobId, SessionId};
 use crate::wire::control::Topics;
 use crate::wire::status::CacheView;
 use crate::wire::{Change, DaemonView, EngineView, QueueView, SetView, Status};
@@ -89,7 +90,7 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
         for engine in core.engines.values() {
             let memory = engine.memory.as_ref();
             if engine.device == reading.id {
-                reading.activations = memory.and_then(|m| m.activations);
+                reading.activations = memory.and_then(|m| m.activations).or_else(|| activations(reading, engine));
             }
             let set = memory.and_then(|m| m.set.as_ref());
             let parts = set.into_iter().flat_map(|s| s.parts.iter().map(move |p| (s, p)));
@@ -102,6 +103,15 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
         }
     }
     devices
+}
+
+/// Returns what an engine holds on its GPU beyond weights, by the driver's table of processes. `None` where that
+/// does not show the engine, as in containers.
+fn activations(reading: &DeviceReading, engine: &Engine) -> Option<Bytes> {
+    let held = reading.processes.iter().find(|p| Some(p.pid) == engine.pid)?.bytes?;
+    let parts = engine.memory.as_ref().and_then(|m| m.set.as_ref()).map(|s| s.parts.as_slice()).unwrap_or_default();
+    let weights: Bytes = parts.iter().filter(|p| p.device == reading.id).map(|p| p.bytes).sum();
+    Some(held - weights)
 }
 
 fn sets(core: &Core) -> Vec<SetView> {

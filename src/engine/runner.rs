@@ -120,8 +120,7 @@ impl Runner {
             per_step.push(seconds);
             let step = u32::try_from(step + 1).unwrap_or(u32::MAX);
             self.reporter.report(Report::Step { run: order.run, step, steps, seconds });
-            if order.previews
-                && rate.take()
+            if rate.take()
                 && let Some(small) = preview::thumbnail(denoised, &LATENT_RGB)
             {
                 self.reporter.report(preview_report(order.run, step, &small));

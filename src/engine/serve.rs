@@ -104,7 +104,7 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
 fn work_until_stopped(runner: &mut Runner, incoming: &Receiver<Work>, current: &CurrentRun) {
     while let Ok(Work::Run(order, cancel)) = incoming.recv() {
         let alive = runner.run(&order, &cancel);
-        current.set(None);
+        current.clear(order.run);
         if !alive {
             break;
         }
@@ -116,8 +116,13 @@ fn work_until_stopped(runner: &mut Runner, incoming: &Receiver<Work>, current: &
 struct CurrentRun(Arc<Mutex<Option<(RunId, CancelFlag)>>>);
 
 impl CurrentRun {
-    fn set(&self, run: Option<(RunId, CancelFlag)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = run;
+    fn set(&self, run: RunId, flags: CancelFlag) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, flags));
+    }
+
+    /// Forgets `run`. The next one may have come already, and stays.
+    fn clear(&self, run: RunId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(current, _)| *current == run);
     }
 
     /// Reaches the flags of `run`, if that is the one; others have ended already.
@@ -161,7 +166,7 @@ impl Listener {
         match order {
             Order::Run(order) => {
                 let cancel = CancelFlag::default();
-                self.current.set(Some((order.run, cancel.clone())));
+                self.current.set(order.run, cancel.clone());
                 self.pass_on(Work::Run(order, cancel));
             }
             Order::Cancel(run) => self.current.reach(run, CancelFlag::cancel),

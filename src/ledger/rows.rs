@@ -143,7 +143,10 @@ pub(super) fn view(connection: &Connection, job: JobId) -> Result<JobView, Ledge
 fn images(connection: &Connection, job: JobId) -> Result<Vec<ImageRecord>, LedgerError> {
     let doing = "read a job's images";
     let mut statement = connection
-        .prepare_cached("SELECT path, seed, width, height FROM images WHERE job = ?1 ORDER BY run, number")
+        .prepare_cached(
+            "SELECT path, seed, width, height FROM images
+             WHERE job = ?1 AND run = (SELECT max(run) FROM images WHERE job = ?1) ORDER BY number",
+        )
         .map_err(LedgerError::sqlite(doing))?;
     let rows = statement.query_map([job.0], |row| {
         Ok(ImageRecord {

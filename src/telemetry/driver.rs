@@ -126,10 +126,9 @@ fn no_gpu() -> (String, String) {
 
 fn no_library(detail: &str, around: &Surroundings) -> (String, String) {
     match (&around.library, around.gpus) {
-        (Some(path), _) => (
-            format!("the NVIDIA library {path} cannot be loaded: {detail}"),
-            "correct `nvml.library` in the settings, or PERILUNE_NVML".to_owned(),
-        ),
+        (Some(path), _) => {
+            (format!("the NVIDIA library {path} cannot be loaded: {detail}"), "correct `nvml` in config.yaml, or PERILUNE_NVML".to_owned())
+        }
         (None, Some(0)) => no_gpu(),
         (None, _) => (
             "the NVIDIA library libnvidia-ml.so.1 is not installed".to_owned(),

@@ -51,8 +51,6 @@ pub struct RunOrder {
     pub spec: JobSpec,
     /// Where to write each image of the batch; the daemon gives the files their final names.
     pub targets: Vec<PathBuf>,
-    /// Whether anybody wants previews.
-    pub previews: bool,
 }
 
 /// What an engine tells the daemon.

@@ -176,7 +176,7 @@ fn a_run_that_fails_ends_with_the_code_of_its_failure() {
 fn a_detached_run_prints_its_number() {
     let home = Home::with_daemon();
     assert_eq!(home.run(&with(&["--detach"])).ok(), "1\n");
-    assert_eq!(home.run(&with(&["--held", "--json"])).json(), json!({"job": 2, "state": "queued"}));
+    assert_eq!(home.run(&with(&["--held", "--json"])).json(), json!({"job": 2, "state": "held"}));
     let mut talk = home.talk();
     talk.wait_for(JobId(1), JobState::Done);
     assert_eq!(talk.show(JobId(2)).state, JobState::Held);
@@ -281,7 +281,21 @@ fn a_doctor_s_findings_say_how_to_mend_them() {
     home.script(&json!({"exit_at_start": 3}));
     home.use_engine(env!("CARGO_BIN_EXE_perilune-fake-engine"));
     let text = home.run(&["doctor"]).stdout;
-    assert!(text.contains("does not answer: it exited with status 3; it wrote: cannot load libtorch, says the fake"), "{text}");
+    assert!(text.contains("is not ready on cpu: it exited with status 3; it wrote: cannot load libtorch, says the fake"), "{text}");
+}
+
+/// The daemon that is up has folders of its own, and has never heard of these.
+#[test]
+fn folders_named_on_the_command_line_are_looked_through() {
+    let home = Home::with_daemon();
+    let elsewhere = home.path().join("elsewhere");
+    let from = home.path().join("models/checkpoints/night.safetensors");
+    fs::create_dir_all(elsewhere.join("checkpoints")).unwrap();
+    fs::copy(from, elsewhere.join("checkpoints/dusk.safetensors")).unwrap();
+    let run = ["run", "-m", "dusk", "-p", "a moon"];
+    assert_eq!(home.run(&run).code, 4);
+    assert_eq!(home.run(&[&run[..], &["--models", elsewhere.to_str().unwrap()]].concat()).code, 0);
+    assert_eq!(home.run(&[&run[..], &["--models", "elsewhere"]].concat()).code, 0, "seen from where the command is");
 }
 
 fn daemons_started(home: &Home) -> usize {

@@ -13,7 +13,7 @@ use perilune::config::Supervision;
 use perilune::daemon::core::{Core, Policy};
 use perilune::daemon::input::{Asker, Exit, Heard, Input};
 use perilune::daemon::output::Output;
-use perilune::devices::{DeviceKind, DeviceReading};
+use perilune::devices::{DeviceKind, DeviceReading, Health};
 use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
 use perilune::ledger::{Answer, Command, Ledger};
 use perilune::sampling::{Sampler, Schedule};
@@ -267,7 +267,7 @@ impl World {
             | Output::Subscribe { .. }
             | Output::Refresh { .. }
             | Output::Publish(_)
-            | Output::Read(_)
+            | Output::Read(..)
             | Output::Watch(_)
             | Output::Engines(_)
             | Output::LookUp(..) => {}
@@ -484,7 +484,7 @@ fn sensors_are_asked_only_when_somebody_looks() {
         while let Some(output) = world.todo.pop_front() {
             match output {
                 Output::Watch(watched) => seen.push(format!("watch {watched}")),
-                Output::Read(_) => seen.push("read".to_owned()),
+                Output::Read(..) => seen.push("read".to_owned()),
                 other => world.carry_out(other),
             }
             if world.todo.is_empty()
@@ -530,4 +530,31 @@ fn before_all_sources_have_answered_every_device_may_be_there() {
     }
     while world.work() {}
     assert_eq!((world.accepted.len(), world.refused.len()), (2, 0), "{:?}", world.refused);
+}
+
+/// A daemon is often started for its first job, before any driver has answered.
+#[test]
+fn the_first_job_waits_for_the_first_readings_and_then_goes_to_a_gpu_that_is_well() {
+    let gpu = |n: u16, mig: bool, lost: bool| {
+        let mut gpu = DeviceReading::unknown(DeviceId::Cuda(n), DeviceKind::Cuda, "nvml");
+        gpu.mig = mig;
+        if lost {
+            gpu.health = Health::Lost { reason: "fell off the bus".to_owned(), for_s: 1.0 };
+        }
+        gpu
+    };
+    let check = |devices: Vec<DeviceReading>, expected: DeviceId| {
+        let mut world = World::new();
+        world.ask(Request::Submit(Box::default()));
+        let Some(Output::Read(ticket, _)) = world.todo.pop_front() else { panic!("the devices are not read") };
+        assert!(world.todo.is_empty(), "{:?}", world.todo);
+        let frame = Frame { devices, ..Frame::empty(Timestamp(0)) };
+        world.tell(Input::Read(ticket, Arc::new(frame)));
+        let Some(Output::Prepare { defaults, .. }) = world.todo.pop_front() else { panic!("the draft is not looked at") };
+        assert_eq!(defaults.compute, expected);
+    };
+    check(vec![gpu(0, false, false), gpu(1, false, false)], DeviceId::Cuda(0));
+    check(vec![gpu(0, false, true), gpu(1, false, false)], DeviceId::Cuda(1));
+    check(vec![gpu(0, true, false)], DeviceId::Cpu);
+    check(Vec::new(), DeviceId::Cpu);
 }

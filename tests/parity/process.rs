@@ -62,7 +62,7 @@ impl Engine {
         self.runs += 1;
         let run = RunId(self.runs);
         let targets = (0..spec.batch).map(|k| folder.join(format!("{run}-{k}.png"))).collect();
-        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets, previews: true })));
+        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets })));
         run
     }
 

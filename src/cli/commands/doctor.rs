@@ -1,7 +1,8 @@
 //! `perilune doctor`: checks what is needed, and says how to mend it.
 
-use std::fs;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,11 +16,14 @@ use crate::config::private_folder;
 use crate::daemon::engines::spawn::{SpawnSpec, spawn};
 use crate::gallery;
 use crate::library::{self, moonlet};
+use crate::prompt::Dialect;
+use crate::telemetry::{Ask, NvidiaProbe, Probe, Sample};
 use crate::tui::options::{ColorChoice, ColorDepth};
-use crate::units::{Bytes, DeviceId};
+use crate::units::{Bytes, Clock, DeviceId, SystemClock};
 use crate::wire::hello::HelloFrame;
-use crate::wire::{Hello, Limit, blocking};
-use crate::workflow::Refusal;
+use crate::wire::work::Configure;
+use crate::wire::{Hello, Limit, Order, Report, blocking};
+use crate::workflow::{Refusal, text};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,15 +57,18 @@ fn fail(id: &'static str, text: impl Into<String>, hint: impl Into<String>) -> C
 
 /// Below this much free space, a disk is nearly full.
 const LITTLE: Bytes = Bytes::gib(5);
+/// How long NVIDIA's driver may take to answer.
+const DRIVER: Duration = Duration::from_secs(10);
 /// Until an engine must have greeted.
 const GREETING: Duration = Duration::from_mins(1);
 
 /// Runs every check; fails if one does.
 #[expect(clippy::unnecessary_wraps, reason = "every command may be refused")]
 pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
+    let sample = gpus(context);
     let mut checks = vec![
-        engine(context),
-        gpu_driver(),
+        engine(context, sample.as_ref()),
+        gpu_driver(sample.as_ref()),
         socket(context),
         daemon(context),
         folder("state", &context.settings.paths.state),
@@ -88,15 +95,18 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
     Ok(u8::from(failed))
 }
 
-/// The engine is started and must answer: that needs libtorch and all its libraries.
-fn engine(context: &Context) -> Check {
+/// The engine is started for the device that jobs would run on, and must be ready for it: that needs libtorch, and for
+/// a GPU its CUDA half too.
+fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
+    let gpu = gpus.and_then(|s| s.devices.iter().map(|d| d.id).find(|id| matches!(id, DeviceId::Cuda(_))));
+    let device = context.settings.compute_device.value.or(gpu).unwrap_or(DeviceId::Cpu);
     let program = context.settings.engine.value.clone();
     let shown = program.display().to_string();
     let hint = "install perilune-engine beside perilune (`cargo build --release`), or name it in PERILUNE_ENGINE";
     if !program.exists() {
         return fail("engine", format!("there is no engine at {shown}"), hint);
     }
-    let spawned = match spawn(&SpawnSpec { program, device: DeviceId::Cpu, environment: context.settings.engine_environment.clone() }) {
+    let spawned = match spawn(&SpawnSpec { program, device, environment: context.settings.engine_environment.clone() }) {
         Ok(spawned) => spawned,
         Err(error) => return fail("engine", format!("{shown} cannot be started: {error}"), hint),
     };
@@ -107,28 +117,41 @@ fn engine(context: &Context) -> Check {
         .and_then(|()| blocking::write(&mut socket, &Hello::ours(), Limit::CONTROL))
         .and_then(|()| blocking::read::<HelloFrame>(&mut socket, Limit::CONTROL));
     if let Ok(Some(theirs)) = greeted {
-        return match theirs.hello.check() {
-            Ok(()) => ok("engine", format!("{shown} answers")),
-            Err(mismatch) => fail("engine", format!("{shown}: {mismatch}"), "build perilune and perilune-engine together"),
-        };
+        if let Err(mismatch) = theirs.hello.check() {
+            return fail("engine", format!("{shown}: {mismatch}"), "build perilune and perilune-engine together");
+        }
+        let configure = Order::Configure(Configure { device, threads: None, log: "error".to_owned() });
+        let ready = blocking::write(&mut socket, &configure, Limit::CONTROL);
+        if let Ok(Some(Report::Ready { about })) = ready.and_then(|()| blocking::read::<Report>(&mut socket, Limit::CONTROL)) {
+            return ok("engine", format!("{shown} is ready on {device}: {about}"));
+        }
     }
     spawned.process.kill();
     let how = spawned.exit.blocking_recv().unwrap_or_default();
     let last = spawned.tail.lines().pop().map_or_else(String::new, |line| format!("; it wrote: {line}"));
     let hint = "run it by hand to see more; `ldd` shows which library is missing, `scripts/setup` gets libtorch";
-    fail("engine", format!("{shown} does not answer: it {how}{last}"), hint)
+    fail("engine", format!("{shown} is not ready on {device}: it {how}{last}"), hint)
 }
 
-fn gpu_driver() -> Check {
-    // Where the file cannot be read, no driver is loaded, or none that we may use.
-    if let Ok(text) = fs::read_to_string("/proc/driver/nvidia/version") {
-        return ok("gpu-driver", text.lines().next().unwrap_or("NVIDIA's driver is loaded"));
+/// Asks NVIDIA's library once, as the daemon does all the time.
+fn gpus(context: &Context) -> Option<Sample> {
+    let nvml = context.settings.nvml.value.clone();
+    let (tell, answer) = mpsc::channel();
+    // A driver that hangs keeps its thread; the check does not wait for it.
+    thread::spawn(move || tell.send(NvidiaProbe::new(nvml, "/sys".into()).read(SystemClock.now(), &Ask::default())));
+    answer.recv_timeout(DRIVER).ok()
+}
+
+fn gpu_driver(sample: Option<&Sample>) -> Check {
+    let Some(Sample { devices, host }) = sample else {
+        let hint = "look at `sudo dmesg | grep -i nvrm`; a GPU that hangs needs a reset or a reboot";
+        return fail("gpu-driver", format!("NVIDIA's driver does not answer within {} s", DRIVER.as_secs()), hint);
+    };
+    if let Some(problem) = &host.gpu_problem {
+        return warn("gpu-driver", format!("{}; jobs run on the processor", problem.cause), problem.hint.clone());
     }
-    warn(
-        "gpu-driver",
-        "NVIDIA's driver is not loaded; jobs run on the processor",
-        "load it with `modprobe nvidia`, or start the container with --gpus all",
-    )
+    let names: Vec<String> = devices.iter().map(|d| format!("{} {}", d.id, d.name.as_deref().unwrap_or("without a name"))).collect();
+    ok("gpu-driver", format!("driver {}: {}", host.driver.as_deref().unwrap_or("of unknown version"), names.join(", ")))
 }
 
 fn socket(context: &Context) -> Check {
@@ -182,7 +205,11 @@ fn models(context: &Context) -> Check {
 
 /// The vocabulary is part of the program, so this fails for a broken build only.
 fn tokenizer() -> Check {
-    ok("tokenizer", "CLIP's vocabulary is built in")
+    // Five words that are a token each.
+    match text::count("a photo of a cat", Dialect::default()).tokens {
+        5 => ok("tokenizer", "CLIP's vocabulary is built in"),
+        count => fail("tokenizer", format!("CLIP's vocabulary makes {count} tokens of five"), "build or install perilune again"),
+    }
 }
 
 /// Where systemd ends a user's processes at logout, it would end the daemon too.

@@ -23,14 +23,16 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Submits the job; waits for it unless told otherwise.
 pub(super) fn run(context: &Context, args: RunArgs) -> Result<u8, Refusal> {
-    let detach = args.detach || args.held;
+    let held = args.held;
+    let detach = args.detach || held;
     let draft = intent::draft(args, context)?;
     let output = context.output;
     context.with_daemon(|daemon| async move {
         let mut daemon = daemon;
         let job = submit(&mut daemon, draft).await?;
         if detach {
-            output.show(&json!({"job": job, "state": "queued"}), || format!("{job}\n"));
+            let state = if held { JobState::Held } else { JobState::Queued };
+            output.show(&json!({"job": job, "state": state}), || format!("{job}\n"));
             return Ok(0);
         }
         let mut teller = Teller::new(output, job);

@@ -10,6 +10,7 @@ pub(super) mod submit;
 pub(super) mod subscribe;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::Core;
 use super::input::{Asker, Ticket};
@@ -29,8 +30,8 @@ const PAGE: u32 = 5_000;
 /// Answers a request, now or when what it needs is known.
 pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
     match request {
-        Request::Status => read_devices(core, Pending::StatusReadings(asker)),
-        Request::Devices => read_devices(core, Pending::Devices(asker)),
+        Request::Status => read_devices(core, Pending::StatusReadings(asker), READING),
+        Request::Devices => read_devices(core, Pending::Devices(asker), READING),
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
         Request::List { states, after, limit } => {
@@ -55,10 +56,13 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
     }
 }
 
+/// How long readings that a client asks for may take.
+const READING: Duration = Duration::from_millis(500);
+
 /// Nobody may have been looking for a while, so what was read last may be old.
-fn read_devices(core: &mut Core, pending: Pending) {
+fn read_devices(core: &mut Core, pending: Pending, within: Duration) {
     let ticket = core.expect(pending);
-    core.emit(Output::Read(ticket));
+    core.emit(Output::Read(ticket, within));
 }
 
 /// The devices were read: goes on with what they were read for.
@@ -72,6 +76,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
             let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
             core.answer(asker, Ok(Reply::Devices { devices, host }));
         }
+        Some(Pending::SubmitReadings { asker, draft }) => submit::look_at(core, asker, draft),
         Some(_) | None => {}
     }
 }

@@ -1,15 +1,21 @@
 //! A new job: looked at, written down, and only then answered.
 
+use std::time::Duration;
+
 use crate::daemon::core::Core;
 use crate::daemon::input::{Asker, Ticket};
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
 use crate::daemon::snapshot;
+use crate::devices::{DeviceReading, Health};
 use crate::jobs::JobView;
 use crate::ledger::{Command, Entry};
 use crate::units::DeviceId;
 use crate::wire::{Change, Reply};
 use crate::workflow::{JobDraft, JobSpec, Kind, Refusal};
+
+/// How long the first readings may take: a driver that sleeps needs seconds to wake.
+const FIRST_READING: Duration = Duration::from_secs(5);
 
 /// Has the draft looked at.
 pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
@@ -17,11 +23,30 @@ pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
         core.answer(asker, Err(refusal));
         return;
     }
+    // A daemon that was started for this very job has not heard of its GPUs yet.
+    let chosen = draft.compute_device.or(core.policy.compute);
+    let known = !core.frame.devices.is_empty() && core.frame.waiting.is_empty();
+    if chosen.is_none() && !known {
+        super::read_devices(core, Pending::SubmitReadings { asker, draft }, FIRST_READING);
+        return;
+    }
+    look_at(core, asker, draft);
+}
+
+/// Has the draft looked at, by the readings that there are.
+pub(super) fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
     let mut defaults = Box::new(core.policy.defaults.clone());
-    let first_gpu = core.frame.devices.iter().map(|d| d.id).find(|id| matches!(id, DeviceId::Cuda(_)));
+    let first_gpu = core.frame.devices.iter().find(|d| can_compute(d)).map(|d| d.id);
     defaults.compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
     let ticket = core.expect(Pending::Draft { asker, held: draft.held });
     core.emit(Output::Prepare { ticket, draft, defaults });
+}
+
+/// Whether a job may be given to this device without being asked to.
+fn can_compute(device: &DeviceReading) -> bool {
+    let well = matches!(device.health, Health::Ok | Health::Degraded { .. }) && device.error.is_none();
+    // A GPU that is split into slices computes in its slices only.
+    matches!(device.id, DeviceId::Cuda(_)) && well && !device.mig
 }
 
 /// What the draft asks for is known: writes the job down.
