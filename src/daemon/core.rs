@@ -22,7 +22,7 @@ use crate::telemetry::Frame;
 use crate::units::{DeviceId, JobId, RunId, SessionId, Timestamp};
 use crate::wire::control::{Counts, Topics};
 use crate::wire::{Change, Notice, Reply};
-use crate::workflow::{Defaults, Refusal};
+use crate::workflow::{Defaults, JobDraft, Refusal};
 
 /// What the daemon was told to be like.
 #[derive(Debug, Clone)]
@@ -57,6 +57,10 @@ pub struct Core {
     pub(super) trouble: Option<String>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) frame: Arc<Frame>,
+    /// Drafts that wait for the first readings, in the order in which they came.
+    pub(super) unread: VecDeque<(Asker, Box<JobDraft>)>,
+    /// Whether drafts have waited for readings before.
+    pub(super) waited_for_readings: bool,
     pub(super) listeners: BTreeMap<SessionId, Topics>,
     pub(super) pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
@@ -109,6 +113,8 @@ impl Core {
             trouble: None,
             notices: recovered.notices.clone().into(),
             frame: Arc::new(Frame::empty(now)),
+            unread: VecDeque::new(),
+            waited_for_readings: false,
             listeners: BTreeMap::new(),
             pending: HashMap::new(),
             next_ticket: 0,

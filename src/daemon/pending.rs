@@ -4,20 +4,14 @@ use super::input::Asker;
 use crate::jobs::JobState;
 use crate::units::{DeviceId, JobId, RunId, SessionId};
 use crate::wire::control::Topics;
-use crate::workflow::JobDraft;
 
 /// What follows when something that takes time is done.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
     /// Nothing.
     Nothing,
-    /// The devices were read: look at this draft.
-    SubmitReadings {
-        /// Who wants it.
-        asker: Asker,
-        /// What is wanted.
-        draft: Box<JobDraft>,
-    },
+    /// The devices were read: look at the drafts that wait for it.
+    FirstReadings,
     /// A draft was looked at: append it.
     Draft {
         /// Who wants it.
@@ -69,8 +63,7 @@ impl Pending {
     #[must_use]
     pub fn is_a_question(&self) -> bool {
         match self {
-            Self::SubmitReadings { .. }
-            | Self::Draft { .. }
+            Self::Draft { .. }
             | Self::RetryCheck(_)
             | Self::Explain(..)
             | Self::Page(_)
@@ -81,6 +74,7 @@ impl Pending {
             | Self::Subscribe(..)
             | Self::Refresh(..) => true,
             Self::Nothing
+            | Self::FirstReadings
             | Self::Append(_)
             | Self::Change(_)
             | Self::Retry(..)
@@ -94,8 +88,7 @@ impl Pending {
     pub fn take_asker(&mut self) -> Option<Asker> {
         match self {
             Self::Change(asker) => asker.take().map(|(asker, _)| asker),
-            Self::SubmitReadings { asker, .. }
-            | Self::Draft { asker, .. }
+            Self::Draft { asker, .. }
             | Self::Append(asker)
             | Self::RetryCheck(asker)
             | Self::Retry(asker, _)
@@ -107,7 +100,7 @@ impl Pending {
             | Self::StatusReadings(asker)
             | Self::Status(asker)
             | Self::Subscribe(asker, _) => Some(*asker),
-            Self::Nothing | Self::Refresh(..) | Self::Assign { .. } | Self::Record(_) => None,
+            Self::Nothing | Self::FirstReadings | Self::Refresh(..) | Self::Assign { .. } | Self::Record(_) => None,
         }
     }
 }

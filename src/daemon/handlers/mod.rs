@@ -76,7 +76,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
             let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
             core.answer(asker, Ok(Reply::Devices { devices, host }));
         }
-        Some(Pending::SubmitReadings { asker, draft }) => submit::look_at(core, asker, draft),
+        Some(Pending::FirstReadings) => submit::first_readings(core),
         Some(_) | None => {}
     }
 }

@@ -25,16 +25,30 @@ pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
     }
     // A daemon that was started for this very job has not heard of its GPUs yet.
     let chosen = draft.compute_device.or(core.policy.compute);
-    let known = !core.frame.devices.is_empty() && core.frame.waiting.is_empty();
-    if chosen.is_none() && !known {
-        super::read_devices(core, Pending::SubmitReadings { asker, draft }, FIRST_READING);
-        return;
+    let all_heard = !core.frame.devices.is_empty() && core.frame.waiting.is_empty();
+    let must_wait = chosen.is_none() && !all_heard && !core.waited_for_readings;
+    if must_wait && core.unread.is_empty() {
+        super::read_devices(core, Pending::FirstReadings, FIRST_READING);
     }
-    look_at(core, asker, draft);
+    // Jobs keep the order in which they came.
+    if must_wait || !core.unread.is_empty() {
+        core.unread.push_back((asker, draft));
+    } else {
+        look_at(core, asker, draft);
+    }
+}
+
+/// The devices were read for the first time: goes on with the drafts that waited for it.
+pub(super) fn first_readings(core: &mut Core) {
+    // A driver that hangs is not waited for again and again.
+    core.waited_for_readings = true;
+    for (asker, draft) in std::mem::take(&mut core.unread) {
+        look_at(core, asker, draft);
+    }
 }
 
 /// Has the draft looked at, by the readings that there are.
-pub(super) fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
+fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
     let mut defaults = Box::new(core.policy.defaults.clone());
     let first_gpu = core.frame.devices.iter().find(|d| can_compute(d)).map(|d| d.id);
     defaults.compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
