@@ -47,6 +47,8 @@ pub struct Policy {
 #[derive(Debug)]
 pub struct Core {
     pub(super) policy: Policy,
+    /// What tells this ledger's hidden files from those of others.
+    pub(super) tag: String,
     pub(super) queue: Queue,
     pub(super) attempts: BTreeMap<RunId, Attempt>,
     pub(super) engines: BTreeMap<DeviceId, Engine>,
@@ -105,6 +107,7 @@ impl Core {
         };
         let mut core = Self {
             policy,
+            tag: recovered.tag.clone(),
             queue: Queue::default(),
             attempts: BTreeMap::new(),
             engines: BTreeMap::new(),

@@ -52,7 +52,7 @@ fn naming(core: &Core, unnamed: &crate::ledger::Unnamed, device: DeviceId) -> At
 
 fn requeue(core: &mut Core, cut_off: Unfinished) {
     let Unfinished { run, job, begun, output, batch } = cut_off;
-    core.emit(Output::Discard((0..batch).map(|k| gallery::target(&output, run, k)).collect()));
+    core.emit(Output::Discard((0..batch).map(|k| gallery::target(&output, &core.tag, run, k)).collect()));
     let Some(waiting) = core.queue.get(job) else { return };
     if waiting.entry.cancelling {
         core.conclude(job, JobState::Cancelled);

@@ -59,7 +59,7 @@ pub(super) fn assigned(core: &mut Core, job: JobId, device: DeviceId, generation
 
 fn order(core: &mut Core, device: DeviceId, run: RunId, view: JobView) {
     let (job, spec) = (view.job, view.spec);
-    let targets: Vec<PathBuf> = (0..spec.batch).map(|k| gallery::target(&spec.output, run, k)).collect();
+    let targets: Vec<PathBuf> = (0..spec.batch).map(|k| gallery::target(&spec.output, &core.tag, run, k)).collect();
     core.attempts.insert(
         run,
         Attempt {

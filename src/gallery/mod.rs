@@ -1,6 +1,6 @@
 //! Pictures on disk: written under hidden names, flushed, and only then given names of their own.
 //!
-//! An engine writes `.perilune-RUN-K.part`; the daemon, once it has recorded the run, renames it. No
+//! An engine writes `.perilune-LEDGER-RUN-K.part`; the daemon, once it has recorded the run, renames it. No
 //! file that was there before is ever overwritten, and a picture with a name is a whole picture.
 
 pub mod error;

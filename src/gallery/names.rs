@@ -7,10 +7,11 @@ use crate::units::{JobId, RunId, Seed};
 /// Letters of a model's name that a file's name takes over.
 const MODEL_LETTERS: usize = 48;
 
-/// Returns where the engine writes image `k` of a run: beside its place, hidden, and nobody else's.
+/// Returns where the engine writes image `k` of a run: beside its place, hidden, and nobody else's. Runs are counted
+/// by each ledger for itself, so `tag` names the ledger.
 #[must_use]
-pub fn target(folder: &Path, run: RunId, k: u32) -> PathBuf {
-    folder.join(format!(".perilune-{run}-{k}.part"))
+pub fn target(folder: &Path, tag: &str, run: RunId, k: u32) -> PathBuf {
+    folder.join(format!(".perilune-{tag}-{run}-{k}.part"))
 }
 
 /// Returns a picture's name, `000041-night-7.png`: in the order of jobs, with the seed that makes it again.

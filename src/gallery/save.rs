@@ -1,6 +1,6 @@
 //! Writes a picture under its hidden name.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +19,17 @@ pub fn write_temp(path: &Path, bytes: &[u8]) -> Result<(), GalleryError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| GalleryError::writing(path, source))?;
     }
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(|source| {
+    // A file of this name is none of ours, and a link may lead anywhere.
+    let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|source| GalleryError::writing(path, source))?;
+    fill(file, bytes).map_err(|source| {
         discard(path);
         GalleryError::writing(path, source)
     })
+}
+
+fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Removes a picture that nobody will name.
@@ -54,11 +57,21 @@ mod tests {
     /// `/dev/full` takes no byte and says that the disk is full.
     #[test]
     fn a_full_disk_is_told_apart() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let message = GalleryError::writing(Path::new("/tmp/a.part"), fill(full, b"x").unwrap_err()).to_string();
+        assert!(message.starts_with("the disk is full: /tmp/a.part could not be written, "), "{message}");
+    }
+
+    #[test]
+    fn what_is_there_already_stays_and_links_are_not_followed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.part");
-        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let message = write_temp(&path, b"x").unwrap_err().to_string();
-        assert!(message.starts_with(&format!("the disk is full: {} could not be written, ", path.display())), "{message}");
-        assert!(!path.is_symlink(), "something was left behind");
+        let (theirs, link) = (folder.path().join("theirs"), folder.path().join("link.part"));
+        fs::write(&theirs, "theirs").unwrap();
+        std::os::unix::fs::symlink(&theirs, &link).unwrap();
+        for path in [&theirs, &link] {
+            let message = write_temp(path, b"ours").unwrap_err().to_string();
+            assert!(message.contains("File exists"), "{message}");
+        }
+        assert_eq!(fs::read_to_string(&link).unwrap(), "theirs");
     }
 }

@@ -15,6 +15,9 @@ const APPLICATION: i64 = 0x4c55_4e45;
 /// The steps that bring a database forward, and the versions they lead to.
 const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("migrations/1.sql"))];
 
+/// Tells this database's files from those of others in the same folder. Chosen once.
+const TAG: &str = "INSERT OR IGNORE INTO settings (name, value) VALUES ('tag', lower(hex(randomblob(6))))";
+
 /// Events older than this many are forgotten.
 const EVENTS_KEPT: i64 = 100_000;
 
@@ -65,6 +68,7 @@ impl Ledger {
         connection.set_prepared_statement_cache_capacity(64);
         let mut ledger = Self { connection };
         ledger.migrate(found).map_err(open)?;
+        ledger.connection.execute_batch(TAG).map_err(open)?;
         Ok(ledger)
     }
 

@@ -28,6 +28,8 @@ pub struct Recovered {
     pub paused: bool,
     /// The last things to hear of, oldest first.
     pub notices: Vec<Notice>,
+    /// What tells this ledger's hidden files from those of others.
+    pub tag: String,
 }
 
 /// A run that was cut off by the daemon's end.
@@ -74,6 +76,7 @@ impl Ledger {
             finished: finished(connection)?,
             paused: paused(connection)?,
             notices: notices(connection)?,
+            tag: tag(connection)?,
         })
     }
 }
@@ -143,6 +146,11 @@ fn finished(connection: &Connection) -> Result<HashMap<JobState, u64>, LedgerErr
         counts.insert(state, count);
     }
     Ok(counts)
+}
+
+fn tag(connection: &Connection) -> Result<String, LedgerError> {
+    let sql = "SELECT value FROM settings WHERE name = 'tag'";
+    connection.query_row(sql, [], |row| row.get(0)).map_err(LedgerError::sqlite("read settings"))
 }
 
 fn paused(connection: &Connection) -> Result<bool, LedgerError> {

@@ -213,21 +213,6 @@ fn a_signal_ends_in_order_and_a_second_one_at_once() {
 }
 
 #[test]
-fn a_full_disk_fails_the_job_and_leaves_nothing() {
-    let home = Home::with_daemon();
-    let mut talk = home.talk();
-    // The picture's hidden name leads to a device that is always full; the run is the first.
-    fs::create_dir(home.output()).unwrap();
-    std::os::unix::fs::symlink("/dev/full", home.output().join(".perilune-1-0.part")).unwrap();
-    let job = talk.submit(a_job());
-    let failure = talk.wait_for(job, JobState::Failed).failure.unwrap();
-    assert!(failure.message.starts_with("the disk is full: ") && failure.message.ends_with(" are free"), "{}", failure.message);
-    until_true("nothing to be left", || home.pictures().is_empty());
-    talk.changed(Request::Retry(vec![job]));
-    talk.wait_for(job, JobState::Done);
-}
-
-#[test]
 fn no_picture_of_somebody_else_is_overwritten() {
     let home = Home::with_daemon();
     let mut talk = home.talk();

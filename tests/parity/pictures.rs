@@ -8,6 +8,7 @@ use perilune::units::{RunId, Seed, Size};
 use perilune::weights::Precision;
 use perilune::wire::{Order, Report};
 use perilune::workflow::{InitImage, JobSpec, Kind, Passes, Tiling};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::fixture::sd15;
 use crate::process::{Engine, job, kind_of};
@@ -222,6 +223,7 @@ fn half_precisions_run_whole() {
 #[test]
 fn a_full_disk_and_an_unwritable_folder_are_named_and_nothing_is_left() {
     let mut engine = Engine::start();
+    let engine_pid = engine.child.id().cast_signed();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -230,9 +232,14 @@ fn a_full_disk_and_an_unwritable_folder_are_named_and_nothing_is_left() {
     assert!(!failed.fatal);
     fs::remove_file(&file).unwrap();
 
-    // `/dev/full` takes no byte and says that the disk is full.
-    std::os::unix::fs::symlink("/dev/full", folder.path().join("2-1.png")).unwrap();
+    // A limit on the size of files is the nearest to a small disk that needs no privileges.
+    let limit = |bytes| {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Pid::from_raw(engine_pid), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(20));
     let failed = engine.run(&JobSpec { batch: 2, ..tiny() }, folder.path()).result.unwrap_err();
+    limit(None);
     assert!(failed.message.starts_with("the disk is full"), "{}", failed.message);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
     assert_eq!(engine.paint(&tiny()).len(), 1, "the engine lives on");

@@ -138,7 +138,11 @@ fn gpus(context: &Context) -> Option<Sample> {
     let nvml = context.settings.nvml.value.clone();
     let (tell, answer) = mpsc::channel();
     // A driver that hangs keeps its thread; the check does not wait for it.
-    thread::spawn(move || tell.send(NvidiaProbe::new(nvml, "/sys".into()).read(SystemClock.now(), &Ask::default())));
+    thread::spawn(move || {
+        let sample = NvidiaProbe::new(nvml, "/sys".into()).read(SystemClock.now(), &Ask::default());
+        // Nobody listens to an answer that comes too late.
+        drop(tell.send(sample));
+    });
     answer.recv_timeout(DRIVER).ok()
 }
 

@@ -13,7 +13,7 @@
 //! | sizes not divisible by 8, `--steps 0`, other numbers and texts out of range | [`words`], `cli`, `protocol` |
 //! | arguments, variables and folders that are not UTF-8 | [`words`], `cli` |
 //! | an unwritable output folder, before and after the job was taken | [`surroundings`], `cli`, `queue` |
-//! | a full disk while a picture is saved; while the ledger is written | [`surroundings`], `supervision`; `supervision` |
+//! | a full disk while a picture is saved; while the ledger is written | [`surroundings`]; `supervision` |
 //! | two daemons, started one after the other and at once | [`surroundings`], `cli` |
 //! | a socket, or its folder, of somebody else | [`surroundings`], `cli` |
 //! | a frame of 4 GiB, from client, daemon and engine | [`surroundings`], `protocol` |
