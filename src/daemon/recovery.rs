@@ -66,7 +66,7 @@ fn requeue(core: &mut Core, cut_off: Unfinished) {
         reports::fail(core, job, Some(run), Failure { kind: Kind::Failed, message, hint, log: Vec::new() });
         return;
     }
-    core.queue.change(job, |j| (j.entry.state, j.entry.crashes) = (JobState::Queued, crashes));
+    core.queue.change(job, |j| (j.entry.state, j.entry.crashes) = (j.entry.state.given_back(), crashes));
     let why = if begun { Interruption::DaemonDied } else { Interruption::GivenBack };
     core.ask_ledger(Command::Interrupt { run, job, why }, Pending::Change(None));
 }

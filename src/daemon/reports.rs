@@ -247,7 +247,7 @@ fn interrupted(core: &mut Core, job: JobId, run: RunId, how: &str, log: Vec<Stri
         return;
     }
     core.queue.change(job, |j| {
-        (j.run, j.pausing, j.entry.deaths, j.entry.state) = (None, false, deaths, JobState::Queued);
+        (j.run, j.pausing, j.entry.deaths, j.entry.state) = (None, false, deaths, j.entry.state.given_back());
     });
     core.notice("warn", format!("job {job} is tried once more: the engine {how}"), Some(job));
     core.ask_ledger(Command::Interrupt { run, job, why: Interruption::EngineDied(how.to_owned()) }, Pending::Change(None));

@@ -207,7 +207,7 @@ pub(super) fn stop(core: &mut Core) {
             core.conclude(job, JobState::Cancelled);
             core.ask_ledger(Command::Cancel { jobs: vec![job], run: Some(run) }, Pending::Change(None));
         } else {
-            core.queue.change(job, |j| (j.run, j.pausing, j.entry.state) = (None, false, JobState::Queued));
+            core.queue.change(job, |j| (j.run, j.pausing, j.entry.state) = (None, false, j.entry.state.given_back()));
             core.ask_ledger(Command::Interrupt { run, job, why: Interruption::Orderly }, Pending::Change(None));
         }
     }

@@ -11,6 +11,8 @@
 //!              |                                              |
 //!              '------------------ retry: queued -------------'
 //! ```
+//!
+//! A paused job whose run is interrupted is held.
 
 use std::fmt;
 use std::str::FromStr;
@@ -93,14 +95,23 @@ impl JobState {
     /// Every state, in the order of menus.
     pub const ALL: &[Self] = &[Self::Running, Self::Paused, Self::Queued, Self::Held, Self::Done, Self::Failed, Self::Cancelled];
 
+    /// Returns the state after a run was cut off: what the operator had paused is not started again behind their back.
+    #[must_use]
+    pub fn given_back(self) -> Self {
+        match self {
+            Self::Paused => Self::Held,
+            Self::Running => Self::Queued,
+            Self::Queued | Self::Held | Self::Done | Self::Failed | Self::Cancelled => self,
+        }
+    }
+
     /// Returns the state after a move.
     pub fn after(self, step: Step) -> Result<Self, IllegalMove> {
         let next = match (self, step) {
             (Self::Queued, Step::Start) | (Self::Paused, Step::Resume) => Self::Running,
             (Self::Queued, Step::Hold) => Self::Held,
-            (Self::Held, Step::Release)
-            | (Self::Running | Self::Paused, Step::Interrupt)
-            | (Self::Failed | Self::Cancelled, Step::Retry) => Self::Queued,
+            (Self::Running | Self::Paused, Step::Interrupt) => self.given_back(),
+            (Self::Held, Step::Release) | (Self::Failed | Self::Cancelled, Step::Retry) => Self::Queued,
             (Self::Running, Step::Pause) => Self::Paused,
             (Self::Running, Step::Finish) => Self::Done,
             (Self::Queued | Self::Held | Self::Running | Self::Paused, Step::Fail) => Self::Failed,

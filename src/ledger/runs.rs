@@ -74,7 +74,7 @@ pub(super) fn interrupt(
     let sqlite = || LedgerError::sqlite("interrupt a run");
     let mut update = connection
         .prepare_cached(
-            "UPDATE jobs SET state = 'queued', crashes = crashes + ?2, deaths = deaths + ?3
+            "UPDATE jobs SET state = CASE state WHEN 'paused' THEN 'held' ELSE 'queued' END, crashes = crashes + ?2, deaths = deaths + ?3
              WHERE id = ?1 AND finished IS NULL AND publishing IS NULL",
         )
         .map_err(sqlite())?;

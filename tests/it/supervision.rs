@@ -11,7 +11,7 @@ use perilune::wire::{Change, EngineState, Request, control::Topics};
 use perilune::workflow::{JobDraft, Kind};
 use serde_json::json;
 
-use crate::support::builders::{a_job, scripted};
+use crate::support::builders::{a_job, endless, scripted};
 use crate::support::daemon::Home;
 use crate::support::talk::Talk;
 use crate::support::wait::{until, until_true};
@@ -246,6 +246,19 @@ fn limit_file_size(pid: u32, bytes: Option<u64>) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
     let limit = rustix::process::Rlimit { current: bytes, maximum: None };
     rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+fn what_the_operator_has_paused_is_held_by_the_next_daemon() {
+    let mut home = Home::with_daemon();
+    let mut talk = home.talk();
+    let job = talk.submit(endless());
+    talk.wait_for(job, JobState::Running);
+    talk.changed(Request::Pause { job: Some(job) });
+    talk.wait_for(job, JobState::Paused);
+    home.kill();
+    home.start();
+    assert_eq!(home.talk().wait_for(job, JobState::Held).attempts, 1);
 }
 
 #[test]

@@ -74,7 +74,11 @@ fn wait_for_end(paths: &Paths) -> Result<(), Refusal> {
     while !is_free(paths) {
         if Instant::now() > deadline {
             let message = format!("the daemon has not ended within {} s", PATIENCE.as_secs());
-            return Err(Refusal::new(Kind::Failed, message, "run `perilune stop` again to kill it"));
+            return Err(Refusal::new(
+                Kind::Failed,
+                message,
+                "it may hang; `kill -9` with the number in daemon.lock ends it, and its jobs wait for the next one",
+            ));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -166,7 +166,9 @@ impl Running {
             Err(_) => return Ok(Some(format!("did not greet within {} s and was killed", GREETING.as_secs()))),
         }
         mouth.say(Heard::Born(self.spawned.process.pid())).await;
-        let (alive, last_heard) = watch::channel(Instant::now());
+        // Until it is ready it loads libraries, from a cold disk gigabytes of them, and cannot answer.
+        let loading = GREETING.saturating_sub(self.spec.patience.silence);
+        let (alive, last_heard) = watch::channel(Instant::now() + loading);
         tokio::select! {
             over = listen(&mut from, mouth, &alive) => over,
             over = speak(&mut to, orders, last_heard, self.spec.patience) => over,
