@@ -62,8 +62,9 @@ pub(super) fn connect(gate: &Gate, host: &str) -> Result<Connection, Refusal> {
     }
     let words = shlex::split(&gate.ssh).filter(|w| !w.is_empty());
     let words = words.ok_or_else(|| failed(format!("`{}` is no command", gate.ssh)))?;
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).args(["-T", host, "perilune", "bridge"]);
+    // Ctrl-C is for us alone, to cancel a job over the connection that ssh carries; what is ignored before `exec` stays so.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" INT; exec "$@""#, "sh"]).args(&words).args(["-T", host, "perilune", "bridge"]);
     if !gate.spawn {
         command.arg("--no-spawn");
     }

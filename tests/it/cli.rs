@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -368,6 +369,23 @@ fn another_machine_is_reached_through_ssh() {
     failing.env("PERILUNE_SSH", script(&home, "no-ssh", "echo 'ssh: connect to host box: No route to host' >&2; exit 255"));
     refused(&finish(failing), 3, "the connection to the daemon was lost: ssh: connect to host box: No route to host");
     refused(&home.run(&["--host=-oProxyCommand=x", "status"]), 2, "`-oProxyCommand=x` is no host");
+}
+
+/// A terminal sends Ctrl-C to all of its foreground programs, ssh too.
+#[test]
+fn ctrl_c_cancels_the_job_and_spares_the_ssh_that_says_so() {
+    let home = Home::with_daemon();
+    let ssh = script(&home, "ssh", &format!(r#"shift 3; exec {} "$@""#, env!("CARGO_BIN_EXE_perilune")));
+    let slow = json!({"step_ms": 50}).to_string();
+    let mut command = home.command(&["--host", "ana@box", "--no-spawn", "run", "-m", "night", "-p", &slow, "--steps", "1000"]);
+    command.env("PERILUNE_SSH", &ssh).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let mut talk = home.talk();
+    until_true("the job to run", || talk.status().queue.running == 1);
+    rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    talk.wait_for(JobId(1), JobState::Cancelled);
 }
 
 #[test]
