@@ -5,16 +5,16 @@ use crate::client::follow;
 use crate::config::{ConfigError, themes};
 use crate::prompt::Dialect;
 use crate::tui::options::{ColorChoice, PreviewChoice, Surroundings};
+use crate::tui::screens::Screen;
 use crate::tui::{self, Options, RunError};
-use crate::units::JobId;
 use crate::workflow::{Kind, Refusal, text};
 
 /// What a shell adds to the number of the signal that ended a program.
 const SIGNALLED: i32 = 128;
 
-/// Opens the dashboard, on a job where one is given. Returns the exit code.
-pub(super) fn dashboard(context: &Context, job: Option<JobId>) -> Result<u8, Refusal> {
-    let options = Options { focus_job: job, place: context.place.to_string(), ..options(context)? };
+/// Opens the dashboard. Returns the exit code.
+pub(super) fn dashboard(context: &Context, start_screen: Screen) -> Result<u8, Refusal> {
+    let options = Options { start_screen, place: context.place.to_string(), ..options(context)? };
     let gate = context.gate();
     let ended = context.wait_for(async {
         let link = follow(gate, options.topics());

@@ -9,6 +9,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
 use crate::cli::{intent, report};
 use crate::library::moonlet;
+use crate::tui::screens::Screen;
 use crate::units::{DeviceId, JobId};
 use crate::workflow::Refusal;
 
@@ -24,7 +25,8 @@ pub(super) fn demo(context: &Context, output: Option<PathBuf>, compute_device: O
     }
     let draft = intent::draft(args, context)?;
     let job = context.with_daemon(|mut daemon| async move { run::submit(&mut daemon, draft).await })?;
-    let code = dashboard(context, Some(job))?;
+    // The job that runs is selected there, and its preview stands beside the list.
+    let code = dashboard(context, Screen::Queue)?;
     tell(context, job)?;
     Ok(code)
 }

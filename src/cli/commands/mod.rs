@@ -16,12 +16,13 @@ mod stop;
 
 use super::args::{Command, ModelsCommand, SetsCommand};
 use super::context::Context;
+use crate::tui::screens::Screen;
 use crate::workflow::Refusal;
 
 /// Runs a command and returns the exit code of what came of it.
 pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
     match command {
-        None => dashboard::dashboard(context, None),
+        None => dashboard::dashboard(context, Screen::Overview),
         Some(Command::Run(args)) => run::run(context, *args),
         Some(Command::Queue(command)) => queue::queue(context, command).map(done),
         Some(Command::Status { watch }) => status::status(context, watch).map(done),
