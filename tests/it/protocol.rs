@@ -96,6 +96,19 @@ fn answers_carry_the_number_of_their_request_also_when_many_are_asked_at_once() 
     assert_eq!(asked, answered);
 }
 
+/// Such as `perilune bridge` with a request piped into it.
+#[test]
+fn a_client_that_asks_and_then_says_no_more_still_gets_its_answers() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let asked: Vec<u64> = (0..3).map(|_| talk.ask(Request::Submit(Box::new(a_job())))).collect();
+    talk.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    for id in asked {
+        assert!(matches!(talk.frame(), ServerFrame::Reply { id: of, reply: Reply::Accepted(_) } if of == id));
+    }
+    assert!(talk.is_hung_up());
+}
+
 #[test]
 fn submissions_sent_at_once_keep_their_order() {
     let home = Home::with_daemon();

@@ -34,6 +34,11 @@ const REQUESTS: usize = 256;
 /// Letters of an error that a client is told.
 const ERROR_SHOWN: usize = 400;
 
+/// As many answers as can be owed, less the one for the request that never came.
+const REQUESTS_OWED: u32 = REQUESTS as u32 - 1;
+/// How long a client that asks no more is owed answers.
+const OWED: Duration = Duration::from_secs(30);
+
 /// A request whose inside is looked at only when its number is known, so that the answer can name it.
 #[derive(Deserialize)]
 struct Envelope {
@@ -55,9 +60,15 @@ pub async fn serve(socket: UnixStream, session: SessionId, tell: mpsc::Sender<Me
     let mut writer = tokio::spawn(write(to, mailbox.clone(), room.clone()));
     tokio::select! {
         () = read(&mut from, session, &tell, &mailbox, &room) => {
-            // What was asked before the client hung up, or was told why, is still answered.
+            // What was asked before the client hung up, or was told why, is still answered; the last reading is no request.
+            tokio::select! {
+                _ = timeout(OWED, room.acquire_many(REQUESTS_OWED)) => {}
+                _ = &mut writer => {}
+            }
             mailbox.close();
-            drop((&mut writer).await);
+            if !writer.is_finished() {
+                drop((&mut writer).await);
+            }
         }
         _ = &mut writer => {}
     }
