@@ -80,6 +80,9 @@ impl Runner {
         run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, run.cancel))?.1;
         self.report_memory();
 
+        if spec.init.is_some() {
+            self.load_vae(run)?;
+        }
         self.phase(run.order.run, Phase::Encoding);
         let (picture, seconds) = self.timed(Role::ClipL, |me| {
             me.sets.condition(spec, &me.compute)?;
@@ -94,6 +97,7 @@ impl Runner {
         // The decoder's blocks are of other sizes and would not fit into the holes that sampling left.
         heap::trim();
         self.phase(run.order.run, Phase::Decoding);
+        self.load_vae(run)?;
         let (pictures, seconds) = {
             let began = Instant::now();
             let one = |k: i64| self.decode(spec, &latents.narrow(0, k, 1), &mut run.warnings);
@@ -106,6 +110,14 @@ impl Runner {
         let images = save::all(run.order, &pictures, precision)?;
         run.timing.total = began.elapsed().as_secs_f64();
         Ok(images)
+    }
+
+    /// Loads the autoencoder where it is not loaded yet.
+    fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
+        let (set, cancel) = (&run.order.spec.set, run.cancel);
+        run.timing.load += self.timed(Role::Vae, |me| me.sets.load_vae(set, &me.compute, cancel))?.1;
+        self.report_memory();
+        Ok(())
     }
 
     fn sample(&self, run: &mut Run<'_>, picture: Option<&Tensor>) -> Result<Tensor, EngineError> {
@@ -143,7 +155,7 @@ impl Runner {
 
     fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {
         let Some(picture) = sd15::read_init(spec)? else { return Ok(None) };
-        let vae = self.sets.ready()?.vae;
+        let vae = self.sets.vae()?;
         let encode = |cut| sd15::encode_picture(vae, &picture, cut, &self.compute);
         let latent = self.whole_or_tiled(spec, warnings, encode)?;
         if latent.is_none() {
@@ -153,7 +165,7 @@ impl Runner {
     }
 
     fn decode(&self, spec: &JobSpec, latent: &Tensor, warnings: &mut Vec<String>) -> Result<super::image::Rgb, EngineError> {
-        let vae = self.sets.ready()?.vae;
+        let vae = self.sets.vae()?;
         self.whole_or_tiled(spec, warnings, |cut| sd15::decode_picture(vae, latent, cut))
     }
 

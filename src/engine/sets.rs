@@ -47,13 +47,11 @@ struct TextKey {
     weighting: crate::prompt::Weighting,
 }
 
-/// The parts that a run works with.
+/// The parts that sampling works with.
 #[derive(Debug)]
 pub struct Ready<'a> {
     /// The diffusion network.
     pub unet: &'a LoadedUnet,
-    /// The autoencoder.
-    pub vae: &'a LoadedVae,
     /// Both prompts, read.
     pub conditioning: &'a Conditioning,
 }
@@ -62,7 +60,8 @@ pub struct Ready<'a> {
 const VAE_PRECISION: Precision = Precision::Fp32;
 
 impl Sets {
-    /// Loads the parts that are not loaded yet; what the job does not use is dropped first, to make room.
+    /// Loads the parts that sampling needs and that are not loaded yet; what the job does not use is dropped first, to
+    /// make room. The autoencoder comes later, see [`load_vae`](Self::load_vae).
     pub fn load(&mut self, set: &ModelSet, compute: &Compute, precision: Precision, cancel: &CancelFlag) -> Result<(), EngineError> {
         let target = |precision| Target { compute, precision, cancel };
         let clip = key(set, Role::ClipL, precision)?;
@@ -76,10 +75,6 @@ impl Sets {
             let loaded = LoadedClip::load(&paths(&clip), target(precision))?;
             self.clip = Some((clip, loaded));
         }
-        if self.vae.is_none() {
-            let loaded = LoadedVae::load(&paths(&vae), target(VAE_PRECISION))?;
-            self.vae = Some((vae, loaded));
-        }
         if self.unet.is_none() {
             let loaded = LoadedUnet::load(&paths(&unet), target(precision))?;
             self.unet = Some((unet, loaded));
@@ -88,6 +83,21 @@ impl Sets {
             residency.serve(cancel);
         }
         Ok(())
+    }
+
+    /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.
+    pub fn load_vae(&mut self, set: &ModelSet, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
+        if self.vae.is_none() {
+            let key = key(set, Role::Vae, VAE_PRECISION)?;
+            let loaded = LoadedVae::load(&paths(&key), Target { compute, precision: VAE_PRECISION, cancel })?;
+            self.vae = Some((key, loaded));
+        }
+        Ok(())
+    }
+
+    /// Returns the autoencoder, once it is loaded.
+    pub fn vae(&self) -> Result<&LoadedVae, EngineError> {
+        self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))
     }
 
     /// Reads both prompts, unless they are those of the run before.
@@ -106,12 +116,11 @@ impl Sets {
         Ok(())
     }
 
-    /// Returns what a run works with, once everything is loaded and read.
+    /// Returns what sampling works with, once it is loaded and read.
     pub fn ready(&self) -> Result<Ready<'_>, EngineError> {
         let unet = self.unet.as_ref().map(|(_, unet)| unet).ok_or_else(|| not_loaded(Role::Denoiser))?;
-        let vae = self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))?;
         let conditioning = self.conditioning.as_ref().map(|(_, c)| c).ok_or_else(|| not_loaded(Role::ClipL))?;
-        Ok(Ready { unet, vae, conditioning })
+        Ok(Ready { unet, conditioning })
     }
 
     /// Returns what the network is held in.
