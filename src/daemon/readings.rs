@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::telemetry::{Frame, Poller, Sources};
-use crate::units::{Clock, DeviceId, SystemClock};
+use crate::units::{DeviceId, SystemClock};
 
 /// Between two readings while somebody looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -53,26 +53,4 @@ impl Sensors for Poller {
         // Bus traffic takes time to measure, so only where we cause some.
         self.watch_bus(engines.values().copied().collect());
     }
-}
-
-/// Sensors that see nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Blind;
-
-impl Blind {
-    /// Starts nothing.
-    #[must_use]
-    pub fn start() -> Start {
-        Box::new(|_| Ok(Arc::new(Self)))
-    }
-}
-
-impl Sensors for Blind {
-    fn read_now(&self, _: Duration) -> Arc<Frame> {
-        Arc::new(Frame::empty(SystemClock.now()))
-    }
-
-    fn watch(&self, _: bool) {}
-
-    fn set_engines(&self, _: &BTreeMap<u32, DeviceId>) {}
 }

@@ -163,6 +163,14 @@ pub struct DeviceReading {
 }
 
 impl DeviceReading {
+    /// Returns whether this is a GPU that a job may be given without anybody having asked for it.
+    #[must_use]
+    pub fn is_gpu_that_computes(&self) -> bool {
+        let well = matches!(self.health, Health::Ok | Health::Degraded { .. }) && self.error.is_none();
+        // A GPU that is split into slices computes in its slices only.
+        matches!(self.id, DeviceId::Cuda(_)) && well && !self.mig
+    }
+
     /// Returns a reading of which nothing is known yet.
     #[must_use]
     pub fn unknown(id: DeviceId, kind: DeviceKind, source: &str) -> Self {

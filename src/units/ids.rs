@@ -28,14 +28,6 @@ pub struct DeviceIdError {
     pub text: String,
 }
 
-impl DeviceId {
-    /// Returns whether computing there is simulated.
-    #[must_use]
-    pub fn is_simulated(self) -> bool {
-        matches!(self, Self::Sim(_))
-    }
-}
-
 impl fmt::Display for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

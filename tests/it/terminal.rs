@@ -3,12 +3,11 @@
 //! The tests start `perilune-fake-dashboard`, the dashboard on a link that is not there, in a
 //! pseudo-terminal.
 
-use std::time::{Duration, Instant};
-
 use portable_pty::{CommandBuilder, native_pty_system};
 use rustix::process::Signal;
 
 use crate::support::terminal::{DEADLINE, Terminal, pty_size};
+use crate::support::wait::within;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_perilune-fake-dashboard");
 
@@ -88,11 +87,7 @@ fn a_terminal_that_goes_away_ends_it() {
     }
     // With its last copy gone the terminal hangs up.
     drop((output, pair.master));
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < DEADLINE, "it goes on without a terminal");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    assert!(within(DEADLINE, || child.try_wait().unwrap().is_some()), "it goes on without a terminal");
 }
 
 #[test]

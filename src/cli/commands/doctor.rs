@@ -98,7 +98,7 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
 /// The engine is started for the device that jobs would run on, and must be ready for it: that needs libtorch, and for
 /// a GPU its CUDA half too.
 fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
-    let gpu = gpus.and_then(|s| s.devices.iter().map(|d| d.id).find(|id| matches!(id, DeviceId::Cuda(_))));
+    let gpu = gpus.and_then(|s| s.devices.iter().find(|d| d.is_gpu_that_computes()).map(|d| d.id));
     let device = context.settings.compute_device.value.or(gpu).unwrap_or(DeviceId::Cpu);
     let program = context.settings.engine.value.clone();
     let shown = program.display().to_string();

@@ -1,21 +1,16 @@
 //! `perilune sets list`: what engines keep loaded.
 
 use super::queue::age;
+use super::status;
 use crate::cli::context::Context;
 use crate::cli::output::table;
-use crate::client::call::unexpected;
 use crate::units::Timestamp;
-use crate::wire::{Reply, Request, SetView};
+use crate::wire::SetView;
 use crate::workflow::Refusal;
 
 /// Shows the loaded model sets.
 pub(super) fn list(context: &Context) -> Result<(), Refusal> {
-    let status = context.with_daemon(|mut daemon| async move {
-        match daemon.call(Request::Status).await? {
-            Reply::Status(status) => Ok(status),
-            reply => Err(unexpected(&reply)),
-        }
-    })?;
+    let status = context.with_daemon(|mut daemon| async move { status::ask(&mut daemon).await })?;
     context.output.show(&status.sets, || text(&status.sets, status.time));
     Ok(())
 }

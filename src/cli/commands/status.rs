@@ -36,7 +36,8 @@ pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
     })
 }
 
-async fn ask(daemon: &mut Client) -> Result<Box<Status>, Refusal> {
+/// Returns one snapshot.
+pub(super) async fn ask(daemon: &mut Client) -> Result<Box<Status>, Refusal> {
     match daemon.call(Request::Status).await? {
         Reply::Status(status) => Ok(status),
         reply => Err(unexpected(&reply)),

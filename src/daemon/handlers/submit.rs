@@ -7,7 +7,6 @@ use crate::daemon::input::{Asker, Ticket};
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
 use crate::daemon::snapshot;
-use crate::devices::{DeviceReading, Health};
 use crate::jobs::JobView;
 use crate::ledger::{Command, Entry};
 use crate::units::DeviceId;
@@ -25,8 +24,7 @@ pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
     }
     // A daemon that was started for this very job has not heard of its GPUs yet.
     let chosen = draft.compute_device.or(core.policy.compute);
-    let all_heard = !core.frame.devices.is_empty() && core.frame.waiting.is_empty();
-    let must_wait = chosen.is_none() && !all_heard && !core.waited_for_readings;
+    let must_wait = chosen.is_none() && !all_heard(core) && !core.waited_for_readings;
     if must_wait && core.unread.is_empty() {
         super::read_devices(core, Pending::FirstReadings, FIRST_READING);
     }
@@ -50,17 +48,15 @@ pub(super) fn first_readings(core: &mut Core) {
 /// Has the draft looked at, by the readings that there are.
 fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
     let mut defaults = Box::new(core.policy.defaults.clone());
-    let first_gpu = core.frame.devices.iter().find(|d| can_compute(d)).map(|d| d.id);
+    let first_gpu = core.frame.devices.iter().find(|d| d.is_gpu_that_computes()).map(|d| d.id);
     defaults.compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
     let ticket = core.expect(Pending::Draft { asker, held: draft.held });
     core.emit(Output::Prepare { ticket, draft, defaults });
 }
 
-/// Whether a job may be given to this device without being asked to.
-fn can_compute(device: &DeviceReading) -> bool {
-    let well = matches!(device.health, Health::Ok | Health::Degraded { .. }) && device.error.is_none();
-    // A GPU that is split into slices computes in its slices only.
-    matches!(device.id, DeviceId::Cuda(_)) && well && !device.mig
+/// Whether every source of readings has answered.
+fn all_heard(core: &Core) -> bool {
+    !core.frame.devices.is_empty() && core.frame.waiting.is_empty()
 }
 
 /// What the draft asks for is known: writes the job down.
@@ -100,8 +96,7 @@ fn open_for_jobs(core: &Core) -> Result<(), Refusal> {
 /// allowed: a daemon that has just started may have heard of its disks only.
 fn on_a_device_that_is_there(core: &Core, spec: Box<JobSpec>) -> Result<Box<JobSpec>, Refusal> {
     let known = &core.frame.devices;
-    let all_heard = core.frame.waiting.is_empty();
-    if known.is_empty() || !all_heard || spec.compute == DeviceId::Cpu || known.iter().any(|d| d.id == spec.compute) {
+    if !all_heard(core) || spec.compute == DeviceId::Cpu || known.iter().any(|d| d.id == spec.compute) {
         return Ok(spec);
     }
     let there: Vec<String> = known.iter().map(|d| d.id.to_string()).collect();

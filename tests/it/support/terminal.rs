@@ -2,10 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal};
+
+use super::wait::within;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -53,11 +55,7 @@ impl Terminal {
     }
 
     pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < DEADLINE, "{what}; the screen is {:?}\n{}", self.modes(), self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        assert!(within(DEADLINE, || holds(self)), "{what}; the screen is {:?}\n{}", self.modes(), self.text());
     }
 
     pub(crate) fn wait_for(&self, text: &str) {
@@ -65,11 +63,8 @@ impl Terminal {
     }
 
     pub(crate) fn wait_for_end(&mut self) {
-        let begun = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < DEADLINE, "it does not end\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let ended = within(DEADLINE, || self.child.try_wait().unwrap().is_some());
+        assert!(ended, "it does not end\n{}", self.text());
     }
 
     /// The terminal is as it was: no other screen, a cursor, no bracketed paste.
