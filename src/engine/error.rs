@@ -44,6 +44,12 @@ pub enum EngineError {
         /// What is wrong.
         source: crate::families::FamilyError,
     },
+    /// Weights were written to while they were computed with.
+    #[error("{} was written to while a run computed with it", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The device cannot be used.
     #[error("{device} cannot be used: {reason}")]
     NoDevice {
@@ -101,6 +107,7 @@ impl EngineError {
             Self::Cancelled
             | Self::OutOfMemory { .. }
             | Self::NotFinite { .. }
+            | Self::Changed { .. }
             | Self::Library(_)
             | Self::Family { .. }
             | Self::BadImage { .. }
@@ -124,6 +131,9 @@ impl From<&EngineError> for Refusal {
             }
             EngineError::Library(source) => Self::new(source.kind(), message, source.hint()),
             EngineError::Family { source, .. } => Self::new(Kind::BadFile, message, source.hint()),
+            EngineError::Changed { .. } => {
+                Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
+            }
             EngineError::NoDevice { .. } => {
                 Self::new(Kind::Failed, message, "`perilune doctor` says what is missing; `perilune devices` lists what there is")
             }

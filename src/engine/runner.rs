@@ -107,6 +107,7 @@ impl Runner {
 
         self.phase(run.order.run, Phase::Saving);
         run.cancel.check()?;
+        self.sets.check_files()?;
         let images = save::all(run.order, &pictures, precision)?;
         run.timing.total = began.elapsed().as_secs_f64();
         Ok(images)
@@ -115,7 +116,11 @@ impl Runner {
     /// Loads the autoencoder where it is not loaded yet.
     fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let (set, cancel) = (&run.order.spec.set, run.cancel);
-        run.timing.load += self.timed(Role::Vae, |me| me.sets.load_vae(set, &me.compute, cancel))?.1;
+        let work = |me: &mut Self| {
+            me.sets.load_vae(set, &me.compute, cancel)?;
+            if run.order.spec.init.is_some() { me.sets.load_encoder(&me.compute, cancel) } else { Ok(()) }
+        };
+        run.timing.load += self.timed(Role::Vae, work)?.1;
         self.report_memory();
         Ok(())
     }
@@ -236,8 +241,8 @@ impl Runner {
     }
 
     fn report_memory(&self) {
-        let weights = self.sets.measured().iter().map(|s| s.bytes).sum();
-        let activations = self.account.beyond(weights, &self.compute);
+        let weights: Bytes = self.sets.measured().iter().map(|s| s.bytes).sum();
+        let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
     }
 }

@@ -95,6 +95,12 @@ impl Sets {
         Ok(())
     }
 
+    /// Loads the part of the autoencoder that only a picture to start from needs, unless it is loaded.
+    pub fn load_encoder(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
+        let vae = self.vae.as_mut().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))?;
+        vae.residency.complete(Target { compute, precision: VAE_PRECISION, cancel })
+    }
+
     /// Returns the autoencoder, once it is loaded.
     pub fn vae(&self) -> Result<&LoadedVae, EngineError> {
         self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))
@@ -146,6 +152,17 @@ impl Sets {
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
         total(&self.residencies().iter().map(|(_, r)| r.measured()).collect::<Vec<_>>())
+    }
+
+    /// Returns how much of the weights lies in the page cache and not in memory of this process.
+    #[must_use]
+    pub fn in_map(&self) -> Bytes {
+        self.residencies().iter().map(|(_, r)| r.in_map()).sum()
+    }
+
+    /// Fails where somebody wrote into a file whose bytes are computed with.
+    pub fn check_files(&self) -> Result<(), EngineError> {
+        self.residencies().iter().try_for_each(|(_, r)| r.check_files())
     }
 
     /// Returns the loaded set for screens.

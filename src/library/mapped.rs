@@ -4,8 +4,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use memmap2::{Advice, Mmap};
 
@@ -16,6 +16,8 @@ use super::{LibraryError, regular};
 pub struct MappedFile {
     map: Mmap,
     file: File,
+    path: PathBuf,
+    written: Option<SystemTime>,
 }
 
 impl MappedFile {
@@ -26,7 +28,8 @@ impl MappedFile {
         // mapped makes reads fault; weight files are replaced by rename in this program and in every
         // loader of the field, and a fault ends only the engine, whose job is then tried again.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| LibraryError::io(path, "mapping it", e))?;
-        Ok(Self { map, file })
+        let written = written(&file);
+        Ok(Self { map, file, path: path.to_owned(), written })
     }
 
     /// Returns the file's bytes.
@@ -35,16 +38,32 @@ impl MappedFile {
         &self.map
     }
 
-    /// Reads the bytes from `start` on into memory that is there already. Unlike the map's own, these pages are never
-    /// faulted in one by one, and a file that has become shorter is an error.
-    pub fn read_into(&self, start: u64, target: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(target, start)
+    /// Returns where the file was.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Tells the kernel that these bytes will be read soon, from the first to the last.
-    pub fn will_read(&self, start: usize, length: usize) {
-        // Advice only: a kernel that does not take it reads a little slower.
-        drop(self.map.advise_range(Advice::WillNeed, start, length));
+    /// Returns whether somebody wrote into this file since it was mapped: its bytes may be other ones now. A file that was
+    /// put in its place is another file, which the map does not see.
+    #[must_use]
+    pub fn was_written_into(&self) -> bool {
+        written(&self.file) != self.written
+    }
+
+    /// Has these bytes in memory and their pages in the map, all at once instead of one at each first use. A file that
+    /// has become shorter is an error.
+    pub fn fetch(&self, start: usize, length: usize) -> Result<(), LibraryError> {
+        match self.map.advise_range(Advice::PopulateRead, start, length) {
+            // Kernels before 5.14 do not know it; the pages then come at first use.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            Err(error) => {
+                let is_short = self.file.metadata().is_ok_and(|m| m.len() < self.map.len() as u64);
+                let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter since it was opened");
+                Err(LibraryError::io(&self.path, "reading it", if is_short { short() } else { error }))
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Gives back the memory that reading these bytes took; the page cache keeps them.
@@ -53,4 +72,8 @@ impl MappedFile {
         // from the page cache; no value changes.
         drop(unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length) });
     }
+}
+
+fn written(file: &File) -> Option<SystemTime> {
+    file.metadata().and_then(|m| m.modified()).ok()
 }

@@ -100,6 +100,11 @@ impl BlockTable {
         self.slots.get(name).copied()
     }
 
+    /// Returns every parameter's name and where it lives.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Slot)> {
+        self.slots.iter().map(|(name, slot)| (name.as_str(), *slot))
+    }
+
     /// Returns the tensor of this name.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&TensorEntry> {

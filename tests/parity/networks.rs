@@ -2,20 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
+use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::Compute;
 use perilune::engine::loading::assemble::Target;
 use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae};
+use perilune::engine::nn::WeightRef;
+use perilune::engine::residency::Residency;
 use perilune::families::{Role, describe};
 use perilune::library::open;
 use perilune::units::DeviceId;
 use perilune::weights::Precision;
+use perilune::weights::block_table::Slot;
 use tch::Kind;
 
 use crate::fixture::{close, sd15, tensor};
 
 /// The bar of fp32 on a processor. A wrong norm epsilon shows as 1e-5 to 1e-4, so a looser one would pass it.
 const FP32: f64 = 1e-5;
+/// Sums in another order.
+const REORDERED: f64 = 4e-6;
 
 fn golden(name: &str) -> tch::Tensor {
     tensor(&sd15().join("golden.safetensors"), name)
@@ -42,7 +48,12 @@ fn clip(path: &Path, precision: Precision) -> LoadedClip {
 }
 
 fn vae(path: &Path, precision: Precision) -> LoadedVae {
-    with_target(precision, |target| LoadedVae::load(&files(path, Role::Vae), target)).unwrap()
+    with_target(precision, |target| {
+        let mut vae = LoadedVae::load(&files(path, Role::Vae), target)?;
+        vae.residency.complete(target)?;
+        Ok::<_, EngineError>(vae)
+    })
+    .unwrap()
 }
 
 fn unet_output(unet: &LoadedUnet, case: &str, kind: Kind) -> tch::Tensor {
@@ -75,29 +86,31 @@ fn autoencoder_in_fp32() {
     close("vae decode", &decoded, &golden("vae.decoded"), FP32);
 }
 
-/// The same weights under other names and in other files are the same numbers, bit for bit.
+/// The same weights under other names and in other files are the same numbers, bit for bit. What is computed with them
+/// is not: weights that stay where they lie in a file lie otherwise in another, and BLAS adds in another order then.
 #[test]
 fn every_layout_holds_the_same_weights() {
     let root = sd15();
     let whole = root.join("sd15.safetensors");
-    let reference = unet_output(&unet(&whole, Precision::Fp32), "a", Kind::Float);
+    let check = |a: &Residency, b: &Residency, what: &str| {
+        for (name, slot) in a.table().names() {
+            let other = b.table().slot(name).unwrap_or_else(|| panic!("{what} has no {name}"));
+            let weight = |r: &Residency, slot: Slot| r.acquire(slot.block).unwrap().tensor(WeightRef(slot)).shallow_clone();
+            // A matrix and a 1 x 1 convolution are the same numbers.
+            assert!(weight(a, slot).flatten(0, -1) == weight(b, other).flatten(0, -1), "{name} in {what}");
+        }
+    };
+    let reference = unet(&whole, Precision::Fp32);
+    let expected = unet_output(&reference, "a", Kind::Float);
     for layout in ["folder", "sharded", "split-unet.safetensors"] {
-        let output = unet_output(&unet(&root.join(layout), Precision::Fp32), "a", Kind::Float);
-        assert!(output == reference, "unet from {layout}");
+        let unet = unet(&root.join(layout), Precision::Fp32);
+        check(&reference.residency, &unet.residency, layout);
+        close(layout, &unet_output(&unet, "a", Kind::Float), &expected, REORDERED);
     }
-    let tokens = golden("text.tokens");
-    let hidden = |path: &Path| {
-        let c = clip(path, Precision::Fp32);
-        tch::no_grad(|| c.model.forward(&c.residency, &tokens)).unwrap()
-    };
-    let latent = golden("vae.latent");
-    let decoded = |path: &Path| {
-        let v = vae(path, Precision::Fp32);
-        tch::no_grad(|| v.model.decode(&v.residency, &latent)).unwrap()
-    };
-    for (clip, vae) in [("folder", "folder"), ("sharded", "sharded"), ("split-clip.safetensors", "split-vae.safetensors")] {
-        assert!(hidden(&root.join(clip)) == hidden(&whole), "clip from {clip}");
-        assert!(decoded(&root.join(vae)) == decoded(&whole), "vae from {vae}");
+    for (text, autoencoder) in [("folder", "folder"), ("sharded", "sharded"), ("split-clip.safetensors", "split-vae.safetensors")] {
+        let precision = Precision::Fp32;
+        check(&clip(&whole, precision).residency, &clip(&root.join(text), precision).residency, text);
+        check(&vae(&whole, precision).residency, &vae(&root.join(autoencoder), precision).residency, autoencoder);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Puts a network and its weights together.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Vault;
 use crate::engine::EngineError;
@@ -61,7 +62,7 @@ impl LoadedUnet {
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
         let model = UnetConfig::read(&catalog).and_then(|config| Unet::new(&config, &table)).map_err(wrong(files))?;
-        let residency = Residency::load(Role::Denoiser, table, &vault, target)?;
+        let residency = Residency::load(Role::Denoiser, table, &vault, target, &[])?;
         Ok(Self { model, residency })
     }
 }
@@ -72,23 +73,27 @@ impl LoadedClip {
         let (catalog, table, vault) = open(files, Role::ClipL)?;
         let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
-        let residency = Residency::load(Role::ClipL, table, &vault, target)?;
+        let residency = Residency::load(Role::ClipL, table, &vault, target, &[])?;
         Ok(Self { model, residency, config })
     }
 }
 
 impl LoadedVae {
-    /// Loads an autoencoder from these files.
+    /// Loads an autoencoder from these files. Only a run that starts from a picture needs the encoder, two fifths of it;
+    /// [`Residency::complete`] brings it.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        let residency = Residency::load(Role::Vae, table, &vault, target)?;
+        let residency = Residency::load(Role::Vae, table, &vault, target, &[ENCODER])?;
         Ok(Self { model, residency, config })
     }
 }
 
-fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Vault), EngineError> {
+/// The block of the autoencoder that makes latents.
+const ENCODER: &str = "encoder";
+
+fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault>), EngineError> {
     let source = sources::reopen(files, role)?;
     let missing = || FamilyError::Missing { role, tensor: String::new() };
     let catalog = detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(missing)).map_err(wrong(files))?;

@@ -4,4 +4,4 @@ pub mod assemble;
 pub mod vault;
 
 pub use assemble::{LoadedClip, LoadedUnet, LoadedVae};
-pub use vault::Vault;
+pub use vault::{LoadError, Vault, Weights};

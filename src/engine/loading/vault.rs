@@ -1,15 +1,13 @@
 //! The mapped files of a component, and the way from their bytes to tensors.
 
-#![expect(unsafe_code, reason = "tensors over mapped memory; the note says why they cannot outlive it")]
+#![expect(unsafe_code, reason = "tensors over mapped memory; the notes say why they cannot outlive it")]
 
-use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::engine::device::{Compute, kind};
-use crate::engine::heap;
 use crate::library::{LibraryError, MappedFile};
 use crate::units::Bytes;
 use crate::weights::{Block, Precision, TensorEntry};
@@ -20,101 +18,265 @@ pub struct Vault {
     files: Vec<MappedFile>,
 }
 
+/// Why a block could not be brought.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error(transparent)]
+    File(#[from] LibraryError),
+    /// libtorch refused.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+}
+
+/// A block's weights on the compute device.
+#[derive(Debug)]
+pub struct Weights {
+    // Dropped before the map that some of them lie in.
+    tensors: Vec<Tensor>,
+    in_map: Bytes,
+    vault: Arc<Vault>,
+}
+
+impl Weights {
+    /// Returns the weights, in the order of the block's parameters.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Returns how much of them lies in the page cache and not in memory of this process.
+    #[must_use]
+    pub fn in_map(&self) -> Bytes {
+        self.in_map
+    }
+
+    /// Returns the file that somebody wrote into since it was mapped, where weights lie in the map.
+    #[must_use]
+    pub fn written_into(&self) -> Option<&MappedFile> {
+        let looked_at = if self.in_map == Bytes::ZERO { &[] } else { self.vault.files.as_slice() };
+        looked_at.iter().find(|file| file.was_written_into())
+    }
+}
+
 impl Vault {
     /// Maps the files.
-    pub fn open(files: &[PathBuf]) -> Result<Self, LibraryError> {
+    pub fn open(files: &[PathBuf]) -> Result<Arc<Self>, LibraryError> {
         let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, _>>()?;
-        Ok(Self { files })
+        Ok(Arc::new(Self { files }))
     }
 
     /// Brings a block's weights to the compute device, converting on the way where they are stored as something else.
-    pub fn load_block(&self, block: &Block, compute: &Compute, precision: Precision) -> Result<Vec<Tensor>, TchError> {
-        let entries = || block.params.iter().map(|p| &p.entry);
-        let room = |entry: &TensorEntry| Tensor::f_empty(entry.shape.as_i64(), (kind(precision), compute.device));
-        let mut weights = entries().map(room).collect::<Result<Vec<_>, _>>()?;
-        if compute.device == Device::Cpu {
-            let pieces = entries().zip(&mut weights).map(|(entry, target)| self.pieces(entry, target, kind(precision)));
-            prepare(pieces.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())?;
-        }
-        for (entry, target) in entries().zip(&mut weights) {
-            if compute.device != Device::Cpu || stored(entry)? != kind(precision) {
-                self.convert(entry, target)?;
+    /// On the processor, what is stored as it is wanted is used where it lies, in the page cache.
+    pub fn load_block(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
+        let mut weights = Weights { tensors: Vec::with_capacity(block.params.len()), in_map: Bytes::ZERO, vault: Arc::clone(self) };
+        let mut pieces = Vec::new();
+        for entry in block.params.iter().map(|p| &p.entry) {
+            let source = self.source(entry)?;
+            let as_it_lies = compute.device == Device::Cpu && source.kind == kind(precision) && source.is_aligned();
+            if as_it_lies {
+                weights.in_map += entry.bytes();
+                pieces.push(source.piece());
             }
+            weights.tensors.push(if as_it_lies { source.tensor()? } else { source.convert(compute, precision)? });
         }
+        fetch(pieces)?;
         Ok(weights)
     }
 
-    fn file(&self, entry: &TensorEntry) -> Result<&MappedFile, TchError> {
+    fn source<'a>(&'a self, entry: &'a TensorEntry) -> Result<Source<'a>, TchError> {
         let file = self.files.get(entry.file).filter(|f| entry.start <= entry.end && entry.end <= f.bytes().len() as u64);
-        file.ok_or_else(|| TchError::FileFormat(format!("`{}` lies outside its file", entry.name)))
+        let file = file.ok_or_else(|| TchError::FileFormat(format!("`{}` lies outside its file", entry.name)))?;
+        let kind = Precision::of(entry.dtype).map(kind);
+        let kind = kind.ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))?;
+        Ok(Source { file, entry, start: entry.start as usize, end: entry.end as usize, kind })
+    }
+}
+
+/// A weight as it lies in a mapped file.
+struct Source<'a> {
+    file: &'a MappedFile,
+    entry: &'a TensorEntry,
+    start: usize,
+    end: usize,
+    kind: Kind,
+}
+
+impl<'a> Source<'a> {
+    fn bytes(&self) -> &'a [u8] {
+        &self.file.bytes()[self.start..self.end]
     }
 
-    /// Copies and converts a weight from the map, on all threads of libtorch.
-    fn convert(&self, entry: &TensorEntry, target: &mut Tensor) -> Result<(), TchError> {
-        let file = self.file(entry)?;
-        let (start, length) = (entry.start as usize, (entry.end - entry.start) as usize);
-        let bytes = &file.bytes()[start..start + length];
-        // SAFETY: the pointer is to `bytes.len()` readable bytes of a read-only map that `self` keeps
-        // alive for the whole call; the tensor made over it is dropped before we return and is only
-        // read from. The parser has checked that shape and type take exactly this many bytes. Loads
-        // from addresses that are not aligned are allowed on every processor that libtorch supports.
-        let source = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &entry.shape.as_i64(), &[], stored(entry)?, Device::Cpu) }?;
-        target.f_copy_(&source)?;
+    fn is_aligned(&self) -> bool {
+        self.bytes().as_ptr().addr().is_multiple_of(self.kind.elt_size_in_bytes())
+    }
+
+    fn piece(&self) -> Piece<'a> {
+        Piece { file: self.file, start: self.start, length: self.end - self.start }
+    }
+
+    /// Returns a tensor over the map itself. It is only valid while the map is, and must not be written to.
+    fn tensor(&self) -> Result<Tensor, TchError> {
+        // SAFETY: the pointer is to `bytes.len()` readable bytes of a read-only map. Who calls us keeps the map alive
+        // as long as the tensor: in `Weights`, which drops its tensors first, or for the length of one call. Weights
+        // are only read. The parser has checked that shape and type take exactly this many bytes.
+        unsafe { Tensor::f_from_blob(self.bytes().as_ptr(), &self.entry.shape.as_i64(), &[], self.kind, Device::Cpu) }
+    }
+
+    /// Copies and converts the weight, on all threads of libtorch.
+    fn convert(&self, compute: &Compute, precision: Precision) -> Result<Tensor, TchError> {
+        let mut target = Tensor::f_empty(self.entry.shape.as_i64(), (kind(precision), compute.device))?;
+        // Loads from addresses that are not aligned are allowed on every processor that libtorch supports.
+        target.f_copy_(&self.tensor()?)?;
         // Small tensors share pages with their neighbours; dropping those would only cost a fault.
-        if entry.bytes() >= Bytes::mib(1) {
-            file.done_reading(start, length);
+        if self.entry.bytes() >= Bytes::mib(1) {
+            self.file.done_reading(self.start, self.end - self.start);
         }
-        Ok(())
-    }
-
-    /// Cuts a weight on the processor into pieces for several threads.
-    fn pieces<'a>(&'a self, entry: &TensorEntry, target: &'a mut Tensor, held: Kind) -> Result<Vec<Piece<'a>>, TchError> {
-        let file = self.file(entry)?;
-        let length = target.numel() * held.elt_size_in_bytes();
-        let as_stored = stored(entry)? == held;
-        // SAFETY: the tensor was just made by us, on the processor and contiguous, with this many elements of
-        // this type; nobody else sees it before all pieces are done, and its memory does not move with it.
-        let memory = unsafe { std::slice::from_raw_parts_mut(target.data_ptr().cast::<u8>(), length) };
-        let cut = (entry.start..).step_by(PIECE).zip(memory.chunks_mut(PIECE));
-        // The parser has checked that what is stored has as many bytes as its shape and type take.
-        Ok(cut.map(|(start, target)| Piece { source: as_stored.then_some((file, start)), target }).collect())
+        Ok(target)
     }
 }
 
-/// Bytes that one thread works on at a time.
-const PIECE: usize = 4 << 20;
-
-/// A part of a weight on the processor, and the part of a file to read into it, where it is held as it is stored.
+/// A part of a file.
 struct Piece<'a> {
-    source: Option<(&'a MappedFile, u64)>,
-    target: &'a mut [u8],
+    file: &'a MappedFile,
+    start: usize,
+    length: usize,
 }
 
-/// Fetches the pages of all pieces and reads what is to be read, on as many threads as libtorch computes with:
-/// having pages cleared takes longer than reading.
-fn prepare(pieces: Vec<Piece<'_>>) -> Result<(), TchError> {
-    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, pieces.len().max(1));
-    let queue = Mutex::new(pieces.into_iter());
-    let work = || -> io::Result<()> {
+/// Has all pieces in memory and at hand, neighbours together and on as many threads as libtorch computes with where
+/// that is worth one.
+fn fetch(pieces: Vec<Piece<'_>>) -> Result<(), LibraryError> {
+    let queue = Mutex::new(joined(pieces));
+    let size: usize = queue.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|p| p.length).sum();
+    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, (size / WORTH_A_THREAD).max(1));
+    let work = || -> Result<(), LibraryError> {
         loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(Piece { source, target }) = next else { return Ok(()) };
-            heap::touch(target);
-            if let Some((file, start)) = source {
-                file.read_into(start, target)?;
-            }
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(Piece { file, start, length }) = next else { return Ok(()) };
+            file.fetch(start, length)?;
         }
     };
-    let done = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mine = work();
-        let all = others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a loading thread failed"))));
-        all.fold(mine, Result::and)
-    });
-    done.map_err(TchError::Io)
+        others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).fold(mine, Result::and)
+    })
 }
 
-fn stored(entry: &TensorEntry) -> Result<Kind, TchError> {
-    let kind = Precision::of(entry.dtype).map(kind);
-    kind.ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))
+/// Less than this is fetched sooner than a thread starts.
+const WORTH_A_THREAD: usize = 8 << 20;
+/// No piece is larger, so that every thread gets some.
+const PIECE: usize = 16 << 20;
+
+/// Joins pieces that follow one another in their file, and cuts what is too large.
+fn joined(mut pieces: Vec<Piece<'_>>) -> Vec<Piece<'_>> {
+    pieces.sort_by_key(|p| (std::ptr::from_ref(p.file), p.start));
+    let mut joined: Vec<Piece<'_>> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if std::ptr::eq(last.file, piece.file) && last.start + last.length == piece.start => last.length += piece.length,
+            Some(_) | None => joined.push(piece),
+        }
+    }
+    let cut = |p: Piece<'_>| (p.start..p.start + p.length).step_by(PIECE).map(move |start| (start, PIECE.min(p.start + p.length - start)));
+    joined
+        .into_iter()
+        .flat_map(|p| {
+            let file = p.file;
+            cut(p).map(move |(start, length)| Piece { file, start, length })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::units::DeviceId;
+    use crate::weights::{DType, Param, Shape};
+
+    const COUNT: usize = 3000;
+
+    /// A file of `COUNT` numbers after `start` other bytes, and a block whose only weight they are.
+    struct Fixture {
+        folder: tempfile::TempDir,
+        block: Block,
+        compute: Compute,
+    }
+
+    impl Fixture {
+        fn new(start: usize) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let numbers = (0..COUNT).flat_map(|n| (n as f32).to_le_bytes());
+            std::fs::write(folder.path().join("w"), std::iter::repeat_n(7, start).chain(numbers).collect::<Vec<u8>>()).unwrap();
+            let (name, end) = ("w".to_owned(), (start + COUNT * 4) as u64);
+            let entry = TensorEntry {
+                name: name.clone(),
+                dtype: DType::F32,
+                shape: Shape::from([COUNT as u64]),
+                file: 0,
+                start: start as u64,
+                end,
+            };
+            let block = Block { name: "b".to_owned(), params: vec![Param { name, entry }], pinned: false };
+            Self { folder, block, compute: Compute::open(DeviceId::Cpu, None).unwrap() }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("w")
+        }
+
+        fn load(&self, precision: Precision) -> Weights {
+            Vault::open(&[self.path()]).unwrap().load_block(&self.block, &self.compute, precision).unwrap()
+        }
+    }
+
+    fn sum(weights: &Weights) -> f64 {
+        weights.tensors()[0].to_kind(Kind::Double).sum(Kind::Double).double_value(&[])
+    }
+
+    const SUM: f64 = (COUNT * (COUNT - 1) / 2) as f64;
+
+    #[test]
+    fn what_is_stored_as_it_is_wanted_stays_in_the_page_cache() {
+        let weights = Fixture::new(4).load(Precision::Fp32);
+        assert_eq!((weights.in_map(), sum(&weights)), (Bytes(COUNT as u64 * 4), SUM));
+    }
+
+    #[test]
+    fn what_is_stored_otherwise_or_askew_is_copied() {
+        assert_eq!(sum(&Fixture::new(3).load(Precision::Fp32)), SUM);
+        for (start, precision) in [(3, Precision::Fp32), (4, Precision::Bf16), (4, Precision::Fp16)] {
+            let weights = Fixture::new(start).load(precision);
+            assert_eq!((weights.in_map(), weights.tensors()[0].kind()), (Bytes::ZERO, kind(precision)), "from byte {start}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_an_error_and_not_a_fault() {
+        let fixture = Fixture::new(4);
+        let vault = Vault::open(&[fixture.path()]).unwrap();
+        File::options().write(true).open(fixture.path()).unwrap().set_len(64).unwrap();
+        let error = vault.load_block(&fixture.block, &fixture.compute, Precision::Fp32).unwrap_err();
+        assert!(error.to_string().contains("shorter"), "{error}");
+    }
+
+    #[test]
+    fn writing_into_a_file_in_use_is_noticed_and_replacing_it_does_no_harm() {
+        let fixture = Fixture::new(4);
+        let weights = fixture.load(Precision::Fp32);
+        std::fs::write(fixture.folder.path().join("new"), b"other").unwrap();
+        std::fs::rename(fixture.folder.path().join("new"), fixture.path()).unwrap();
+        assert!(weights.written_into().is_none());
+        assert_eq!(sum(&weights), SUM);
+
+        let fixture = Fixture::new(4);
+        let weights = fixture.load(Precision::Fp32);
+        let file = File::options().write(true).open(fixture.path()).unwrap();
+        file.write_all_at(&[1; 4], 4).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        assert!(weights.written_into().is_some());
+    }
 }

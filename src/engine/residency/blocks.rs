@@ -1,13 +1,14 @@
 //! A component's blocks, all resident on the compute device.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
-use crate::engine::loading::Vault;
 use crate::engine::loading::assemble::Target;
+use crate::engine::loading::{LoadError, Vault, Weights};
 use crate::engine::nn::WeightRef;
 use crate::families::Role;
 use crate::placement::{OffloadPlan, Share};
@@ -20,8 +21,9 @@ pub struct Residency {
     role: Role,
     table: BlockTable,
     plan: OffloadPlan,
-    blocks: Vec<Vec<Tensor>>,
+    blocks: Vec<Option<Weights>>,
     bytes: Vec<Bytes>,
+    vault: Arc<Vault>,
     cancel: CancelFlag,
     current: Cell<BlockIndex>,
     watching: Cell<bool>,
@@ -55,27 +57,58 @@ impl Held<'_> {
 }
 
 impl Residency {
-    /// Copies every block to the compute device, once, in the asked precision.
-    pub fn load(role: Role, table: BlockTable, vault: &Vault, target: Target<'_>) -> Result<Self, EngineError> {
+    /// Brings blocks to the compute device, once, in the asked precision: all but those named in `later`.
+    pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, later: &[&str]) -> Result<Self, EngineError> {
+        let plan = OffloadPlan::all_resident(target.compute.id, &table);
+        let count = table.blocks().len();
+        let mut residency = Self {
+            role,
+            plan,
+            table,
+            blocks: (0..count).map(|_| None).collect(),
+            bytes: vec![Bytes::ZERO; count],
+            vault: Arc::clone(vault),
+            cancel: target.cancel.clone(),
+            current: Cell::new(BlockIndex(0)),
+            watching: Cell::new(false),
+        };
+        residency.bring(target, later)?;
+        Ok(residency)
+    }
+
+    /// Brings the blocks that were left for later.
+    pub fn complete(&mut self, target: Target<'_>) -> Result<(), EngineError> {
+        self.bring(target, &[])
+    }
+
+    fn bring(&mut self, target: Target<'_>, later: &[&str]) -> Result<(), EngineError> {
         let Target { compute, precision, cancel } = target;
-        let plan = OffloadPlan::all_resident(compute.id, &table);
-        let mut blocks = Vec::with_capacity(table.blocks().len());
-        let mut bytes = Vec::with_capacity(table.blocks().len());
-        for (index, block) in (0..).zip(table.blocks()) {
+        let slots = self.blocks.iter_mut().zip(&mut self.bytes);
+        for (index, (block, (slot, bytes))) in (0..).zip(self.table.blocks().iter().zip(slots)) {
+            if slot.is_some() || later.contains(&block.name.as_str()) {
+                continue;
+            }
             cancel.check()?;
-            let place = || place_of(role, BlockIndex(index), block);
-            let weights = vault.load_block(block, compute, precision).map_err(|e| EngineError::torch(&e, compute.id, &place()))?;
-            bytes.push(weights.iter().map(size_of_tensor).sum());
-            blocks.push(weights);
+            let weights = self.vault.load_block(block, compute, precision).map_err(|error| match error {
+                LoadError::File(error) => EngineError::Library(error),
+                LoadError::Torch(error) => EngineError::torch(&error, compute.id, &place_of(self.role, BlockIndex(index), block)),
+            })?;
+            *bytes = weights.tensors().iter().map(size_of_tensor).sum();
+            *slot = Some(weights);
         }
-        Ok(Self { role, table, plan, blocks, bytes, cancel: cancel.clone(), current: Cell::new(BlockIndex(0)), watching: Cell::new(false) })
+        Ok(())
     }
 
     /// Lends a block. An error where the run was taken back: this is where a run can stop.
+    ///
+    /// # Panics
+    /// When the block was left for later and never brought: a mistake in a pipeline, not in a file.
     pub fn acquire(&self, block: BlockIndex) -> Result<Held<'_>, EngineError> {
         self.cancel.check()?;
         self.current.set(block);
-        Ok(Held { block, weights: &self.blocks[block.0 as usize] })
+        let weights = self.blocks[block.0 as usize].as_ref();
+        assert!(weights.is_some(), "{} is not loaded", self.place());
+        Ok(Held { block, weights: weights.map_or(&[], Weights::tensors) })
     }
 
     /// Lends the head block, which never leaves the compute device.
@@ -123,8 +156,26 @@ impl Residency {
     /// Returns the bytes that weights take on each device now, counted from the tensors themselves.
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
-        let bytes = self.blocks.iter().flatten().map(size_of_tensor).sum();
+        let bytes = self.loaded().flat_map(Weights::tensors).map(size_of_tensor).sum();
         vec![Share { device: self.plan.compute, bytes }]
+    }
+
+    fn loaded(&self) -> impl Iterator<Item = &Weights> {
+        self.blocks.iter().flatten()
+    }
+
+    /// Returns how much of the weights lies in the page cache and not in memory of this process.
+    #[must_use]
+    pub fn in_map(&self) -> Bytes {
+        self.loaded().map(Weights::in_map).sum()
+    }
+
+    /// Fails where somebody wrote into a file whose bytes are computed with: the results are not of one model.
+    pub fn check_files(&self) -> Result<(), EngineError> {
+        match self.loaded().find_map(Weights::written_into) {
+            Some(file) => Err(EngineError::Changed { path: file.path().to_owned() }),
+            None => Ok(()),
+        }
     }
 }
 
