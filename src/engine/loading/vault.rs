@@ -233,11 +233,11 @@ mod tests {
         }
     }
 
-    fn sum(weights: &Weights) -> f64 {
-        weights.tensors()[0].to_kind(Kind::Double).sum(Kind::Double).double_value(&[])
+    fn sum(weights: &Weights) -> i64 {
+        weights.tensors()[0].to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[])
     }
 
-    const SUM: f64 = (COUNT * (COUNT - 1) / 2) as f64;
+    const SUM: i64 = (COUNT * (COUNT - 1) / 2) as i64;
 
     #[test]
     fn what_is_stored_as_it_is_wanted_stays_in_the_page_cache() {
