@@ -1,11 +1,12 @@
 //! Cuts a part's tensors into blocks, in order of execution.
 //!
-//! Units are as fine as one ResNet or one spatial transformer: small enough that a staging slot for
-//! the largest is cheap, large enough that a copy is worth its launch.
+//! Units are as fine as one half of a ResNet, or attention or feed-forward of one transformer: small enough that staging
+//! room for the largest is cheap. Neighbours that are not worth a copy of their own are one block.
 
 use super::unet::Layer;
 use super::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
-use crate::weights::{BlockTable, Catalog, Shape};
+use crate::units::Bytes;
+use crate::weights::{BlockTable, Catalog, Shape, Unit};
 
 /// Returns the block table of a part in canonical names, after checking every name and shape.
 ///
@@ -18,23 +19,68 @@ pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyEr
         }
         Role::ClipL => {
             let clip = ClipConfig::read(catalog)?;
-            let units = (0..clip.layers).map(|n| format!("text_model.encoder.layers.{n}")).collect();
+            let units = (0..clip.layers).map(|n| Unit::all_of(format!("text_model.encoder.layers.{n}"))).collect();
             (units, clip.expected())
         }
         Role::Vae => {
             let vae = VaeConfig::read(catalog)?;
-            (vec!["encoder".to_owned(), "decoder".to_owned()], vae.expected())
+            (vec![Unit::all_of("encoder"), Unit::all_of("decoder")], vae.expected())
         }
         Role::ClipG | Role::T5 | Role::Qwen => return Err(FamilyError::Unsupported { name: role.name() }),
     };
     let used = select(role, catalog, &expected)?;
-    Ok(BlockTable::cut(&used, &units))
+    let worth_a_copy = match role {
+        // One of its halves is not even loaded by most runs.
+        Role::Vae => Bytes::ZERO,
+        Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => worth_a_copy(&used),
+    };
+    Ok(BlockTable::cut(&used, &units, worth_a_copy))
 }
 
-fn unet_units(unet: &UnetConfig) -> Vec<String> {
+/// Returns what a copy should move at least: 16 MiB take well below a millisecond on PCIe, about what starting a copy
+/// and waiting for it may cost; small models are cut as finely as large ones.
+fn worth_a_copy(catalog: &Catalog) -> Bytes {
+    let whole: Bytes = catalog.iter().map(|entry| entry.bytes()).sum();
+    Bytes::mib(16).min(Bytes(whole.get() / 64))
+}
+
+fn unet_units(unet: &UnetConfig) -> Vec<Unit> {
     let layers = unet.stages().flat_map(|s| s.layers.iter().enumerate().map(move |(place, layer)| (format!("{}.{place}", s.name), layer)));
-    // The first convolution stays in the head: it is small and every pass begins with it.
-    layers.filter(|(_, layer)| **layer != Layer::ConvIn).map(|(name, _)| name).collect()
+    layers.flat_map(|(name, layer)| layer_units(&name, *layer)).collect()
+}
+
+fn layer_units(name: &str, layer: Layer) -> Vec<Unit> {
+    let unit = |called: &str, parts: &[&str]| Unit {
+        name: format!("{name}.{called}"),
+        prefixes: parts.iter().map(|part| format!("{name}.{part}")).collect(),
+    };
+    match layer {
+        // The first convolution stays in the head: it is small and every pass begins with it.
+        Layer::ConvIn => Vec::new(),
+        Layer::Resnet { .. } => {
+            vec![unit("in_layers", &["in_layers", "emb_layers"]), unit("out_layers", &["out_layers", "skip_connection"])]
+        }
+        Layer::Transformer { depth, .. } => {
+            let mut units: Vec<Unit> = (0..depth).flat_map(|k| transformer_units(name, k)).collect();
+            let around = |parts: &[&str]| parts.iter().map(|part| format!("{name}.{part}")).collect::<Vec<_>>();
+            if let Some(first) = units.first_mut() {
+                first.prefixes.extend(around(&["norm", "proj_in"]));
+            }
+            if let Some(last) = units.last_mut() {
+                last.prefixes.extend(around(&["proj_out"]));
+            }
+            units
+        }
+        Layer::Downsample { .. } | Layer::Upsample { .. } => vec![Unit::all_of(name)],
+    }
+}
+
+fn transformer_units(name: &str, k: u64) -> [Unit; 2] {
+    let unit = |called: &str, parts: &[&str]| Unit {
+        name: format!("{name}.transformer_blocks.{k}.{called}"),
+        prefixes: parts.iter().map(|part| format!("{name}.transformer_blocks.{k}.{part}")).collect(),
+    };
+    [unit("attn", &["norm1", "attn1", "norm2", "attn2"]), unit("ff", &["norm3", "ff"])]
 }
 
 /// Returns the expected tensors, or the first that is missing, misshapen or unloadable.

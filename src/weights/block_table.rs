@@ -42,6 +42,30 @@ impl Block {
     }
 }
 
+/// What a block is made of: everything under some prefixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// What it is called in messages and on screens.
+    pub name: String,
+    /// Prefixes of its parameters' names.
+    pub prefixes: Vec<String>,
+}
+
+impl Unit {
+    /// Returns the unit of everything under `name`.
+    #[must_use]
+    pub fn all_of(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { prefixes: vec![name.clone()], name }
+    }
+
+    /// Returns the length of the longest prefix that `tensor` starts with.
+    fn fit(&self, tensor: &str) -> Option<usize> {
+        let starts = |prefix: &&String| tensor.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        self.prefixes.iter().filter(starts).map(String::len).max()
+    }
+}
+
 /// Where a parameter lives: its block, and its place in that block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
@@ -59,20 +83,22 @@ pub struct BlockTable {
 }
 
 impl BlockTable {
-    /// Returns the table of `catalog` cut into the head and `units`, prefixes in order of execution.
+    /// Returns the table of `catalog` cut into the head and `units`, in order of execution.
     ///
-    /// A tensor goes to the longest prefix that its name starts with, and to the head where none fits.
+    /// A tensor goes to the unit with the longest prefix that its name starts with, and to the head where none fits.
+    /// Neighbours are joined where one of them is smaller than `worth_a_copy`, to no more than four times that.
     #[must_use]
-    pub fn cut(catalog: &Catalog, units: &[String]) -> Self {
-        let mut blocks = vec![Block { name: "head".to_owned(), params: Vec::new(), pinned: true }];
-        blocks.extend(units.iter().map(|name| Block { name: name.clone(), params: Vec::new(), pinned: false }));
+    pub fn cut(catalog: &Catalog, units: &[Unit], worth_a_copy: Bytes) -> Self {
+        let mut head = Block { name: "head".to_owned(), params: Vec::new(), pinned: true };
+        let mut cut: Vec<Block> = units.iter().map(|unit| Block { name: unit.name.clone(), params: Vec::new(), pinned: false }).collect();
         for entry in catalog.iter() {
-            let fits = |unit: &String| entry.name.strip_prefix(unit.as_str()).is_some_and(|rest| rest.starts_with('.'));
-            let home = units.iter().enumerate().filter(|(_, u)| fits(u)).max_by_key(|(_, u)| u.len());
-            let index = home.map_or(0, |(i, _)| i + 1);
-            blocks[index].params.push(Param { name: entry.name.clone(), entry: entry.clone() });
+            let home = units.iter().enumerate().filter_map(|(i, unit)| Some((unit.fit(&entry.name)?, i))).max();
+            let block = home.map_or(&mut head, |(_, i)| &mut cut[i]);
+            block.params.push(Param { name: entry.name.clone(), entry: entry.clone() });
         }
-        blocks.retain(|b| b.pinned || !b.params.is_empty());
+        cut.retain(|b| !b.params.is_empty());
+        let mut blocks = vec![head];
+        blocks.extend(joined(cut, worth_a_copy));
         let mut slots = BTreeMap::new();
         for (index, block) in (0u32..).zip(&blocks) {
             for (param, p) in block.params.iter().enumerate() {
@@ -127,6 +153,23 @@ impl BlockTable {
     }
 }
 
+/// Joins neighbours where one of them is smaller than `worth_a_copy` and both together are no more than four times that.
+fn joined(blocks: Vec<Block>, worth_a_copy: Bytes) -> Vec<Block> {
+    let most = Bytes(worth_a_copy.get().saturating_mul(4));
+    let mut joined: Vec<Block> = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        match joined.last_mut() {
+            Some(last) if last.bytes().min(block.bytes()) < worth_a_copy && last.bytes() + block.bytes() <= most => {
+                let first = last.name.split_once("..").map_or(last.name.as_str(), |(first, _)| first);
+                last.name = format!("{first}..{}", block.name);
+                last.params.extend(block.params);
+            }
+            Some(_) | None => joined.push(block),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,13 +187,19 @@ mod tests {
         Catalog::new(entries, BTreeMap::new())
     }
 
+    fn units(names: &[&str]) -> Vec<Unit> {
+        names.iter().map(|n| Unit::all_of(*n)).collect()
+    }
+
+    fn names(table: &BlockTable) -> Vec<(&str, usize)> {
+        table.blocks().iter().map(|b| (b.name.as_str(), b.params.len())).collect()
+    }
+
     #[test]
     fn the_longest_prefix_takes_the_tensor() {
         let catalog = catalog(&["in.1.0.w", "in.1.1.w", "in.10.0.w", "time.w", "in.1.2.w"]);
-        let units = ["in.1.0", "in.1", "in.10"].map(str::to_owned);
-        let table = BlockTable::cut(&catalog, &units);
-        let names: Vec<_> = table.blocks().iter().map(|b| (b.name.as_str(), b.params.len())).collect();
-        assert_eq!(names, [("head", 1), ("in.1.0", 1), ("in.1", 2), ("in.10", 1)]);
+        let table = BlockTable::cut(&catalog, &units(&["in.1.0", "in.1", "in.10"]), Bytes::ZERO);
+        assert_eq!(names(&table), [("head", 1), ("in.1.0", 1), ("in.1", 2), ("in.10", 1)]);
         assert_eq!(table.slot("in.10.0.w"), Some(Slot { block: BlockIndex(3), param: 0 }));
         assert_eq!(table.home("in.1.0"), Some(BlockIndex(1)));
         assert_eq!(table.home("in.1"), None, "spread over several blocks");
@@ -159,8 +208,24 @@ mod tests {
 
     #[test]
     fn units_without_tensors_leave_no_block() {
-        let table = BlockTable::cut(&catalog(&["a.w"]), &["a".to_owned(), "b".to_owned()]);
+        let table = BlockTable::cut(&catalog(&["a.w"]), &units(&["a", "b"]), Bytes::ZERO);
         assert_eq!(table.blocks().len(), 2);
         assert!(table.blocks()[0].pinned && table.blocks()[0].params.is_empty());
+    }
+
+    #[test]
+    fn a_unit_may_have_several_prefixes() {
+        let both = Unit { name: "ac".to_owned(), prefixes: vec!["a".to_owned(), "c".to_owned()] };
+        let table = BlockTable::cut(&catalog(&["a.w", "b.w", "c.w"]), &[both, Unit::all_of("b")], Bytes::ZERO);
+        assert_eq!(names(&table), [("head", 0), ("ac", 2), ("b", 1)]);
+    }
+
+    #[test]
+    fn small_neighbours_are_joined() {
+        let catalog = catalog(&["a.w", "b.1", "b.2", "c.w", "d.w", "e.1", "e.2"]);
+        let table = BlockTable::cut(&catalog, &units(&["a", "b", "c", "d", "e"]), Bytes(16));
+        assert_eq!(names(&table), [("head", 0), ("a..d", 5), ("e", 2)]);
+        let table = BlockTable::cut(&catalog, &units(&["a", "b", "c", "d", "e"]), Bytes(9));
+        assert_eq!(names(&table), [("head", 0), ("a..c", 4), ("d..e", 3)], "not more than four times as large");
     }
 }

@@ -8,7 +8,7 @@ pub mod dtype;
 pub mod keys;
 pub mod shape;
 
-pub use block_table::{Block, BlockTable, Param};
+pub use block_table::{Block, BlockTable, Param, Unit};
 pub use catalog::{Catalog, TensorEntry};
 pub use dtype::{DType, Precision};
 pub use shape::Shape;

@@ -20,7 +20,8 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 /// Two convolutions with the time embedding between them, and a way around.
 #[derive(Debug)]
 pub struct Resnet {
-    block: BlockIndex,
+    first: BlockIndex,
+    second: BlockIndex,
     in_norm: GroupNorm,
     in_conv: Conv2d,
     emb: Linear,
@@ -34,7 +35,8 @@ impl Resnet {
     pub fn new(scope: &Scope<'_>) -> Result<Self, FamilyError> {
         let skip = scope.at("skip_connection");
         Ok(Self {
-            block: scope.block()?,
+            first: scope.at("in_layers").block()?,
+            second: scope.at("out_layers").block()?,
             in_norm: GroupNorm::new(&scope.at("in_layers.0"), RESNET_EPS)?,
             in_conv: Conv2d::same(&scope.at("in_layers.2"))?,
             emb: Linear::new(&scope.at("emb_layers.1"))?,
@@ -46,10 +48,12 @@ impl Resnet {
 
     /// `x [B, in, H, W]`, `emb [B, 4·mc]` after its activation, to `[B, out, H, W]`.
     pub fn forward(&self, residency: &Residency, x: &Tensor, emb: &Tensor) -> Result<Tensor, EngineError> {
-        let held = residency.acquire(self.block)?;
+        let held = residency.acquire(self.first)?;
         let mut h = self.in_conv.forward(&held, &self.in_norm.forward(&held, x).silu_());
         let shift = self.emb.forward(&held, emb).unsqueeze(-1).unsqueeze(-1);
         let h = h.g_add_(&shift);
+        drop(held);
+        let held = residency.acquire(self.second)?;
         let mut h = self.out_conv.forward(&held, &self.out_norm.forward(&held, &h).silu_());
         Ok(match &self.skip {
             Some(skip) => h.g_add_(&skip.forward(&held, x)),
@@ -100,7 +104,8 @@ impl Upsample {
 /// Attention over the cells of a feature map, and from them to the text.
 #[derive(Debug)]
 pub struct SpatialTransformer {
-    block: BlockIndex,
+    first: BlockIndex,
+    last: BlockIndex,
     norm: GroupNorm,
     proj_in: Linear,
     blocks: Vec<TransformerBlock>,
@@ -112,7 +117,8 @@ impl SpatialTransformer {
     pub fn new(scope: &Scope<'_>, depth: u64, heads: i64) -> Result<Self, FamilyError> {
         let blocks = (0..depth).map(|k| TransformerBlock::new(&scope.at(&format!("transformer_blocks.{k}")), heads));
         Ok(Self {
-            block: scope.block()?,
+            first: scope.at("proj_in").block()?,
+            last: scope.at("proj_out").block()?,
             norm: GroupNorm::new(&scope.at("norm"), TRANSFORMER_EPS)?,
             // A 1 × 1 convolution (SD1) and a matrix over tokens (SD2, SDXL) are the same product.
             proj_in: Linear::new(&scope.at("proj_in"))?,
@@ -123,13 +129,14 @@ impl SpatialTransformer {
 
     /// `x [B, C, H, W]`, `context [B, L, ctx]` to `[B, C, H, W]`.
     pub fn forward(&self, residency: &Residency, x: &Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
-        let held = residency.acquire(self.block)?;
+        let held = residency.acquire(self.first)?;
         let tokens = self.norm.forward(&held, x).flatten(2, 3).transpose(1, 2).contiguous();
         let mut h = self.proj_in.forward(&held, &tokens);
-        drop(tokens);
+        drop((tokens, held));
         for block in &self.blocks {
-            h = block.forward(&held, h, context);
+            h = block.forward(residency, h, context)?;
         }
+        let held = residency.acquire(self.last)?;
         let out = self.proj_out.forward(&held, &h).transpose(1, 2).reshape(x.size());
         Ok(out + x)
     }
@@ -137,6 +144,8 @@ impl SpatialTransformer {
 
 #[derive(Debug)]
 struct TransformerBlock {
+    attention: BlockIndex,
+    feed: BlockIndex,
     norm1: LayerNorm,
     attn1: Attention,
     norm2: LayerNorm,
@@ -150,6 +159,8 @@ impl TransformerBlock {
     fn new(scope: &Scope<'_>, heads: i64) -> Result<Self, FamilyError> {
         let norm = |name: &str| LayerNorm::new(&scope.at(name), LAYER_NORM_EPS);
         Ok(Self {
+            attention: scope.at("attn1").block()?,
+            feed: scope.at("ff").block()?,
             norm1: norm("norm1")?,
             attn1: Attention::new(&scope.at("attn1"), heads)?,
             norm2: norm("norm2")?,
@@ -161,16 +172,19 @@ impl TransformerBlock {
     }
 
     /// `x [B, L, C]`, `context [B, S, ctx]` to `[B, L, C]`.
-    fn forward(&self, held: &Held<'_>, mut x: Tensor, context: &Tensor) -> Tensor {
-        let h = self.norm1.forward(held, &x);
-        let mut x = x.g_add_(&self.attn1.forward(held, &h, &h));
-        let h = self.norm2.forward(held, &x);
-        let mut x = x.g_add_(&self.attn2.forward(held, &h, context));
+    fn forward(&self, residency: &Residency, mut x: Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
+        let held = residency.acquire(self.attention)?;
+        let h = self.norm1.forward(&held, &x);
+        let mut x = x.g_add_(&self.attn1.forward(&held, &h, &h));
+        let h = self.norm2.forward(&held, &x);
+        let mut x = x.g_add_(&self.attn2.forward(&held, &h, context));
+        drop(held);
+        let held = residency.acquire(self.feed)?;
         // GEGLU: the first half is the value, the second the gate.
-        let h = self.feed_in.forward(held, &self.norm3.forward(held, &x));
+        let h = self.feed_in.forward(&held, &self.norm3.forward(&held, &x));
         let halves = h.chunk(2, -1);
         let h = &halves[0] * halves[1].gelu("none");
-        x.g_add_(&self.feed_out.forward(held, &h))
+        Ok(x.g_add_(&self.feed_out.forward(&held, &h)))
     }
 }
 
