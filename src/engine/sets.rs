@@ -8,7 +8,7 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{LoadedClip, LoadedUnet, LoadedVae};
+use super::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
 use crate::families::{FamilyError, Role};
@@ -63,7 +63,7 @@ impl Sets {
     /// Loads the parts that sampling needs and that are not loaded yet; what the job does not use is dropped first, to
     /// make room. The autoencoder comes later, see [`load_vae`](Self::load_vae).
     pub fn load(&mut self, set: &ModelSet, compute: &Compute, precision: Precision, cancel: &CancelFlag) -> Result<(), EngineError> {
-        let target = |precision| Target { compute, precision, cancel };
+        let target = |precision| Target { compute, precision, cancel, offload: Offload::Nothing };
         let clip = key(set, Role::ClipL, precision)?;
         let unet = key(set, Role::Denoiser, precision)?;
         let vae = key(set, Role::Vae, VAE_PRECISION)?;
@@ -89,7 +89,7 @@ impl Sets {
     pub fn load_vae(&mut self, set: &ModelSet, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
         if self.vae.is_none() {
             let key = key(set, Role::Vae, VAE_PRECISION)?;
-            let loaded = LoadedVae::load(&paths(&key), Target { compute, precision: VAE_PRECISION, cancel })?;
+            let loaded = LoadedVae::load(&paths(&key), Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })?;
             self.vae = Some((key, loaded));
         }
         Ok(())
@@ -98,7 +98,7 @@ impl Sets {
     /// Loads the part of the autoencoder that only a picture to start from needs, unless it is loaded.
     pub fn load_encoder(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
         let vae = self.vae.as_mut().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))?;
-        vae.residency.complete(Target { compute, precision: VAE_PRECISION, cancel })
+        vae.residency.complete(Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })
     }
 
     /// Returns the autoencoder, once it is loaded.

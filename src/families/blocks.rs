@@ -6,7 +6,7 @@
 use super::unet::Layer;
 use super::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
 use crate::units::Bytes;
-use crate::weights::{BlockTable, Catalog, Shape, Unit};
+use crate::weights::{BlockTable, Catalog, Shape, TensorEntry, Unit};
 
 /// Returns the block table of a part in canonical names, after checking every name and shape.
 ///
@@ -37,10 +37,10 @@ pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyEr
     Ok(BlockTable::cut(&used, &units, worth_a_copy))
 }
 
-/// Returns what a copy should move at least: 16 MiB take well below a millisecond on PCIe, about what starting a copy
+/// Returns what a copy should move at least: 16 MiB take well below a millisecond on a GPU's bus, about what starting a copy
 /// and waiting for it may cost; small models are cut as finely as large ones.
 fn worth_a_copy(catalog: &Catalog) -> Bytes {
-    let whole: Bytes = catalog.iter().map(|entry| entry.bytes()).sum();
+    let whole: Bytes = catalog.iter().map(TensorEntry::bytes).sum();
     Bytes::mib(16).min(Bytes(whole.get() / 64))
 }
 

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -49,6 +50,13 @@ impl MappedFile {
     #[must_use]
     pub fn was_written_into(&self) -> bool {
         written(&self.file) != self.written
+    }
+
+    /// Returns whether an open file is the one that is mapped.
+    #[must_use]
+    pub fn is_still(&self, file: &File) -> bool {
+        let identity = |file: &File| file.metadata().map(|m| (m.dev(), m.ino())).ok();
+        identity(file).is_some() && identity(file) == identity(&self.file)
     }
 
     /// Has these bytes in memory and their pages in the map, all at once instead of one at each first use. A file that

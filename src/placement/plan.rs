@@ -38,6 +38,12 @@ impl OffloadPlan {
         self.homes.get(block.0 as usize).copied().unwrap_or(self.compute)
     }
 
+    /// Returns the blocks that live elsewhere than where they are computed with, in order of execution.
+    #[must_use]
+    pub fn streamed(&self) -> Vec<BlockIndex> {
+        (0..).map(BlockIndex).zip(&self.homes).filter(|(_, home)| **home != self.compute).map(|(index, _)| index).collect()
+    }
+
     /// Returns what each device holds, when block `i` takes `bytes[i]`.
     #[must_use]
     pub fn shares(&self, bytes: &[Bytes]) -> Vec<Share> {

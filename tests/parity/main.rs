@@ -8,6 +8,7 @@
 
 mod fixture;
 mod networks;
+mod offload;
 mod pictures;
 mod process;
 mod whole;

@@ -6,7 +6,7 @@ use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::Compute;
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae};
+use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
 use perilune::engine::nn::WeightRef;
 use perilune::engine::residency::Residency;
 use perilune::families::{Role, describe};
@@ -36,7 +36,7 @@ fn files(path: &Path, role: Role) -> Vec<PathBuf> {
 
 fn with_target<T>(precision: Precision, work: impl FnOnce(Target<'_>) -> T) -> T {
     let compute = Compute::open(DeviceId::Cpu, None).unwrap();
-    tch::no_grad(|| work(Target { compute: &compute, precision, cancel: &CancelFlag::default() }))
+    tch::no_grad(|| work(Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload: Offload::Nothing }))
 }
 
 fn unet(path: &Path, precision: Precision) -> LoadedUnet {

@@ -10,9 +10,10 @@ use crate::engine::device::Compute;
 use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
-use crate::engine::residency::Residency;
+use crate::engine::residency::{Placing, Residency};
 use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig, block_table, detect};
 use crate::library::sources;
+use crate::placement::OffloadPlan;
 use crate::weights::{BlockTable, Catalog, Precision};
 
 /// A diffusion network with its weights.
@@ -55,6 +56,31 @@ pub struct Target<'a> {
     pub precision: Precision,
     /// Where the operator says to stop.
     pub cancel: &'a CancelFlag,
+    /// Which blocks live elsewhere.
+    pub offload: Offload<'a>,
+}
+
+/// Which blocks live elsewhere than on the compute device.
+#[derive(Debug, Clone, Copy)]
+pub enum Offload<'a> {
+    /// None.
+    Nothing,
+    /// Those that a plan names.
+    Exactly {
+        /// Where each block lives.
+        plan: &'a OffloadPlan,
+        /// Staging slots.
+        slots: usize,
+    },
+}
+
+impl Target<'_> {
+    fn placing(&self, table: &BlockTable) -> Placing<'static> {
+        match self.offload {
+            Offload::Nothing => Placing::all_resident(self.compute.id, table),
+            Offload::Exactly { plan, slots } => Placing { plan: plan.clone(), slots, later: &[] },
+        }
+    }
 }
 
 impl LoadedUnet {
@@ -62,7 +88,8 @@ impl LoadedUnet {
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
         let model = UnetConfig::read(&catalog).and_then(|config| Unet::new(&config, &table)).map_err(wrong(files))?;
-        let residency = Residency::load(Role::Denoiser, table, &vault, target, &[])?;
+        let placing = target.placing(&table);
+        let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency })
     }
 }
@@ -73,7 +100,8 @@ impl LoadedClip {
         let (catalog, table, vault) = open(files, Role::ClipL)?;
         let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
-        let residency = Residency::load(Role::ClipL, table, &vault, target, &[])?;
+        let placing = target.placing(&table);
+        let residency = Residency::load(Role::ClipL, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
 }
@@ -85,7 +113,8 @@ impl LoadedVae {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        let residency = Residency::load(Role::Vae, table, &vault, target, &[ENCODER])?;
+        let placing = Placing { later: &[ENCODER], ..target.placing(&table) };
+        let residency = Residency::load(Role::Vae, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
 }

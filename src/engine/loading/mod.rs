@@ -3,5 +3,5 @@
 pub mod assemble;
 pub mod vault;
 
-pub use assemble::{LoadedClip, LoadedUnet, LoadedVae};
+pub use assemble::{LoadedClip, LoadedUnet, LoadedVae, Offload};
 pub use vault::{LoadError, Vault, Weights};

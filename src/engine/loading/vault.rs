@@ -35,7 +35,7 @@ pub struct Weights {
     // Dropped before the map that some of them lie in.
     tensors: Vec<Tensor>,
     in_map: Bytes,
-    vault: Arc<Vault>,
+    _vault: Arc<Vault>,
 }
 
 impl Weights {
@@ -49,13 +49,6 @@ impl Weights {
     pub fn in_map(&self) -> Bytes {
         self.in_map
     }
-
-    /// Returns the file that somebody wrote into since it was mapped, where weights lie in the map.
-    #[must_use]
-    pub fn written_into(&self) -> Option<&MappedFile> {
-        let looked_at = if self.in_map == Bytes::ZERO { &[] } else { self.vault.files.as_slice() };
-        looked_at.iter().find(|file| file.was_written_into())
-    }
 }
 
 impl Vault {
@@ -68,11 +61,11 @@ impl Vault {
     /// Brings a block's weights to the compute device, converting on the way where they are stored as something else.
     /// On the processor, what is stored as it is wanted is used where it lies, in the page cache.
     pub fn load_block(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
-        let mut weights = Weights { tensors: Vec::with_capacity(block.params.len()), in_map: Bytes::ZERO, vault: Arc::clone(self) };
+        let mut weights = Weights { tensors: Vec::with_capacity(block.params.len()), in_map: Bytes::ZERO, _vault: Arc::clone(self) };
         let mut pieces = Vec::new();
         for entry in block.params.iter().map(|p| &p.entry) {
             let source = self.source(entry)?;
-            let as_it_lies = compute.device == Device::Cpu && source.kind == kind(precision) && source.is_aligned();
+            let as_it_lies = compute.device == Device::Cpu && is_as_wanted(source.bytes().as_ptr(), source.kind, kind(precision));
             if as_it_lies {
                 weights.in_map += entry.bytes();
                 pieces.push(source.piece());
@@ -83,13 +76,29 @@ impl Vault {
         Ok(weights)
     }
 
+    /// Returns the mapped files, in the order of a catalog's file numbers.
+    #[must_use]
+    pub fn files(&self) -> &[MappedFile] {
+        &self.files
+    }
+
     fn source<'a>(&'a self, entry: &'a TensorEntry) -> Result<Source<'a>, TchError> {
         let file = self.files.get(entry.file).filter(|f| entry.start <= entry.end && entry.end <= f.bytes().len() as u64);
         let file = file.ok_or_else(|| TchError::FileFormat(format!("`{}` lies outside its file", entry.name)))?;
-        let kind = Precision::of(entry.dtype).map(kind);
-        let kind = kind.ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))?;
-        Ok(Source { file, entry, start: entry.start as usize, end: entry.end as usize, kind })
+        Ok(Source { file, entry, start: entry.start as usize, end: entry.end as usize, kind: stored(entry)? })
     }
+}
+
+/// Returns the type that a weight is stored in.
+pub fn stored(entry: &TensorEntry) -> Result<Kind, TchError> {
+    let kind = Precision::of(entry.dtype).map(kind);
+    kind.ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))
+}
+
+/// Returns whether weights can be computed with where they lie.
+#[must_use]
+pub fn is_as_wanted(place: *const u8, stored: Kind, wanted: Kind) -> bool {
+    stored == wanted && place.addr().is_multiple_of(wanted.elt_size_in_bytes())
 }
 
 /// A weight as it lies in a mapped file.
@@ -104,10 +113,6 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn bytes(&self) -> &'a [u8] {
         &self.file.bytes()[self.start..self.end]
-    }
-
-    fn is_aligned(&self) -> bool {
-        self.bytes().as_ptr().addr().is_multiple_of(self.kind.elt_size_in_bytes())
     }
 
     fn piece(&self) -> Piece<'a> {
@@ -266,17 +271,18 @@ mod tests {
     #[test]
     fn writing_into_a_file_in_use_is_noticed_and_replacing_it_does_no_harm() {
         let fixture = Fixture::new(4);
-        let weights = fixture.load(Precision::Fp32);
+        let vault = Vault::open(&[fixture.path()]).unwrap();
+        let weights = vault.load_block(&fixture.block, &fixture.compute, Precision::Fp32).unwrap();
         std::fs::write(fixture.folder.path().join("new"), b"other").unwrap();
         std::fs::rename(fixture.folder.path().join("new"), fixture.path()).unwrap();
-        assert!(weights.written_into().is_none());
+        assert!(!vault.files()[0].was_written_into());
         assert_eq!(sum(&weights), SUM);
 
         let fixture = Fixture::new(4);
-        let weights = fixture.load(Precision::Fp32);
+        let vault = Vault::open(&[fixture.path()]).unwrap();
         let file = File::options().write(true).open(fixture.path()).unwrap();
         file.write_all_at(&[1; 4], 4).unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
-        assert!(weights.written_into().is_some());
+        assert!(vault.files()[0].was_written_into());
     }
 }

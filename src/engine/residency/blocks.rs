@@ -1,18 +1,22 @@
-//! A component's blocks, all resident on the compute device.
+//! A component's blocks: those that live on the compute device, and those that are streamed to it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::disk::Traffic;
+use super::staging::Staging;
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
+use crate::engine::device::kind;
 use crate::engine::loading::assemble::Target;
 use crate::engine::loading::{LoadError, Vault, Weights};
 use crate::engine::nn::WeightRef;
 use crate::families::Role;
+use crate::placement::plan::total;
 use crate::placement::{OffloadPlan, Share};
-use crate::units::{BlockIndex, Bytes};
+use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::{Block, BlockTable};
 
 /// The blocks of one component.
@@ -20,12 +24,14 @@ use crate::weights::{Block, BlockTable};
 pub struct Residency {
     role: Role,
     table: BlockTable,
+    element: u64,
     plan: OffloadPlan,
     blocks: Vec<Option<Weights>>,
-    bytes: Vec<Bytes>,
+    staging: Option<RefCell<Staging>>,
     vault: Arc<Vault>,
     cancel: CancelFlag,
     current: Cell<BlockIndex>,
+    lent: Cell<u32>,
     watching: Cell<bool>,
 }
 
@@ -33,7 +39,17 @@ pub struct Residency {
 #[derive(Debug)]
 pub struct Held<'a> {
     block: BlockIndex,
-    weights: &'a [Tensor],
+    weights: Lent<'a>,
+}
+
+#[derive(Debug)]
+enum Lent<'a> {
+    Resident(&'a [Tensor]),
+    /// Over a slot, until the next streamed block is asked for.
+    Staged {
+        weights: Vec<Tensor>,
+        lent: &'a Cell<u32>,
+    },
 }
 
 impl Held<'_> {
@@ -43,7 +59,10 @@ impl Held<'_> {
     /// When the weight belongs to another block: a mistake in a model, not in a file.
     pub fn tensor(&self, at: WeightRef) -> &Tensor {
         assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
-        &self.weights[at.0.param]
+        match &self.weights {
+            Lent::Resident(weights) => &weights[at.0.param],
+            Lent::Staged { weights, .. } => &weights[at.0.param],
+        }
     }
 
     /// Returns a weight as a matrix; 1 × 1 convolutions are stored with two more extents of one.
@@ -56,22 +75,56 @@ impl Held<'_> {
     }
 }
 
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Lent::Staged { lent, .. } = &self.weights {
+            lent.set(lent.get() - 1);
+        }
+    }
+}
+
+/// How blocks are placed.
+#[derive(Debug, Clone)]
+pub struct Placing<'a> {
+    /// Where each block lives.
+    pub plan: OffloadPlan,
+    /// Staging slots for those that live elsewhere.
+    pub slots: usize,
+    /// Names of blocks that are brought when [`Residency::complete`] is called.
+    pub later: &'a [&'a str],
+}
+
+impl Placing<'_> {
+    /// Returns the placing of every block on the compute device.
+    #[must_use]
+    pub fn all_resident(compute: DeviceId, table: &BlockTable) -> Self {
+        Self { plan: OffloadPlan::all_resident(compute, table), slots: 0, later: &[] }
+    }
+}
+
 impl Residency {
-    /// Brings blocks to the compute device, once, in the asked precision: all but those named in `later`.
-    pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, later: &[&str]) -> Result<Self, EngineError> {
-        let plan = OffloadPlan::all_resident(target.compute.id, &table);
-        let count = table.blocks().len();
+    /// Brings the blocks that live on the compute device there, once, in the asked precision, and takes the memory that
+    /// the others will pass through.
+    pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
+        let Placing { plan, slots, later } = placing;
+        let streamed = plan.streamed();
         let mut residency = Self {
             role,
+            element: kind(target.precision).elt_size_in_bytes() as u64,
+            blocks: table.blocks().iter().map(|_| None).collect(),
             plan,
             table,
-            blocks: (0..count).map(|_| None).collect(),
-            bytes: vec![Bytes::ZERO; count],
+            staging: None,
             vault: Arc::clone(vault),
             cancel: target.cancel.clone(),
             current: Cell::new(BlockIndex(0)),
+            lent: Cell::new(0),
             watching: Cell::new(false),
         };
+        if !streamed.is_empty() {
+            let staging = Staging::new(&residency.table, streamed, vault, target.precision, slots.max(2));
+            residency.staging = Some(RefCell::new(staging.map_err(|e| residency.failed(e))?));
+        }
         residency.bring(target, later)?;
         Ok(residency)
     }
@@ -82,33 +135,45 @@ impl Residency {
     }
 
     fn bring(&mut self, target: Target<'_>, later: &[&str]) -> Result<(), EngineError> {
-        let Target { compute, precision, cancel } = target;
-        let slots = self.blocks.iter_mut().zip(&mut self.bytes);
-        for (index, (block, (slot, bytes))) in (0..).zip(self.table.blocks().iter().zip(slots)) {
-            if slot.is_some() || later.contains(&block.name.as_str()) {
+        for (index, block) in (0..).map(BlockIndex).zip(self.table.blocks()) {
+            let is_here = self.blocks[index.0 as usize].is_some();
+            if is_here || later.contains(&block.name.as_str()) || self.plan.home(index) != self.plan.compute {
                 continue;
             }
-            cancel.check()?;
-            let weights = self.vault.load_block(block, compute, precision).map_err(|error| match error {
-                LoadError::File(error) => EngineError::Library(error),
-                LoadError::Torch(error) => EngineError::torch(&error, compute.id, &place_of(self.role, BlockIndex(index), block)),
-            })?;
-            *bytes = weights.tensors().iter().map(size_of_tensor).sum();
-            *slot = Some(weights);
+            target.cancel.check()?;
+            self.current.set(index);
+            let weights = self.vault.load_block(block, target.compute, target.precision).map_err(|e| self.failed(e))?;
+            self.blocks[index.0 as usize] = Some(weights);
         }
         Ok(())
+    }
+
+    /// Returns the error of a block that cannot be had.
+    fn failed(&self, error: LoadError) -> EngineError {
+        match error {
+            LoadError::File(error) => EngineError::Library(error),
+            LoadError::Torch(error) => EngineError::torch(&error, self.plan.compute, &self.place()),
+        }
     }
 
     /// Lends a block. An error where the run was taken back: this is where a run can stop.
     ///
     /// # Panics
-    /// When the block was left for later and never brought: a mistake in a pipeline, not in a file.
+    /// When the block was left for later and never brought, or another streamed one is still on loan: a mistake in a
+    /// pipeline or model, not in a file.
     pub fn acquire(&self, block: BlockIndex) -> Result<Held<'_>, EngineError> {
         self.cancel.check()?;
         self.current.set(block);
-        let weights = self.blocks[block.0 as usize].as_ref();
-        assert!(weights.is_some(), "{} is not loaded", self.place());
-        Ok(Held { block, weights: weights.map_or(&[], Weights::tensors) })
+        if let Some(weights) = &self.blocks[block.0 as usize] {
+            return Ok(Held { block, weights: Lent::Resident(weights.tensors()) });
+        }
+        let streamed = self.staging.as_ref().zip(self.table.block(block)).filter(|_| self.plan.home(block) != self.plan.compute);
+        assert!(streamed.is_some(), "{} is not loaded", self.place());
+        assert_eq!(self.lent.get(), 0, "{} was asked for while another streamed block was on loan", self.place());
+        let lend = |(staging, of_table): (&RefCell<Staging>, &Block)| staging.borrow_mut().lend(block, of_table);
+        let weights = streamed.map_or_else(|| Ok(Vec::new()), lend).map_err(|e| self.failed(e))?;
+        self.lent.set(1);
+        Ok(Held { block, weights: Lent::Staged { weights, lent: &self.lent } })
     }
 
     /// Lends the head block, which never leaves the compute device.
@@ -147,17 +212,48 @@ impl Residency {
         self.table.block(block).map_or_else(|| self.role.name().to_owned(), |b| place_of(self.role, block, b))
     }
 
-    /// Returns the bytes that the plan puts on each device.
+    /// Returns the bytes that the plan puts on each device: on the compute device as they are computed with, elsewhere
+    /// as they are stored.
     #[must_use]
     pub fn asked(&self) -> Vec<Share> {
-        self.plan.shares(&self.bytes)
+        let bytes = |(index, block): (u32, &Block)| {
+            let index = BlockIndex(index);
+            let is_streamed = self.plan.home(index) != self.plan.compute;
+            let here = self.blocks[index.0 as usize].is_some();
+            if is_streamed {
+                block.bytes()
+            } else if here {
+                Bytes(block.elements() * self.element)
+            } else {
+                Bytes::ZERO
+            }
+        };
+        self.plan.shares(&(0..).zip(self.table.blocks()).map(bytes).collect::<Vec<_>>())
     }
 
-    /// Returns the bytes that weights take on each device now, counted from the tensors themselves.
+    /// Returns the bytes that weights take on each device now, counted from the tensors themselves and from what streams.
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
-        let bytes = self.loaded().flat_map(Weights::tensors).map(size_of_tensor).sum();
-        vec![Share { device: self.plan.compute, bytes }]
+        let resident = self.loaded().flat_map(Weights::tensors).map(size_of_tensor).sum();
+        let mut shares = vec![Share { device: self.plan.compute, bytes: resident }];
+        let order = self.staging.as_ref().map(|s| s.borrow().order().to_vec()).unwrap_or_default();
+        for index in order {
+            let bytes = self.table.block(index).map_or(Bytes::ZERO, Block::bytes);
+            shares.push(Share { device: self.plan.home(index), bytes });
+        }
+        total(&[shares])
+    }
+
+    /// Returns the memory on the compute device through which blocks are streamed.
+    #[must_use]
+    pub fn staging(&self) -> Bytes {
+        self.staging.as_ref().map_or(Bytes::ZERO, |s| s.borrow().memory())
+    }
+
+    /// Returns what streaming has done since this was last asked.
+    #[must_use]
+    pub fn take_traffic(&self) -> Traffic {
+        self.staging.as_ref().map_or_else(Traffic::default, |s| s.borrow_mut().take_traffic())
     }
 
     fn loaded(&self) -> impl Iterator<Item = &Weights> {
@@ -172,7 +268,8 @@ impl Residency {
 
     /// Fails where somebody wrote into a file whose bytes are computed with: the results are not of one model.
     pub fn check_files(&self) -> Result<(), EngineError> {
-        match self.loaded().find_map(Weights::written_into) {
+        let reads_on = self.staging.is_some() || self.in_map() > Bytes::ZERO;
+        match self.vault.files().iter().filter(|_| reads_on).find(|f| f.was_written_into()) {
             Some(file) => Err(EngineError::Changed { path: file.path().to_owned() }),
             None => Ok(()),
         }
@@ -184,9 +281,5 @@ fn place_of(role: Role, index: BlockIndex, block: &Block) -> String {
 }
 
 fn size_of_tensor(tensor: &Tensor) -> Bytes {
-    Bytes(tensor.numel() as u64 * element_size(tensor.kind()))
-}
-
-fn element_size(kind: Kind) -> u64 {
-    kind.elt_size_in_bytes() as u64
+    Bytes((tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64)
 }

@@ -4,5 +4,10 @@
 //! so letting go never copies anything back.
 
 pub mod blocks;
+pub mod disk;
+pub mod donor_file;
+pub mod layout;
+pub mod staging;
 
-pub use blocks::{Held, Residency};
+pub use blocks::{Held, Placing, Residency};
+pub use disk::Traffic;

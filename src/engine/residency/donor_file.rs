@@ -1,0 +1,76 @@
+//! A weight file that blocks are streamed from: read past the page cache where it does not hold the bytes.
+//!
+//! Reading past it keeps a model that is larger than the memory from pushing everything else out of the cache, and leaves
+//! the copying to the disk. Where the bytes are in the cache already, copying them from there is faster than any disk.
+
+#![expect(unsafe_code, reason = "asking the kernel which pages of a map are in memory")]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use super::layout::PAGE;
+use crate::library::{LibraryError, MappedFile};
+
+/// A file to stream from.
+#[derive(Debug)]
+pub struct DonorFile {
+    path: PathBuf,
+    buffered: File,
+    /// Absent where the file system reads only through the page cache, as one in memory does.
+    direct: Option<File>,
+}
+
+impl DonorFile {
+    /// Opens the file that is mapped.
+    pub fn open(mapped: &MappedFile) -> Result<Self, LibraryError> {
+        let path = mapped.path().to_owned();
+        let open = |flags: i32| OpenOptions::new().read(true).custom_flags(flags | libc::O_NONBLOCK).open(&path);
+        let buffered = open(0).map_err(|e| LibraryError::io(&path, "opening it to stream from", e))?;
+        let direct = open(libc::O_DIRECT).inspect_err(|e| tracing::debug!("{} is read through the page cache: {e}", path.display())).ok();
+        if !mapped.is_still(&buffered) {
+            let changed = io::Error::other("another file has taken its place since it was looked at");
+            return Err(LibraryError::io(&path, "opening it to stream from", changed));
+        }
+        Ok(Self { path, buffered, direct })
+    }
+
+    /// Reads whole pages from `start` on; of the last ones only `needed` bytes must be there.
+    pub fn read(&self, map: &[u8], start: u64, target: &mut [u8], needed: usize) -> Result<(), LibraryError> {
+        let at = start as usize;
+        let cached = map.get(at..at + needed).is_some_and(in_page_cache);
+        let file = self.direct.as_ref().filter(|_| !cached).unwrap_or(&self.buffered);
+        self.read_from(file, start, target, needed).map_err(|e| LibraryError::io(&self.path, "streaming from it", e))
+    }
+
+    fn read_from(&self, file: &File, start: u64, target: &mut [u8], needed: usize) -> io::Result<()> {
+        let mut done = 0;
+        while done < needed {
+            match file.read_at(&mut target[done..], start + done as u64) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter since it was opened")),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A short read may leave the rest unaligned, which only the page cache takes.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput && !std::ptr::eq(file, &raw const self.buffered) => {
+                    return self.read_from(&self.buffered, start + done as u64, &mut target[done..], needed - done);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether all of these mapped bytes are in memory. Where the kernel does not tell, as of files of others, it
+/// says so.
+fn in_page_cache(bytes: &[u8]) -> bool {
+    let lead = bytes.as_ptr().addr() % PAGE;
+    let length = bytes.len() + lead;
+    let mut pages = vec![0u8; length.div_ceil(PAGE)];
+    let start = bytes.as_ptr().wrapping_sub(lead).cast_mut();
+    // SAFETY: the range lies within a map of whole pages that we borrow, and there is a byte for every page of it;
+    // mincore only writes into those.
+    let told = unsafe { libc::mincore(start.cast(), length, pages.as_mut_ptr()) };
+    told == 0 && pages.iter().all(|page| page & 1 == 1)
+}

@@ -1,0 +1,114 @@
+//! Streamed blocks: brought through slots while others compute, and lent as tensors over the slot.
+
+#![expect(unsafe_code, reason = "tensors over staging slots; the note says how long they are valid")]
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::disk::{DiskMover, Traffic};
+use super::layout::Layout;
+use crate::engine::device::kind;
+use crate::engine::loading::vault::{is_as_wanted, stored};
+use crate::engine::loading::{LoadError, Vault};
+use crate::placement::stream::Stream;
+use crate::units::{BlockIndex, Bytes};
+use crate::weights::{Block, BlockTable, Param, Precision, TensorEntry};
+
+/// What tensors of their own are aligned to, and so what is expanded into the scratch.
+const ALIGNMENT: usize = 64;
+
+/// The streamed blocks of a component on the processor, and the memory they pass through: slots for weights as they are
+/// stored, and one scratch for the block in use where it is computed with in another precision.
+#[derive(Debug)]
+pub struct Staging {
+    stream: Stream,
+    mover: DiskMover,
+    scratch: Option<Tensor>,
+    precision: Precision,
+}
+
+impl Staging {
+    /// Takes all the memory that streaming these blocks will need.
+    pub fn new(
+        table: &BlockTable,
+        streamed: Vec<BlockIndex>,
+        vault: &Arc<Vault>,
+        precision: Precision,
+        slots: usize,
+    ) -> Result<Self, LoadError> {
+        let mut layouts: Vec<Option<Layout>> = vec![None; table.blocks().len()];
+        let mut scratch = 0;
+        for &index in &streamed {
+            let Some(block) = table.block(index) else { continue };
+            layouts[index.0 as usize] = Some(Layout::of(block));
+            scratch = expanded(block, precision)?.max(scratch);
+        }
+        let mover = DiskMover::new(vault, layouts, slots)?;
+        let room = |size: usize| Tensor::f_empty([i64::try_from(size).unwrap_or(i64::MAX)], (Kind::Uint8, Device::Cpu));
+        let scratch = if scratch == 0 { None } else { Some(room(scratch)?) };
+        Ok(Self { stream: Stream::new(streamed, slots), mover, scratch, precision })
+    }
+
+    /// Returns the weights of a streamed block, in the order of its parameters, after waiting for them. What was lent
+    /// before must not be used any more.
+    pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Vec<Tensor>, LoadError> {
+        let slot = self.stream.acquire(index, &mut self.mover)?;
+        let (wanted, mut used) = (kind(self.precision), 0);
+        let places = self.mover.weights(index, slot);
+        let lend = |(param, place): (&Param, *const u8)| {
+            let stored = stored(&param.entry)?;
+            // SAFETY: the bytes are in the slot, as many as shape and type take, which the parser has checked. They stay
+            // until the next block is acquired; `Residency` sees to it that no tensor of a block is lent longer.
+            let source = unsafe { Tensor::f_from_blob(place, &param.entry.shape.as_i64(), &[], stored, Device::Cpu) }?;
+            if is_as_wanted(place, stored, wanted) {
+                return Ok(source);
+            }
+            let size = size_as(&param.entry, wanted);
+            let mut target = self.part_of_scratch(used, size, wanted)?.f_view(param.entry.shape.as_i64().as_slice())?;
+            used += size.next_multiple_of(ALIGNMENT);
+            target.f_copy_(&source)?;
+            Ok(target)
+        };
+        block.params.iter().zip(places).map(lend).collect()
+    }
+
+    fn part_of_scratch(&self, start: usize, size: usize, kind: Kind) -> Result<Tensor, TchError> {
+        let scratch = self.scratch.as_ref().ok_or_else(|| TchError::Kind("there is no scratch to expand weights in".to_owned()))?;
+        let (start, size) = (i64::try_from(start).unwrap_or(i64::MAX), i64::try_from(size).unwrap_or(i64::MAX));
+        scratch.f_narrow(0, start, size)?.f_view_dtype(kind)
+    }
+
+    /// Returns the streamed blocks, in order of execution.
+    #[must_use]
+    pub fn order(&self) -> &[BlockIndex] {
+        self.stream.order()
+    }
+
+    /// Returns the memory that streaming takes on the compute device.
+    #[must_use]
+    pub fn memory(&self) -> Bytes {
+        let scratch = self.scratch.as_ref().map_or(0, |s| s.numel() as u64);
+        self.mover.memory() + Bytes(scratch)
+    }
+
+    /// Returns what streaming has done since this was last asked.
+    pub fn take_traffic(&mut self) -> Traffic {
+        self.mover.take_traffic()
+    }
+}
+
+/// Returns how much scratch a block needs.
+fn expanded(block: &Block, precision: Precision) -> Result<usize, TchError> {
+    let wanted = kind(precision);
+    let one = |entry: &TensorEntry| {
+        // An address in a slot is as far behind a page's begin as the byte in its file.
+        let is_aligned = entry.start.is_multiple_of(wanted.elt_size_in_bytes() as u64);
+        Ok(if stored(entry)? == wanted && is_aligned { 0 } else { size_as(entry, wanted).next_multiple_of(ALIGNMENT) })
+    };
+    block.params.iter().map(|p| one(&p.entry)).sum()
+}
+
+fn size_as(entry: &TensorEntry, kind: Kind) -> usize {
+    entry.elements() as usize * kind.elt_size_in_bytes()
+}

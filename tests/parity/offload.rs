@@ -1,0 +1,129 @@
+//! Streaming changes nothing: the same bits come out whatever lives where.
+
+use std::path::Path;
+
+use perilune::engine::EngineError;
+use perilune::engine::cancel::CancelFlag;
+use perilune::engine::device::{Compute, kind};
+use perilune::engine::loading::assemble::Target;
+use perilune::engine::loading::{LoadedUnet, Offload};
+use perilune::families::{Role, describe};
+use perilune::library::open;
+use perilune::placement::OffloadPlan;
+use perilune::units::{BlockIndex, Bytes, DeviceId};
+use perilune::weights::{BlockTable, Precision};
+use tch::Tensor;
+
+use crate::fixture::{sd15, tensor};
+
+/// Every file of the tiny UNet, in every type that it is stored in, and what it is computed with in.
+const CASES: &[(&str, Precision)] = &[
+    ("sd15.safetensors", Precision::Fp32),
+    ("sd15.safetensors", Precision::Bf16),
+    ("sd15-fp16.safetensors", Precision::Fp32),
+    ("sd15-fp16.safetensors", Precision::Fp16),
+    ("sd15-bf16.safetensors", Precision::Fp32),
+    ("sd15-bf16.safetensors", Precision::Bf16),
+    ("sharded", Precision::Fp32),
+];
+
+fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedUnet, EngineError> {
+    let description = describe(&open(path, None).unwrap()).unwrap();
+    let files = description.components.into_iter().find(|c| c.role == Role::Denoiser).unwrap().files;
+    let compute = Compute::open(DeviceId::Cpu, None).unwrap();
+    tch::no_grad(|| LoadedUnet::load(&files, Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload }))
+}
+
+/// What two passes in a row give: the second meets slots that are in use.
+fn outputs(unet: &LoadedUnet, precision: Precision) -> Vec<Tensor> {
+    let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(kind(precision));
+    let pass = |time: f64| unet.model.forward(&unet.residency, &input("x"), time, &input("context")).unwrap();
+    tch::no_grad(|| [981.0, 1.0].map(pass).into_iter().collect())
+}
+
+/// Every `n`th block and those where `n` says so; the head stays.
+fn plan(table: &BlockTable, is_streamed: impl Fn(u32) -> bool) -> OffloadPlan {
+    let mut plan = OffloadPlan::all_resident(DeviceId::Cpu, table);
+    for (index, home) in (0u32..).zip(&mut plan.homes).skip(1) {
+        if is_streamed(index) {
+            *home = DeviceId::Disk;
+        }
+    }
+    plan
+}
+
+#[test]
+fn streamed_blocks_give_the_same_bits() {
+    for (file, precision) in CASES {
+        let path = sd15().join(file);
+        let resident = load(&path, *precision, Offload::Nothing).unwrap();
+        let expected = outputs(&resident, *precision);
+        let count = resident.residency.table().blocks().len() as u32;
+        assert!(count > 20, "{count} blocks");
+        let policies: [(&str, &dyn Fn(u32) -> bool); 6] = [
+            ("all", &|_| true),
+            ("every second", &|n| n % 2 == 0),
+            ("the head of the model", &|n| n < count / 2),
+            ("its tail", &|n| n > count / 2),
+            ("one", &|n| n == 7),
+            ("pseudo-random", &|n| n.wrapping_mul(2_654_435_761) >> 31 == 1),
+        ];
+        for (policy, is_streamed) in policies {
+            for slots in [2, 3] {
+                let plan = plan(resident.residency.table(), is_streamed);
+                let unet = load(&path, *precision, Offload::Exactly { plan: &plan, slots }).unwrap();
+                assert!(outputs(&unet, *precision) == expected, "{file} in {precision}, streamed: {policy}, {slots} slots");
+                assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {policy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_streams_is_counted() {
+    let path = sd15().join("sd15-fp16.safetensors");
+    let resident = load(&path, Precision::Fp16, Offload::Nothing).unwrap();
+    let table = resident.residency.table();
+    let plan = plan(table, |n| n % 2 == 0);
+    let unet = load(&path, Precision::Fp16, Offload::Exactly { plan: &plan, slots: 2 }).unwrap();
+    let streamed: Bytes = plan.streamed().into_iter().map(|b| table.block(b).unwrap().bytes()).sum();
+    let share = |device| unet.residency.measured().into_iter().find(|s| s.device == device).unwrap().bytes;
+    assert_eq!((share(DeviceId::Disk), share(DeviceId::Disk) + share(DeviceId::Cpu)), (streamed, table.bytes()));
+    outputs(&unet, Precision::Fp16);
+    let begun = unet.residency.take_traffic().bytes;
+    // Two passes, and the first blocks of a third.
+    assert!(begun >= Bytes(2 * streamed.get()) && begun < Bytes(3 * streamed.get()), "{begun} of {streamed}");
+    let largest = plan.streamed().into_iter().map(|b| table.block(b).unwrap().bytes()).max().unwrap();
+    assert!(unet.residency.staging() < Bytes(2 * (largest.get() + 64 * 4096)), "{} for {largest}", unet.residency.staging());
+}
+
+#[test]
+fn a_pass_that_is_broken_off_leaves_no_trace() {
+    let path = sd15().join("sd15.safetensors");
+    let expected = outputs(&load(&path, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32);
+    let table = load(&path, Precision::Fp32, Offload::Nothing).unwrap().residency.table().clone();
+    let plan = plan(&table, |_| true);
+    let unet = load(&path, Precision::Fp32, Offload::Exactly { plan: &plan, slots: 2 }).unwrap();
+    for stop in [1u32, 2, 5, 9] {
+        for block in 1..=stop {
+            unet.residency.acquire(BlockIndex(block)).unwrap();
+        }
+        assert!(outputs(&unet, Precision::Fp32) == expected, "after a pass of {stop} blocks");
+    }
+}
+
+#[test]
+fn a_donor_file_that_goes_wrong_is_an_error_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    std::fs::copy(sd15().join("sd15.safetensors"), &path).unwrap();
+    let table = load(&path, Precision::Fp32, Offload::Nothing).unwrap().residency.table().clone();
+    let plan = plan(&table, |_| true);
+    let unet = load(&path, Precision::Fp32, Offload::Exactly { plan: &plan, slots: 2 }).unwrap();
+    unet.residency.check_files().unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(9000).unwrap();
+    let first = (1..table.blocks().len() as u32).find_map(|n| unet.residency.acquire(BlockIndex(n)).err());
+    let error = first.expect("a file of 9000 bytes still gives every block").to_string();
+    assert!(error.contains("model.safetensors") && error.contains("shorter"), "{error}");
+    assert!(unet.residency.check_files().unwrap_err().to_string().contains("written to"));
+}
