@@ -1,5 +1,6 @@
 //! Which device each block of a model goes to.
 
+pub mod compat;
 pub mod plan;
 
 pub use plan::{OffloadPlan, Share};
