@@ -1,7 +1,15 @@
 //! Which device each block of a model goes to.
 
+pub mod decimal;
+pub mod error;
+mod span;
+pub mod expression;
+pub mod ask;
 pub mod compat;
 pub mod explain;
 pub mod plan;
 
+pub use ask::{FullAsk, OffloadAsk, VirtualVram};
+pub use error::{AllocationError, AskError, BudgetError, Problem};
+pub use expression::{Allocation, Listed, Parts};
 pub use plan::{OffloadPlan, Share};

@@ -80,9 +80,7 @@ mod tests {
 
     #[test]
     fn ties_of_the_binary_value_go_to_the_even_digit() {
-        assert_eq!(four_decimals(0.03125), 0.0312);
-        assert_eq!(four_decimals(0.09375), 0.0938);
-        assert_eq!(four_decimals(0.078_125), 0.0781);
-        assert_eq!(four_decimals(0.000_05), 0.0001);
+        let shown = |value: f64| four_decimals(value).to_string();
+        assert_eq!([0.03125, 0.09375, 0.078_125, 0.000_05].map(shown), ["0.0312", "0.0938", "0.0781", "0.0001"]);
     }
 }
