@@ -5,11 +5,13 @@ pub mod error;
 mod span;
 pub mod expression;
 pub mod ask;
+pub mod budget;
 pub mod compat;
 pub mod explain;
 pub mod plan;
 
 pub use ask::{FullAsk, OffloadAsk, VirtualVram};
+pub use budget::{Load, Quota, Quotas, Room, quotas};
 pub use error::{AllocationError, AskError, BudgetError, Problem};
 pub use expression::{Allocation, Listed, Parts};
 pub use plan::{OffloadPlan, Share};
