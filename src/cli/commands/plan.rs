@@ -28,21 +28,23 @@ pub(super) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Refusal> {
     }
     let bad = |e: &CasesError| Refusal::new(Kind::BadFile, format!("{}: {e}", path.display()), e.hint());
     let file = CaseFile::parse(&read(&path)?).map_err(|e| bad(&e))?;
-    let mut verdicts = Vec::with_capacity(file.examples.len());
+    let (mut rows, mut differs) = (Vec::new(), false);
+    // A case at a time: what all of them hold together may be large.
     for case in &file.examples {
-        verdicts.push((case, file.judge(case, rules).map_err(|e| bad(&e))?));
-    }
-    if context.output.json {
-        for (case, verdict) in &verdicts {
-            line(&shape(case, verdict));
+        let verdict = file.judge(case, rules).map_err(|e| bad(&e))?;
+        differs |= verdict.matches == Some(false);
+        if context.output.json {
+            line(&shape(case, &verdict));
+        } else if args.tables {
+            print(&tables(&file, case, &verdict, rules));
+        } else {
+            rows.push(row(case, &verdict));
         }
-    } else if args.tables {
-        print(&verdicts.iter().map(|(case, verdict)| tables(&file, case, verdict, rules)).collect::<String>());
-    } else {
-        let header = ["case", "model", "allocation", "placement", "as expected"];
-        print(&table(&header, verdicts.iter().map(|(case, verdict)| row(case, verdict))));
     }
-    Ok(u8::from(verdicts.iter().any(|(_, verdict)| verdict.matches == Some(false))))
+    if !context.output.json && !args.tables {
+        print(&table(&["case", "model", "allocation", "placement", "as expected"], rows));
+    }
+    Ok(u8::from(differs))
 }
 
 /// The library's hints are about models, which this is not.
