@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::jobs::{JobState, Move};
+use crate::placement::compat::Rules;
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size};
@@ -77,6 +78,11 @@ pub enum Command {
     /// Looks at loaded model sets
     #[command(subcommand)]
     Sets(SetsCommand),
+    /// Says where an allocation would put each block of a model
+    ///
+    /// So far only for blocks in a file, by the rules of DisTorch: what `ComfyUI-MultiGPU` makes of a string, block
+    /// by block, its errors included. Where the file says what is expected, ends with code 1 if a case differs.
+    Plan(PlanArgs),
     /// Makes a picture with the model that comes with the program
     Demo {
         /// Folder for the picture
@@ -183,6 +189,23 @@ pub struct RunArgs {
     /// Let the job wait until `queue resume`; implies --detach
     #[arg(long)]
     pub held: bool,
+}
+
+/// What is to be placed, and by whose rules.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlanArgs {
+    /// A model; not possible yet
+    #[arg(value_name = "MODEL", conflicts_with = "blocks")]
+    pub model: Option<String>,
+    /// A JSON file: `models`, lists of blocks by name, and `examples`, cases with devices and an allocation
+    #[arg(long, value_name = "FILE")]
+    pub blocks: Option<PathBuf>,
+    /// Whose rules: distorch2, distorch-v1
+    #[arg(long, value_name = "RULES")]
+    pub compat: Option<Rules>,
+    /// Print the tables that the original prints
+    #[arg(long)]
+    pub tables: bool,
 }
 
 /// The queue.

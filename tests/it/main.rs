@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cli;
+mod cli_plan;
 mod dashboard;
 mod frames;
 mod gpu_states;

@@ -7,6 +7,7 @@ mod demo;
 mod devices;
 mod doctor;
 mod models;
+mod plan;
 mod queue;
 mod run;
 mod serve;
@@ -30,6 +31,7 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Models(ModelsCommand::List)) => models::list(context).map(done),
         Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
         Some(Command::Sets(SetsCommand::List)) => sets::list(context).map(done),
+        Some(Command::Plan(args)) => plan::plan(context, &args),
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
         Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
         Some(Command::Stop) => stop::stop(context).map(done),

@@ -9,6 +9,7 @@
 //! | a type that nothing computes with, megabytes of words, pipes and devices, names that are no text | [`files`] |
 //! | a pickle, by any name | [`files`] |
 //! | a folder without `model_index.json`, or with one that lies | [`files`], `library` |
+//! | a file of placement cases that is no JSON, is endless, or asks for too much | `cli_plan`, `placement` |
 //! | an SDXL file where SD1.5 runs | [`files`], `library` |
 //! | sizes not divisible by 8, `--steps 0`, other numbers and texts out of range | [`words`], `cli`, `protocol` |
 //! | arguments, variables and folders that are not UTF-8 | [`words`], `cli` |

@@ -1,0 +1,291 @@
+//! What a user asks to be offloaded: DisTorch's parameters, typed.
+//!
+//! The device that computes is not among them, for it is a matter of the job as a whole. Nothing here knows how
+//! much memory there is: see [`budget`](super::budget).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::error::{AllocationError, AskError, Problem};
+use super::expression::{self, AUTO, Allocation, Bare, exact};
+use super::span::Span;
+use crate::units::{Bytes, DeviceId};
+
+/// The word for nothing.
+const NONE: &str = "none";
+
+/// How many bytes of weights are to leave the device that computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VirtualVram {
+    /// None.
+    #[default]
+    None,
+    /// As many as it has no room for.
+    Auto,
+    /// At least so many.
+    AtLeast(Bytes),
+}
+
+/// What is to be offloaded, and where to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OffloadAsk {
+    /// How much leaves.
+    pub virtual_vram: VirtualVram,
+    /// Who takes it, in this order; the host's memory where nobody is named.
+    pub donors: Vec<DeviceId>,
+    /// How much goes where, instead of the two above.
+    pub expert: Option<Allocation>,
+}
+
+impl OffloadAsk {
+    /// Returns whether everything stays where it is computed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.virtual_vram == VirtualVram::None && self.expert.is_none()
+    }
+
+    /// Returns who takes what leaves `compute`: those named, else the host's memory, or its disk for the host itself.
+    #[must_use]
+    pub fn donors_of(&self, compute: DeviceId) -> Vec<DeviceId> {
+        if !self.donors.is_empty() {
+            return self.donors.clone();
+        }
+        match compute {
+            DeviceId::Cpu => vec![DeviceId::Disk],
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk => vec![DeviceId::Cpu],
+        }
+    }
+
+    /// Checks that it can be meant by someone who computes on `compute`.
+    pub fn check(&self, compute: DeviceId) -> Result<(), AskError> {
+        match compute {
+            DeviceId::Amd(_) | DeviceId::Disk => return Err(AskError::CannotCompute { device: compute }),
+            DeviceId::Cuda(_) | DeviceId::Sim(_) | DeviceId::Cpu => {}
+        }
+        if self.expert.is_some() && self.virtual_vram != VirtualVram::None {
+            return Err(AskError::ExpertAndVirtual);
+        }
+        for (at, device) in self.donors.iter().copied().enumerate() {
+            if let DeviceId::Amd(_) = device {
+                return Err(AskError::CannotHold { device });
+            }
+            if device == compute {
+                return Err(AskError::ComputeIsDonor { device });
+            }
+            if self.donors[..at].contains(&device) {
+                return Err(AskError::DonorTwice { device });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for VirtualVram {
+    type Err = AllocationError;
+
+    fn from_str(text: &str) -> Result<Self, AllocationError> {
+        virtual_vram(Span::whole(text), Bare::Refused)
+    }
+}
+
+fn virtual_vram(span: Span<'_>, bare: Bare) -> Result<VirtualVram, AllocationError> {
+    if span.text.eq_ignore_ascii_case(AUTO) {
+        return Ok(VirtualVram::Auto);
+    }
+    if span.text.eq_ignore_ascii_case(NONE) {
+        return Ok(VirtualVram::None);
+    }
+    let bytes = expression::amount(span, bare)?;
+    Ok(if bytes == Bytes::ZERO { VirtualVram::None } else { VirtualVram::AtLeast(bytes) })
+}
+
+impl fmt::Display for VirtualVram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.pad(NONE),
+            Self::Auto => f.pad(AUTO),
+            Self::AtLeast(bytes) => f.pad(&exact(*bytes)),
+        }
+    }
+}
+
+impl Serialize for VirtualVram {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for VirtualVram {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// All four parameters, as one text of the original has them: `<expert>#<compute>[;<gigabytes>;<donors>]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullAsk {
+    /// The device that computes.
+    pub compute: DeviceId,
+    /// The other three.
+    pub ask: OffloadAsk,
+}
+
+impl FromStr for FullAsk {
+    type Err = AllocationError;
+
+    fn from_str(text: &str) -> Result<Self, AllocationError> {
+        let whole = Span::whole(text);
+        let (expert, rest) = whole.split_once('#').ok_or_else(|| whole.from(whole.text.len()).error(Problem::NoCompute))?;
+        let expert = if expert.text.is_empty() { None } else { Some(expression::read(expert)?) };
+        match rest.split(';').as_slice() {
+            [compute] if compute.text.is_empty() => Err(compute.error(Problem::NoCompute)),
+            [compute] => Ok(Self { compute: compute.device()?, ask: OffloadAsk { expert, ..OffloadAsk::default() } }),
+            [compute, gigabytes, donors] => {
+                let compute = compute.device()?;
+                let virtual_vram = virtual_vram(*gigabytes, Bare::Gibibytes)?;
+                Ok(Self { compute, ask: OffloadAsk { virtual_vram, donors: devices(*donors)?, expert } })
+            }
+            fields => Err(rest.error(Problem::Fields { found: fields.len() })),
+        }
+    }
+}
+
+fn devices(span: Span<'_>) -> Result<Vec<DeviceId>, AllocationError> {
+    let mut devices = Vec::new();
+    for name in span.split(',') {
+        let device = name.device()?;
+        if devices.contains(&device) {
+            return Err(name.error(Problem::Duplicate { device }));
+        }
+        devices.push(device);
+    }
+    Ok(devices)
+}
+
+/// As the original writes it; gibibytes carry their unit.
+impl fmt::Display for FullAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(expert) = &self.ask.expert {
+            write!(f, "{expert}")?;
+        }
+        write!(f, "#{}", self.compute)?;
+        if self.ask.virtual_vram == VirtualVram::None && self.ask.donors.is_empty() {
+            return Ok(());
+        }
+        let donors: Vec<String> = self.ask.donors_of(self.compute).iter().map(ToString::to_string).collect();
+        write!(f, ";{};{}", self.ask.virtual_vram, donors.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GPU: DeviceId = DeviceId::Cuda(0);
+
+    fn full(text: &str) -> Result<String, String> {
+        text.parse::<FullAsk>().map(|f| f.to_string()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn one_text_holds_all_four_parameters() {
+        let asked: FullAsk = "#cuda:0;4.0;cuda:1,cpu".parse().unwrap();
+        let ask =
+            OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes::gib(4)), donors: vec![DeviceId::Cuda(1), DeviceId::Cpu], expert: None };
+        assert_eq!(asked, FullAsk { compute: GPU, ask });
+        for (text, canonical) in [
+            (" cuda:0,2.5gb ; cpu,* # cuda:0 ", "cuda:0,2560MiB;cpu,*#cuda:0"),
+            ("#cuda:0;2.5;cpu", "#cuda:0;2560MiB;cpu"),
+            ("#cuda:0;0;cpu", "#cuda:0;none;cpu"),
+            ("#cpu;auto;disk", "#cpu;auto;disk"),
+            ("#sim:1", "#sim:1"),
+            ("auto#cuda:0", "auto#cuda:0"),
+        ] {
+            assert_eq!(full(text).as_deref(), Ok(canonical), "{text}");
+            assert_eq!(full(canonical).as_deref(), Ok(canonical));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_pointed_at() {
+        for (text, message) in [
+            ("cuda:0,2gb;cpu,*", "column 17: the device that computes is missing"),
+            ("#", "column 2: the device that computes is missing"),
+            ("#cuda:0;4", "column 2: 2 fields stand after `#`"),
+            ("#cuda:0;4;cpu;cpu", "column 2: 4 fields stand after `#`"),
+            ("#cuda:0;4;", "column 11: nothing stands here"),
+            ("#cuda:0;four;cpu", "column 9: `four` is not an amount"),
+            ("#cuda:0;4;cpu, cpu", "column 16: `cpu` is named twice"),
+            ("#cuda:0;4;remote", "column 11: `remote` cannot hold weights yet"),
+            ("ü,1gb#cuda:0", "column 1: `ü` is not a device that holds weights"),
+            ("cpu,1gb#ü", "column 9: `ü` is not a device that holds weights"),
+        ] {
+            assert_eq!(full(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn virtual_vram_is_typed_with_a_unit() {
+        for (text, expected) in
+            [("4GiB", "4GiB"), ("4.5 gb", "4608MiB"), ("0", "none"), ("0.0", "none"), ("none", "none"), ("AUTO", "auto"), ("1b", "1B")]
+        {
+            assert_eq!(text.parse::<VirtualVram>().map(|v| v.to_string()).as_deref(), Ok(expected), "{text}");
+        }
+        let error = "4".parse::<VirtualVram>().unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.hint), ("column 1: `4` has no unit", "write one, such as `4GiB`"));
+    }
+
+    #[test]
+    fn asks_that_contradict_themselves_are_refused_by_name() {
+        let check = |ask: &OffloadAsk| ask.check(GPU);
+        let some = VirtualVram::Auto;
+        assert_eq!(check(&OffloadAsk::default()), Ok(()));
+        let donors = |donors: &[DeviceId]| OffloadAsk { virtual_vram: some, donors: donors.to_vec(), expert: None };
+        assert_eq!(check(&donors(&[DeviceId::Cpu, DeviceId::Disk])), Ok(()));
+        assert_eq!(check(&donors(&[DeviceId::Cpu, GPU])), Err(AskError::ComputeIsDonor { device: GPU }));
+        assert_eq!(check(&donors(&[DeviceId::Cpu, DeviceId::Cpu])), Err(AskError::DonorTwice { device: DeviceId::Cpu }));
+        assert_eq!(check(&donors(&[DeviceId::Amd(0)])), Err(AskError::CannotHold { device: DeviceId::Amd(0) }));
+        let both = OffloadAsk { virtual_vram: some, donors: Vec::new(), expert: Some(Allocation::Auto) };
+        assert_eq!(check(&both), Err(AskError::ExpertAndVirtual));
+        assert_eq!(OffloadAsk::default().check(DeviceId::Disk), Err(AskError::CannotCompute { device: DeviceId::Disk }));
+    }
+
+    #[test]
+    fn the_shape_is_text_that_people_write() {
+        let json = r#"{"virtual_vram":"4GiB","donors":["cpu"],"expert":null}"#;
+        let ask: OffloadAsk = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&ask).unwrap(), json);
+        assert_eq!(serde_json::from_str::<OffloadAsk>("{}").unwrap(), OffloadAsk::default());
+        assert!(serde_json::from_str::<OffloadAsk>(r#"{"donor":"cpu"}"#).is_err());
+        let expert: OffloadAsk = serde_json::from_str(r#"{"expert":"cuda:0,1gb; cpu,*"}"#).unwrap();
+        assert!(!expert.is_nothing() && OffloadAsk { donors: vec![GPU], ..OffloadAsk::default() }.is_nothing());
+        assert_eq!(serde_json::to_value(&expert).unwrap()["expert"], "cuda:0,1GiB;cpu,*");
+    }
+
+    #[test]
+    fn what_leaves_goes_to_the_host_where_nobody_is_named() {
+        let ask = OffloadAsk::default();
+        assert_eq!((ask.donors_of(GPU), ask.donors_of(DeviceId::Cpu)), (vec![DeviceId::Cpu], vec![DeviceId::Disk]));
+    }
+
+    proptest! {
+        #[test]
+        fn amounts_read_back(n in any::<u64>(), shift in 0..64u32) {
+            let vram = if n >> shift == 0 { VirtualVram::None } else { VirtualVram::AtLeast(Bytes(n >> shift)) };
+            prop_assert_eq!(vram.to_string().parse::<VirtualVram>(), Ok(vram));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "([a-z0-9:,;#*.% ü]{0,12}#?(cpu|cuda:0);[0-9.]{0,3};(cpu|,|disk){0,3})|.*") {
+            if let Ok(full) = text.parse::<FullAsk>() {
+                prop_assert_eq!(full.to_string().parse(), Ok(full));
+            }
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! From what is asked and what there is, to how much of a model each device may hold.
+//!
+//! Bytes are whole and exact; nothing is placed yet. What a device cannot take goes to the next donor, and where
+//! there is none, that is an error that names the missing bytes: nothing ever stays on the device that computes
+//! because there was no better place for it.
+
+use super::ask::{OffloadAsk, VirtualVram};
+use super::decimal::Decimal;
+use super::error::BudgetError;
+use super::expression::{Allocation, Listed, Parts};
+use crate::units::{Bytes, DeviceId};
+
+/// Left free on a GPU, whatever its size: what other processes and the allocator's fragments take on a headless
+/// Linux box. ComfyUI's `model_management.py` keeps 400 MiB, for desktops, too.
+pub const GPU_RESERVE: Bytes = Bytes::mib(256);
+
+/// Left free on a GPU, in percent of it: fragments grow with what is allocated.
+pub const GPU_RESERVE_PERCENT: u64 = 3;
+
+/// Left free of the host's memory, whatever its size, so that the system need not end processes.
+pub const HOST_RESERVE: Bytes = Bytes::gib(2);
+
+/// Left free of the host's memory, in percent of it: the page cache from which weights are read.
+pub const HOST_RESERVE_PERCENT: u64 = 10;
+
+/// Returns how much of a device of this size stays free when nobody says otherwise.
+#[must_use]
+pub fn usual_reserve(device: DeviceId, total: Bytes) -> Bytes {
+    let (least, percent) = match device {
+        DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => (GPU_RESERVE, GPU_RESERVE_PERCENT),
+        DeviceId::Cpu => (HOST_RESERVE, HOST_RESERVE_PERCENT),
+        // The weights lie there already.
+        DeviceId::Disk => return Bytes::ZERO,
+    };
+    least.max(Bytes(total.get() / 100 * percent))
+}
+
+/// What is known about a device's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The device.
+    pub device: DeviceId,
+    /// All of it.
+    pub total: Bytes,
+    /// What nobody uses.
+    pub free: Bytes,
+    /// What must stay free: activations, other processes.
+    pub reserve: Bytes,
+    /// What is promised to others, and not yet used.
+    pub committed: Bytes,
+}
+
+impl Room {
+    /// Returns what weights may take.
+    #[must_use]
+    pub fn capacity(&self) -> Bytes {
+        self.free.saturating_sub(self.reserve).saturating_sub(self.committed)
+    }
+}
+
+/// A model's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// All of them.
+    pub total: Bytes,
+    /// Those among them that never leave the device that computes.
+    pub fixed: Bytes,
+}
+
+/// A device's part of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The device.
+    pub device: DeviceId,
+    /// What it is to hold; the model is the sum of these.
+    pub wanted: Bytes,
+    /// The most it may hold, where whole blocks do not come out even.
+    pub most: Bytes,
+}
+
+/// Each device's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quotas {
+    /// The part of the device that computes.
+    pub compute: Quota,
+    /// The others' parts, in the order in which they are to be filled.
+    pub donors: Vec<Quota>,
+    /// What must leave the device that computes, at least.
+    pub leaving: Bytes,
+}
+
+/// Works out each device's part. `rooms` are all devices of the machine; a disk without a room takes any number of
+/// bytes, for a model's file is on one already.
+pub fn quotas(ask: &OffloadAsk, compute: DeviceId, load: Load, rooms: &[Room]) -> Result<Quotas, BudgetError> {
+    ask.check(compute)?;
+    let bench = Bench { compute, load, rooms };
+    bench.fits_compute(load.fixed.min(load.total))?;
+    match &ask.expert {
+        Some(Allocation::Listed(listed)) => bench.by_list(listed),
+        Some(Allocation::Auto) => bench.relieved(ask, bench.overflow()?),
+        None => match ask.virtual_vram {
+            VirtualVram::None => bench.relieved(ask, Bytes::ZERO),
+            VirtualVram::Auto => bench.relieved(ask, bench.overflow()?),
+            VirtualVram::AtLeast(bytes) => bench.relieved(ask, bytes.min(bench.movable())),
+        },
+    }
+}
+
+/// What the parts are worked out from.
+struct Bench<'a> {
+    compute: DeviceId,
+    load: Load,
+    rooms: &'a [Room],
+}
+
+impl Bench<'_> {
+    fn room(&self, device: DeviceId) -> Result<Room, BudgetError> {
+        let known = self.rooms.iter().copied().find(|r| r.device == device);
+        match device {
+            DeviceId::Disk => Ok(known.unwrap_or(Room {
+                device,
+                total: Bytes(u64::MAX),
+                free: Bytes(u64::MAX),
+                reserve: Bytes::ZERO,
+                committed: Bytes::ZERO,
+            })),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Cpu => known.ok_or(BudgetError::Absent { device }),
+        }
+    }
+
+    /// What of this model a device has room for.
+    fn capacity(&self, device: DeviceId) -> Result<Bytes, BudgetError> {
+        Ok(self.room(device)?.capacity().min(self.load.total))
+    }
+
+    fn movable(&self) -> Bytes {
+        self.load.total.saturating_sub(self.load.fixed)
+    }
+
+    fn overflow(&self) -> Result<Bytes, BudgetError> {
+        Ok(self.load.total.saturating_sub(self.capacity(self.compute)?))
+    }
+
+    fn fits_compute(&self, needed: Bytes) -> Result<(), BudgetError> {
+        let capacity = self.room(self.compute)?.capacity();
+        let missing = needed.saturating_sub(capacity);
+        if missing == Bytes::ZERO { Ok(()) } else { Err(BudgetError::Compute { device: self.compute, needed, capacity, missing }) }
+    }
+
+    /// So many bytes leave, to each donor in turn what it has room for.
+    fn relieved(&self, ask: &OffloadAsk, leaving: Bytes) -> Result<Quotas, BudgetError> {
+        let stays = self.load.total.saturating_sub(leaving);
+        self.fits_compute(stays)?;
+        let names = if leaving == Bytes::ZERO { Vec::new() } else { ask.donors_of(self.compute) };
+        let mut donors = Vec::with_capacity(names.len());
+        let mut rest = leaving;
+        for device in names {
+            let most = self.capacity(device)?;
+            let wanted = rest.min(most);
+            rest = rest.saturating_sub(wanted);
+            donors.push(Quota { device, wanted, most });
+        }
+        self.nothing_left(&donors, leaving, rest)?;
+        Ok(Quotas { compute: Quota { device: self.compute, wanted: stays, most: stays }, donors, leaving })
+    }
+
+    fn nothing_left(&self, donors: &[Quota], needed: Bytes, missing: Bytes) -> Result<(), BudgetError> {
+        if missing == Bytes::ZERO {
+            return Ok(());
+        }
+        let devices = donors.iter().map(|q| q.device).collect();
+        Err(BudgetError::Donors { compute: self.compute, devices, needed, taken: needed.saturating_sub(missing), missing })
+    }
+
+    /// Each device as listed; what never moves is charged to the device that computes before anything else.
+    fn by_list(&self, listed: &Listed) -> Result<Quotas, BudgetError> {
+        let mut donors = self.asked(listed)?;
+        let here = donors.iter().position(|q| q.device == self.compute).map(|at| donors.remove(at));
+        let takes_rest = listed.rest() == Some(self.compute);
+        let mut compute = here.unwrap_or(Quota { device: self.compute, wanted: Bytes::ZERO, most: Bytes::ZERO });
+        if takes_rest {
+            compute.most = self.capacity(self.compute)?;
+        }
+        compute.wanted = compute.wanted.min(compute.most).max(self.load.fixed);
+        compute.most = compute.most.max(self.load.fixed);
+        let mut rest = self.load.total.saturating_sub(compute.wanted);
+        for quota in &mut donors {
+            quota.wanted = quota.wanted.min(quota.most).min(rest);
+            rest = rest.saturating_sub(quota.wanted);
+        }
+        for quota in &mut donors {
+            let more = match (listed.parts(), listed.rest()) {
+                // Without a device for the rest, shares are goals: what one cannot hold is the next one's.
+                (Parts::Percents(_), None) => rest.min(quota.most.saturating_sub(quota.wanted)),
+                (_, Some(device)) if device == quota.device => rest.min(quota.most),
+                (Parts::Bytes(_) | Parts::Percents(_) | Parts::Fractions(_), _) => Bytes::ZERO,
+            };
+            quota.wanted += more;
+            rest = rest.saturating_sub(more);
+        }
+        if takes_rest {
+            compute.wanted += rest;
+            rest = Bytes::ZERO;
+            self.fits_compute(compute.wanted)?;
+        }
+        let leaving = self.load.total.saturating_sub(compute.wanted);
+        self.nothing_left(&donors, leaving, rest)?;
+        Ok(Quotas { compute, donors, leaving })
+    }
+
+    /// What the list says of each device, and what it has room for; the device that takes the rest comes last, with nothing.
+    fn asked(&self, listed: &Listed) -> Result<Vec<Quota>, BudgetError> {
+        let mut quotas = Vec::new();
+        let one = u128::from(Decimal::ONE.get());
+        match listed.parts() {
+            Parts::Bytes(parts) => {
+                for (device, bytes) in parts {
+                    quotas.push(Quota { device: *device, wanted: *bytes, most: self.capacity(*device)?.min(*bytes) });
+                }
+            }
+            Parts::Fractions(parts) => {
+                for (device, share) in parts {
+                    let bytes = share.share_of(self.room(*device)?.total, one);
+                    quotas.push(Quota { device: *device, wanted: bytes, most: self.capacity(*device)?.min(bytes) });
+                }
+            }
+            Parts::Percents(parts) => {
+                let sum: u128 = parts.iter().map(|(_, share)| u128::from(share.get())).sum();
+                let all = if listed.rest().is_some() { u128::from(Decimal::HUNDRED.get()) } else { sum };
+                let (mut shares, mut before) = (0u128, Bytes::ZERO);
+                for (device, share) in parts {
+                    // Rounded sums, not rounded parts, so that the parts add up to the model.
+                    shares += u128::from(share.get());
+                    let until = part_of(self.load.total, shares, all);
+                    quotas.push(Quota { device: *device, wanted: until.saturating_sub(before), most: self.capacity(*device)? });
+                    before = until;
+                }
+            }
+        }
+        if let Some(device) = listed.rest().filter(|device| *device != self.compute) {
+            quotas.push(Quota { device, wanted: Bytes::ZERO, most: self.capacity(device)? });
+        }
+        Ok(quotas)
+    }
+}
+
+/// `whole` × `part` / `all`, rounded down.
+fn part_of(whole: Bytes, part: u128, all: u128) -> Bytes {
+    let bytes = u128::from(whole.get()).checked_mul(part).and_then(|n| n.checked_div(all));
+    Bytes(bytes.and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GPU: DeviceId = DeviceId::Cuda(0);
+
+    fn room(device: DeviceId, gib: u64) -> Room {
+        let total = Bytes::gib(gib);
+        Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }
+    }
+
+    fn machine() -> Vec<Room> {
+        vec![room(GPU, 8), room(DeviceId::Cuda(1), 4), room(DeviceId::Cpu, 64)]
+    }
+
+    fn expert(text: &str) -> OffloadAsk {
+        OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() }
+    }
+
+    fn vram(amount: &str, donors: &[&str]) -> OffloadAsk {
+        let donors = donors.iter().map(|d| d.parse().unwrap()).collect();
+        OffloadAsk { virtual_vram: amount.parse().unwrap(), donors, expert: None }
+    }
+
+    /// Eight gibibytes of model: what each device is to hold, in MiB.
+    #[track_caller]
+    fn check(ask: &OffloadAsk, rooms: &[Room], expected: &str) {
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO };
+        let shown = match quotas(ask, GPU, load, rooms) {
+            Ok(quotas) => {
+                let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
+                all.map(|q| format!("{} {}", q.device, q.wanted.get() >> 20)).collect::<Vec<_>>().join(", ")
+            }
+            Err(error) => {
+                assert!(!error.hint().is_empty());
+                error.to_string()
+            }
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn virtual_vram_leaves_for_the_donors_in_their_order() {
+        check(&vram("0", &[]), &machine(), "cuda:0 8192");
+        check(&vram("4gb", &["cpu"]), &machine(), "cuda:0 4096, cpu 4096");
+        check(&vram("0.5gb", &["cpu"]), &machine(), "cuda:0 7680, cpu 512");
+        check(&vram("99gb", &[]), &machine(), "cuda:0 0, cpu 8192");
+        check(&vram("6gb", &["cuda:1", "cpu"]), &machine(), "cuda:0 2048, cuda:1 4096, cpu 2048");
+        check(&vram("6gb", &["cpu", "cuda:1"]), &machine(), "cuda:0 2048, cpu 6144, cuda:1 0");
+        check(&vram("auto", &["disk"]), &machine(), "cuda:0 8192");
+        check(&vram("auto", &["disk"]), &[room(GPU, 5)], "cuda:0 5120, disk 3072");
+    }
+
+    #[test]
+    fn what_has_no_place_is_named_to_the_byte() {
+        let little = "6.0 GiB of weights leave cuda:0, but cuda:1 can take only 4.0 GiB: 2147483648 bytes are missing";
+        check(&vram("6gb", &["cuda:1"]), &machine(), little);
+        let small = [room(GPU, 4), room(DeviceId::Cpu, 64)];
+        check(&vram("0", &[]), &small, "8.0 GiB of weights stay on cuda:0, which has room for 4.0 GiB: 4294967296 bytes are missing");
+        check(&vram("2gb", &[]), &small, "6.0 GiB of weights stay on cuda:0, which has room for 4.0 GiB: 2147483648 bytes are missing");
+        check(&vram("2gb", &["sim:0"]), &machine(), "there is no device sim:0 here");
+        let no_rest = "6.0 GiB of weights leave cuda:0, but other devices can take only 0 B: 6442450944 bytes are missing";
+        check(&expert("cuda:0,2gb"), &machine(), no_rest);
+    }
+
+    #[test]
+    fn a_list_gives_each_device_what_it_says() {
+        check(&expert("cuda:0,3gb;cpu,*"), &machine(), "cuda:0 3072, cpu 5120");
+        check(&expert("cuda:0,500mb;cuda:1,3.0g;cpu,*"), &machine(), "cuda:0 500, cuda:1 3072, cpu 4620");
+        check(&expert("cuda:0,1tb;cpu,*"), &machine(), "cuda:0 8192, cpu 0");
+        check(&expert("cuda:0,1tb;cpu,*"), &[room(GPU, 3), room(DeviceId::Cpu, 64)], "cuda:0 3072, cpu 5120");
+        check(&expert("cuda:1,6gb;cuda:0,*"), &machine(), "cuda:0 4096, cuda:1 4096");
+        check(&expert("cuda:0,50%;cpu,*"), &machine(), "cuda:0 4096, cpu 4096");
+        check(&expert("cuda:0,8%;cuda:1,8%;cpu,4%"), &machine(), "cuda:0 3276, cuda:1 3276, cpu 1638");
+        check(&expert("cuda:1,75%;cpu,25%"), &machine(), "cuda:0 0, cuda:1 4096, cpu 4096");
+        check(&expert("cuda:0,0.5;cpu,0.1"), &machine(), "cuda:0 4096, cpu 4096");
+        check(&expert("auto"), &[room(GPU, 5), room(DeviceId::Cpu, 64)], "cuda:0 5120, cpu 3072");
+        let fractions = "6.0 GiB of weights leave cuda:0, but cpu can take only 655.4 MiB: 5755256177 bytes are missing";
+        check(&expert("cuda:0,0.25;cpu,0.01"), &machine(), fractions);
+    }
+
+    #[test]
+    fn what_never_moves_is_charged_first() {
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::gib(1) };
+        let of = |ask: &OffloadAsk| quotas(ask, GPU, load, &machine()).unwrap();
+        assert_eq!((of(&vram("99gb", &[])).compute.wanted, of(&vram("99gb", &[])).leaving), (Bytes::gib(1), Bytes::gib(7)));
+        assert_eq!(of(&expert("cuda:0,100mb;cpu,*")).compute.most, Bytes::gib(1));
+        assert_eq!(of(&expert("cpu,*")).compute.wanted, Bytes::gib(1));
+        let rooms = [Room { committed: Bytes::mib(7500), ..room(GPU, 8) }, room(DeviceId::Cpu, 64)];
+        let error = quotas(&vram("99gb", &[]), GPU, load, &rooms).unwrap_err();
+        assert_eq!(error.missing(), Some(Bytes::mib(332)));
+    }
+
+    #[test]
+    fn what_is_reserved_or_promised_is_no_room() {
+        let room = Room { reserve: Bytes::gib(1), committed: Bytes::gib(2), free: Bytes::gib(5), ..room(GPU, 8) };
+        assert_eq!(room.capacity(), Bytes::gib(2));
+        assert_eq!(Room { committed: Bytes::gib(9), ..room }.capacity(), Bytes::ZERO);
+        assert_eq!(usual_reserve(GPU, Bytes::gib(4)), Bytes::mib(256));
+        assert_eq!(usual_reserve(GPU, Bytes::gib(100)), Bytes::gib(3));
+        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(100)), Bytes::gib(10));
+        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(4)), Bytes::gib(2));
+        assert_eq!(usual_reserve(DeviceId::Disk, Bytes::gib(4)), Bytes::ZERO);
+    }
+
+    fn asks() -> impl Strategy<Value = OffloadAsk> {
+        let lists = "((cuda:0|cuda:1|cpu|disk),[0-9]{1,2}gb;)?(sim:0|cuda:1),([0-9]gb|\\*)|(cuda:0|cpu),[1-9]%;cuda:1,[1-9]%(;(disk|sim:0),\\*)?|cuda:0,0\\.[0-9];cpu,0\\.[0-9]|auto|(cuda:0|cpu|disk),\\*";
+        let donors = prop::sample::subsequence(vec![DeviceId::Cuda(1), DeviceId::Cpu, DeviceId::Disk], 0..=3).prop_shuffle();
+        let virtual_vram = prop_oneof![
+            Just(VirtualVram::Auto),
+            Just(VirtualVram::None),
+            (1..20_000_000_000u64).prop_map(|n| VirtualVram::AtLeast(Bytes(n)))
+        ];
+        prop_oneof![
+            (virtual_vram, donors).prop_map(|(virtual_vram, donors)| OffloadAsk { virtual_vram, donors, expert: None }),
+            lists.prop_filter_map("a list", |text| Some(OffloadAsk { expert: Some(text.parse().ok()?), ..OffloadAsk::default() })),
+        ]
+    }
+
+    fn rooms() -> impl Strategy<Value = Vec<Room>> {
+        let sizes = prop::collection::vec((0..12_000_000_000u64, 0..12_000_000_000u64, 0..2_000_000_000u64), 4);
+        sizes.prop_map(|sizes| {
+            let devices = [GPU, DeviceId::Cuda(1), DeviceId::Cpu, DeviceId::Sim(0)];
+            let room = |(device, (total, free, less)): (DeviceId, (u64, u64, u64))| Room {
+                device,
+                total: Bytes(total),
+                free: Bytes(free.min(total)),
+                reserve: Bytes(less),
+                committed: Bytes(less / 2),
+            };
+            devices.into_iter().zip(sizes).map(room).collect()
+        })
+    }
+
+    proptest! {
+        /// The parts add up to the model, none exceeds its room, and what is missing is more than nothing.
+        #[test]
+        fn parts_add_up_and_fit(ask in asks(), rooms in rooms(), total in 1..16_000_000_000u64, fixed in 0..500_000_000u64) {
+            let load = Load { total: Bytes(total), fixed: Bytes(fixed.min(total)) };
+            match quotas(&ask, GPU, load, &rooms) {
+                Ok(Quotas { compute, donors, leaving }) => {
+                    let capacity = |device| rooms.iter().find(|r| r.device == device).map_or(Bytes(u64::MAX), Room::capacity);
+                    let all: Vec<Quota> = donors.iter().copied().chain([compute]).collect();
+                    prop_assert_eq!(all.iter().map(|q| q.wanted).sum::<Bytes>(), load.total);
+                    for quota in &all {
+                        prop_assert!(quota.wanted <= quota.most && quota.most <= capacity(quota.device), "{:?}", quota);
+                    }
+                    prop_assert!(compute.wanted >= load.fixed);
+                    prop_assert_eq!(leaving, load.total - compute.wanted);
+                    prop_assert!(donors.iter().all(|q| q.device != GPU));
+                    if let VirtualVram::AtLeast(bytes) = ask.virtual_vram {
+                        prop_assert!(leaving == bytes.min(load.total - load.fixed));
+                    }
+                }
+                Err(error) => prop_assert!(error.missing().is_none_or(|n| n > Bytes::ZERO), "{}", error),
+            }
+        }
+    }
+}
