@@ -57,7 +57,8 @@ impl Pipeline {
     pub(super) fn new(seconds: &[f64], bytes: &[u64], links: &[Link], staging: Staging) -> Self {
         let copies = bytes.iter().flat_map(|b| links.iter().map(|l| l.latency_s + *b as f64 / l.bytes_per_second)).collect();
         let gate = match staging {
-            Staging::Slots(slots) => Gate::Slots { freed: vec![0.0; slots.max(1) as usize], next: 0 },
+            // More slots than copies are as good as one for each.
+            Staging::Slots(slots) => Gate::Slots { freed: vec![0.0; (slots as usize).clamp(1, 1 + STEPS * bytes.len())], next: 0 },
             Staging::Ring(bytes) => Gate::Ring { size: bytes.get(), cursor: 0, lying: Vec::new(), head: 0, open: 0.0 },
         };
         Self {
@@ -207,9 +208,9 @@ impl Gate {
             Self::Slots { freed, next } => freed[*next],
             Self::Ring { size, cursor, lying, head, open } => {
                 let into = if *size == 0 { 0 } else { *cursor % *size };
-                let start = if into > 0 && into + bytes > *size { *cursor + (*size - into) } else { *cursor };
+                let start = if into > 0 && *size - into < bytes { *cursor + (*size - into) } else { *cursor };
                 let end = start + bytes;
-                while let Some((_, left)) = lying.get(*head).filter(|(begin, _)| begin + *size < end) {
+                while let Some((_, left)) = lying.get(*head).filter(|(begin, _)| begin.saturating_add(*size) < end) {
                     *open = *left;
                     *head += 1;
                 }

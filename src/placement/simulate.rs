@@ -189,6 +189,15 @@ mod tests {
     }
 
     #[test]
+    fn staging_without_end_is_no_trouble() {
+        let all = loads(&[1.0, 1.0], &[20, 20], &[]);
+        let link = Link { bytes_per_second: 10.0, latency_s: 0.0 };
+        for staging in [Staging::Slots(u32::MAX), Staging::Ring(Bytes(u64::MAX))] {
+            assert!((simulate(&all, &[link], staging).step_s - 4.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
     fn waits_and_computing_make_the_step() {
         let link = Link { bytes_per_second: 10.0, latency_s: 0.5 };
         let all = loads(&[1.0, 2.0, 1.0], &[45, 10, 30], &[1]);
