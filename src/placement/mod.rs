@@ -9,10 +9,27 @@ pub mod budget;
 pub mod compat;
 pub mod explain;
 pub mod plan;
+pub mod simulate;
+mod pipeline;
+mod case;
+mod demand;
+mod packing;
+mod portfolio;
+mod moves;
+pub mod planner;
+pub mod shortage;
+pub mod sweep;
 pub mod stream;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;
 
 pub use ask::{FullAsk, OffloadAsk, VirtualVram};
 pub use budget::{Load, Quota, Quotas, Room, quotas};
 pub use error::{AllocationError, AskError, BudgetError, Problem};
 pub use expression::{Allocation, Listed, Parts};
 pub use plan::{OffloadPlan, Share};
+pub use planner::{Goal, Planned, Predicted, Request};
+pub use shortage::Shortage;
+pub use simulate::Staging;

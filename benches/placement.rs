@@ -1,0 +1,66 @@
+//! How long planning takes: once, and for every point of the curve that a screen draws.
+//!
+//! Run with `cargo bench --no-default-features --bench placement`.
+
+use perilune::placement::planner::{DonorLink, Goal, Request, Stay, UnitCost, plan};
+use perilune::placement::simulate::Staging;
+use perilune::placement::sweep::sweep;
+use perilune::units::{Bytes, DeviceId};
+
+/// The seconds of computing in a step, by what then limits it: the links, neither, or computing.
+const COMPUTE_S: [f64; 3] = [0.05, 0.5, 5.0];
+
+fn main() {
+    divan::main();
+}
+
+/// A hundred unequal units, about ten GiB, half of them to be freed, and as many donors as asked for.
+fn request(compute_s: f64, donors: u16) -> Request {
+    let unit = |i: u64| UnitCost {
+        bytes: Bytes::mib(40 + (i * 37) % 120),
+        seconds: compute_s * (1.0 + ((i * 53) % 7) as f64) / 400.0,
+        stay: if i.is_multiple_of(25) { Stay::Pinned } else { Stay::Movable },
+    };
+    let donor = |k: u16| DonorLink {
+        device: DeviceId::Cuda(k + 1),
+        capacity: Bytes::gib(if donors == 1 { 64 } else { 2 }),
+        bytes_per_second: 25e9 / (1.0 + f64::from(k) / 4.0),
+        latency_s: 1e-5,
+    };
+    Request {
+        compute: DeviceId::Cuda(0),
+        units: (0..100).map(unit).collect(),
+        goal: Goal::Free(Bytes::gib(5)),
+        staging: Staging::Slots(2),
+        donors: (0..donors).map(donor).collect(),
+        calibrated: false,
+    }
+}
+
+/// A hundred units over eight donors; 5 ms is the target.
+#[divan::bench(args = COMPUTE_S)]
+fn plan_100_units_8_donors(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let request = request(compute_s, 8);
+    bencher.bench(|| plan(&request));
+}
+
+/// The same under a limit that counts the staging slots.
+#[divan::bench(args = COMPUTE_S)]
+fn hold_100_units_8_donors(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let request = Request { goal: Goal::Hold(Bytes::gib(5)), ..request(compute_s, 8) };
+    bencher.bench(|| plan(&request));
+}
+
+/// A thousand amounts on one link; 1 s is the target.
+#[divan::bench(args = COMPUTE_S, sample_count = 5, sample_size = 1)]
+fn sweep_1000_points_1_donor(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let request = request(compute_s, 1);
+    bencher.bench(|| sweep(&request, 1000));
+}
+
+/// A thousand amounts over eight donors; 1 s is the target.
+#[divan::bench(args = COMPUTE_S, sample_count = 5, sample_size = 1)]
+fn sweep_1000_points_8_donors(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let request = request(compute_s, 8);
+    bencher.bench(|| sweep(&request, 1000));
+}

@@ -1,0 +1,68 @@
+//! A request in numbers: what must leave, what may, and where there is room for it.
+
+use super::simulate::{Link, Staging};
+
+/// The home of each unit, in order of execution: a donor by its place in [`Case::caps`], or the compute device.
+pub(super) type Homes = Vec<Option<usize>>;
+
+/// One question to the portfolio. Budgets for staging memory are already taken off.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    /// The size of each unit, in order of execution.
+    pub(super) bytes: Vec<u64>,
+    /// The computing of each unit.
+    pub(super) seconds: Vec<f64>,
+    /// The units that may leave, in order of execution.
+    pub(super) movable: Vec<usize>,
+    /// At least so many bytes of them must.
+    pub(super) need: u64,
+    /// What each donor can hold, the fastest first.
+    pub(super) caps: Vec<u64>,
+    /// The way from each donor.
+    pub(super) links: Vec<Link>,
+    /// What streamed units pass through.
+    pub(super) staging: Staging,
+    /// The compute device and the donors in the order of their names, as the original walks them.
+    pub(super) by_name: Vec<Option<usize>>,
+    /// The donors in the order in which they were listed.
+    pub(super) as_listed: Vec<usize>,
+}
+
+impl Case {
+    /// Returns the size of all units that may leave.
+    pub(super) fn movable_bytes(&self) -> u64 {
+        self.movable.iter().map(|&i| self.bytes[i]).sum()
+    }
+
+    /// Returns what may stay of the units that may leave.
+    pub(super) fn stay(&self) -> u64 {
+        self.movable_bytes().saturating_sub(self.need)
+    }
+
+    /// Returns what all donors hold together.
+    pub(super) fn room(&self) -> u64 {
+        self.caps.iter().fold(0, |sum, cap| sum.saturating_add(*cap))
+    }
+
+    /// Returns a time that no placement of this case goes below.
+    pub(super) fn bound_s(&self) -> f64 {
+        let compute: f64 = self.seconds.iter().sum();
+        let first = self.movable.first().map_or(0, |&i| self.bytes[i]);
+        let equal = self.movable.iter().all(|&i| self.bytes[i] == first);
+        let need = if equal && first > 0 { self.need.div_ceil(first) * first } else { self.need } as f64;
+        // The links share the bytes so that they end together, but for those that have nothing more to give.
+        let carried = |s: f64| -> f64 { self.caps.iter().zip(&self.links).map(|(cap, l)| (*cap as f64).min(l.bytes_per_second * s)).sum() };
+        let (mut low, mut high) = (0.0, compute);
+        if carried(high) >= need {
+            return compute;
+        }
+        while carried(high) < need && high < 1e15 {
+            (low, high) = (high, (high * 2.0).max(1e-9));
+        }
+        for _ in 0..48 {
+            let middle = f64::midpoint(low, high);
+            if carried(middle) >= need { high = middle } else { low = middle }
+        }
+        low
+    }
+}

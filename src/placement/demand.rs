@@ -1,0 +1,199 @@
+//! From a request to cases: which budgets follow from the goal, and why there are none.
+
+use std::cmp::Reverse;
+
+use super::case::Case;
+use super::packing::{even, spread};
+use super::planner::{DonorLink, Goal, Quota, Request, Stay, UnitCost};
+use super::shortage::Shortage;
+use super::simulate::{Link, Staging};
+use crate::units::{BlockIndex, Bytes, DeviceId};
+
+/// Cases of one request that get the whole portfolio.
+const FEW: usize = 4;
+
+/// Returns a unit's time as the simulator takes it.
+pub(super) fn seconds(unit: &UnitCost) -> f64 {
+    if unit.seconds.is_finite() { unit.seconds.max(0.0) } else { 0.0 }
+}
+
+/// Returns the link of a donor as the simulator takes it.
+pub(super) fn link(donor: &DonorLink) -> Link {
+    let latency_s = if donor.latency_s.is_finite() { donor.latency_s.max(0.0) } else { 0.0 };
+    Link { bytes_per_second: donor.bytes_per_second, latency_s }
+}
+
+/// Returns the donors with what the goal lets them hold, the fastest first; each device once, the compute device never.
+pub(super) fn ranked(request: &Request) -> Result<Vec<DonorLink>, Shortage> {
+    let mut donors: Vec<DonorLink> = Vec::new();
+    for donor in &request.donors {
+        let known = donor.device == request.compute || donors.iter().any(|d| d.device == donor.device);
+        if known {
+            continue;
+        }
+        let speed = donor.bytes_per_second;
+        if !(speed.is_finite() && speed > 0.0) {
+            return Err(Shortage::Unmeasured { device: donor.device, missing: donor.capacity });
+        }
+        donors.push(DonorLink { capacity: donor.capacity.min(allowed(&request.goal, donor.device)), ..*donor });
+    }
+    donors.sort_by(|a, b| b.bytes_per_second.total_cmp(&a.bytes_per_second));
+    Ok(donors)
+}
+
+/// Returns the most that the goal lets a donor hold.
+fn allowed(goal: &Goal, device: DeviceId) -> Bytes {
+    match goal {
+        Goal::Free(_) | Goal::Hold(_) => Bytes(u64::MAX),
+        Goal::Quotas { by_device: _, rest } if *rest == Some(device) => Bytes(u64::MAX),
+        Goal::Quotas { by_device, rest: _ } => quota(by_device, device).unwrap_or(Bytes::ZERO),
+    }
+}
+
+fn quota(by_device: &[Quota], device: DeviceId) -> Option<Bytes> {
+    by_device.iter().find(|q| q.device == device).map(|q| q.most)
+}
+
+/// A request in sums.
+struct Sums<'a> {
+    request: &'a Request,
+    donors: &'a [DonorLink],
+    total: u64,
+    pinned: u64,
+}
+
+/// Returns the cases that meet the request: one, or for slots that count one for each size of the largest streamed unit.
+pub(super) fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>, Shortage> {
+    let sum = |wanted: &dyn Fn(&UnitCost) -> bool| request.units.iter().filter(|u| wanted(u)).map(|u| u.bytes).sum::<Bytes>().get();
+    let sums = Sums { request, donors, total: sum(&|_| true), pinned: sum(&|u| u.stay == Stay::Pinned) };
+    match &request.goal {
+        Goal::Free(bytes) => sums.one(bytes.get().min(sums.total - sums.pinned)),
+        Goal::Hold(bytes) => sums.hold(bytes.get()),
+        Goal::Quotas { by_device: _, rest } if *rest == Some(request.compute) => Ok(vec![sums.fullest()]),
+        Goal::Quotas { by_device, rest: _ } => {
+            let most = quota(by_device, request.compute).map_or(sums.pinned, Bytes::get);
+            sums.pinned_fits(most)?;
+            sums.one(sums.total.saturating_sub(most))
+        }
+    }
+}
+
+impl Sums<'_> {
+    fn compute(&self) -> DeviceId {
+        self.request.compute
+    }
+
+    fn pinned_fits(&self, most: u64) -> Result<(), Shortage> {
+        let missing = Bytes(self.pinned.saturating_sub(most));
+        if missing == Bytes::ZERO { Ok(()) } else { Err(Shortage::Pinned { device: self.compute(), missing }) }
+    }
+
+    fn may_leave(&self, unit: &UnitCost) -> bool {
+        unit.stay == Stay::Movable && self.request.staging.passes(unit.bytes)
+    }
+
+    /// Returns the case in which `need` bytes leave, all of them units of at most `largest`.
+    fn case(&self, need: u64, largest: u64) -> Case {
+        let units = &self.request.units;
+        let mut as_listed: Vec<usize> = (0..self.donors.len()).collect();
+        as_listed.sort_by_key(|&k| self.request.donors.iter().position(|d| d.device == self.donors[k].device));
+        let mut by_name: Vec<Option<usize>> = std::iter::once(None).chain((0..self.donors.len()).map(Some)).collect();
+        by_name.sort_by_cached_key(|seat| {
+            let device = seat.map_or(self.compute(), |k| self.donors[k].device);
+            (device == DeviceId::Cpu, device.to_string())
+        });
+        Case {
+            bytes: units.iter().map(|u| u.bytes.get()).collect(),
+            seconds: units.iter().map(seconds).collect(),
+            movable: (0..units.len()).filter(|&i| self.may_leave(&units[i]) && units[i].bytes.get() <= largest).collect(),
+            need,
+            caps: self.donors.iter().map(|d| d.capacity.get()).collect(),
+            links: self.donors.iter().map(link).collect(),
+            staging: self.request.staging,
+            by_name,
+            as_listed,
+        }
+    }
+
+    fn one(&self, need: u64) -> Result<Vec<Case>, Shortage> {
+        let case = self.case(need, u64::MAX);
+        if case.movable_bytes() < need {
+            return Err(self.ring());
+        }
+        self.donors_hold(need)?;
+        Ok(vec![case])
+    }
+
+    fn donors_hold(&self, need: u64) -> Result<(), Shortage> {
+        let room = self.donors.iter().map(|d| d.capacity).sum::<Bytes>().get();
+        let missing = Bytes(need.saturating_sub(room));
+        match self.donors.last() {
+            Some(_) | None if missing == Bytes::ZERO => Ok(()),
+            Some(last) => Err(Shortage::Donors { device: last.device, missing }),
+            None => Err(Shortage::NoDonor { device: self.compute(), missing }),
+        }
+    }
+
+    /// Returns the shortage of a ring that the largest unit does not pass.
+    fn ring(&self) -> Shortage {
+        let size = self.request.staging.bytes(Some(Bytes::ZERO));
+        let movable = (0u32..).zip(&self.request.units).filter(|(_, u)| u.stay == Stay::Movable);
+        let largest = movable.max_by_key(|(i, u)| (u.bytes, Reverse(*i)));
+        let (block, bytes) = largest.map_or((0, Bytes::ZERO), |(i, u)| (i, u.bytes));
+        Shortage::Ring { device: self.compute(), block: BlockIndex(block), missing: bytes - size }
+    }
+
+    /// Returns the case in which the donors take all that they can: the largest even set that they have room for.
+    fn fullest(&self) -> Case {
+        let mut case = self.case(0, u64::MAX);
+        let n = case.movable.len();
+        let bytes_of = |set: &[usize]| set.iter().map(|&i| case.bytes[i]).sum::<u64>();
+        let sets = (1..=n).rev().map(|m| even(n, m).map(|k| case.movable[k]).collect::<Vec<_>>());
+        let need = sets.filter(|set| bytes_of(set) <= case.room()).find(|set| spread(&case, set).is_some()).map(|set| bytes_of(&set));
+        case.need = need.unwrap_or(0);
+        case
+    }
+
+    fn hold(&self, most: u64) -> Result<Vec<Case>, Shortage> {
+        self.pinned_fits(most)?;
+        if self.total <= most {
+            return Ok(vec![self.case(0, u64::MAX)]);
+        }
+        let mut sizes: Vec<u64> = self.request.units.iter().filter(|u| self.may_leave(u)).map(|u| u.bytes.get()).collect();
+        sizes.sort_unstable_by_key(|s| Reverse(*s));
+        sizes.dedup();
+        if matches!(self.request.staging, Staging::Ring(_)) {
+            sizes.truncate(1);
+        }
+        let mut shortage = None;
+        let mut cases = Vec::new();
+        for size in sizes {
+            let staging = self.request.staging.bytes(Some(Bytes(size))).get();
+            let case = self.case((self.total - most).saturating_add(staging), size);
+            let lacking = case.need.saturating_sub(case.movable_bytes());
+            let found = if lacking > 0 {
+                Err(Shortage::Staging { device: self.compute(), missing: Bytes(lacking) })
+            } else {
+                self.donors_hold(case.need).map(|()| case)
+            };
+            match found {
+                Ok(case) => cases.push(case),
+                Err(new) if shortage.as_ref().is_none_or(|old: &Shortage| new.missing() < old.missing()) => shortage = Some(new),
+                Err(_) => {}
+            }
+        }
+        if cases.is_empty() { Err(shortage.unwrap_or_else(|| self.ring())) } else { Ok(cases) }
+    }
+}
+
+/// Returns the cases that get the whole portfolio, evenly chosen, the one with the largest units first.
+pub(super) fn few(cases: &[Case]) -> impl Iterator<Item = &Case> {
+    let n = cases.len();
+    (0..n.min(FEW)).map(move |j| &cases[j * n / n.min(FEW)])
+}
+
+/// Returns the shortage of a request whose sums fit and whose blocks do not.
+pub(super) fn in_pieces(request: &Request, donors: &[DonorLink], cases: &[Case]) -> Shortage {
+    let missing = Bytes(cases.iter().map(|c| c.need).min().unwrap_or_default());
+    Shortage::Pieces { device: donors.last().map_or(request.compute, |d| d.device), missing }
+}
