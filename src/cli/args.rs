@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
+use crate::placement::{Allocation, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size};
@@ -183,6 +184,15 @@ pub struct RunArgs {
     /// The device that computes: cuda:N or cpu
     #[arg(long, value_name = "DEVICE")]
     pub compute_device: Option<DeviceId>,
+    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto
+    #[arg(long, value_name = "BYTES")]
+    pub virtual_vram: Option<VirtualVram>,
+    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
+    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
+    pub donor_device: Vec<DeviceId>,
+    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
+    #[arg(long, value_name = "DEVICE,AMOUNT;…")]
+    pub expert_mode_allocations: Option<Allocation>,
     /// Print the job's number and do not wait
     #[arg(short, long)]
     pub detach: bool,

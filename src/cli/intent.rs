@@ -9,6 +9,7 @@ use super::context::Context;
 use crate::client::Place;
 use crate::config::Origin;
 use crate::library::{FolderKind, find};
+use crate::placement::OffloadAsk;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// Returns the job that these arguments ask for, with the profile's words where they say nothing.
@@ -43,6 +44,11 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         output,
         priority: args.priority.or(preset.priority),
         compute_device: args.compute_device.or(context.settings.compute_device.value),
+        offload: OffloadAsk {
+            virtual_vram: args.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
+            donors: if args.donor_device.is_empty() { preset.donor_device.clone() } else { args.donor_device },
+            expert: args.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
+        },
         held: args.held,
         owner: Some(context.environment.user()),
     };

@@ -63,9 +63,15 @@ impl Compute {
     /// Returns the memory that can still be had, where that can be told.
     #[must_use]
     pub fn free_memory(&self) -> Option<Bytes> {
+        self.memory().map(|(_, free)| free)
+    }
+
+    /// Returns all memory and what of it can still be had, where that can be told.
+    #[must_use]
+    pub fn memory(&self) -> Option<(Bytes, Bytes)> {
         match self.device {
-            Device::Cpu => available_host_memory(),
-            Device::Cuda(_) => cudarc::driver::result::mem_get_info().ok().map(|(free, _)| Bytes(free as u64)),
+            Device::Cpu => Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?)),
+            Device::Cuda(_) => cudarc::driver::result::mem_get_info().ok().map(|(free, total)| (Bytes(total as u64), Bytes(free as u64))),
             Device::Mps | Device::Vulkan => None,
         }
     }
@@ -117,9 +123,9 @@ fn compute_capability(index: usize) -> Option<i32> {
     unsafe { result::device::get_attribute(device, major) }.ok()
 }
 
-fn available_host_memory() -> Option<Bytes> {
+fn host_memory(what: &str) -> Option<Bytes> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix(what))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(Bytes::kib(kib))
 }

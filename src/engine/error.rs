@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tch::TchError;
 
 use crate::library::LibraryError;
+use crate::placement::ProposalError;
 use crate::units::{Bytes, DeviceId};
 use crate::workflow::{Kind, Refusal};
 
@@ -50,6 +51,9 @@ pub enum EngineError {
         /// The file.
         path: PathBuf,
     },
+    /// Weights cannot live where they were asked to.
+    #[error(transparent)]
+    Placing(#[from] ProposalError),
     /// The device cannot be used.
     #[error("{device} cannot be used: {reason}")]
     NoDevice {
@@ -108,6 +112,7 @@ impl EngineError {
             | Self::OutOfMemory { .. }
             | Self::NotFinite { .. }
             | Self::Changed { .. }
+            | Self::Placing(_)
             | Self::Library(_)
             | Self::Family { .. }
             | Self::BadImage { .. }
@@ -134,6 +139,7 @@ impl From<&EngineError> for Refusal {
             EngineError::Changed { .. } => {
                 Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
             }
+            EngineError::Placing(source) => Self::new(Kind::Refused, message, source.hint()),
             EngineError::NoDevice { .. } => {
                 Self::new(Kind::Failed, message, "`perilune doctor` says what is missing; `perilune devices` lists what there is")
             }

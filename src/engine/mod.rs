@@ -20,5 +20,6 @@ pub mod runner;
 pub mod save;
 pub mod serve;
 pub mod sets;
+pub mod speeds;
 
 pub use error::EngineError;

@@ -9,14 +9,19 @@ use super::account::Account;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::error::panic_text;
+use super::loading::Asked;
 use super::pipelines::sd15::{self, Cut};
 use super::preview;
 use super::reporter::{PreviewRate, Reporter, preview as preview_report};
+use super::residency::Traffic;
 use super::sets::Sets;
+use super::speeds::Speeds;
 use super::{EngineError, heap, save};
 use crate::families::Role;
+use crate::families::cost::Work;
 use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
+use crate::placement::Predicted;
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::wire::work::{FailedRun, Finished, Memory};
@@ -30,6 +35,7 @@ pub struct Runner {
     sets: Sets,
     table: NoiseTable,
     account: Account,
+    speeds: Speeds,
     reporter: Reporter,
 }
 
@@ -39,19 +45,30 @@ struct Run<'a> {
     cancel: &'a CancelFlag,
     timing: Timing,
     warnings: Vec<String>,
+    /// What was expected of a step, where weights are streamed.
+    predicted: Option<Predicted>,
+    /// What was streamed in each step.
+    traffic: Vec<Traffic>,
 }
 
 impl Runner {
     /// Returns a runner that has loaded nothing yet.
     #[must_use]
     pub fn new(compute: Compute, reporter: Reporter) -> Self {
-        Self { compute, sets: Sets::default(), table: NoiseTable::stable_diffusion(), account: Account::start(), reporter }
+        Self {
+            compute,
+            sets: Sets::default(),
+            table: NoiseTable::stable_diffusion(),
+            account: Account::start(),
+            speeds: Speeds::default(),
+            reporter,
+        }
     }
 
     /// Runs a job and reports how it ended. Returns whether the engine can go on.
     pub fn run(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         self.reporter.report(Report::Started(order.run));
-        let mut run = Run { order, cancel, timing: Timing::default(), warnings: Vec::new() };
+        let mut run = Run { order, cancel, timing: Timing::default(), warnings: Vec::new(), predicted: None, traffic: Vec::new() };
         let result = tch::no_grad(|| self.stages(&mut run));
         heap::trim();
         self.report_memory();
@@ -77,7 +94,11 @@ impl Runner {
         let precision = spec.precision.unwrap_or_else(|| self.compute.default_precision());
 
         self.phase(run.order.run, Phase::Loading);
-        run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, run.cancel))?.1;
+        let asked = Asked { ask: spec.offload.clone(), machine: self.speeds.machine(&self.compute), work: work(spec) };
+        run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
+        if !spec.offload.is_nothing() {
+            run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
+        }
         self.report_memory();
 
         if spec.init.is_some() {
@@ -93,6 +114,7 @@ impl Runner {
         self.phase(run.order.run, Phase::Sampling);
         let (latents, seconds) = self.timed(Role::Denoiser, |me| me.sample(run, picture.as_ref()))?;
         run.timing.sample = seconds;
+        self.learn(run)?;
 
         // The decoder's blocks are of other sizes and would not fit into the holes that sampling left.
         heap::trim();
@@ -132,9 +154,12 @@ impl Runner {
         let start = sd15::start(spec, &self.table, picture, self.compute.device);
         let steps = u32::try_from(start.sigmas.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let mut rate = PreviewRate::new();
-        let per_step = &mut run.timing.per_step;
+        let (per_step, traffic) = (&mut run.timing.per_step, &mut run.traffic);
+        // What was fetched before the first step is not the first step's.
+        let _before: Traffic = ready.unet.residency.take_traffic();
         let mut on_step = |step: usize, seconds: f64, denoised: &Tensor| {
             per_step.push(seconds);
+            traffic.push(ready.unet.residency.take_traffic());
             let step = u32::try_from(step + 1).unwrap_or(u32::MAX);
             self.reporter.report(Report::Step { run: order.run, step, steps, seconds });
             if rate.take()
@@ -146,6 +171,15 @@ impl Runner {
         };
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
         sd15::sample(spec, ready.unet, &self.table, start, ready.conditioning, precision, &mut on_step)
+    }
+
+    /// Keeps what the last step has shown of the machine: the first ones warm it up.
+    fn learn(&mut self, run: &Run<'_>) -> Result<(), EngineError> {
+        if let (Some(seconds), Some(traffic)) = (run.timing.per_step.last(), run.traffic.last()) {
+            let flops = self.sets.ready_unet()?.flops(work(&run.order.spec));
+            self.speeds.learn(self.compute.id, flops, *seconds, traffic);
+        }
+        Ok(())
     }
 
     /// Waits while the operator holds the run.
@@ -224,7 +258,15 @@ impl Runner {
     }
 
     fn finished(&self, run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
-        let placement = Placement { asked: self.sets.asked(), measured: self.sets.measured(), streamed_bytes_per_step: Bytes::ZERO };
+        let typical = Traffic::typical(&run.traffic);
+        let placement = Placement {
+            asked: self.sets.asked(),
+            measured: self.sets.measured(),
+            streamed_bytes_per_step: typical.bytes,
+            staging: self.sets.staging(),
+            stalled_s_per_step: typical.stalled,
+            predicted: run.predicted,
+        };
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
         Finished {
             run: run.order.run,
@@ -245,6 +287,11 @@ impl Runner {
         let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
     }
+}
+
+/// Returns what the network is given in a step.
+fn work(spec: &JobSpec) -> Work {
+    Work::of(spec.size, spec.batch, spec.cfg, spec.sampler.evaluations())
 }
 
 fn note_tiles(warnings: &mut Vec<String>, why: &str) {

@@ -8,12 +8,12 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
+use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
 use crate::families::{FamilyError, Role};
-use crate::placement::Share;
 use crate::placement::plan::total;
+use crate::placement::{OffloadAsk, Share};
 use crate::units::Bytes;
 use crate::weights::Precision;
 use crate::wire::status::PartView;
@@ -35,6 +35,7 @@ pub struct Sets {
 struct PartKey {
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
     precision: Precision,
+    offload: OffloadAsk,
 }
 
 /// Everything that the text encoder's output depends on.
@@ -62,21 +63,29 @@ const VAE_PRECISION: Precision = Precision::Fp32;
 impl Sets {
     /// Loads the parts that sampling needs and that are not loaded yet; what the job does not use is dropped first, to
     /// make room. The autoencoder comes later, see [`load_vae`](Self::load_vae).
-    pub fn load(&mut self, set: &ModelSet, compute: &Compute, precision: Precision, cancel: &CancelFlag) -> Result<(), EngineError> {
-        let target = |precision| Target { compute, precision, cancel, offload: Offload::Nothing };
+    pub fn load(
+        &mut self,
+        set: &ModelSet,
+        compute: &Compute,
+        precision: Precision,
+        asked: &Asked,
+        cancel: &CancelFlag,
+    ) -> Result<(), EngineError> {
+        let target = |offload| Target { compute, precision, cancel, offload };
         let clip = key(set, Role::ClipL, precision)?;
-        let unet = key(set, Role::Denoiser, precision)?;
+        let unet = PartKey { offload: asked.ask.clone(), ..key(set, Role::Denoiser, precision)? };
         let vae = key(set, Role::Vae, VAE_PRECISION)?;
         drop_other(&mut self.clip, &clip);
         drop_other(&mut self.unet, &unet);
         drop_other(&mut self.vae, &vae);
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
         if self.clip.is_none() {
-            let loaded = LoadedClip::load(&paths(&clip), target(precision))?;
+            let loaded = LoadedClip::load(&paths(&clip), target(Offload::Nothing))?;
             self.clip = Some((clip, loaded));
         }
         if self.unet.is_none() {
-            let loaded = LoadedUnet::load(&paths(&unet), target(precision))?;
+            let offload = if asked.ask.is_nothing() { Offload::Nothing } else { Offload::Asked(asked) };
+            let loaded = LoadedUnet::load(&paths(&unet), target(offload))?;
             self.unet = Some((unet, loaded));
         }
         for residency in self.residencies_mut() {
@@ -124,9 +133,14 @@ impl Sets {
 
     /// Returns what sampling works with, once it is loaded and read.
     pub fn ready(&self) -> Result<Ready<'_>, EngineError> {
-        let unet = self.unet.as_ref().map(|(_, unet)| unet).ok_or_else(|| not_loaded(Role::Denoiser))?;
+        let unet = self.ready_unet()?;
         let conditioning = self.conditioning.as_ref().map(|(_, c)| c).ok_or_else(|| not_loaded(Role::ClipL))?;
         Ok(Ready { unet, conditioning })
+    }
+
+    /// Returns the diffusion network, once it is loaded.
+    pub fn ready_unet(&self) -> Result<&LoadedUnet, EngineError> {
+        self.unet.as_ref().map(|(_, unet)| unet).ok_or_else(|| not_loaded(Role::Denoiser))
     }
 
     /// Returns what the network is held in.
@@ -163,6 +177,12 @@ impl Sets {
     /// Fails where somebody wrote into a file whose bytes are computed with.
     pub fn check_files(&self) -> Result<(), EngineError> {
         self.residencies().iter().try_for_each(|(_, r)| r.check_files())
+    }
+
+    /// Returns the memory of the compute device through which blocks are streamed.
+    #[must_use]
+    pub fn staging(&self) -> Bytes {
+        self.residencies().iter().map(|(_, r)| r.staging()).sum()
     }
 
     /// Returns the loaded set for screens.
@@ -213,7 +233,7 @@ fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, Engi
         let metadata = fs::metadata(path).map_err(|e| crate::library::LibraryError::io(path, "looking at it", e))?;
         Ok((path.clone(), metadata.len(), metadata.modified().ok()))
     };
-    Ok(PartKey { files: component.files.iter().map(stamp).collect::<Result<_, EngineError>>()?, precision })
+    Ok(PartKey { files: component.files.iter().map(stamp).collect::<Result<_, EngineError>>()?, precision, offload: OffloadAsk::default() })
 }
 
 fn paths(key: &PartKey) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@
 
 pub mod blocks;
 pub mod clip;
+pub mod cost;
 pub mod detect;
 pub mod error;
 pub mod evidence;

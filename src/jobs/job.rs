@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{JobState, Progress, WaitReason};
-use crate::placement::Share;
+use crate::placement::{Predicted, Share};
 use crate::units::{Bytes, JobId, Seed, Timestamp};
 use crate::workflow::{JobSpec, Kind};
 
@@ -42,7 +42,7 @@ pub struct Timing {
 }
 
 /// What was asked of each device and what was measured there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Placement {
     /// Weights that the plan puts on each device.
     pub asked: Vec<Share>,
@@ -50,6 +50,15 @@ pub struct Placement {
     pub measured: Vec<Share>,
     /// Weights copied to the compute device in each step.
     pub streamed_bytes_per_step: Bytes,
+    /// Memory of the compute device that they passed through.
+    #[serde(default)]
+    pub staging: Bytes,
+    /// How long computing waited for them, in the median step.
+    #[serde(default)]
+    pub stalled_s_per_step: f64,
+    /// What was expected of a step before the run, where blocks were placed.
+    #[serde(default)]
+    pub predicted: Option<Predicted>,
 }
 
 /// Why a job failed.

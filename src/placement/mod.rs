@@ -19,6 +19,7 @@ mod moves;
 pub mod planner;
 pub mod shortage;
 pub mod sweep;
+pub mod propose;
 pub mod stream;
 #[cfg(test)]
 mod golden;
@@ -31,5 +32,6 @@ pub use error::{AllocationError, AskError, BudgetError, Problem};
 pub use expression::{Allocation, Listed, Parts};
 pub use plan::{OffloadPlan, Share};
 pub use planner::{Goal, Planned, Predicted, Request};
+pub use propose::{Machine, Model, ProposalError, Speed, propose};
 pub use shortage::Shortage;
 pub use simulate::Staging;

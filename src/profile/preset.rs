@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::placement::{Allocation, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
 use crate::weights::Precision;
@@ -27,6 +28,13 @@ pub struct Preset {
     pub precision: Option<Precision>,
     /// The device that computes.
     pub compute_device: Option<DeviceId>,
+    /// How many gigabytes (GiB) of the diffusion network's weights leave the device that computes, or `auto`.
+    #[serde(with = "as_gigabytes")]
+    pub virtual_vram_gb: Option<VirtualVram>,
+    /// Who takes them, the first first.
+    pub donor_device: Vec<DeviceId>,
+    /// How much of them goes where, instead of the two above.
+    pub expert_mode_allocations: Option<Allocation>,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.
@@ -75,6 +83,9 @@ impl Preset {
             size: self.size.or(below.size),
             precision: self.precision.or(below.precision),
             compute_device: self.compute_device.or(below.compute_device),
+            virtual_vram_gb: self.virtual_vram_gb.or(below.virtual_vram_gb),
+            donor_device: if self.donor_device.is_empty() { below.donor_device } else { self.donor_device },
+            expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
         }
@@ -101,11 +112,40 @@ mod as_text {
     }
 }
 
+/// Gigabytes are a number in YAML, as in the workflows that users come with; other units are text.
+mod as_gigabytes {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde_yaml::Value;
+
+    use crate::placement::VirtualVram;
+
+    #[expect(clippy::ref_option, reason = "serde's own signature")]
+    pub(super) fn serialize<S: Serializer>(amount: &Option<VirtualVram>, to: S) -> Result<S::Ok, S::Error> {
+        match amount {
+            Some(amount) => to.collect_str(amount),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<VirtualVram>, D::Error> {
+        let text = match Value::deserialize(from)? {
+            Value::Null => return Ok(None),
+            Value::Number(number) => format!("{number}GiB"),
+            Value::String(text) => text,
+            Value::Bool(_) | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => {
+                return Err(D::Error::custom("virtual_vram_gb is a number of gigabytes, a size such as 800MiB, or auto"));
+            }
+        };
+        text.parse().map(Some).map_err(|error| D::Error::custom(format_args!("virtual_vram_gb: {error}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::units::Bytes;
 
     #[test]
     fn every_preset_that_ships_can_be_read() {
@@ -125,7 +165,18 @@ mod tests {
         check("steps: 20\nstep: 3\n", "line 2");
         check("size: 500x500\n", "nearest size is 504x504");
         check("sampler: fastest\n", "unknown variant `fastest`");
+        check("virtual_vram_gb: [4]\n", "a number of gigabytes");
+        check("virtual_vram_gb: 4 gigs\n", "virtual_vram_gb");
         assert_eq!(Preset::parse("", "mine.yaml").unwrap(), Preset::default());
+    }
+
+    #[test]
+    fn gigabytes_are_a_number_and_other_amounts_a_text() {
+        for (text, bytes) in [("4", Some(Bytes::gib(4))), ("1.5", Some(Bytes::mib(1536))), ("800MiB", Some(Bytes::mib(800))), ("~", None)] {
+            let preset = Preset::parse(&format!("virtual_vram_gb: {text}\ndonor_device: [cpu, disk]\n"), "mine.yaml").unwrap();
+            assert_eq!(preset.virtual_vram_gb, bytes.map(VirtualVram::AtLeast), "{text}");
+            assert_eq!(preset.donor_device, [DeviceId::Cpu, DeviceId::Disk]);
+        }
     }
 
     #[test]

@@ -80,6 +80,17 @@ named!(
     }
 );
 
+impl Sampler {
+    /// Returns how often the model is called in a step.
+    #[must_use]
+    pub fn evaluations(self) -> u64 {
+        match self {
+            Self::Heun | Self::DpmppSde => 2,
+            Self::Euler | Self::EulerAncestral | Self::Dpmpp2m | Self::Dpmpp2mSde | Self::Ddim | Self::Lcm | Self::UniPc => 1,
+        }
+    }
+}
+
 named!(
     /// A rule that spaces the noise levels of a run.
     Schedule, "schedule", {

@@ -131,6 +131,12 @@ impl BlockTable {
         self.slots.iter().map(|(name, slot)| (name.as_str(), *slot))
     }
 
+    /// Returns the parameters whose names start with `prefix`, and where they live.
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Slot)> {
+        let from = self.slots.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+        from.take_while(move |(name, _)| name.starts_with(prefix)).map(|(name, slot)| (name.as_str(), *slot))
+    }
+
     /// Returns the tensor of this name.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&TensorEntry> {
@@ -141,7 +147,7 @@ impl BlockTable {
     /// Returns the block that holds parameters under `prefix`, if they all lie in one.
     #[must_use]
     pub fn home(&self, prefix: &str) -> Option<BlockIndex> {
-        let mut homes = self.slots.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix)).map(|(_, slot)| slot.block);
+        let mut homes = self.under(prefix).map(|(_, slot)| slot.block);
         let first = homes.next()?;
         homes.all(|b| b == first).then_some(first)
     }

@@ -31,6 +31,7 @@ impl JobDraft {
             output: Some(spec.output.clone()),
             priority: Some(spec.priority),
             compute_device: Some(spec.compute),
+            offload: spec.offload.clone(),
             held: false,
             owner: (!spec.owner.is_empty()).then(|| spec.owner.clone()),
         }

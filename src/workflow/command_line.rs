@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::JobDraft;
+use crate::placement::VirtualVram;
 use crate::prompt::{Dialect, Weighting};
 
 /// Returns the `perilune run …` that asks for this draft. Only what the draft says is written.
@@ -35,6 +36,11 @@ pub fn command_line(draft: &JobDraft) -> String {
     line.flag("-o", draft.output.as_ref().map(|p| p.display()));
     line.flag("--priority", draft.priority);
     line.flag("--compute-device", draft.compute_device);
+    let offload = &draft.offload;
+    line.flag("--virtual-vram", Some(offload.virtual_vram).filter(|v| *v != VirtualVram::None));
+    let donors: Vec<String> = offload.donors.iter().map(ToString::to_string).collect();
+    line.flag("--donor-device", Some(donors.join(",")).filter(|d| !d.is_empty()));
+    line.flag("--expert-mode-allocations", offload.expert.as_ref());
     if draft.held {
         line.text.push_str(" --held");
     }

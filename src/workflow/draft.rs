@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::placement::OffloadAsk;
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
@@ -60,6 +61,8 @@ pub struct JobDraft {
     pub priority: Option<i32>,
     /// The device that computes.
     pub compute_device: Option<DeviceId>,
+    /// Which weights live elsewhere.
+    pub offload: OffloadAsk,
     /// Whether the job waits until it is released.
     pub held: bool,
     /// Who asks.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::families::Description;
+use crate::placement::{Allocation, OffloadAsk};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::workflow::rejection::{Kind, Refusal};
@@ -69,6 +70,7 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         output: draft.output.clone().unwrap_or_else(|| defaults.output.clone()),
         priority: draft.priority.unwrap_or(0),
         compute,
+        offload: draft.offload.clone(),
         owner: draft.owner.clone().unwrap_or_default(),
         named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone() },
         set,
@@ -109,7 +111,32 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
             "use cpu or cuda:N; `perilune devices` lists what there is",
         ));
     }
+    draft.compute_device.map_or(Ok(()), |device| check_offload(&draft.offload, device))
+}
+
+/// Checks that what is asked to be offloaded can be meant, and that this version can do it.
+fn check_offload(ask: &OffloadAsk, compute: DeviceId) -> Result<(), Refusal> {
+    ask.check(compute).map_err(|error| Refusal::new(Kind::Usage, error.to_string(), error.hint()))?;
+    if ask.is_nothing() {
+        return Ok(());
+    }
+    let listed = match &ask.expert {
+        Some(Allocation::Listed(listed)) => listed.devices(),
+        Some(Allocation::Auto) | None => ask.donors_of(compute),
+    };
+    let is_other = |device: &DeviceId| *device != DeviceId::Disk && *device != compute;
+    if compute != DeviceId::Cpu || listed.iter().any(is_other) {
+        return Err(Refusal::new(
+            Kind::Refused,
+            format!("weights cannot be streamed to {compute} from {} yet", devices(&listed)),
+            "in this version the processor streams from the disk: --compute-device cpu --donor-device disk",
+        ));
+    }
     Ok(())
+}
+
+fn devices(list: &[DeviceId]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn init_image(draft: &JobDraft) -> Result<Option<InitImage>, Refusal> {
@@ -227,9 +254,24 @@ mod tests {
             (JobDraft { denoise: Some(0.5), ..JobDraft::default() }, "--denoise needs a picture to start from"),
             (JobDraft { init_image: Some("a.png".into()), denoise: Some(0.0), ..JobDraft::default() }, "--denoise 0 is out of range"),
             (JobDraft { compute_device: Some(DeviceId::Disk), ..JobDraft::default() }, "disk cannot compute"),
+            (offloaded("1GiB", &[DeviceId::Cpu], DeviceId::Cpu), "cpu computes, so it cannot be a donor, too"),
         ] {
             assert_eq!(refusal(&draft, &whole), (2, message.to_owned()));
         }
+    }
+
+    fn offloaded(virtual_vram: &str, donors: &[DeviceId], compute: DeviceId) -> JobDraft {
+        let offload = OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), donors: donors.to_vec(), expert: None };
+        JobDraft { offload, compute_device: Some(compute), ..JobDraft::default() }
+    }
+
+    #[test]
+    fn streams_from_the_disk_to_the_processor_only() {
+        let whole = inventory(Some(Family::Sd15), WHOLE);
+        assert!(resolve(&offloaded("1GiB", &[], DeviceId::Cpu), &whole, &defaults()).is_ok());
+        let message = "weights cannot be streamed to cuda:0 from cpu yet".to_owned();
+        assert_eq!(refusal(&offloaded("1GiB", &[], DeviceId::Cuda(0)), &whole), (5, message));
+        assert!(resolve(&offloaded("0", &[], DeviceId::Cuda(0)), &whole, &defaults()).is_ok());
     }
 
     #[test]

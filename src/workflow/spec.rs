@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::families::{Component, Family, Role};
+use crate::placement::OffloadAsk;
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{Bytes, DeviceId, Seed, Size};
@@ -189,6 +190,9 @@ pub struct JobSpec {
     pub priority: i32,
     /// The device that computes.
     pub compute: DeviceId,
+    /// Which weights of the diffusion network live elsewhere.
+    #[serde(default)]
+    pub offload: OffloadAsk,
     /// Who asked.
     pub owner: String,
 }

@@ -264,7 +264,7 @@ fn first_time(script: &Script, order: &RunOrder) -> bool {
 
 fn finished(order: &RunOrder, images: Vec<ImageRecord>) -> Finished {
     let share = Share { device: order.spec.compute, bytes: order.spec.set.bytes() };
-    let placement = Placement { asked: vec![share], measured: vec![share], streamed_bytes_per_step: Bytes::ZERO };
+    let placement = Placement { asked: vec![share], measured: vec![share], ..Placement::default() };
     let timing = Timing { total: 0.5, sample: 0.25, per_step: vec![0.01], ..Timing::default() };
     Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new() }
 }

@@ -107,8 +107,8 @@ fn a_whole_checkpoint_is_described_from_its_header() {
     assert_eq!(description.components.iter().map(|c| c.role).collect::<Vec<_>>(), [Role::Denoiser, Role::ClipL, Role::Vae]);
     assert_eq!(description.missing, []);
     assert_eq!(description.resolution.map(|r| r.to_string()).as_deref(), Some("64x64"));
-    // The head, three layers in, three in the middle, and twice two out; ConvIn belongs to the head.
-    assert_eq!(description.blocks, 1 + 2 + 3 + 4);
+    // The head, two layers in, three in the middle, and twice two out, each in halves; ConvIn belongs to the head.
+    assert_eq!(description.blocks, 1 + 2 * (2 + 3 + 4));
 }
 
 #[test]

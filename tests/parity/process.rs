@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use perilune::families::describe;
 use perilune::library::open;
+use perilune::placement::OffloadAsk;
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{DeviceId, JobId, RunId, Seed, Size};
 use perilune::wire::hello::HelloFrame;
@@ -141,6 +142,7 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         output: PathBuf::new(),
         priority: 0,
         compute: DeviceId::Cpu,
+        offload: OffloadAsk::default(),
         owner: String::new(),
     }
 }

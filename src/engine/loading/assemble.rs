@@ -6,14 +6,16 @@ use std::sync::Arc;
 use super::Vault;
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
-use crate::engine::device::Compute;
+use crate::engine::device::{Compute, kind};
 use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
+use crate::families::cost::{Work, unet_flops};
 use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig, block_table, detect};
 use crate::library::sources;
-use crate::placement::OffloadPlan;
+use crate::placement::propose::{SLOTS, expect};
+use crate::placement::{Machine, Model as PlacedModel, OffloadAsk, OffloadPlan, Predicted, propose};
 use crate::weights::{BlockTable, Catalog, Precision};
 
 /// A diffusion network with its weights.
@@ -23,6 +25,8 @@ pub struct LoadedUnet {
     pub model: Unet,
     /// The weights.
     pub residency: Residency,
+    /// Its sizes.
+    pub config: UnetConfig,
 }
 
 /// A text encoder with its weights.
@@ -72,13 +76,33 @@ pub enum Offload<'a> {
         /// Staging slots.
         slots: usize,
     },
+    /// Those that the planner chooses.
+    Asked(&'a Asked),
+}
+
+/// What is asked of the planner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// What is to live where.
+    pub ask: OffloadAsk,
+    /// What there is.
+    pub machine: Machine,
+    /// What the network will be given.
+    pub work: Work,
 }
 
 impl Target<'_> {
-    fn placing(&self, table: &BlockTable) -> Placing<'static> {
+    /// Returns where the blocks of a model go that takes `flops` of computing.
+    fn placing(&self, table: &BlockTable, flops: impl FnOnce(Work) -> Vec<f64>) -> Result<Placing<'static>, EngineError> {
         match self.offload {
-            Offload::Nothing => Placing::all_resident(self.compute.id, table),
-            Offload::Exactly { plan, slots } => Placing { plan: plan.clone(), slots, later: &[] },
+            Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
+            Offload::Exactly { plan, slots } => Ok(Placing { plan: plan.clone(), slots, later: &[] }),
+            Offload::Asked(asked) => {
+                let compute = self.compute.id;
+                let model = PlacedModel::of(table, &flops(asked.work), element(self.precision), asked.machine.speed(compute));
+                let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
+                Ok(Placing { plan: planned.plan, slots: SLOTS as usize, later: &[] })
+            }
         }
     }
 }
@@ -87,10 +111,25 @@ impl LoadedUnet {
     /// Loads a diffusion network from these files.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
-        let model = UnetConfig::read(&catalog).and_then(|config| Unet::new(&config, &table)).map_err(wrong(files))?;
-        let placing = target.placing(&table);
+        let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
+        let model = Unet::new(&config, &table).map_err(wrong(files))?;
+        let placing = target.placing(&table, |work| unet_flops(&config, &table, work))?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
-        Ok(Self { model, residency })
+        Ok(Self { model, residency, config })
+    }
+
+    /// Returns the floating-point operations of a step.
+    #[must_use]
+    pub fn flops(&self, work: Work) -> f64 {
+        unet_flops(&self.config, self.residency.table(), work).iter().sum()
+    }
+
+    /// Returns what a step of this work is expected to take where the blocks are now.
+    #[must_use]
+    pub fn expect(&self, work: Work, precision: Precision, machine: &Machine) -> Predicted {
+        let (table, plan) = (self.residency.table(), self.residency.plan());
+        let flops = unet_flops(&self.config, table, work);
+        expect(plan, &PlacedModel::of(table, &flops, element(precision), machine.speed(plan.compute)), machine)
     }
 }
 
@@ -100,7 +139,7 @@ impl LoadedClip {
         let (catalog, table, vault) = open(files, Role::ClipL)?;
         let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
-        let placing = target.placing(&table);
+        let placing = Placing::all_resident(target.compute.id, &table);
         let residency = Residency::load(Role::ClipL, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -113,7 +152,7 @@ impl LoadedVae {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        let placing = Placing { later: &[ENCODER], ..target.placing(&table) };
+        let placing = Placing { later: &[ENCODER], ..Placing::all_resident(target.compute.id, &table) };
         let residency = Residency::load(Role::Vae, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -128,6 +167,11 @@ fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault
     let catalog = detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(missing)).map_err(wrong(files))?;
     let table = block_table(role, &catalog).map_err(wrong(files))?;
     Ok((catalog, table, Vault::open(files)?))
+}
+
+/// Bytes of a weight.
+fn element(precision: Precision) -> u64 {
+    kind(precision).elt_size_in_bytes() as u64
 }
 
 fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> EngineError {

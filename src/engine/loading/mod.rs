@@ -3,5 +3,5 @@
 pub mod assemble;
 pub mod vault;
 
-pub use assemble::{LoadedClip, LoadedUnet, LoadedVae, Offload};
+pub use assemble::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
 pub use vault::{LoadError, Vault, Weights};

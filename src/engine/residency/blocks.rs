@@ -199,6 +199,12 @@ impl Residency {
         self.cancel = cancel.clone();
     }
 
+    /// Returns where each block lives.
+    #[must_use]
+    pub fn plan(&self) -> &OffloadPlan {
+        &self.plan
+    }
+
     /// Returns the table of blocks.
     #[must_use]
     pub fn table(&self) -> &BlockTable {

@@ -28,6 +28,21 @@ pub struct Traffic {
     pub bytes: Bytes,
     /// Seconds that computing waited for them.
     pub stalled: f64,
+    /// Seconds in which something was being read.
+    pub busy: f64,
+}
+
+impl Traffic {
+    /// Returns the median of each.
+    #[must_use]
+    pub fn typical(steps: &[Self]) -> Self {
+        let median = |value: &dyn Fn(&Self) -> f64| {
+            let mut values: Vec<f64> = steps.iter().map(value).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or_default()
+        };
+        Self { bytes: Bytes(median(&|t| t.bytes.get() as f64) as u64), stalled: median(&|t| t.stalled), busy: median(&|t| t.busy) }
+    }
 }
 
 /// Reads blocks into slots.
@@ -42,8 +57,9 @@ pub struct DiskMover {
 }
 
 /// A block on its way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Arrival {
+    begun: Instant,
     state: Mutex<Progress>,
     changed: Condvar,
 }
@@ -60,6 +76,23 @@ struct Shared {
     files: Vec<DonorFile>,
     queue: Mutex<Queue>,
     changed: Condvar,
+    meter: Mutex<Meter>,
+}
+
+/// How long something was being read: blocks may come at the same time.
+#[derive(Debug, Default)]
+struct Meter {
+    until: Option<Instant>,
+    busy: f64,
+}
+
+impl Meter {
+    fn arrived(&mut self, begun: Instant) {
+        let now = Instant::now();
+        let from = self.until.map_or(begun, |until| until.max(begun));
+        self.busy += now.saturating_duration_since(from).as_secs_f64();
+        self.until = Some(now);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +127,8 @@ impl DiskMover {
         let failed = |doing| move |e| LibraryError::io(&path, doing, e);
         let memory = (0..slots).map(|_| MmapMut::map_anon(size)).collect::<Result<Vec<_>, _>>();
         let slots = memory.map_err(failed.clone()("taking memory to stream it through"))?;
-        let shared = Arc::new(Shared { vault: Arc::clone(vault), files, queue: Mutex::default(), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { vault: Arc::clone(vault), files, queue: Mutex::default(), changed: Condvar::new(), meter: Mutex::default() });
         let reader = |n: usize| {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name(format!("donor-{n}")).spawn(move || shared.read_on())
@@ -118,7 +152,8 @@ impl DiskMover {
 
     /// Returns what streaming has done since this was last asked.
     pub fn take_traffic(&mut self) -> Traffic {
-        std::mem::take(&mut self.traffic)
+        let busy = std::mem::take(&mut lock(&self.shared.meter).busy);
+        Traffic { busy, ..std::mem::take(&mut self.traffic) }
     }
 
     fn layout(&self, block: BlockIndex) -> Option<&Layout> {
@@ -132,7 +167,7 @@ impl Mover for DiskMover {
     fn begin(&mut self, block: BlockIndex, slot: SlotIndex) -> Result<(), LibraryError> {
         let layout = self.layouts.get(block.0 as usize).and_then(Option::as_ref);
         let spans = layout.map_or(&[][..], |layout| &layout.spans);
-        let arrival = Arc::new(Arrival::default());
+        let arrival = Arc::new(Arrival { begun: Instant::now(), state: Mutex::default(), changed: Condvar::new() });
         let memory = &mut self.slots[slot.0];
         let mut chunks = Vec::new();
         for span in spans {
@@ -195,7 +230,11 @@ impl Shared {
         if let Err(error) = read {
             state.failure.get_or_insert(error);
         }
+        let is_last = state.missing == 0;
         drop(state);
+        if is_last {
+            lock(&self.meter).arrived(arrival.begun);
+        }
         arrival.changed.notify_all();
     }
 }

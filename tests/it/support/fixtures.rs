@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use perilune::devices::{Clocks, DeviceKind, DeviceReading, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading};
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
+use perilune::placement::OffloadAsk;
 use perilune::placement::Share;
 use perilune::prompt::{Dialect, Weighting};
 use perilune::sampling::{Prediction, Sampler, Schedule};
@@ -172,6 +173,7 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
         output: PathBuf::from("/home/ana/pictures"),
         priority: 5,
         compute: DeviceId::Cuda(0),
+        offload: OffloadAsk::default(),
         owner: "ana".to_owned(),
     }
 }
@@ -240,6 +242,7 @@ pub(crate) fn done_job() -> JobView {
             asked: vec![Share { device: DeviceId::Cuda(0), bytes: gib(18.7) }, Share { device: DeviceId::Cpu, bytes: gib(19.6) }],
             measured: vec![Share { device: DeviceId::Cuda(0), bytes: gib(18.7) }, Share { device: DeviceId::Cpu, bytes: gib(12.0) }],
             streamed_bytes_per_step: gib(19.6),
+            ..Placement::default()
         }),
         precision: Some("bf16".to_owned()),
         warnings: vec!["the donor cpu holds 12.0 GiB of 19.6 GiB planned".to_owned()],

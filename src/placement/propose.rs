@@ -1,0 +1,260 @@
+//! From what is asked of a model to where its blocks go: the one way, for what is shown beforehand and for what is done.
+
+use super::ask::{OffloadAsk, VirtualVram};
+use super::budget::{Load, Quotas, Room, quotas};
+use super::error::BudgetError;
+use super::plan::OffloadPlan;
+use super::planner::{self, DonorLink, Goal, Planned, Predicted, Quota, Request, Stay, UnitCost, plan};
+use super::shortage::Shortage;
+use super::simulate::Staging;
+use super::{Allocation, sweep};
+use crate::units::{Bytes, DeviceId};
+use crate::weights::BlockTable;
+
+/// Slots that streamed blocks pass through: one is computed with while the other is filled.
+pub const SLOTS: u32 = 2;
+
+/// How fast a device is, as far as it was measured, and otherwise assumed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// Floating-point operations a second.
+    pub flops: f64,
+    /// Bytes a second from a donor to the device that computes.
+    pub bytes_per_second: f64,
+    /// Whether both were measured here.
+    pub measured: bool,
+}
+
+impl Speed {
+    /// Returns what is assumed of a device that nothing was measured of: a middling one of its kind.
+    #[must_use]
+    pub const fn assumed(device: DeviceId) -> Self {
+        let (flops, bytes_per_second) = match device {
+            // Eight cores with AVX2 in fp32; two channels of memory.
+            DeviceId::Cpu => (3e11, 12e9),
+            // A card of the middle class in 16 bits, behind PCIe 4.0 x16.
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => (3e13, 20e9),
+            // An NVMe disk behind PCIe 3.0 x4.
+            DeviceId::Disk => (0.0, 2e9),
+        };
+        Self { flops, bytes_per_second, measured: false }
+    }
+}
+
+/// What is known of the machine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Machine {
+    /// The memory of its devices.
+    pub rooms: Vec<Room>,
+    /// The speed of those of which it was measured.
+    pub speeds: Vec<(DeviceId, Speed)>,
+}
+
+impl Machine {
+    /// Returns how fast a device is.
+    #[must_use]
+    pub fn speed(&self, device: DeviceId) -> Speed {
+        self.speeds.iter().find(|(d, _)| *d == device).map_or(Speed::assumed(device), |(_, speed)| *speed)
+    }
+}
+
+/// Why what is asked cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalError {
+    /// It does not add up.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
+    /// No placement keeps it.
+    #[error(transparent)]
+    Shortage(#[from] Shortage),
+    /// Weights that stay and those that pass through are too much together.
+    #[error("place weights on {device}: {needed} with {staging} of them for staging, but there is room for {capacity}")]
+    Crowded {
+        /// The device that computes.
+        device: DeviceId,
+        /// What the plan takes there.
+        needed: Bytes,
+        /// What of it is for blocks that pass through.
+        staging: Bytes,
+        /// What there is.
+        capacity: Bytes,
+    },
+}
+
+impl ProposalError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Budget(error) => error.hint(),
+            Self::Shortage(error) => error.hint(),
+            Self::Crowded { .. } => "let more leave it, or let virtual VRAM be `auto`".to_owned(),
+        }
+    }
+}
+
+/// A model to be placed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// Its blocks: size on the compute device, seconds of computing in a step.
+    pub units: Vec<UnitCost>,
+    /// Stored size over size on the compute device: what travels, compressed as it is stored.
+    pub stored_share: f64,
+    /// Whether the seconds rest on a measurement.
+    pub measured: bool,
+}
+
+impl Model {
+    /// Returns a model whose weights take `element` bytes each on a device that computes this fast.
+    #[must_use]
+    pub fn of(table: &BlockTable, flops: &[f64], element: u64, speed: Speed) -> Self {
+        let unit = |(block, flops): (&crate::weights::Block, &f64)| UnitCost {
+            bytes: Bytes(block.elements().saturating_mul(element)),
+            seconds: flops / speed.flops.max(1.0),
+            stay: if block.pinned { Stay::Pinned } else { Stay::Movable },
+        };
+        let units: Vec<UnitCost> = table.blocks().iter().zip(flops).map(unit).collect();
+        let whole: Bytes = units.iter().map(|u| u.bytes).sum();
+        let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
+        Self { units, stored_share, measured: speed.measured }
+    }
+
+    /// Returns the size of all blocks on the compute device.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.units.iter().map(|u| u.bytes).sum()
+    }
+}
+
+/// Returns where the blocks go, and what a step will take.
+pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
+    let (request, quotas) = request(ask, compute, model, machine)?;
+    let planned = plan(&request)?;
+    let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
+    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
+    let needed = kept + planned.staging;
+    if needed > capacity {
+        return Err(ProposalError::Crowded { device: compute, needed, staging: planned.staging, capacity });
+    }
+    Ok(planned)
+}
+
+/// Returns the smallest virtual VRAM with which weights and staging fit where they are computed with.
+pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Bytes, ProposalError> {
+    let everything = OffloadAsk { virtual_vram: VirtualVram::Auto, expert: None, donors: ask.donors_of(compute) };
+    let (request, _) = request(&everything, compute, model, machine)?;
+    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(model.bytes(), Room::capacity);
+    Ok(sweep::smallest_budget(&request, capacity)?)
+}
+
+/// Returns what a step takes with blocks where a plan has put them.
+#[must_use]
+pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Predicted {
+    let mut donors: Vec<DeviceId> = plan.homes.iter().copied().filter(|home| *home != plan.compute).collect();
+    donors.sort_unstable();
+    donors.dedup();
+    let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
+    planner::expect(&question(plan.compute, model, machine, Goal::Free(Bytes::ZERO), donors), plan)
+}
+
+/// Returns the question to the planner.
+pub fn request(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<(Request, Quotas), ProposalError> {
+    let fixed = model.units.iter().filter(|u| u.stay == Stay::Pinned).map(|u| u.bytes).sum();
+    let quotas = quotas(ask, compute, Load { total: model.bytes(), fixed }, &machine.rooms)?;
+    let donors = quotas.donors.iter().map(|quota| link(quota.device, quota.most, model, machine)).collect();
+    Ok((question(compute, model, machine, goal(ask, &quotas), donors), quotas))
+}
+
+fn question(compute: DeviceId, model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
+    let calibrated = model.measured && donors.iter().all(|d| machine.speed(d.device).measured);
+    Request { compute, units: model.units.clone(), goal, staging: Staging::Slots(SLOTS), donors, calibrated }
+}
+
+/// The way from a donor. What travels is smaller than what it becomes, or larger.
+fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> DonorLink {
+    let bytes_per_second = machine.speed(device).bytes_per_second / model.stored_share.max(f64::MIN_POSITIVE);
+    DonorLink { device, capacity, bytes_per_second, latency_s: 0.0 }
+}
+
+fn goal(ask: &OffloadAsk, quotas: &Quotas) -> Goal {
+    match (&ask.expert, ask.virtual_vram) {
+        (Some(Allocation::Listed(listed)), _) => {
+            let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
+            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: q.most }).collect(), rest: listed.rest() }
+        }
+        // What stays and what passes through must fit together.
+        (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(quotas.compute.most),
+        (Some(Allocation::Auto) | None, _) => Goal::Free(quotas.leaving),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPU: DeviceId = DeviceId::Cpu;
+
+    fn model() -> Model {
+        let unit = |n: u64| UnitCost {
+            bytes: Bytes::mib(if n == 0 { 16 } else { 64 }),
+            seconds: 0.1,
+            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
+        };
+        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, measured: true }
+    }
+
+    fn machine(mib: u64) -> Machine {
+        let total = Bytes::mib(mib);
+        let speed = Speed { bytes_per_second: 1e9, measured: true, ..Speed::assumed(DeviceId::Disk) };
+        Machine {
+            rooms: vec![Room { device: CPU, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }],
+            speeds: vec![(DeviceId::Disk, speed)],
+        }
+    }
+
+    fn ask(virtual_vram: &str) -> OffloadAsk {
+        OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), ..OffloadAsk::default() }
+    }
+
+    fn on(planned: &Planned, device: DeviceId) -> Bytes {
+        let units = model().units;
+        planned.plan.homes.iter().zip(&units).filter(|(home, _)| **home == device).map(|(_, u)| u.bytes).sum()
+    }
+
+    #[test]
+    fn what_is_asked_leaves_and_the_rest_stays() {
+        let planned = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap();
+        assert_eq!((on(&planned, DeviceId::Disk), on(&planned, CPU)), (Bytes::mib(512), Bytes::mib(528)));
+        assert_eq!((planned.staging, planned.predicted.calibrated), (Bytes::mib(128), true));
+        let planned = propose(&ask("0"), CPU, &model(), &machine(4096)).unwrap();
+        assert_eq!((on(&planned, CPU), planned.staging), (model().bytes(), Bytes::ZERO));
+    }
+
+    #[test]
+    fn auto_leaves_room_for_what_passes_through() {
+        let planned = propose(&ask("auto"), CPU, &model(), &machine(600)).unwrap();
+        assert_eq!(on(&planned, CPU) + planned.staging, Bytes::mib(16 + 7 * 64 + 128));
+        let smallest = smallest(&ask("auto"), CPU, &model(), &machine(600)).unwrap();
+        assert_eq!(smallest, Bytes::mib(16 + 16 * 64 + 128 - 600));
+        let kept = propose(&ask("auto"), CPU, &model(), &machine(4096)).unwrap();
+        assert_eq!(on(&kept, CPU), model().bytes(), "where there is room, nothing leaves");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_with_its_numbers() {
+        let error = propose(&ask("500MiB"), CPU, &model(), &machine(600)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "place weights on cpu: 656.0 MiB with 128.0 MiB of them for staging, but there is room for 600.0 MiB"
+        );
+        assert!(propose(&ask("100MiB"), CPU, &model(), &machine(600)).is_err());
+        assert!(!error.hint().is_empty());
+    }
+
+    #[test]
+    fn what_travels_compressed_arrives_sooner() {
+        let half = Model { stored_share: 0.5, ..model() };
+        let transfer = |model: &Model| propose(&ask("1GiB"), CPU, model, &machine(4096)).unwrap().predicted.links[0].transfer_s;
+        assert!((transfer(&half) * 2.0 - transfer(&model())).abs() < 1e-9);
+    }
+}
