@@ -15,7 +15,7 @@ use super::preview;
 use super::reporter::{PreviewRate, Reporter, preview as preview_report};
 use super::residency::Traffic;
 use super::sets::Sets;
-use super::speeds::Speeds;
+use super::speeds::{Files, Speeds};
 use super::{EngineError, heap, save};
 use crate::families::Role;
 use crate::families::cost::Work;
@@ -94,7 +94,8 @@ impl Runner {
         let precision = spec.precision.unwrap_or_else(|| self.compute.default_precision());
 
         self.phase(run.order.run, Phase::Loading);
-        let asked = Asked { ask: spec.offload.clone(), machine: self.speeds.machine(&self.compute), work: work(spec) };
+        let asked =
+            Asked { ask: spec.offload.clone(), machine: self.speeds.machine(&self.compute, Sets::files(&spec.set)?), work: work(spec) };
         run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
         if !spec.offload.is_nothing() {
             run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));

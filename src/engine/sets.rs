@@ -8,9 +8,11 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
+use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, Vault};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
+use super::residency::donor_file::in_page_cache;
+use super::speeds::Files;
 use crate::families::{FamilyError, Role};
 use crate::placement::plan::total;
 use crate::placement::{OffloadAsk, Share};
@@ -92,6 +94,13 @@ impl Sets {
             residency.serve(cancel);
         }
         Ok(())
+    }
+
+    /// Returns whether the page cache holds the diffusion network's files.
+    pub fn files(set: &ModelSet) -> Result<Files, EngineError> {
+        let component = set.component(Role::Denoiser).ok_or_else(|| not_loaded(Role::Denoiser))?;
+        let vault = Vault::open(&component.files)?;
+        Ok(if vault.files().iter().all(|file| in_page_cache(file.bytes())) { Files::Cached } else { Files::OnDisk })
     }
 
     /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.

@@ -2,17 +2,19 @@
 
 #![expect(unsafe_code, reason = "threads write into slots that tensors lie over later; the notes say why never at once")]
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use memmap2::MmapMut;
+use memmap2::{Advice, MmapMut};
 
-use super::donor_file::DonorFile;
-use super::layout::{Layout, PAGE};
+use super::donor_file::{DonorFile, in_page_cache};
+use super::layout::{Layout, PAGE, Span};
 use crate::engine::loading::Vault;
-use crate::library::LibraryError;
+use crate::library::{LibraryError, MappedFile};
 use crate::placement::stream::{Mover, SlotIndex};
 use crate::units::{BlockIndex, Bytes};
 
@@ -24,8 +26,10 @@ const CHUNK: usize = 4 << 20;
 /// What streaming has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Traffic {
-    /// Bytes that were read.
+    /// Bytes that were fetched.
     pub bytes: Bytes,
+    /// What of them the page cache held: it was used where it lies.
+    pub cached: Bytes,
     /// Seconds that computing waited for them.
     pub stalled: f64,
     /// Seconds in which something was being read.
@@ -36,24 +40,46 @@ impl Traffic {
     /// Returns the median of each.
     #[must_use]
     pub fn typical(steps: &[Self]) -> Self {
-        let median = |value: &dyn Fn(&Self) -> f64| {
-            let mut values: Vec<f64> = steps.iter().map(value).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
-        Self { bytes: Bytes(median(&|t| t.bytes.get() as f64) as u64), stalled: median(&|t| t.stalled), busy: median(&|t| t.busy) }
+        Self {
+            bytes: median(steps, |t| t.bytes, Ord::cmp),
+            cached: median(steps, |t| t.cached, Ord::cmp),
+            stalled: median(steps, |t| t.stalled, f64::total_cmp),
+            busy: median(steps, |t| t.busy, f64::total_cmp),
+        }
     }
+}
+
+fn median<T: Copy + Default>(steps: &[Traffic], value: impl Fn(&Traffic) -> T, order: impl Fn(&T, &T) -> Ordering) -> T {
+    let mut values: Vec<T> = steps.iter().map(value).collect();
+    values.sort_unstable_by(order);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Reads blocks into slots.
 #[derive(Debug)]
 pub struct DiskMover {
     layouts: Vec<Option<Layout>>,
-    slots: Vec<MmapMut>,
-    arrivals: Vec<Option<Arc<Arrival>>>,
+    slots: Vec<Slot>,
     shared: Arc<Shared>,
     readers: Vec<JoinHandle<()>>,
     traffic: Traffic,
+}
+
+/// Room for a block.
+#[derive(Debug)]
+struct Slot {
+    memory: MmapMut,
+    arrival: Option<Arc<Arrival>>,
+    place: Place,
+}
+
+/// Where the block of a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the slot's memory.
+    Slot,
+    /// In the page cache, where it lies in the map of its file; nothing is copied.
+    PageCache(BlockIndex),
 }
 
 /// A block on its way.
@@ -107,7 +133,8 @@ struct Chunk {
     file: usize,
     start: u64,
     needed: usize,
-    target: Target,
+    /// Memory to read into; without it, what is mapped is made ready to use.
+    target: Option<Target>,
     arrival: Arc<Arrival>,
 }
 
@@ -125,8 +152,9 @@ impl DiskMover {
         let size = layouts.iter().flatten().map(|l| l.size).max().unwrap_or(0).max(PAGE);
         let path = vault.files().first().map(|f| f.path().to_owned()).unwrap_or_default();
         let failed = |doing| move |e| LibraryError::io(&path, doing, e);
-        let memory = (0..slots).map(|_| MmapMut::map_anon(size)).collect::<Result<Vec<_>, _>>();
-        let slots = memory.map_err(failed.clone()("taking memory to stream it through"))?;
+        let slot = |_| Ok(Slot { memory: memory(size)?, arrival: None, place: Place::Slot });
+        let slots = (0..slots).map(slot).collect::<io::Result<Vec<_>>>();
+        let slots = slots.map_err(failed.clone()("taking memory to stream it through"))?;
         let shared =
             Arc::new(Shared { vault: Arc::clone(vault), files, queue: Mutex::default(), changed: Condvar::new(), meter: Mutex::default() });
         let reader = |n: usize| {
@@ -134,20 +162,25 @@ impl DiskMover {
             thread::Builder::new().name(format!("donor-{n}")).spawn(move || shared.read_on())
         };
         let readers = (0..READERS).map(reader).collect::<Result<_, _>>().map_err(failed("starting a thread that reads it"))?;
-        Ok(Self { layouts, arrivals: vec![None; slots.len()], slots, shared, readers, traffic: Traffic::default() })
+        Ok(Self { layouts, slots, shared, readers, traffic: Traffic::default() })
     }
 
     /// Returns the memory of all slots.
     #[must_use]
     pub fn memory(&self) -> Bytes {
-        self.slots.iter().map(|slot| Bytes(slot.len() as u64)).sum()
+        self.slots.iter().map(|slot| Bytes(slot.memory.len() as u64)).sum()
     }
 
     /// Returns where the weights of a block that is in this slot lie, in the order of the block's parameters.
     #[must_use]
     pub fn weights(&self, block: BlockIndex, slot: SlotIndex) -> Vec<*const u8> {
         let Some(layout) = self.layout(block) else { return Vec::new() };
-        layout.offsets.iter().map(|&offset| self.slots[slot.0][offset..].as_ptr()).collect()
+        let Slot { memory, place, .. } = &self.slots[slot.0];
+        let lies = |&offset: &usize| match place {
+            Place::Slot => memory[offset..].as_ptr(),
+            Place::PageCache(_) => self.shared.mapped(layout, offset),
+        };
+        layout.offsets.iter().map(lies).collect()
     }
 
     /// Returns what streaming has done since this was last asked.
@@ -168,26 +201,29 @@ impl Mover for DiskMover {
         let layout = self.layouts.get(block.0 as usize).and_then(Option::as_ref);
         let spans = layout.map_or(&[][..], |layout| &layout.spans);
         let arrival = Arc::new(Arrival { begun: Instant::now(), state: Mutex::default(), changed: Condvar::new() });
-        let memory = &mut self.slots[slot.0];
+        let Slot { memory, place, arrival: coming } = &mut self.slots[slot.0];
+        let is_cached = spans.iter().all(|span| self.shared.is_cached(span));
+        *place = if is_cached { Place::PageCache(block) } else { Place::Slot };
         let mut chunks = Vec::new();
         for span in spans {
             let parts = memory[span.at..span.at + span.length].chunks_mut(CHUNK);
             for (done, part) in (0..).step_by(CHUNK).zip(parts) {
                 let needed = (span.needed - done).min(part.len());
-                let target = Target(part.as_mut_ptr(), part.len());
+                let target = (!is_cached).then_some(Target(part.as_mut_ptr(), part.len()));
                 chunks.push(Chunk { file: span.file, start: span.start + done as u64, needed, target, arrival: Arc::clone(&arrival) });
                 self.traffic.bytes += Bytes(needed as u64);
+                self.traffic.cached += if is_cached { Bytes(needed as u64) } else { Bytes::ZERO };
             }
         }
         lock(&arrival.state).missing = chunks.len();
-        self.arrivals[slot.0] = Some(arrival);
+        *coming = Some(arrival);
         lock(&self.shared.queue).chunks.extend(chunks);
         self.shared.changed.notify_all();
         Ok(())
     }
 
     fn arrive(&mut self, _: BlockIndex, slot: SlotIndex) -> Result<(), LibraryError> {
-        let Some(arrival) = self.arrivals[slot.0].take() else { return Ok(()) };
+        let Some(arrival) = self.slots[slot.0].arrival.take() else { return Ok(()) };
         let began = Instant::now();
         let mut state = lock(&arrival.state);
         while state.missing > 0 {
@@ -197,12 +233,49 @@ impl Mover for DiskMover {
         state.failure.take().map_or(Ok(()), Err)
     }
 
-    fn leave(&mut self, _: SlotIndex) {
-        // The processor has computed when its call returns.
+    fn leave(&mut self, slot: SlotIndex) {
+        // The processor has computed when its call returns. What lies in the page cache goes back to being only there.
+        if let Place::PageCache(block) = self.slots[slot.0].place
+            && let Some(layout) = self.layout(block)
+        {
+            layout.spans.iter().for_each(|span| self.shared.let_go(span));
+        }
     }
 }
 
+/// Takes memory that is never moved. Large pages spare the disk's driver and the processor most of their book-keeping.
+fn memory(size: usize) -> io::Result<MmapMut> {
+    let memory = MmapMut::map_anon(size)?;
+    if let Err(error) = memory.advise(Advice::HugePage) {
+        tracing::debug!("staging slots are in small pages: {error}");
+    }
+    Ok(memory)
+}
+
 impl Shared {
+    fn map(&self, file: usize) -> Option<&MappedFile> {
+        self.vault.files().get(file)
+    }
+
+    /// Returns whether the page cache holds all of a span.
+    fn is_cached(&self, span: &Span) -> bool {
+        let bytes = self.map(span.file).and_then(|map| map.bytes().get(span.start as usize..span.start as usize + span.needed));
+        bytes.is_some_and(in_page_cache)
+    }
+
+    /// Returns where what would lie at this offset of a slot lies in its file's map.
+    fn mapped(&self, layout: &Layout, offset: usize) -> *const u8 {
+        let span = layout.spans.iter().find(|span| (span.at..span.at + span.length).contains(&offset));
+        let bytes = span.and_then(|span| self.map(span.file)?.bytes().get(span.start as usize + offset - span.at..));
+        bytes.map_or(std::ptr::null(), <[u8]>::as_ptr)
+    }
+
+    fn let_go(&self, span: &Span) {
+        if let Some(map) = self.map(span.file) {
+            map.done_reading(span.start as usize, span.needed);
+        }
+    }
+
     /// Reads what is in the queue until it is closed.
     fn read_on(&self) {
         loop {
@@ -220,11 +293,15 @@ impl Shared {
     }
 
     fn read(&self, chunk: Chunk) {
-        let Chunk { file, start, needed, target: Target(target, length), arrival } = chunk;
-        // SAFETY: see `Target`; the range is a part of a slot, cut without overlap.
-        let memory = unsafe { std::slice::from_raw_parts_mut(target, length) };
-        let map = self.vault.files().get(file).map_or(&[][..], |f| f.bytes());
-        let read = self.files.get(file).map_or(Ok(()), |f| f.read(map, start, memory, needed));
+        let Chunk { file, start, needed, target, arrival } = chunk;
+        let read = match (target, self.files.get(file), self.map(file)) {
+            (Some(Target(target, length)), Some(file), _) => {
+                // SAFETY: see `Target`; the range is a part of a slot, cut without overlap.
+                file.read(start, unsafe { std::slice::from_raw_parts_mut(target, length) }, needed)
+            }
+            (None, _, Some(map)) => map.fetch(start as usize, needed),
+            (Some(_), None, _) | (None, _, None) => Ok(()),
+        };
         let mut state = lock(&arrival.state);
         state.missing -= 1;
         if let Err(error) = read {

@@ -1,7 +1,7 @@
-//! A weight file that blocks are streamed from: read past the page cache where it does not hold the bytes.
+//! A weight file that blocks are streamed from: read past the page cache, which does not hold the bytes.
 //!
 //! Reading past it keeps a model that is larger than the memory from pushing everything else out of the cache, and leaves
-//! the copying to the disk. Where the bytes are in the cache already, copying them from there is faster than any disk.
+//! the copying to the disk. What is in the cache already is not read at all, but used where it lies.
 
 #![expect(unsafe_code, reason = "asking the kernel which pages of a map are in memory")]
 
@@ -37,10 +37,8 @@ impl DonorFile {
     }
 
     /// Reads whole pages from `start` on; of the last ones only `needed` bytes must be there.
-    pub fn read(&self, map: &[u8], start: u64, target: &mut [u8], needed: usize) -> Result<(), LibraryError> {
-        let at = start as usize;
-        let cached = map.get(at..at + needed).is_some_and(in_page_cache);
-        let file = self.direct.as_ref().filter(|_| !cached).unwrap_or(&self.buffered);
+    pub fn read(&self, start: u64, target: &mut [u8], needed: usize) -> Result<(), LibraryError> {
+        let file = self.direct.as_ref().unwrap_or(&self.buffered);
         self.read_from(file, start, target, needed).map_err(|e| LibraryError::io(&self.path, "streaming from it", e))
     }
 
@@ -64,7 +62,8 @@ impl DonorFile {
 
 /// Returns whether all of these mapped bytes are in memory. Where the kernel does not tell, as of files of others, it
 /// says so.
-fn in_page_cache(bytes: &[u8]) -> bool {
+#[must_use]
+pub fn in_page_cache(bytes: &[u8]) -> bool {
     let lead = bytes.as_ptr().addr() % PAGE;
     let length = bytes.len() + lead;
     let mut pages = vec![0u8; length.div_ceil(PAGE)];
