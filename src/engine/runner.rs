@@ -21,7 +21,7 @@ use crate::families::Role;
 use crate::families::cost::Work;
 use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::Predicted;
+use crate::placement::{Predicted, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::wire::work::{FailedRun, Finished, Memory};
@@ -94,8 +94,8 @@ impl Runner {
         let precision = spec.precision.unwrap_or_else(|| self.compute.default_precision());
 
         self.phase(run.order.run, Phase::Loading);
-        let asked =
-            Asked { ask: spec.offload.clone(), machine: self.speeds.machine(&self.compute, Sets::files(&spec.set)?), work: work(spec) };
+        let files = if spec.offload.is_nothing() { Files::Cached } else { Sets::files(&spec.set)? };
+        let asked = Asked { ask: spec.offload.clone(), machine: self.speeds.machine(&self.compute, files), work: work(spec) };
         run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
         if !spec.offload.is_nothing() {
             run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
@@ -258,7 +258,8 @@ impl Runner {
         })
     }
 
-    fn finished(&self, run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
+    fn finished(&self, mut run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
+        run.warnings.extend(verify::broken(self.compute.id, &self.sets.asked(), &self.sets.measured()));
         let typical = Traffic::typical(&run.traffic);
         let placement = Placement {
             asked: self.sets.asked(),

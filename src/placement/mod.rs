@@ -21,10 +21,13 @@ pub mod shortage;
 pub mod sweep;
 pub mod propose;
 pub mod stream;
+pub mod verify;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod virtual_time;
 
 pub use ask::{FullAsk, OffloadAsk, VirtualVram};
 pub use budget::{Load, Quota, Quotas, Room, quotas};

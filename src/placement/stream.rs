@@ -4,7 +4,7 @@
 //! the last of a pass comes the first of the next. Nothing is ever copied back: weights are only read.
 //!
 //! ```text
-//! slot   Free ── begin ──> Coming(block) ── arrive ──> Here(block) ── the next block is acquired ──> Free
+//! slot   Free ── begin ──> Coming(block) ── arrive ──> Here(block) ── another block is computed with ──> Free
 //! ```
 
 use crate::units::BlockIndex;
@@ -95,6 +95,13 @@ impl Stream {
         }
         self.current = Some(slot);
         Ok(slot)
+    }
+
+    /// Hears that computing goes on with a block that is not streamed: what was acquired last is given up.
+    pub fn move_on<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
+        let Some(slot) = self.current else { return Ok(()) };
+        self.give_up(slot, mover);
+        self.fill(mover)
     }
 
     /// Gives up the block that was acquired last, and waits for what is coming: nothing moves any more.
@@ -235,6 +242,16 @@ mod tests {
             acquire(&mut stream, &mut mover, block).unwrap();
         }
         assert_eq!(mover.begun, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1]);
+    }
+
+    #[test]
+    fn a_slot_is_filled_again_while_resident_blocks_compute() {
+        let (mut stream, mut mover) = (Stream::new(blocks(0..4), 2), Watch::default());
+        acquire(&mut stream, &mut mover, 0).unwrap();
+        stream.move_on(&mut mover).unwrap();
+        assert_eq!(mover.begun, [0, 1, 2]);
+        stream.move_on(&mut mover).unwrap();
+        assert_eq!(mover.begun, [0, 1, 2]);
     }
 
     proptest! {

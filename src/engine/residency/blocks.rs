@@ -165,6 +165,9 @@ impl Residency {
         self.cancel.check()?;
         self.current.set(block);
         if let Some(weights) = &self.blocks[block.0 as usize] {
+            if let Some(staging) = self.staging.as_ref().filter(|_| self.lent.get() == 0) {
+                staging.borrow_mut().move_on().map_err(|e| self.failed(e))?;
+            }
             return Ok(Held { block, weights: Lent::Resident(weights.tensors()) });
         }
         let streamed = self.staging.as_ref().zip(self.table.block(block)).filter(|_| self.plan.home(block) != self.plan.compute);

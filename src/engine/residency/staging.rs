@@ -73,6 +73,11 @@ impl Staging {
         block.params.iter().zip(places).map(lend).collect()
     }
 
+    /// Hears that computing goes on with a block that is resident.
+    pub fn move_on(&mut self) -> Result<(), LoadError> {
+        Ok(self.stream.move_on(&mut self.mover)?)
+    }
+
     fn part_of_scratch(&self, start: usize, size: usize, kind: Kind) -> Result<Tensor, TchError> {
         let scratch = self.scratch.as_ref().ok_or_else(|| TchError::Kind("there is no scratch to expand weights in".to_owned()))?;
         let (start, size) = (i64::try_from(start).unwrap_or(i64::MAX), i64::try_from(size).unwrap_or(i64::MAX));
