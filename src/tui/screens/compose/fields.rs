@@ -5,6 +5,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use crate::placement::{Allocation, AllocationError, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::weights::Precision;
@@ -37,6 +38,12 @@ pub enum Field {
     Precision,
     /// The device that computes.
     Device,
+    /// How much of the network's weights leaves it.
+    VirtualVram,
+    /// Who takes them.
+    Donors,
+    /// How much goes where, instead of the two above.
+    Expert,
     /// Its place in the queue.
     Priority,
     /// Folder for the images.
@@ -62,6 +69,9 @@ impl Field {
         Self::Batch,
         Self::Precision,
         Self::Device,
+        Self::VirtualVram,
+        Self::Donors,
+        Self::Expert,
         Self::Priority,
         Self::Output,
         Self::InitImage,
@@ -84,6 +94,9 @@ impl Field {
             Self::Batch => "batch",
             Self::Precision => "precision",
             Self::Device => "device",
+            Self::VirtualVram => "offload",
+            Self::Donors => "donors",
+            Self::Expert => "expert",
             Self::Priority => "priority",
             Self::Output => "output",
             Self::InitImage => "init image",
@@ -102,6 +115,9 @@ impl Field {
             Self::Seed => "random",
             Self::Batch => "1",
             Self::Precision => "the device's own",
+            Self::VirtualVram => "nothing leaves the device",
+            Self::Donors => "cpu, or disk where cpu computes",
+            Self::Expert => "instead: cpu,800MiB;disk,*",
             Self::Priority => "0",
             Self::InitImage => "none",
             Self::Denoise => "0.75 with an init image",
@@ -134,6 +150,9 @@ impl Field {
             Self::Batch => text(draft.batch),
             Self::Precision => text(draft.precision),
             Self::Device => text(draft.compute_device),
+            Self::VirtualVram => text(Some(draft.offload.virtual_vram).filter(|v| *v != VirtualVram::None)),
+            Self::Donors => draft.offload.donors.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            Self::Expert => text(draft.offload.expert.as_ref()),
             Self::Priority => text(draft.priority),
             Self::Output => text(draft.output.as_ref().map(|p| p.display())),
             Self::InitImage => text(draft.init_image.as_ref().map(|p| p.display())),
@@ -146,6 +165,10 @@ impl Field {
         fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, Refusal> {
             let parsed = if text.is_empty() { None } else { Some(text.parse()) };
             parsed.transpose().map_err(|e: T::Err| Refusal::bare(Kind::Usage, e.to_string()))
+        }
+        fn allocation<T: FromStr<Err = AllocationError>>(text: &str) -> Result<Option<T>, Refusal> {
+            let parsed = if text.is_empty() { None } else { Some(text.parse()) };
+            parsed.transpose().map_err(|e: AllocationError| Refusal::new(Kind::Usage, e.to_string(), e.hint))
         }
         fn number<T: FromStr>(text: &str, example: &str) -> Result<Option<T>, Refusal> {
             let wrong = |_| Refusal::new(Kind::Usage, format!("`{text}` is not a number"), format!("write one such as {example}"));
@@ -165,6 +188,12 @@ impl Field {
             Self::Batch => draft.batch = number(text, "4")?,
             Self::Precision => draft.precision = parse::<Precision>(text)?,
             Self::Device => draft.compute_device = parse::<DeviceId>(text)?,
+            Self::VirtualVram => draft.offload.virtual_vram = allocation::<VirtualVram>(text)?.unwrap_or_default(),
+            Self::Donors => {
+                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                draft.offload.donors = names.filter_map(|name| parse::<DeviceId>(name).transpose()).collect::<Result<_, _>>()?;
+            }
+            Self::Expert => draft.offload.expert = allocation::<Allocation>(text)?,
             Self::Priority => draft.priority = number(text, "0 or -5; higher runs first")?,
             Self::Output => draft.output = (!text.is_empty()).then(|| text.into()),
             Self::InitImage => draft.init_image = (!text.is_empty()).then(|| text.into()),
@@ -186,6 +215,9 @@ impl Field {
             | Self::Schedule
             | Self::Seed
             | Self::Precision
+            | Self::VirtualVram
+            | Self::Donors
+            | Self::Expert
             | Self::Priority
             | Self::Output
             | Self::InitImage => {}
@@ -212,6 +244,9 @@ mod tests {
         check(Field::Cfg, "NaN", Err("--cfg NaN is out of range"));
         check(Field::Device, "sim:0", Err("sim:0 cannot compute"));
         check(Field::Device, "gpu", Err("`gpu` is not a device; use cuda:N, cpu, disk or sim:N"));
+        check(Field::VirtualVram, "4 gigs", Err("column 3: `gigs` is not a unit"));
+        check(Field::Donors, "cpu, tape", Err("`tape` is not a device; use cuda:N, cpu, disk or sim:N"));
+        check(Field::Expert, "cpu,1GiB;disk,*", Ok(()));
         check(Field::Denoise, "2", Err("--denoise 2 is out of range"));
         check(Field::Sampler, " euler ", Ok(()));
         for field in Field::ALL {
@@ -223,7 +258,25 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut draft = JobDraft::default();
         let texts = [
-            "night", "a hill", "fog", "512x768", "28", "4.5", "euler", "karras", "7", "2", "bf16", "cuda:1", "-2", "/out", "/in.png", "0.4",
+            "night",
+            "a hill",
+            "fog",
+            "512x768",
+            "28",
+            "4.5",
+            "euler",
+            "karras",
+            "7",
+            "2",
+            "bf16",
+            "cuda:1",
+            "4GiB",
+            "cpu,disk",
+            "cpu,1GiB;disk,*",
+            "-2",
+            "/out",
+            "/in.png",
+            "0.4",
         ];
         for (field, text) in Field::ALL.iter().zip(texts) {
             field.write(text, &mut draft).unwrap();

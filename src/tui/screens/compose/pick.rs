@@ -67,6 +67,9 @@ pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
         | Field::Cfg
         | Field::Seed
         | Field::Batch
+        | Field::VirtualVram
+        | Field::Donors
+        | Field::Expert
         | Field::Priority
         | Field::Output
         | Field::InitImage

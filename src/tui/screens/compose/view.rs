@@ -186,6 +186,9 @@ fn note(model: &Model, field: Field, paint: &Paint, problem: Option<&Problem>) -
         | Field::Seed
         | Field::Batch
         | Field::Precision
+        | Field::VirtualVram
+        | Field::Donors
+        | Field::Expert
         | Field::Priority
         | Field::Output
         | Field::InitImage
