@@ -61,6 +61,13 @@ pub fn unet_flops(config: &UnetConfig, table: &BlockTable, work: Work) -> Vec<f6
     tally.flops
 }
 
+/// Returns the floating-point operations of each block of a text encoder or autoencoder, up to a factor that is the same
+/// for all: every weight is used as often as the others.
+#[must_use]
+pub fn weight_flops(table: &BlockTable) -> Vec<f64> {
+    table.blocks().iter().map(|block| 2.0 * block.elements() as f64 * WINDOW as f64).collect()
+}
+
 fn cells((height, width): (u64, u64)) -> u64 {
     height * width
 }

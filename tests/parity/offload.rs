@@ -1,12 +1,12 @@
 //! Streaming changes nothing: the same bits come out whatever lives where.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{LoadedUnet, Offload};
+use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
 use perilune::families::{Role, describe};
 use perilune::library::open;
 use perilune::placement::OffloadPlan;
@@ -27,11 +27,21 @@ const CASES: &[(&str, Precision)] = &[
     ("sharded", Precision::Fp32),
 ];
 
-fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedUnet, EngineError> {
+fn with_target<T>(
+    path: &Path,
+    role: Role,
+    precision: Precision,
+    offload: Offload<'_>,
+    load: impl FnOnce(&[PathBuf], Target<'_>) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
     let description = describe(&open(path, None).unwrap()).unwrap();
-    let files = description.components.into_iter().find(|c| c.role == Role::Denoiser).unwrap().files;
+    let files = description.components.into_iter().find(|c| c.role == role).unwrap().files;
     let compute = Compute::open(DeviceId::Cpu, None).unwrap();
-    tch::no_grad(|| LoadedUnet::load(&files, Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload }))
+    tch::no_grad(|| load(&files, Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload }))
+}
+
+fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedUnet, EngineError> {
+    with_target(path, Role::Denoiser, precision, offload, LoadedUnet::load)
 }
 
 /// What two passes in a row give: the second meets slots that are in use.
@@ -76,6 +86,39 @@ fn streamed_blocks_give_the_same_bits() {
                 assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {policy}");
             }
         }
+    }
+}
+
+#[test]
+fn text_encoder_and_autoencoder_stream_too() {
+    let golden = |name: &str| tensor(&sd15().join("golden.safetensors"), name);
+    let both = |work: &dyn Fn(Offload<'_>) -> (BlockTable, Vec<Tensor>), what: &str| {
+        let (table, expected) = work(Offload::Nothing);
+        for is_streamed in [&(|_| true) as &dyn Fn(u32) -> bool, &|n| n % 2 == 1] {
+            let plan = plan(&table, is_streamed);
+            assert!(work(Offload::Exactly { plan: &plan, slots: 2 }).1 == expected, "{what}");
+        }
+    };
+    for (file, precision) in [("sd15.safetensors", Precision::Fp32), ("sd15-fp16.safetensors", Precision::Fp32)] {
+        let path = sd15().join(file);
+        let encode = |offload: Offload<'_>| {
+            let clip = with_target(&path, Role::ClipL, precision, offload, LoadedClip::load).unwrap();
+            let pass = || tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap();
+            (clip.residency.table().clone(), vec![pass(), pass()])
+        };
+        both(&encode, "text encoder");
+        let decode = |offload: Offload<'_>| {
+            let vae = with_target(&path, Role::Vae, precision, offload, |files, target| {
+                let mut vae = LoadedVae::load(files, target)?;
+                vae.residency.complete(target)?;
+                Ok(vae)
+            });
+            let vae = vae.unwrap();
+            let latent = || tch::no_grad(|| vae.model.encode(&vae.residency, &golden("vae.picture"))).unwrap().unwrap();
+            let picture = || tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
+            (vae.residency.table().clone(), vec![latent(), picture(), latent()])
+        };
+        both(&decode, "autoencoder");
     }
 }
 

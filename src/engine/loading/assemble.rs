@@ -11,7 +11,7 @@ use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
-use crate::families::cost::{Work, unet_flops};
+use crate::families::cost::{Work, unet_flops, weight_flops};
 use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig, block_table, detect};
 use crate::library::sources;
 use crate::placement::propose::{SLOTS, expect};
@@ -139,7 +139,7 @@ impl LoadedClip {
         let (catalog, table, vault) = open(files, Role::ClipL)?;
         let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
-        let placing = Placing::all_resident(target.compute.id, &table);
+        let placing = target.placing(&table, |_| weight_flops(&table))?;
         let residency = Residency::load(Role::ClipL, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -152,7 +152,7 @@ impl LoadedVae {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        let placing = Placing { later: &[ENCODER], ..Placing::all_resident(target.compute.id, &table) };
+        let placing = Placing { later: &[ENCODER], ..target.placing(&table, |_| weight_flops(&table))? };
         let residency = Residency::load(Role::Vae, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }

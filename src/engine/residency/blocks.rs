@@ -179,6 +179,11 @@ impl Residency {
         Ok(Held { block, weights: Lent::Staged { weights, lent: &self.lent } })
     }
 
+    /// An error where the run was taken back: between the parts of a large block, a run can stop here.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.cancel.check()
+    }
+
     /// Lends the head block, which never leaves the compute device.
     pub fn head(&self) -> Result<Held<'_>, EngineError> {
         self.acquire(BlockIndex(0))

@@ -57,7 +57,7 @@ impl Vae {
         let held = residency.acquire(encoder.block)?;
         let mut h = encoder.conv_in.forward(&held, picture);
         for level in &encoder.levels {
-            residency.acquire(encoder.block)?;
+            residency.check()?;
             h = level.forward(&held, h, Resample::Down);
         }
         h = encoder.middle.forward(&held, &h);
@@ -81,7 +81,7 @@ impl Vae {
         h = decoder.middle.forward(&held, &h);
         // Files count the decoder's levels from the finest; the way up begins at the coarsest.
         for level in decoder.levels.iter().rev() {
-            residency.acquire(decoder.block)?;
+            residency.check()?;
             h = level.forward(&held, h, Resample::Up);
         }
         Ok(decoder.conv_out.forward(&held, &decoder.norm_out.forward(&held, &h).silu_()))
