@@ -17,21 +17,22 @@ class Bench:
     programs: Path
     python: str
     cache: Path
-    given: Path | None
     threads: int
-    seconds: float
-    size: int
     rounds: int
     steps: int
-    deaths: int
-    jobs: int
-    scratch: Path | None
+    given: Path | None = None
+    seconds: float = 0
+    size: int = 512
+    deaths: int = 0
+    jobs: int = 0
+    scratch: Path | None = None
+    planning: bool = False
 
     def home(self, nvml=NO_GPU, config="", parent=None):
         return Home(self.programs, nvml=nvml, config=config, parent=parent)
 
-    def weights(self):
-        return weights.real(self.python, self.cache, self.given)
+    def weights(self, wide=False):
+        return weights.real(self.python, self.cache, self.given, wide)
 
     def stub(self):
         return Stub()
@@ -54,11 +55,3 @@ def percentile(values, share):
 
 def spread(times, unit="ms", scale=1000):
     return f"{scale * min(times):.1f} to {scale * max(times):.1f} {unit}, {len(times)} times"
-
-
-def warm(path):
-    """Reads a file, so that it lies in the page cache."""
-    buffer = bytearray(weights.CHUNK)
-    with open(path, "rb", buffering=0) as f:
-        while f.readinto(buffer):
-            pass

@@ -1,7 +1,8 @@
 """From the command to the first step, files in the page cache; beside diffusers from the start of its process."""
 from statistics import median
 
-from bench import say, spread, warm
+from bench import say, spread
+from pagecache import warm
 from peer import NEGATIVE, PROMPT, NoPeer, Peer, folder_of
 from table import Bar, Figure
 
@@ -9,8 +10,8 @@ ROUNDS = 3
 SAMPLING = "sampling"
 
 
-def flags(bench, weights, steps, size):
-    return ["--model", weights, "--prompt", PROMPT, "--negative", NEGATIVE, "--steps", steps, "--cfg", 7, "--sampler", "euler",
+def flags(bench, weights, steps, size, cfg=7):
+    return ["--model", weights, "--prompt", PROMPT, "--negative", NEGATIVE, "--steps", steps, "--cfg", cfg, "--sampler", "euler",
             "--schedule", "normal", "--seed", 1, "--size", f"{size}x{size}", "--compute-device", "cpu"]
 
 

@@ -7,9 +7,10 @@ import os
 import time
 from statistics import median
 
-from bench import say, spread, warm
+from bench import say, spread
 from first_step import flags
 from machine import status_bytes
+from pagecache import warm
 from peer import NoPeer, Peer, folder_of
 from table import Bar, Figure
 from weights import CHUNK
@@ -19,6 +20,7 @@ LOADS = 3
 
 class Ours:
     """Runs through the daemon; the engine stays loaded between them."""
+    name = "ours"
 
     def __init__(self, bench, home, weights):
         self.bench, self.home, self.weights = bench, home, weights
@@ -34,6 +36,8 @@ class Ours:
 
 
 class Theirs:
+    name = "diffusers"
+
     def __init__(self, bench, peer):
         self.bench, self.peer = bench, peer
         self.steps, self.decodes, self.peak = [], [], 0
@@ -49,7 +53,7 @@ class Theirs:
 def take_turns(sides, rounds):
     for n in range(rounds):
         for side in sides if n % 2 == 0 else reversed(sides):
-            say(f"{type(side).__name__.lower()}, round {n + 1} of {rounds}")
+            say(f"{side.name}, round {n + 1} of {rounds}")
             side.round()
 
 
@@ -108,12 +112,17 @@ def read_to_keep(path):
 NOT_LOADED = ("first_stage_model.encoder.", "first_stage_model.quant_conv.")
 
 
-def bytes_to_load(path):
-    """Bytes of the file's tensors that a run from text needs."""
+def tensor_bytes(path, wanted):
+    """Bytes of those of the file's tensors whose names are wanted."""
     with open(path, "rb") as f:
         header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-    spans = (entry["data_offsets"] for name, entry in header.items() if name != "__metadata__" and not name.startswith(NOT_LOADED))
+    spans = (entry["data_offsets"] for name, entry in header.items() if name != "__metadata__" and wanted(name))
     return sum(end - start for start, end in spans)
+
+
+def bytes_to_load(path):
+    """Bytes of the file's tensors that a run from text needs."""
+    return tensor_bytes(path, lambda name: not name.startswith(NOT_LOADED))
 
 
 def load(bench):

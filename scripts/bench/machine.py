@@ -3,6 +3,7 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 import time
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -45,22 +46,22 @@ def gpus():
     return [line.strip() for line in asked.stdout.splitlines() if line.strip()] if asked.returncode == 0 else []
 
 
-def versions(python):
-    """The versions of the reference packages in that Python."""
-    code = ("import importlib.metadata as m\n"
-            "for p in ('torch', 'diffusers', 'transformers'):\n"
+def versions(python, others=()):
+    """The versions of the reference packages in that Python, and of others."""
+    code = ("import importlib.metadata as m, sys\n"
+            "for p in ('torch', 'diffusers', 'transformers', *sys.argv[1:]):\n"
             "    try: print(p, m.version(p), end=', ')\n"
             "    except m.PackageNotFoundError: print('no', p, end=', ')")
-    asked = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    asked = subprocess.run([python, "-c", code, *others], capture_output=True, text=True)
     return asked.stdout.rstrip(", ") or "no reference packages"
 
 
-def describe(python, program):
+def describe(python, program, others=()):
     """Lines that head a table of figures."""
     ours = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.strip()
     return [f"machine: {processor_name()}, {processors()} cores, {memory_gb():.1f} GB, Linux {platform.release()}; "
             f"GPU: {'; '.join(gpus()) or 'none'}",
-            f"programs: {ours}; Python {platform.python_version()}, {versions(python)}",
+            f"programs: {ours}; Python {platform.python_version()}, {versions(python, others)}",
             f"time: {time.strftime('%Y-%m-%d %H:%M:%S')}; load average {' '.join(f'{x:.2f}' for x in os.getloadavg())}"]
 
 
@@ -83,6 +84,27 @@ def status_bytes(pid, name):
             if line.startswith(name + ":"):
                 return int(line.split()[1]) * 1024
     raise KeyError(name)
+
+
+class PeakAnonymous:
+    """The most anonymous memory that a process holds, read every 20 ms from now on until it is asked."""
+
+    def __init__(self, pid):
+        self.pid, self.bytes, self.ended = pid, 0, threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self):
+        while not self.ended.wait(0.02):
+            try:
+                self.bytes = max(self.bytes, status_bytes(self.pid, "RssAnon"))
+            except (OSError, KeyError):
+                return
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        return self.bytes
 
 
 def cpu_seconds(pid):

@@ -37,12 +37,23 @@ def folder_of(python, weights, sizes, cache):
     return out
 
 
+def store_of(python, folder, mode):
+    """The network's weights on the disk as the peer wants them, made once and kept beside the folder."""
+    needs(python, ("accelerate",) if mode.startswith("accelerate") else ())
+    store = folder.with_suffix("." + mode)
+    made = subprocess.run([python, HERE / "peer_offload.py", mode, folder, store], capture_output=True, text=True)
+    if made.returncode:
+        raise NoPeer(f"{mode} refuses: " + (made.stderr.strip().splitlines() or ["?"])[-1])
+    return store
+
+
 class Peer:
     """A painter. `began` is the moment it was started."""
 
-    def __init__(self, python, folder, device="cpu", precision="fp32", threads=None):
+    def __init__(self, python, folder, device="cpu", precision="fp32", threads=None, offload=None, store=None):
         command = [python, HERE / "painter.py", folder, "--device", device, "--precision", precision]
         command += ["--threads", str(threads)] if threads else []
+        command += ["--offload", offload, "--store", store] if offload else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_"))}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         self.errors = tempfile.TemporaryFile("w+")
@@ -68,13 +79,14 @@ class Peer:
         self.process.stdin.write(json.dumps({"prompt": PROMPT, "negative": NEGATIVE, **order}) + "\n")
         self.process.stdin.flush()
 
-    def paint(self, **order):
-        """Paints; returns what it took. See painter.py."""
+    def paint(self, told=lambda event: None, **order):
+        """Paints, and tells the events meanwhile; returns what it took. See painter.py."""
         self.order(**order)
         while True:
             _, value = self.line()
             if "done" in value:
                 return value["done"]
+            told(value["event"])
 
     def close(self):
         self.process.stdin.close()

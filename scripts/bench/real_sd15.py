@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes random weights of Stable Diffusion 1.5 at its real size, in fp16 and in the single-file layout: for
-measuring, not for pictures.
+"""Writes random weights of Stable Diffusion 1.5 at its real size, in the single-file layout: for measuring, not
+for pictures.
 
-    python real_sd15.py OUT.safetensors      # 2.13 GB, about half a minute; needs 5 GB of memory
+    python real_sd15.py OUT.safetensors             # fp16: 2.13 GB, about half a minute; needs 5 GB of memory
+    python real_sd15.py OUT.safetensors --fp32      # 4.26 GB; needs 7 GB of memory
 
 Sizes are those of diffusers' own configurations. Weights are scaled by their fan-in, so that values stay
 finite in half precision.
@@ -39,7 +40,7 @@ def build_text():
 
 
 def main():
-    out = sys.argv[1]
+    out, wide = sys.argv[1], "--fp32" in sys.argv[2:]
     with torch.device("meta"):
         tensors = single_file(build_unet(), build_vae(), build_text())
     generator = torch.Generator().manual_seed(0)
@@ -49,7 +50,7 @@ def main():
             value = torch.zeros(like.shape) if name.endswith("bias") else torch.ones(like.shape)
         else:
             value = torch.randn(like.shape, generator=generator) / like[0].numel() ** 0.5 * 0.7
-        weights[name] = value.half()
+        weights[name] = value if wide else value.half()
     partial = out + ".part"
     save_file(weights, partial, {"format": "pt"})
     os.replace(partial, out)

@@ -11,16 +11,16 @@ CACHE = CHECKOUT / "target/bench"
 CHUNK = 16 << 20
 
 
-def real(python, cache, given=None):
-    """Random weights of Stable Diffusion 1.5 at its real size, fp16, 2.13 GB."""
+def real(python, cache, given=None, wide=False):
+    """Random weights of Stable Diffusion 1.5 at its real size: fp16, 2.13 GB, or where they are wide fp32, 4.26 GB."""
     if given:
         return Path(given).resolve(strict=True)
-    out = Path(cache) / "real-sd15.safetensors"
+    out = Path(cache) / ("real-sd15-fp32.safetensors" if wide else "real-sd15.safetensors")
     if not out.exists():
         needs(python)
         out.parent.mkdir(parents=True, exist_ok=True)
-        print(f"making {out}: 2.13 GB, about half a minute", file=sys.stderr)
-        made = subprocess.run([python, HERE / "real_sd15.py", out], capture_output=True, text=True)
+        print(f"making {out}: {4.26 if wide else 2.13} GB, about half a minute", file=sys.stderr)
+        made = subprocess.run([python, HERE / "real_sd15.py", out, *["--fp32"] * wide], capture_output=True, text=True)
         if made.returncode:
             out.with_name(out.name + ".part").unlink(missing_ok=True)
             raise NoPeer("real_sd15.py failed: " + (made.stderr.strip().splitlines() or ["?"])[-1])
