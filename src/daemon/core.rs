@@ -244,6 +244,13 @@ impl Core {
         }
     }
 
+    /// Notes that a job is in a final state which was never in memory.
+    pub(super) fn count(&mut self, state: JobState) {
+        if let Some(count) = self.count_of(state) {
+            *count += 1;
+        }
+    }
+
     /// Notes that a finished job is forgotten, or no longer finished.
     pub(super) fn uncount(&mut self, state: JobState) {
         if let Some(count) = self.count_of(state) {

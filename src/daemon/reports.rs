@@ -264,6 +264,13 @@ pub(super) fn fail(core: &mut Core, job: JobId, run: Option<RunId>, failure: Fai
     core.ask_ledger(Command::Fail { job, run, failure: Box::new(failure) }, Pending::Change(None));
 }
 
+/// Nobody can read what the job is to do; the others go on.
+pub(super) fn set_aside(core: &mut Core, job: JobId, problem: String) {
+    core.conclude(job, JobState::Failed);
+    core.notice("fail", format!("job {job} failed: its record cannot be read: {problem}"), Some(job));
+    core.ask_ledger(Command::SetAside { job, problem }, Pending::Change(None));
+}
+
 /// The engine can have another job.
 fn free(core: &mut Core, device: DeviceId, run: RunId) {
     if let Some(engine) = core.engines.get_mut(&device).filter(|e| e.mode == Mode::Busy(run)) {

@@ -20,4 +20,5 @@ mod telemetry;
 mod telemetry_poller;
 mod terminal;
 mod tidy;
+mod unreadable;
 mod world;

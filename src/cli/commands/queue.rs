@@ -193,18 +193,17 @@ fn text(view: &JobView) -> String {
     let mut rows: Vec<(&str, String)> = vec![("job", view.job.to_string()), ("state", view.state.to_string())];
     rows.extend(view.reason.as_ref().map(|r| ("waits", r.to_string())));
     rows.extend(view.progress.map(|p| ("doing", format!("{} {}/{}", p.phase, p.step, p.steps))));
-    rows.extend([
-        ("model", spec.set.name.clone()),
-        ("prompt", plain(&spec.prompt)),
-        ("negative", plain(&spec.negative)),
-        ("run", format!("{} steps, cfg {}, {} {}, {}", spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.size)),
-        ("seed", format!("{}, batch {}", spec.seed, spec.batch)),
-        ("device", spec.compute.to_string()),
-        ("output", spec.output.display().to_string()),
-        ("owner", plain(&spec.owner)),
-        ("attempts", view.attempts.to_string()),
-        ("created", view.created.to_string()),
-    ]);
+    rows.extend([("model", spec.set.name.clone()), ("prompt", plain(&spec.prompt))]);
+    if spec.is_readable() {
+        rows.extend([
+            ("negative", plain(&spec.negative)),
+            ("run", format!("{} steps, cfg {}, {} {}, {}", spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.size)),
+            ("seed", format!("{}, batch {}", spec.seed, spec.batch)),
+            ("device", spec.compute.to_string()),
+            ("output", spec.output.display().to_string()),
+        ]);
+    }
+    rows.extend([("owner", plain(&spec.owner)), ("attempts", view.attempts.to_string()), ("created", view.created.to_string())]);
     rows.extend(view.started.map(|t| ("started", t.to_string())));
     rows.extend(view.finished.map(|t| ("finished", t.to_string())));
     rows.extend(view.timing.as_ref().map(|t| ("took", format!("{:.2} s, of which {:.2} s sampling", t.total, t.sample))));
