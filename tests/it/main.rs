@@ -21,4 +21,5 @@ mod telemetry_poller;
 mod terminal;
 mod tidy;
 mod unreadable;
+mod visible_gpus;
 mod world;

@@ -124,6 +124,7 @@ fn policy() -> Policy {
     Policy {
         defaults: defaults(),
         compute: None,
+        visible: None,
         patience: Supervision::default(),
         engine_threads: None,
         engine_idle_s: None,
