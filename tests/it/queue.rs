@@ -58,7 +58,7 @@ fn waiting_jobs_are_cancelled_at_once_and_running_ones_by_their_engine() {
     assert_eq!(home.pictures(), [""; 0]);
 
     let refusal = talk.try_call(Request::Cancel(ids([1]))).unwrap_err();
-    assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, "job 1 is cancelled and cannot be cancelled"));
+    assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, "job 1 is cancelled already"));
     assert_eq!(talk.try_call(Request::Cancel(ids([99]))).unwrap_err().kind, Kind::NotFound);
 }
 
