@@ -14,6 +14,7 @@ mod link;
 mod protocol;
 mod queue;
 mod screens;
+mod scripts;
 mod supervision;
 mod support;
 mod telemetry;
