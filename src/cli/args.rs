@@ -226,8 +226,8 @@ pub enum QueueCommand {
         /// Only jobs in this state: queued, held, running, paused, done, failed, cancelled
         #[arg(long, value_name = "STATE")]
         state: Vec<JobState>,
-        /// The most jobs to list
-        #[arg(long, short = 'l', value_name = "N")]
+        /// The most jobs to list, at least 1; `perilune status` has the counts alone
+        #[arg(long, short = 'l', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: Option<u32>,
     },
     /// Shows one job
@@ -235,9 +235,9 @@ pub enum QueueCommand {
         /// Its number
         job: JobId,
     },
-    /// Takes jobs back
+    /// Takes jobs back: waiting ones at once, running ones when their engine has stopped
     Cancel {
-        /// Their numbers
+        /// Their numbers; one cancelled before stays so (exit 0), one that is done or failed is refused (exit 5)
         #[arg(required = true)]
         jobs: Vec<JobId>,
     },

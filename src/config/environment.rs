@@ -47,6 +47,12 @@ impl Environment {
         self.variables.get(name).filter(|value| !value.is_empty())
     }
 
+    /// Returns a variable's text where it is set, if only to nothing.
+    #[must_use]
+    pub fn said(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
     /// Returns a variable that is set to some text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {

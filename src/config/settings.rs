@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::file::{ConfigFile, SupervisionFile};
 use super::{ConfigError, Environment, Origin, Paths, Told, presets};
+use crate::devices::{Visible, visible};
 use crate::profile::Preset;
 use crate::units::DeviceId;
 
 /// What an engine's environment says about heap, threads and GPU; read by the C library, libgomp and CUDA
-/// before our first line. Variables that the operator set stay.
+/// before our first line. Variables that the operator set stay, but for what numbers GPUs.
 ///
 /// The heap keeps what is freed, and takes no huge pages: where memory is full of files or the machine is a virtual
 /// one, the kernel needs milliseconds to find and clear each.
@@ -19,13 +20,17 @@ use crate::units::DeviceId;
 /// The spin count: a thread that waits for another gives the processor up soon. By default it spins for
 /// milliseconds, and on a box where others compute too it then keeps the very core its partner needs.
 ///
-/// CUDA: `cuda:N` counts as `nvidia-smi` does, and fp32 means fp32, not `TensorFloat-32` with its 10 bits.
+/// CUDA: `cuda:N` counts as `nvidia-smi` does, whatever else is set, and fp32 means fp32, not `TensorFloat-32` with its
+/// 10 bits.
 pub const ENGINE_ENVIRONMENT: &[(&str, &str)] = &[
     ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"),
     ("GOMP_SPINCOUNT", "10000"),
-    ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+    (CUDA_ORDER, "PCI_BUS_ID"),
     ("NVIDIA_TF32_OVERRIDE", "0"),
 ];
+
+/// The order in which CUDA counts GPUs. NVIDIA's management library, from which the daemon has its readings, knows one only.
+const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
 
 /// What was said on the command line.
 #[derive(Debug, Clone, Default)]
@@ -55,8 +60,10 @@ pub struct Settings {
     pub compute_device: Told<Option<DeviceId>>,
     /// The engine's program.
     pub engine: Told<PathBuf>,
-    /// Variables that an engine is given; what the operator set stays.
-    pub engine_environment: Vec<(&'static str, &'static str)>,
+    /// Variables that an engine is given; `None` is one that it must not see.
+    pub engine_environment: Vec<(&'static str, Option<&'static str>)>,
+    /// Which GPUs jobs may run on, where the operator has said it in CUDA's words.
+    pub visible: Option<Visible>,
     /// Processor threads of an engine; `None` is one per core.
     pub engine_threads: Told<Option<u32>>,
     /// Seconds after which an idle engine ends; `None` is never.
@@ -153,9 +160,10 @@ impl Settings {
         let (env_nvml, by_env_nvml) = env("PERILUNE_NVML");
         let (env_ssh, by_env_ssh) = text("PERILUNE_SSH");
         let (env_log, by_env_log) = text("PERILUNE_LOG");
-        let unset = ENGINE_ENVIRONMENT.iter().filter(|(name, _)| environment.get(name).is_none());
+        let visible = environment.said(visible::VARIABLE).map(|text| Visible::parse(&text));
         Ok(Self {
-            engine_environment: unset.copied().collect(),
+            engine_environment: engine_environment(environment, visible.as_ref()),
+            visible,
             engine_threads: Told::default(None).or_some(threads(file.engine_threads, &file_path)?, Origin::File),
             engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
             nvml: Told::default(None).or_some(file.nvml.as_deref().map(here), Origin::File).or_some(env_nvml, by_env_nvml),
@@ -223,6 +231,15 @@ impl Settings {
         preset("run.priority", json!(file.priority), json!(own.priority));
         rows
     }
+}
+
+fn engine_environment(environment: &Environment, visible: Option<&Visible>) -> Vec<(&'static str, Option<&'static str>)> {
+    let given = ENGINE_ENVIRONMENT.iter().filter(|(name, _)| *name == CUDA_ORDER || environment.get(name).is_none());
+    let mut given: Vec<_> = given.map(|(name, value)| (*name, Some(*value))).collect();
+    if visible.is_some_and(|v| !v.is_about_slices()) {
+        given.push((visible::VARIABLE, None));
+    }
+    given
 }
 
 fn threads(value: Option<u32>, path: &Path) -> Result<Option<u32>, ConfigError> {

@@ -77,6 +77,9 @@ fn go_on(core: &mut Core, pending: Pending, answer: Answer) {
 fn give_up(core: &mut Core, mut pending: Pending, error: &LedgerError) {
     if let Pending::Assign { job, device, generation } = pending {
         tracing::error!("job {job} was not assigned: {error}");
+        if let LedgerError::Unreadable { problem, .. } = error {
+            reports::set_aside(core, job, problem.clone());
+        }
         reports::unassignable(core, job, device, generation);
         return;
     }

@@ -16,6 +16,7 @@ use super::pending::Pending;
 use super::state::{Attempt, Engine, Queue};
 use super::{answers, reports, scheduler, supervision};
 use crate::config::Supervision;
+use crate::devices::Visible;
 use crate::jobs::JobState;
 use crate::ledger::{Command, Recovered};
 use crate::telemetry::Frame;
@@ -31,6 +32,8 @@ pub struct Policy {
     pub defaults: Defaults,
     /// The device that computes; `None` is the first GPU, or the processor.
     pub compute: Option<DeviceId>,
+    /// Which GPUs jobs may run on, where the operator has said it.
+    pub visible: Option<Visible>,
     /// Patience with engines.
     pub patience: Supervision,
     /// Processor threads of an engine.
@@ -240,6 +243,13 @@ impl Core {
         if self.queue.remove(job).is_some()
             && let Some(count) = self.count_of(state)
         {
+            *count += 1;
+        }
+    }
+
+    /// Notes that a job is in a final state which was never in memory.
+    pub(super) fn count(&mut self, state: JobState) {
+        if let Some(count) = self.count_of(state) {
             *count += 1;
         }
     }

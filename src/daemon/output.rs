@@ -66,6 +66,8 @@ pub enum Output {
         device: DeviceId,
         /// As its process of this number.
         generation: u64,
+        /// Starts before it that failed, in a row.
+        failed_starts: u32,
     },
     /// Tell an engine something.
     Order {

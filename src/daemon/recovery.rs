@@ -1,7 +1,7 @@
 //! Takes up what the last daemon left: nothing is lost, and nothing is done twice.
 //!
 //! A run that was cut off goes back to the queue. A run whose pictures are on record gets them named,
-//! and is never run again.
+//! and is never run again. A job whose record cannot be read is set aside, and all others go on.
 
 use super::core::Core;
 use super::output::Output;
@@ -21,6 +21,10 @@ pub const CRASHES: u32 = 20;
 pub(super) fn take_up(core: &mut Core, recovered: Recovered) {
     for entry in recovered.entries {
         core.queue.insert(entry);
+    }
+    for unreadable in recovered.unreadable {
+        core.count(JobState::Failed);
+        reports::set_aside(core, unreadable.job, unreadable.problem);
     }
     for unnamed in recovered.unnamed {
         let Some(device) = core.queue.get(unnamed.job).map(|j| j.entry.device) else { continue };

@@ -259,9 +259,21 @@ fn failure(kind: Kind, message: String, hint: Option<String>, log: Vec<String>) 
 
 /// The job will not succeed.
 pub(super) fn fail(core: &mut Core, job: JobId, run: Option<RunId>, failure: Failure) {
-    core.conclude(job, JobState::Failed);
     core.notice("fail", format!("job {job} failed: {}", failure.message), Some(job));
+    fail_untold(core, job, run, failure);
+}
+
+/// The job will not succeed, and its operator has been told.
+pub(super) fn fail_untold(core: &mut Core, job: JobId, run: Option<RunId>, failure: Failure) {
+    core.conclude(job, JobState::Failed);
     core.ask_ledger(Command::Fail { job, run, failure: Box::new(failure) }, Pending::Change(None));
+}
+
+/// Nobody can read what the job is to do; the others go on.
+pub(super) fn set_aside(core: &mut Core, job: JobId, problem: String) {
+    core.conclude(job, JobState::Failed);
+    core.notice("fail", format!("job {job} failed: its record cannot be read: {problem}"), Some(job));
+    core.ask_ledger(Command::SetAside { job, problem }, Pending::Change(None));
 }
 
 /// The engine can have another job.

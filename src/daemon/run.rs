@@ -141,6 +141,7 @@ fn policy(settings: &Settings) -> Result<Policy, Refusal> {
             seed: Seed(0),
         },
         compute: settings.compute_device.value,
+        visible: settings.visible.clone(),
         patience: settings.supervision,
         engine_threads: settings.engine_threads.value,
         engine_idle_s: settings.engine_idle_s.value,
@@ -234,7 +235,7 @@ struct Hands {
     lookup: Lookup,
     links: HashMap<DeviceId, Link>,
     engine: std::path::PathBuf,
-    engine_environment: Vec<(&'static str, &'static str)>,
+    engine_environment: Vec<(&'static str, Option<&'static str>)>,
     patience: Supervision,
     roots: Roots,
     sensors: Arc<dyn Sensors>,
@@ -258,7 +259,7 @@ impl Hands {
                 Output::Watch(watched) => self.sensors.watch(watched),
                 Output::Engines(engines) => self.sensors.set_engines(&engines),
                 Output::Ledger { ticket, command, now } => self.records.ask(ticket, command, now),
-                Output::Spawn { device, generation } => self.spawn(device, generation),
+                Output::Spawn { device, generation, failed_starts } => self.spawn(device, generation, failed_starts),
                 Output::Order { device, order } => self.with_link(device, |link| link.order(*order)),
                 Output::Kill { device, why } => self.with_link(device, |link| link.kill(why)),
                 Output::Name { run, images } => self.name(run, images),
@@ -275,9 +276,9 @@ impl Hands {
         }
     }
 
-    fn spawn(&mut self, device: DeviceId, generation: u64) {
+    fn spawn(&mut self, device: DeviceId, generation: u64, failed_starts: u32) {
         let spawn = SpawnSpec { program: self.engine.clone(), device, environment: self.engine_environment.clone() };
-        let spec = LinkSpec { spawn, generation, patience: self.patience };
+        let spec = LinkSpec { spawn, generation, failed_starts, patience: self.patience };
         self.links.insert(device, Link::start(spec, self.tell.clone()));
     }
 

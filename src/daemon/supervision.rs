@@ -7,15 +7,15 @@ use super::core::{Core, Policy};
 use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
-use super::state::{Engine, Mode};
+use super::state::{Engine, FAILED_STARTS, Mode};
 use super::{reports, snapshot};
-use crate::jobs::JobState;
+use crate::jobs::{Failure, JobState};
 use crate::ledger::{Command, Interruption};
 use crate::telemetry::Frame;
 use crate::units::{DeviceId, RunId, Timestamp};
 use crate::wire::work::Configure;
 use crate::wire::{Change, Order, Report};
-use crate::workflow::Refusal;
+use crate::workflow::{Kind, Refusal};
 
 /// From the order to end until an engine is killed.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -26,9 +26,17 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 pub(super) fn start_engine(core: &mut Core, device: DeviceId) {
     let now = core.now;
     let engine = core.engines.entry(device).or_insert_with(|| Engine::absent(device));
+    let failed_starts = engine.failed_starts;
     let generation = engine.start(now);
     core.news.engines = true;
-    core.emit(Output::Spawn { device, generation });
+    core.emit(Output::Spawn { device, generation, failed_starts });
+}
+
+/// An operator tries a job again: whatever its engine lacked may be there now, and is looked for at once.
+pub(super) fn try_at_once(core: &mut Core, device: DeviceId) {
+    if let Some(engine) = core.engines.get_mut(&device) {
+        engine.mended();
+    }
 }
 
 /// Takes in what is heard of an engine.
@@ -44,7 +52,7 @@ pub(super) fn heard(core: &mut Core, device: DeviceId, generation: u64, heard: H
         }
         Heard::Said(report) => said(core, device, report),
         Heard::Died(exit) => died(core, device, exit),
-        Heard::Broken(refusal) => broken(core, device, refusal),
+        Heard::Broken(refusal) => broken(core, device, &refusal),
     }
 }
 
@@ -53,8 +61,7 @@ fn said(core: &mut Core, device: DeviceId, report: Report) {
         Report::Ready { about } => {
             let now = core.now;
             if let Some(engine) = core.engines.get_mut(&device).filter(|e| e.mode == Mode::Starting) {
-                engine.mode = Mode::Ready(now);
-                engine.about = Some(about);
+                engine.ready(about, now);
             }
             core.news.engines = true;
             core.news.everything = true;
@@ -105,14 +112,17 @@ fn died(core: &mut Core, device: DeviceId, exit: Exit) {
     }
     if let Some(run) = run {
         reports::lost(core, run, &exit.how, exit.log);
+    } else if unready && !in_order {
+        let last = format!("; the last time it {} before it was ready", exit.how);
+        give_up(core, device, &last, None, &exit.log);
     }
 }
 
-fn broken(core: &mut Core, device: DeviceId, refusal: Refusal) {
+fn broken(core: &mut Core, device: DeviceId, refusal: &Refusal) {
     let now = core.now;
     let Some(engine) = core.engines.get_mut(&device) else { return };
-    engine.broken(now);
-    let text = refusal.hint.map_or_else(|| refusal.message.clone(), |hint| format!("{}; {hint}", refusal.message));
+    engine.broken(&core.policy.patience, now);
+    let text = refusal.hint.as_ref().map_or_else(|| refusal.message.clone(), |hint| format!("{}; {hint}", refusal.message));
     let heard_before = engine.last_exit.as_ref() == Some(&text);
     engine.last_exit = Some(text.clone());
     core.news.engines = true;
@@ -120,6 +130,27 @@ fn broken(core: &mut Core, device: DeviceId, refusal: Refusal) {
     if !heard_before {
         tracing::error!("{text}");
         core.notice("crit", text, None);
+    }
+    give_up(core, device, &format!(": {}", refusal.message), refusal.hint.as_deref(), &[]);
+}
+
+/// Fails the jobs of an engine that did not start in so many tries. Held ones stay, and so does what comes later.
+/// `last` says how the last try ended, `mend` what its operator can do, and `log` is what the engine wrote.
+fn give_up(core: &mut Core, device: DeviceId, last: &str, mend: Option<&str>, log: &[String]) {
+    let Some(engine) = core.engines.get_mut(&device).filter(|e| e.failed_starts >= FAILED_STARTS) else { return };
+    engine.failed_starts = 0;
+    let jobs = core.queue.all_for(device);
+    if jobs.is_empty() {
+        return;
+    }
+    let message = format!("the engine of {device} did not start in {FAILED_STARTS} tries{last}");
+    let which = if let [job] = jobs[..] { format!("job {job} failed") } else { format!("{} jobs failed", jobs.len()) };
+    core.notice("fail", format!("{which}: {message}"), None);
+    for job in jobs {
+        let mend = mend.map(|mend| format!("{mend}; ")).unwrap_or_default();
+        let hint = Some(format!("{mend}`perilune doctor` says what is missing; when it is mended, `perilune queue retry {job}`"));
+        let failure = Failure { kind: Kind::Failed, message: message.clone(), hint, log: log.to_vec() };
+        reports::fail_untold(core, job, None, failure);
     }
 }
 

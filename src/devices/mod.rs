@@ -1,5 +1,7 @@
 //! What a device is and what can be read from it.
 
 pub mod reading;
+pub mod visible;
 
 pub use reading::{Clocks, DeviceKind, DeviceReading, DiskReading, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading};
+pub use visible::Visible;

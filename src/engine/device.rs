@@ -1,6 +1,6 @@
 //! The compute device: found, described, and asked for memory.
 
-#![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers")]
+#![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers; the driver is asked about one device of several")]
 
 use std::error::Error as _;
 use std::fs;
@@ -71,7 +71,7 @@ impl Compute {
     pub fn memory(&self) -> Option<(Bytes, Bytes)> {
         match self.device {
             Device::Cpu => Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?)),
-            Device::Cuda(_) => cudarc::driver::result::mem_get_info().ok().map(|(free, total)| (Bytes(total as u64), Bytes(free as u64))),
+            Device::Cuda(index) => cuda_memory(index),
             Device::Mps | Device::Vulkan => None,
         }
     }
@@ -121,6 +121,29 @@ fn compute_capability(index: usize) -> Option<i32> {
     let major = sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
     // SAFETY: the device handle was given by the driver just now.
     unsafe { result::device::get_attribute(device, major) }.ok()
+}
+
+/// The driver tells of the memory of the current context's device, whichever that is on this thread; so the context in
+/// which libtorch computes on this device is made current for the question, and the one before it afterwards.
+fn cuda_memory(index: usize) -> Option<(Bytes, Bytes)> {
+    use cudarc::driver::{result, sys};
+    result::init().ok()?;
+    let device = result::device::get(i32::try_from(index).ok()?).ok()?;
+    // SAFETY: the device handle was given by the driver just now; the context is released below, on every way out.
+    let context = unsafe { result::primary_ctx::retain(device) }.ok()?;
+    // SAFETY: the context is retained until after it is popped.
+    let pushed = unsafe { sys::cuCtxPushCurrent_v2(context) }.result();
+    let told = pushed.and_then(|()| {
+        let told = result::mem_get_info();
+        let mut popped = std::ptr::null_mut();
+        // SAFETY: what was pushed above is popped; the driver writes its handle to a pointer of ours.
+        unsafe { sys::cuCtxPopCurrent_v2(&raw mut popped) }.result().and(told)
+    });
+    // SAFETY: it was retained above, once.
+    let released = unsafe { result::primary_ctx::release(device) };
+    let (free, total) = told.ok()?;
+    released.ok()?;
+    Some((Bytes(total as u64), Bytes(free as u64)))
 }
 
 fn host_memory(what: &str) -> Option<Bytes> {

@@ -62,14 +62,6 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
-    /// A picture to start from cannot be read.
-    #[error("{}: {reason}", path.display())]
-    BadImage {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
     /// A finished picture cannot be written.
     #[error(transparent)]
     Save(Refusal),
@@ -115,7 +107,6 @@ impl EngineError {
             | Self::Placing(_)
             | Self::Library(_)
             | Self::Family { .. }
-            | Self::BadImage { .. }
             | Self::Save(_) => false,
         }
     }
@@ -143,7 +134,6 @@ impl From<&EngineError> for Refusal {
             EngineError::NoDevice { .. } => {
                 Self::new(Kind::Failed, message, "`perilune doctor` says what is missing; `perilune devices` lists what there is")
             }
-            EngineError::BadImage { .. } => Self::new(Kind::BadFile, message, "give a PNG, JPEG or WebP file"),
             EngineError::Save(refusal) => refusal.clone(),
             EngineError::Torch { .. } => {
                 Self::new(Kind::Failed, message, "`perilune queue show` has the engine's log; the engine is started again for the next job")

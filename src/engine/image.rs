@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use image::DynamicImage;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader};
 use tch::{Device, Kind, Tensor};
 
 use crate::engine::EngineError;
 use crate::imagery::png_text::{TextChunk, TextKind};
+use crate::library::picture;
 use crate::units::Size;
 
 /// A picture as bytes: red, green, blue, row by row.
@@ -51,11 +52,9 @@ impl Rgb {
     }
 }
 
-/// Returns the picture at `path`, cut and scaled to `size`, as `[1, 3, H, W]` in −1…1 on the processor.
+/// Returns the picture at `path`, upright, cut and scaled to `size`, as `[1, 3, H, W]` in −1…1 on the processor.
 pub fn read(path: &Path, size: Size) -> Result<Tensor, EngineError> {
-    let bad = |reason: String| EngineError::BadImage { path: path.to_owned(), reason };
-    let reader = ImageReader::open(path).map_err(|e| bad(e.to_string()))?;
-    let picture = reader.with_guessed_format().map_err(|e| bad(e.to_string()))?.decode().map_err(|e| bad(e.to_string()))?;
+    let picture = picture::read_upright(path)?;
     let fitted = fit(&picture, size).into_rgb8();
     let shape = [i64::from(size.height()), i64::from(size.width()), 3];
     let pixels = Tensor::from_slice(fitted.as_raw()).view(shape).permute([2, 0, 1]).to_kind(Kind::Float);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use super::{Entry, LedgerError, history, queue, runs};
+use super::{Entry, LedgerError, damage, history, queue, runs};
 use crate::jobs::{Failure, JobRow, JobState, JobView, Placement, Rank, Timing};
 use crate::units::{DeviceId, JobId, RunId, Seed, Timestamp};
 use crate::wire::{Cursor, Notice};
@@ -80,6 +80,13 @@ pub enum Command {
         run: Option<RunId>,
         /// Why.
         failure: Box<Failure>,
+    },
+    /// A job's record cannot be read, so nobody can run it: it fails, and what is left of the record stays.
+    SetAside {
+        /// The job.
+        job: JobId,
+        /// What is wrong with its record.
+        problem: String,
     },
     /// An operator wants running jobs to be stopped; kept, should the daemon end first.
     WantCancel(Vec<JobId>),
@@ -216,6 +223,7 @@ impl Command {
             Self::Finish { run, job, outcome, images } => runs::finish(connection, *run, *job, outcome, images, now),
             Self::Publish { run, job, paths } => runs::publish(connection, *run, *job, paths, now),
             Self::Fail { job, run, failure } => runs::fail(connection, *job, *run, failure, now),
+            Self::SetAside { job, problem } => damage::set_aside(connection, *job, problem, now),
             Self::WantCancel(jobs) => queue::want_cancel(connection, jobs, now),
             Self::Cancel { jobs, run } => queue::cancel(connection, jobs, *run, now),
             Self::Retry(jobs) => queue::retry(connection, jobs, now),

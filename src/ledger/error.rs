@@ -60,6 +60,14 @@ pub enum LedgerError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A job's record makes no sense: it was damaged, or a later version wrote it.
+    #[error("job {job}: its record cannot be read: {problem}")]
+    Unreadable {
+        /// Which job.
+        job: JobId,
+        /// What is wrong with its record.
+        problem: String,
+    },
     /// There is no such job.
     #[error("there is no job {0}")]
     NoJob(JobId),
@@ -80,11 +88,21 @@ impl LedgerError {
         }
     }
 
-    /// Returns whether the database answered, and the question was wrong.
+    /// Returns an error about a job's rows: what makes no sense there says nothing about the database or the disk.
+    pub(super) fn about(job: JobId, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| {
+            if is_nonsense(&source) {
+                return Self::Unreadable { job, problem: source.to_string() };
+            }
+            Self::sqlite(doing)(source)
+        }
+    }
+
+    /// Returns whether the database answered, and what was asked for cannot be, however often it is tried.
     #[must_use]
     pub fn is_about_the_question(&self) -> bool {
         match self {
-            Self::NoJob(_) | Self::NoRun(_) | Self::Cursor(_) => true,
+            Self::NoJob(_) | Self::NoRun(_) | Self::Cursor(_) | Self::Unreadable { .. } => true,
             Self::Open { .. }
             | Self::Folder { .. }
             | Self::Foreign { .. }
@@ -94,6 +112,10 @@ impl LedgerError {
             | Self::Damaged { .. } => false,
         }
     }
+
+    /// What can be done about a job whose record cannot be read.
+    pub(super) const UNREADABLE_HINT: &'static str =
+        "retry it with the perilune that wrote it, or ask for it anew; `perilune queue clear --state failed` forgets it";
 
     /// Returns what the operator can do about it.
     #[must_use]
@@ -106,10 +128,17 @@ impl LedgerError {
             Self::Newer { .. } => "install the newer program, or move the file away to start with an empty queue",
             Self::Full => "make room on the disk; what was asked for before is kept",
             Self::Sqlite { .. } => "check the disk that holds it; `perilune doctor` names it",
+            Self::Unreadable { .. } => Self::UNREADABLE_HINT,
             Self::NoJob(_) => "`perilune queue list` shows the jobs there are",
             Self::NoRun(_) | Self::Cursor(_) => "ask again from the start",
         }
     }
+}
+
+/// Returns whether a value was read and is not of its column's kind.
+pub(super) fn is_nonsense(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
 }
 
 impl From<&LedgerError> for Refusal {
@@ -123,7 +152,8 @@ impl From<&LedgerError> for Refusal {
             | LedgerError::Newer { .. }
             | LedgerError::Full
             | LedgerError::Sqlite { .. }
-            | LedgerError::Damaged { .. } => Kind::Failed,
+            | LedgerError::Damaged { .. }
+            | LedgerError::Unreadable { .. } => Kind::Failed,
         };
         Self::new(kind, error.to_string(), error.hint())
     }

@@ -5,6 +5,7 @@
 //! here blocks; the daemon gives the ledger a thread of its own.
 
 pub mod command;
+pub mod damage;
 pub mod error;
 pub mod history;
 pub mod open;
@@ -16,5 +17,5 @@ pub mod runs;
 pub use command::{Answer, Command, Interruption, Outcome, Planned};
 pub use error::LedgerError;
 pub use open::Ledger;
-pub use recovery::{Recovered, Unfinished, Unnamed};
+pub use recovery::{Recovered, Unfinished, Unnamed, Unreadable};
 pub use rows::Entry;

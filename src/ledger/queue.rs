@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{changed, find_entry, to_json, urgency};
+use super::rows::{changed, to_json, urgency, whole_entry, whole_view};
 use super::{Answer, LedgerError, history};
 use crate::jobs::{JobState, Rank};
 use crate::units::{JobId, RunId, Timestamp};
@@ -84,7 +84,9 @@ pub(super) fn cancel(connection: &Connection, jobs: &[JobId], run: Option<RunId>
 pub(super) fn retry(connection: &Connection, jobs: &[JobId], now: Timestamp) -> Result<Answer, LedgerError> {
     let sqlite = || LedgerError::sqlite("retry a job");
     for job in jobs {
-        let rank = last_rank(connection, find_entry(connection, *job)?.priority)?;
+        // One that cannot be read could not be run either.
+        whole_view(connection, *job)?;
+        let rank = last_rank(connection, whole_entry(connection, *job)?.priority)?;
         let mut update = connection
             .prepare_cached(
                 "UPDATE jobs SET state = 'queued', cancelling = 0, crashes = 0, deaths = 0, started = NULL, finished = NULL, rank = ?2

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Answer, LedgerError};
+use super::error::is_nonsense;
+use super::{Answer, LedgerError, damage};
 use crate::jobs::{ImageRecord, JobRow, JobState, JobView, Rank};
 use crate::units::{DeviceId, JobId, Seed, Timestamp};
 use crate::workflow::JobSpec;
@@ -56,8 +57,15 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// Columns that [`line`] reads.
 pub(super) const LINE: &str = "id, state, urgency, rank, model, prompt, owner, created, finished";
 
-/// Reads a job for a list, and its rank, which is where a page may end.
+/// Reads a job for a list, and its rank, which is where a page may end. A list is not refused for one row.
 pub(super) fn line(row: &Row<'_>) -> rusqlite::Result<(JobRow, Rank)> {
+    match whole_line(row) {
+        Err(error) if is_nonsense(&error) => damage::line(row, &error.to_string()),
+        line => line,
+    }
+}
+
+fn whole_line(row: &Row<'_>) -> rusqlite::Result<(JobRow, Rank)> {
     let job = JobRow {
         job: JobId(row.get(0)?),
         state: parsed(row, 1)?,
@@ -76,11 +84,11 @@ pub(super) fn urgency(priority: i32) -> i64 {
     -i64::from(priority)
 }
 
-fn priority(urgency: i64) -> i32 {
+pub(super) fn priority(urgency: i64) -> i32 {
     i32::try_from(-urgency).unwrap_or(0)
 }
 
-fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
@@ -88,23 +96,39 @@ where
     text.parse().map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
 }
 
-/// Returns what the queue needs of a job.
+/// Returns what the queue needs of a job; of one whose row makes no sense, what keeps it out of the queue.
 pub(super) fn find_entry(connection: &Connection, job: JobId) -> Result<Entry, LedgerError> {
+    match whole_entry(connection, job) {
+        Err(LedgerError::Unreadable { .. }) => Ok(damage::entry(job)),
+        found => found,
+    }
+}
+
+/// Returns what the queue needs of a job, all of which can be read.
+pub(super) fn whole_entry(connection: &Connection, job: JobId) -> Result<Entry, LedgerError> {
     let doing = "read a job";
     let mut statement =
         connection.prepare_cached(&format!("SELECT {ENTRY} FROM jobs WHERE id = ?1")).map_err(LedgerError::sqlite(doing))?;
-    let found = statement.query_row([job.0], entry).optional().map_err(LedgerError::sqlite(doing))?;
+    let found = statement.query_row([job.0], entry).optional().map_err(LedgerError::about(job, doing))?;
     found.ok_or(LedgerError::NoJob(job))
 }
 
-/// Returns everything about a job. What only the daemon's memory knows is left out.
+/// Returns everything about a job, or what is left of it where its record cannot be read.
 pub(super) fn view(connection: &Connection, job: JobId) -> Result<JobView, LedgerError> {
+    match whole_view(connection, job) {
+        Err(LedgerError::Unreadable { problem, .. }) => damage::view(connection, job, &problem),
+        view => view,
+    }
+}
+
+/// Returns everything about a job, all of which can be read. What only the daemon's memory knows is left out.
+pub(super) fn whole_view(connection: &Connection, job: JobId) -> Result<JobView, LedgerError> {
     let doing = "read a job";
     let mut statement = connection
         .prepare_cached(
             "SELECT state, urgency, cancelling, attempts, created, started, finished,
                     spec, timing, placement, precision, warnings, failure
-             FROM jobs JOIN details ON details.job = jobs.id WHERE jobs.id = ?1",
+             FROM jobs LEFT JOIN details ON details.job = jobs.id WHERE jobs.id = ?1",
         )
         .map_err(LedgerError::sqlite(doing))?;
     let text = |row: &Row<'_>, column| row.get::<_, Option<String>>(column);
@@ -115,10 +139,10 @@ pub(super) fn view(connection: &Connection, job: JobId) -> Result<JobView, Ledge
             Ok((parsed::<JobState>(row, 0)?, priority(row.get(1)?), row.get::<_, bool>(2)?, row.get::<_, u32>(3)?, times, texts))
         })
         .optional()
-        .map_err(LedgerError::sqlite(doing))?;
+        .map_err(LedgerError::about(job, doing))?;
     let (state, priority, cancelling, attempts, times, [spec, timing, placement, precision, warnings, failure]) =
         found.ok_or(LedgerError::NoJob(job))?;
-    let mut spec: JobSpec = from_json("job", &spec.unwrap_or_default())?;
+    let mut spec = read_spec(job, spec.as_deref())?;
     spec.priority = priority;
     Ok(JobView {
         job,
@@ -132,15 +156,21 @@ pub(super) fn view(connection: &Connection, job: JobId) -> Result<JobView, Ledge
         started: times.1.map(Timestamp),
         finished: times.2.map(Timestamp),
         images: if state == JobState::Done { images(connection, job)? } else { Vec::new() },
-        timing: timing.map(|t| from_json("timing", &t)).transpose()?,
-        placement: placement.map(|t| from_json("placement", &t)).transpose()?,
+        timing: timing.map(|t| from_json(job, "timing", &t)).transpose()?,
+        placement: placement.map(|t| from_json(job, "placement", &t)).transpose()?,
         precision,
-        warnings: warnings.map(|t| from_json("warning", &t)).transpose()?.unwrap_or_default(),
-        failure: failure.map(|t| from_json("failure", &t)).transpose()?,
+        warnings: warnings.map(|t| from_json(job, "warnings", &t)).transpose()?.unwrap_or_default(),
+        failure: failure.map(|t| from_json(job, "failure", &t)).transpose()?,
     })
 }
 
-fn images(connection: &Connection, job: JobId) -> Result<Vec<ImageRecord>, LedgerError> {
+/// Returns what a job is to do.
+pub(super) fn read_spec(job: JobId, text: Option<&str>) -> Result<JobSpec, LedgerError> {
+    let text = text.ok_or_else(|| LedgerError::Unreadable { job, problem: "what it is to do is missing".to_owned() })?;
+    from_json(job, "what it is to do", text)
+}
+
+pub(super) fn images(connection: &Connection, job: JobId) -> Result<Vec<ImageRecord>, LedgerError> {
     let doing = "read a job's images";
     let mut statement = connection
         .prepare_cached(
@@ -157,7 +187,7 @@ fn images(connection: &Connection, job: JobId) -> Result<Vec<ImageRecord>, Ledge
         })
     });
     let rows = rows.map_err(LedgerError::sqlite(doing))?;
-    rows.collect::<Result<_, _>>().map_err(LedgerError::sqlite(doing))
+    rows.collect::<Result<_, _>>().map_err(LedgerError::about(job, doing))
 }
 
 /// Changes that touch more jobs than this are answered without views.
@@ -175,6 +205,6 @@ pub(super) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<Str
     serde_json::to_string(value).map_err(|e| LedgerError::Damaged { what, problem: e.to_string() })
 }
 
-pub(super) fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, LedgerError> {
-    serde_json::from_str(text).map_err(|e| LedgerError::Damaged { what, problem: e.to_string() })
+fn from_json<T: DeserializeOwned>(job: JobId, what: &'static str, text: &str) -> Result<T, LedgerError> {
+    serde_json::from_str(text).map_err(|e| LedgerError::Unreadable { job, problem: format!("{what}: {e}") })
 }

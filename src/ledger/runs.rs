@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, params};
 
-use super::rows::{changed, to_json, view};
+use super::rows::{changed, to_json, whole_view};
 use super::{Answer, Interruption, LedgerError, Outcome, Planned, history};
 use crate::jobs::Failure;
 use crate::units::{DeviceId, JobId, RunId, Timestamp};
@@ -30,7 +30,7 @@ pub(super) fn assign(
         return Err(LedgerError::NoJob(job));
     }
     let run = RunId(connection.last_insert_rowid());
-    Ok(Answer::Assigned { run, view: Box::new(view(connection, job)?) })
+    Ok(Answer::Assigned { run, view: Box::new(whole_view(connection, job)?) })
 }
 
 pub(super) fn start(connection: &Connection, run: RunId, job: JobId, now: Timestamp) -> Result<Answer, LedgerError> {

@@ -70,6 +70,14 @@ pub enum LibraryError {
         /// Where.
         path: PathBuf,
     },
+    /// A file that was given as a picture.
+    #[error("{}: no picture that can be read: {reason}", path.display())]
+    Picture {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// An index or description that is longer than any real one.
     #[error("{}: the file is longer than {limit} bytes, the most that is read of its kind", path.display())]
     TooLong {
@@ -108,6 +116,11 @@ impl LibraryError {
         if source.kind() == io::ErrorKind::NotFound { Self::NotFound { path } } else { Self::Io { path, doing, source } }
     }
 
+    /// Returns what is wrong with a picture.
+    pub(super) fn picture(path: &Path, error: &image::ImageError) -> Self {
+        Self::Picture { path: path.to_owned(), reason: error.to_string() }
+    }
+
     /// Returns the same error about something that a model's own index names: if it is missing, the model is damaged.
     #[must_use]
     pub fn of_a_part(self) -> Self {
@@ -129,6 +142,7 @@ impl LibraryError {
             | Self::BadModelIndex { .. }
             | Self::NoWeights { .. }
             | Self::NotAFile { .. }
+            | Self::Picture { .. }
             | Self::TooLong { .. }
             | Self::Incomplete { .. }
             | Self::NotInShard { .. }
@@ -152,6 +166,7 @@ impl LibraryError {
             | Self::Incomplete { .. }
             | Self::NotInShard { .. } => "the folder is incomplete; get it again from its source".to_owned(),
             Self::NotAFile { .. } => "give a .safetensors file or a diffusers folder".to_owned(),
+            Self::Picture { .. } => "give a PNG, JPEG or WebP file".to_owned(),
             Self::Gguf { .. } => "give the .safetensors version of the model".to_owned(),
         }
     }

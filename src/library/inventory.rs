@@ -1,10 +1,9 @@
 //! Finds out everything about the files that a draft names.
 
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
-use super::{LibraryError, moonlet, regular, sources};
+use super::{LibraryError, moonlet, picture, sources};
 use crate::families::{Description, Role, Source, describe};
 use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
@@ -24,16 +23,12 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     Ok(Inventory { name: set_name(&model), description: Some(description), init_size })
 }
 
-/// Returns a picture's size, cut to whole latent cells, from its header.
+/// Returns the size of a picture as it is seen, cut to whole latent cells, from its header.
 fn picture_size(path: &Path) -> Result<Size, Refusal> {
-    let bad = |reason: String| {
-        Refusal::new(Kind::BadFile, format!("{}: no picture that can be read: {reason}", path.display()), "give a PNG, JPEG or WebP file")
-    };
-    let reader = image::ImageReader::new(BufReader::new(regular::open(path)?));
-    let guessed = reader.with_guessed_format().map_err(|e| LibraryError::io(path, "reading it", e))?;
-    let (width, height) = guessed.into_dimensions().map_err(|e| bad(e.to_string()))?;
+    let (width, height) = picture::upright_size(path)?;
     let whole = |side: u32| side / Size::CELL * Size::CELL;
-    Size::new(whole(width), whole(height)).map_err(|e| bad(e.to_string()))
+    let size = Size::new(whole(width), whole(height));
+    size.map_err(|e| LibraryError::Picture { path: path.to_owned(), reason: e.to_string() }.into())
 }
 
 /// Returns what a path or name holds, and where it is.

@@ -1,4 +1,4 @@
-//! Model folders and the weight files in them: found, described from their headers, and mapped.
+//! Model folders and the weight files in them: found, described from their headers, and mapped. Pictures to start from.
 //!
 //! Nothing here is downloaded, nothing is executed, and no weight is copied.
 
@@ -8,6 +8,7 @@ pub mod header;
 pub mod inventory;
 pub mod mapped;
 pub mod moonlet;
+pub mod picture;
 pub mod regular;
 pub mod scan;
 pub mod sources;

@@ -61,6 +61,8 @@ impl Size {
     pub const LIMIT: u32 = 16_384;
     /// Pixels per latent cell and axis.
     pub const CELL: u32 = 8;
+    /// One latent cell.
+    pub const SMALLEST: Self = Self { width: Self::CELL, height: Self::CELL };
 
     /// Returns the size, when both sides are in range and divisible by 8.
     pub fn new(width: u32, height: u32) -> Result<Self, SizeError> {

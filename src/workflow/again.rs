@@ -6,6 +6,10 @@ impl JobDraft {
     /// Returns the draft that asks for this job again, its seed included.
     #[must_use]
     pub fn again(spec: &JobSpec) -> Self {
+        if !spec.is_readable() {
+            let model = spec.set.name.clone();
+            return Self { model, prompt: spec.prompt.clone(), compute_device: Some(spec.compute), ..Self::default() };
+        }
         let init = spec.init.as_ref();
         Self {
             model: spec.named.model.clone(),

@@ -196,3 +196,12 @@ pub struct JobSpec {
     /// Who asked.
     pub owner: String,
 }
+
+impl JobSpec {
+    /// Returns whether more is known of it than its line in the list. A record that cannot be read has no steps,
+    /// which no job has that was ever taken.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.steps > 0
+    }
+}

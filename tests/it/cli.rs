@@ -12,7 +12,7 @@ use perilune::jobs::JobState;
 use perilune::units::JobId;
 use serde_json::{Value, json};
 
-use crate::support::builders::{a_job, endless};
+use crate::support::builders::{a_job, endless, scripted};
 use crate::support::daemon::{Done, Home, finish};
 use crate::support::wait::{until, until_true};
 use crate::support::weights_file::{tiny_unet, under, write, zeros};
@@ -221,19 +221,66 @@ fn the_queue_is_listed_and_changed() {
         home.run(&with(&["--detach"])).ok();
     }
     assert_eq!(home.run(&["queue", "move", "3", "first"]).ok(), "job 3 moved\n");
-    assert_eq!(home.run(&["queue", "cancel", "1", "2", "--json"]).json(), json!({"changed": [1, 2]}));
+    assert_eq!(home.run(&["queue", "cancel", "1", "2", "--json"]).json(), json!({"changed": [1, 2], "already": []}));
     let listed = home.run(&["queue", "list"]).ok();
     let rows: Vec<Vec<&str>> = listed.lines().map(|l| l.split_whitespace().take(2).collect()).collect();
     assert_eq!(rows, [["job", "state"], ["3", "queued"], ["2", "cancelled"], ["1", "cancelled"]]);
     let json = home.run(&["queue", "list", "--state", "queued", "--json"]).json();
     assert_eq!((&json["paused"], json["jobs"].as_array().map(Vec::len), &json["jobs"][0]["job"]), (&json!(true), Some(1), &json!(3)));
     let done = home.run(&["queue", "cancel", "3", "1"]);
-    assert_eq!((done.code, done.stdout.as_str()), (5, "job 3 cancelled\n"));
+    assert_eq!((done.code, done.stdout.as_str()), (0, "job 3 cancelled\njob 1 was cancelled already\n"));
     assert_eq!(home.run(&["queue", "retry", "3"]).ok(), "job 3 queued again\n");
     home.run(&["queue", "resume"]).ok();
     home.talk().wait_for(JobId(3), JobState::Done);
     assert_eq!(home.run(&["queue", "clear", "--state", "cancelled"]).ok(), "2 jobs forgotten\n");
     assert!(home.run(&["queue", "show", "3"]).ok().contains("000003-night-7.png"));
+}
+
+#[test]
+fn cancelling_what_is_cancelled_or_has_ended_says_so() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let hung = talk.submit(scripted(&json!({"hang": 0})));
+    talk.wait_for(hung, JobState::Running);
+    let cancel = |jobs: &[&str]| {
+        let done = home.run(&[&["queue", "cancel"], jobs].concat());
+        (done.code, done.stdout, done.stderr.lines().next().unwrap_or_default().to_owned())
+    };
+    let said = |code, out: &str, error: &str| (code, out.to_owned(), error.to_owned());
+    assert_eq!(cancel(&["1"]), said(0, "job 1 cancelled\n", ""));
+    assert_eq!(cancel(&["1"]), said(0, "job 1 was cancelled already\n", ""), "its engine has not stopped yet");
+    home.run(&["queue", "pause"]).ok();
+    let waiting = talk.submit(a_job());
+    assert_eq!(cancel(&["2", "2"]), said(0, "job 2 cancelled\n", ""), "{waiting}");
+    assert_eq!(cancel(&["2", "1"]), said(0, "jobs 2, 1 were cancelled already\n", ""));
+    assert_eq!(cancel(&["99"]), said(4, "", "error: there is no job 99"));
+    kill_engine(&mut talk);
+    talk.wait_for(hung, JobState::Cancelled);
+    home.run(&["queue", "resume"]).ok();
+    let done = talk.submit(a_job());
+    talk.wait_for(done, JobState::Done);
+    assert_eq!(cancel(&["3"]), said(5, "", "error: job 3 is done, too late to cancel"));
+    let last = talk.submit(endless());
+    talk.wait_for(last, JobState::Running);
+    let expected =
+        said(5, "job 4 cancelled\njob 2 was cancelled already\n", "error: job 3 is done, there is no job 99, too late to cancel");
+    assert_eq!(cancel(&["4", "3", "99", "2"]), expected);
+}
+
+fn kill_engine(talk: &mut crate::support::talk::Talk) {
+    let pid = talk.status().engines.first().and_then(|e| e.pid).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_list_of_no_jobs_is_refused() {
+    let home = Home::with_daemon();
+    refused(&home.run(&["queue", "list", "--limit", "0"]), 2, "invalid value '0' for '--limit <N>'");
+    for _ in 0..2 {
+        home.run(&with(&["--detach"])).ok();
+    }
+    assert_eq!(home.run(&["queue", "list", "--limit", "1", "--json"]).json()["jobs"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]

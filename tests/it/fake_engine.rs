@@ -48,6 +48,8 @@ struct Script {
     wrong_hello: bool,
     /// Never say that it is ready.
     never_ready: bool,
+    /// Milliseconds until it says that it is ready, during which it answers nothing.
+    ready_after_ms: u64,
     /// After this many steps, do nothing more, and ignore cancellation.
     hang: Option<u32>,
     /// Answer no pings once a run has begun.
@@ -76,6 +78,7 @@ impl Default for Script {
             exit_at_start: None,
             wrong_hello: false,
             never_ready: false,
+            ready_after_ms: 0,
             hang: None,
             deaf: false,
             garbage: None,
@@ -155,6 +158,7 @@ fn listen(mut from: UnixStream, signals: &Signals, give: &Sender<RunOrder>, tell
         match order {
             Order::Configure(configure) => {
                 println!("fake engine for {}", configure.device);
+                thread::sleep(Duration::from_millis(Script::read().ready_after_ms));
                 if !Script::read().never_ready {
                     tell.send(Report::Ready { about: "fake engine".to_owned() }).unwrap();
                 }

@@ -1,5 +1,6 @@
 //! The queue of a real daemon: jobs come, wait, move, run and end.
 
+use image::ImageEncoder;
 use perilune::jobs::{JobState, Move};
 use perilune::units::{DeviceId, JobId};
 use perilune::wire::Request;
@@ -57,7 +58,7 @@ fn waiting_jobs_are_cancelled_at_once_and_running_ones_by_their_engine() {
     assert_eq!(home.pictures(), [""; 0]);
 
     let refusal = talk.try_call(Request::Cancel(ids([1]))).unwrap_err();
-    assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, "job 1 is cancelled and cannot be cancelled"));
+    assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, "job 1 is cancelled already"));
     assert_eq!(talk.try_call(Request::Cancel(ids([99]))).unwrap_err().kind, Kind::NotFound);
 }
 
@@ -180,6 +181,21 @@ fn an_idle_engine_ends_and_comes_back_when_it_is_wanted() {
         until_true("the engine to end", || talk.status().engines.iter().all(|e| e.pid.is_none()));
     }
     assert_eq!(talk.status().notices, [], "that is no death");
+}
+
+#[test]
+fn a_photograph_on_its_side_gives_an_upright_picture() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let path = home.path().join("phone.jpg");
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut file);
+    // As a phone that is held upright stores it: 32 across, 16 down, to be turned by 90 degrees.
+    encoder.set_exif_metadata(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec()).unwrap();
+    encoder.write_image(&[7; 32 * 16 * 3], 32, 16, image::ExtendedColorType::Rgb8).unwrap();
+    std::fs::write(&path, file).unwrap();
+    let job = talk.submit(JobDraft { size: None, init_image: Some(path), ..a_job() });
+    assert_eq!(talk.show(job).spec.size.to_string(), "16x32");
 }
 
 #[test]

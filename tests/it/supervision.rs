@@ -101,8 +101,9 @@ fn a_picture_too_few_is_a_failure() {
 }
 
 #[test]
-fn without_an_engine_jobs_wait_and_the_operator_is_told_how_to_get_one() {
+fn without_an_engine_jobs_wait_for_a_while_and_fail_with_the_way_to_get_one() {
     let mut home = Home::empty();
+    home.config("supervision: {backoff_s: 0.05}");
     let path = home.path().join("engine");
     home.use_engine(&path);
     home.start();
@@ -111,23 +112,37 @@ fn without_an_engine_jobs_wait_and_the_operator_is_told_how_to_get_one() {
     let engine = until("the engine to be missed", || talk.status().engines.into_iter().find(|e| e.state == EngineState::Broken));
     assert!(engine.last_exit.unwrap().starts_with(&format!("there is no engine at {}, so no job can run; ", path.display())));
     assert_eq!(talk.show(job).reason.map(|r| r.to_string()).as_deref(), Some("engine"));
+    let failure = talk.wait_for(job, JobState::Failed).failure.unwrap();
+    let expected = format!("the engine of cpu did not start in 6 tries: there is no engine at {}, so no job can run", path.display());
+    assert_eq!((failure.kind, failure.message), (Kind::Failed, expected));
+    let hint = failure.hint.unwrap();
+    assert!(hint.contains("PERILUNE_ENGINE; `perilune doctor`") && hint.ends_with("`perilune queue retry 1`"), "{hint}");
     assert_eq!(talk.status().notices.iter().filter(|n| n.level == "crit").count(), 1);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_perilune-fake-engine"), &path).unwrap();
+    assert_eq!(talk.changed(Request::Retry(vec![job])), [1]);
+    assert_eq!(talk.wait_for(job, JobState::Done).attempts, 1);
 }
 
 #[test]
 fn an_engine_of_another_build_is_not_used() {
-    let home = Home::with_daemon();
+    let mut home = Home::empty();
+    home.config("supervision: {backoff_s: 0.05}");
+    home.start();
     home.script(&json!({"wrong_hello": true}));
     let mut talk = home.talk();
-    talk.submit(a_job());
+    let job = talk.submit(a_job());
     let engine = until("the engine to be refused", || talk.status().engines.into_iter().find(|e| e.state == EngineState::Broken));
     assert!(engine.last_exit.unwrap().starts_with("the engine cannot be used: the other side is build 0.0.1+feed"));
+    let failure = talk.wait_for(job, JobState::Failed).failure.unwrap();
+    assert!(failure.message.starts_with("the engine of cpu did not start in 6 tries: the engine cannot be used: "), "{failure:?}");
 }
 
 #[test]
 fn an_engine_that_cannot_start_is_tried_again_and_again() {
-    let home = Home::with_daemon();
+    let mut home = Home::empty();
+    home.config("supervision: {backoff_s: 0.5}");
     home.script(&json!({"exit_at_start": 127}));
+    home.start();
     let mut talk = home.talk();
     let job = talk.submit(a_job());
     let exit = until("the engine to have died", || talk.status().engines.first().and_then(|e| e.last_exit.clone()));
@@ -137,6 +152,50 @@ fn an_engine_that_cannot_start_is_tried_again_and_again() {
     assert_eq!(told, [format!("crit the engine of cpu {exit}")], "once, however often it is tried");
     home.script(&json!({}));
     talk.wait_for(job, JobState::Done);
+}
+
+#[test]
+fn jobs_of_an_engine_that_never_starts_fail_with_its_last_words_and_can_be_retried() {
+    let mut home = Home::empty();
+    home.config("supervision: {backoff_s: 0.01, backoff_max_s: 3600}");
+    home.script(&json!({"exit_at_start": 127}));
+    home.start();
+    let mut talk = home.talk();
+    let (first, second) = (talk.submit(a_job()), talk.submit(a_job()));
+    let held = talk.submit(JobDraft { held: true, ..a_job() });
+    for job in [first, second] {
+        let view = talk.wait_for(job, JobState::Failed);
+        let failure = view.failure.unwrap();
+        let expected = "the engine of cpu did not start in 6 tries; the last time it exited with status 127 before it was ready";
+        assert_eq!((failure.message.as_str(), view.attempts), (expected, 0));
+        assert_eq!(failure.log, ["cannot load libtorch, says the fake"]);
+        let hint = format!("`perilune doctor` says what is missing; when it is mended, `perilune queue retry {job}`");
+        assert_eq!(failure.hint, Some(hint));
+    }
+    assert_eq!((talk.show(held).state, talk.status().queue.failed), (JobState::Held, 2));
+    let told: Vec<String> = talk.status().notices.into_iter().map(|n| n.text).collect();
+    assert_eq!((told.len(), told[1].starts_with("2 jobs failed: the engine of cpu did not start")), (2, true), "{told:?}");
+    // However often it is retried in vain, it fails again and does not wait for ever.
+    talk.changed(Request::Retry(vec![first]));
+    talk.wait_for(first, JobState::Failed);
+    home.script(&json!({}));
+    talk.changed(Request::Retry(vec![first, second]));
+    talk.wait_for(first, JobState::Done);
+    talk.wait_for(second, JobState::Done);
+    talk.changed(Request::Resume { job: Some(held) });
+    talk.wait_for(held, JobState::Done);
+}
+
+#[test]
+fn a_start_that_is_slow_is_waited_for() {
+    let mut home = Home::empty();
+    home.config("supervision: {heartbeat_s: 0.01, silence_s: 0.05, backoff_s: 0.01}");
+    home.script(&json!({"ready_after_ms": 500}));
+    home.start();
+    let mut talk = home.talk();
+    let job = talk.submit(a_job());
+    assert_eq!(talk.wait_for(job, JobState::Done).attempts, 1);
+    assert_eq!(talk.status().notices, []);
 }
 
 #[test]

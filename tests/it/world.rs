@@ -124,6 +124,7 @@ fn policy() -> Policy {
     Policy {
         defaults: defaults(),
         compute: None,
+        visible: None,
         patience: Supervision::default(),
         engine_threads: None,
         engine_idle_s: None,
@@ -244,7 +245,7 @@ impl World {
                 let answer = self.ledger.run_one(&command, now);
                 self.inbox.push_back(Input::Answered(ticket, answer));
             }
-            Output::Spawn { device, generation } => {
+            Output::Spawn { device, generation, .. } => {
                 self.engines.insert(device, Engine { generation, ..Engine::default() });
                 self.hear(device, Heard::Born(7));
             }
@@ -473,6 +474,32 @@ fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
     world.check();
     assert!(world.named.is_empty());
     world.pass(Duration::from_secs(1).as_millis() as i64);
+}
+
+#[test]
+fn only_starts_that_have_failed_count_and_only_for_their_device() {
+    let mut world = World::new();
+    for second in [true, false] {
+        world.happen(&Event::Submit { device: second, priority: 0 });
+    }
+    while world.work() {}
+    // Nobody calls a start failed that takes a day.
+    world.pass(86_400_000);
+    while world.work() {}
+    assert!(world.all_jobs().iter().all(|v| v.state == JobState::Queued));
+    for tries in 1..=perilune::daemon::state::FAILED_STARTS {
+        assert!(world.all_jobs().iter().all(|v| v.state == JobState::Queued), "after {tries} tries");
+        world.engine_dies(DeviceId::Cpu);
+        while world.work() {}
+        world.pass(30_000);
+        while world.work() {}
+    }
+    let states: Vec<(DeviceId, JobState)> = world.all_jobs().iter().map(|v| (v.spec.compute, v.state)).collect();
+    assert_eq!(states, [(DeviceId::Cuda(0), JobState::Queued), (DeviceId::Cpu, JobState::Failed)]);
+    assert!(!world.engines.contains_key(&DeviceId::Cpu), "nobody wants it any more");
+    world.ask(Request::Retry(vec![JobId(2)]));
+    world.leave_in_peace();
+    assert!(world.all_jobs().iter().all(|v| v.state == JobState::Done));
 }
 
 #[test]

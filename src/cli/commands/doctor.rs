@@ -14,6 +14,7 @@ use crate::cli::output::table;
 use crate::client::{Client, Gate};
 use crate::config::private_folder;
 use crate::daemon::engines::spawn::{SpawnSpec, spawn};
+use crate::devices::DeviceReading;
 use crate::gallery;
 use crate::library::{self, moonlet};
 use crate::prompt::Dialect;
@@ -77,6 +78,7 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
         models(context),
         tokenizer(),
     ];
+    checks.extend(sample.as_ref().and_then(|sample| visible_gpus(context, sample)));
     checks.extend(linger(context));
     checks.push(terminal(context));
     let failed = checks.iter().any(|c| c.state == State::Fail);
@@ -98,7 +100,7 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
 /// The engine is started for the device that jobs would run on, and must be ready for it: that needs libtorch, and for
 /// a GPU its CUDA half too.
 fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
-    let gpu = gpus.and_then(|s| s.devices.iter().find(|d| d.is_gpu_that_computes()).map(|d| d.id));
+    let gpu = gpus.and_then(|s| s.devices.iter().find(|d| d.is_gpu_that_computes() && !is_hidden(context, d)).map(|d| d.id));
     let device = context.settings.compute_device.value.or(gpu).unwrap_or(DeviceId::Cpu);
     let program = context.settings.engine.value.clone();
     let shown = program.display().to_string();
@@ -156,6 +158,40 @@ fn gpu_driver(sample: Option<&Sample>) -> Check {
     }
     let names: Vec<String> = devices.iter().map(|d| format!("{} {}", d.id, d.name.as_deref().unwrap_or("without a name"))).collect();
     ok("gpu-driver", format!("driver {}: {}", host.driver.as_deref().unwrap_or("of unknown version"), names.join(", ")))
+}
+
+fn is_hidden(context: &Context, device: &DeviceReading) -> bool {
+    let (Some(visible), DeviceId::Cuda(number)) = (&context.settings.visible, device.id) else { return false };
+    visible.hides(number, device.uuid.as_deref())
+}
+
+/// What the operator's variable of CUDA's means for a daemon that is started here; nothing where it changes nothing.
+fn visible_gpus(context: &Context, sample: &Sample) -> Option<Check> {
+    const ID: &str = "visible-gpus";
+    let visible = context.settings.visible.as_ref()?;
+    let all: Vec<&DeviceReading> = sample.devices.iter().filter(|d| matches!(d.id, DeviceId::Cuda(_))).collect();
+    if all.is_empty() {
+        return None;
+    }
+    if visible.is_about_slices() {
+        let text = format!("{visible} names slices: engines keep it, and cuda:0 is then the first slice, not nvidia-smi's GPU 0");
+        return Some(warn(ID, text, "name the slice you want first"));
+    }
+    let hidden: Vec<String> = all.iter().filter(|d| is_hidden(context, d)).map(|d| d.id.to_string()).collect();
+    if !hidden.is_empty() {
+        let none = if hidden.len() == all.len() { ", so jobs run on the processor" } else { "" };
+        let text = format!("{visible} hides {}{none}; cuda:N still counts all GPUs as nvidia-smi does", hidden.join(", "));
+        return Some(warn(ID, text, "to use them, `perilune stop` and start the daemon without the variable"));
+    }
+    let numbered: Vec<(u16, Option<&str>)> = all
+        .iter()
+        .filter_map(|d| match d.id {
+            DeviceId::Cuda(number) => Some((number, d.uuid.as_deref())),
+            DeviceId::Cpu | DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => None,
+        })
+        .collect();
+    let reorders = visible.reorders(&numbered);
+    reorders.then(|| ok(ID, format!("{visible} hides no GPU; its order is not followed: cuda:N counts as nvidia-smi does")))
 }
 
 fn socket(context: &Context) -> Check {

@@ -1,5 +1,6 @@
 //! `perilune queue`: lists, shows and changes jobs.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -27,7 +28,7 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
     match command {
         QueueCommand::List { state, limit } => context.with_daemon(|daemon| list(daemon, output, state, limit)),
         QueueCommand::Show { job } => context.with_daemon(|daemon| show(daemon, output, job)),
-        QueueCommand::Cancel { jobs } => change(context, "cancelled", Request::Cancel(jobs.clone()), &jobs),
+        QueueCommand::Cancel { jobs } => context.with_daemon(|daemon| cancel(daemon, output, jobs)),
         QueueCommand::Retry { jobs } => change(context, "queued again", Request::Retry(jobs.clone()), &jobs),
         QueueCommand::Move { job, to } => change(context, "moved", Request::Move { job, to }, &[]),
         QueueCommand::Pause { job } => change(context, "paused", Request::Pause { job }, &[]),
@@ -51,12 +52,7 @@ fn change(context: &Context, what: &'static str, request: Request, asked: &[JobI
             Reply::Changed(jobs) => jobs,
             reply => return Err(unexpected(&reply)),
         };
-        let listed = changed.iter().map(JobId::to_string).collect::<Vec<_>>().join(", ");
-        output.show(&json!({"changed": changed}), || match changed.len() {
-            0 => format!("{what}\n"),
-            1 => format!("job {listed} {what}\n"),
-            _ => format!("jobs {listed} {what}\n"),
-        });
+        output.show(&json!({"changed": changed}), || if changed.is_empty() { format!("{what}\n") } else { said(&changed, what) });
         let left: Vec<String> = asked.iter().filter(|j| !changed.contains(j)).map(JobId::to_string).collect();
         if left.is_empty() {
             return Ok(());
@@ -64,6 +60,66 @@ fn change(context: &Context, what: &'static str, request: Request, asked: &[JobI
         let message = format!("not {what}: {}; they are finished, or do not exist", left.join(", "));
         Err(Refusal::new(Kind::Refused, message, "`perilune queue show JOB` says which"))
     })
+}
+
+/// What there was to cancel when it was asked for.
+#[derive(Default)]
+struct Cancelling {
+    open: Vec<JobId>,
+    already: Vec<JobId>,
+    /// Why the others cannot be.
+    too_late: Vec<String>,
+    missing: Vec<JobId>,
+}
+
+/// Cancels what can be, and says of each other job why not. Whether one was cancelled before, its state tells.
+async fn cancel(mut daemon: Client, output: Output, mut jobs: Vec<JobId>) -> Result<(), Refusal> {
+    let mut seen = HashSet::new();
+    jobs.retain(|job| seen.insert(*job));
+    let mut found = Cancelling::default();
+    for job in jobs {
+        match ask(&mut daemon, job).await {
+            Ok(view) if view.cancelling || view.state == JobState::Cancelled => found.already.push(job),
+            Ok(view) if view.state.is_final() => found.too_late.push(format!("job {job} is {}", view.state)),
+            Ok(_) => found.open.push(job),
+            Err(refusal) if refusal.kind == Kind::NotFound => found.missing.push(job),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    let changed = if found.open.is_empty() {
+        Vec::new()
+    } else {
+        match daemon.call(Request::Cancel(found.open.clone())).await? {
+            Reply::Changed(jobs) => jobs,
+            reply => return Err(unexpected(&reply)),
+        }
+    };
+    let ended = found.open.iter().filter(|job| !changed.contains(job)).map(|job| format!("job {job} has ended just now"));
+    found.too_late.extend(ended);
+    if !changed.is_empty() || !found.already.is_empty() {
+        output.show(&json!({"changed": changed, "already": found.already}), || said(&changed, "cancelled") + &said_already(&found.already));
+    }
+    let mut reasons = found.too_late.clone();
+    reasons.extend(found.missing.iter().map(|job| format!("there is no job {job}")));
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let kind = if found.too_late.is_empty() && changed.is_empty() && found.already.is_empty() { Kind::NotFound } else { Kind::Refused };
+    let late = if found.too_late.is_empty() { "" } else { ", too late to cancel" };
+    Err(Refusal::new(kind, format!("{}{late}", reasons.join(", ")), "`perilune queue list` shows what there is"))
+}
+
+fn said(jobs: &[JobId], what: &str) -> String {
+    let listed = jobs.iter().map(JobId::to_string).collect::<Vec<_>>().join(", ");
+    match jobs.len() {
+        0 => String::new(),
+        1 => format!("job {listed} {what}\n"),
+        _ => format!("jobs {listed} {what}\n"),
+    }
+}
+
+fn said_already(jobs: &[JobId]) -> String {
+    said(jobs, if jobs.len() == 1 { "was cancelled already" } else { "were cancelled already" })
 }
 
 /// What is needed of a page before the next is asked for: so the daemon reads it while we write this one.
@@ -193,18 +249,17 @@ fn text(view: &JobView) -> String {
     let mut rows: Vec<(&str, String)> = vec![("job", view.job.to_string()), ("state", view.state.to_string())];
     rows.extend(view.reason.as_ref().map(|r| ("waits", r.to_string())));
     rows.extend(view.progress.map(|p| ("doing", format!("{} {}/{}", p.phase, p.step, p.steps))));
-    rows.extend([
-        ("model", spec.set.name.clone()),
-        ("prompt", plain(&spec.prompt)),
-        ("negative", plain(&spec.negative)),
-        ("run", format!("{} steps, cfg {}, {} {}, {}", spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.size)),
-        ("seed", format!("{}, batch {}", spec.seed, spec.batch)),
-        ("device", spec.compute.to_string()),
-        ("output", spec.output.display().to_string()),
-        ("owner", plain(&spec.owner)),
-        ("attempts", view.attempts.to_string()),
-        ("created", view.created.to_string()),
-    ]);
+    rows.extend([("model", spec.set.name.clone()), ("prompt", plain(&spec.prompt))]);
+    if spec.is_readable() {
+        rows.extend([
+            ("negative", plain(&spec.negative)),
+            ("run", format!("{} steps, cfg {}, {} {}, {}", spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.size)),
+            ("seed", format!("{}, batch {}", spec.seed, spec.batch)),
+            ("device", spec.compute.to_string()),
+            ("output", spec.output.display().to_string()),
+        ]);
+    }
+    rows.extend([("owner", plain(&spec.owner)), ("attempts", view.attempts.to_string()), ("created", view.created.to_string())]);
     rows.extend(view.started.map(|t| ("started", t.to_string())));
     rows.extend(view.finished.map(|t| ("finished", t.to_string())));
     rows.extend(view.timing.as_ref().map(|t| ("took", format!("{:.2} s, of which {:.2} s sampling", t.total, t.sample))));

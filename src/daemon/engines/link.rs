@@ -26,6 +26,8 @@ use crate::workflow::{Kind, Refusal};
 
 /// Until an engine must have greeted: its libraries are large, and the first start reads them from disk.
 const GREETING: Duration = Duration::from_mins(1);
+/// How often that is doubled after starts that failed: where a disk is so slow that a minute is too little, four may do.
+const DOUBLED: u32 = 2;
 /// From the end of an engine's socket until it must have ended itself.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,8 @@ pub struct LinkSpec {
     pub spawn: SpawnSpec,
     /// As which process of its device.
     pub generation: u64,
+    /// Starts before it that failed, in a row.
+    pub failed_starts: u32,
     /// Patience with it.
     pub patience: Supervision,
 }
@@ -155,19 +159,20 @@ impl Running {
             Err(error) => return Ok(Some(format!("could not be spoken with: {error}"))),
         };
         let mut killed = self.killed.clone();
+        let patience = greeting(self.spec.failed_starts);
         let greeted = tokio::select! {
-            greeted = timeout(GREETING, greet(&mut from, &mut to)) => greeted,
+            greeted = timeout(patience, greet(&mut from, &mut to)) => greeted,
             why = wait_for_kill(&mut killed) => return Ok(Some(why)),
         };
         match greeted {
             Ok(Ok(())) => {}
             Ok(Err(Some(over))) => return over,
             Ok(Err(None)) => return Ok(None),
-            Err(_) => return Ok(Some(format!("did not greet within {} s and was killed", GREETING.as_secs()))),
+            Err(_) => return Ok(Some(format!("did not greet within {} s and was killed", patience.as_secs()))),
         }
         mouth.say(Heard::Born(self.spawned.process.pid())).await;
         // Until it is ready it loads libraries, from a cold disk gigabytes of them, and cannot answer.
-        let loading = GREETING.saturating_sub(self.spec.patience.silence);
+        let loading = patience.saturating_sub(self.spec.patience.silence);
         let (alive, last_heard) = watch::channel(Instant::now() + loading);
         tokio::select! {
             over = listen(&mut from, mouth, &alive) => over,
@@ -175,6 +180,11 @@ impl Running {
             why = wait_for_kill(&mut killed) => Ok(Some(why)),
         }
     }
+}
+
+/// Returns how long an engine may take to greet, and to load its libraries, after so many starts that failed.
+fn greeting(failed_starts: u32) -> Duration {
+    GREETING * (1 << failed_starts.min(DOUBLED))
 }
 
 fn exit_of(how: String, tail: &Tail) -> Exit {
@@ -253,5 +263,15 @@ async fn speak(
             Ok(Err(_)) => std::future::pending().await,
             Err(_) => return Ok(Some(format!("took nothing in for {} s and was killed", patience.silence.as_secs_f64()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_start_gets_more_time_with_each_try() {
+        assert_eq!([0, 1, 2, 3, 60].map(|n| greeting(n).as_secs()), [60, 120, 240, 240, 240]);
     }
 }

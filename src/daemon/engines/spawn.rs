@@ -27,8 +27,8 @@ pub struct SpawnSpec {
     pub program: PathBuf,
     /// The device it is for.
     pub device: DeviceId,
-    /// Variables that are set for it.
-    pub environment: Vec<(&'static str, &'static str)>,
+    /// Variables that are set for it; `None` is one that it must not see.
+    pub environment: Vec<(&'static str, Option<&'static str>)>,
 }
 
 /// A process that was started.
@@ -81,12 +81,13 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(&spec.program);
-    command
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .envs(spec.environment.iter().copied());
+    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    for (name, value) in &spec.environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; this closure makes one
     // system call, allocates nothing and takes no lock.
     unsafe {

@@ -93,5 +93,7 @@ fn refuse_unknown(core: &mut Core, asker: Asker, jobs: &[JobId], verb: &'static 
 pub(super) fn explain(core: &mut Core, asker: Asker, verb: &'static str, entries: &[Entry]) {
     let Some(Entry { job, state, .. }) = entries.first() else { return };
     let hint = format!("`perilune queue show {job}` shows what has become of it");
-    core.answer(asker, Err(Refusal::new(Kind::Refused, format!("job {job} is {state} and cannot be {verb}"), hint)));
+    let message =
+        if state.name() == verb { format!("job {job} is {verb} already") } else { format!("job {job} is {state} and cannot be {verb}") };
+    core.answer(asker, Err(Refusal::new(Kind::Refused, message, hint)));
 }

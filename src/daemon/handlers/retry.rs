@@ -5,6 +5,7 @@ use crate::daemon::answers;
 use crate::daemon::core::Core;
 use crate::daemon::input::Asker;
 use crate::daemon::pending::Pending;
+use crate::daemon::supervision;
 use crate::jobs::{JobState, JobView, Step};
 use crate::ledger::{Command, Entry};
 use crate::units::JobId;
@@ -41,6 +42,7 @@ pub(in crate::daemon) fn retried(core: &mut Core, asker: Asker, before: &[(JobId
         // Asked for twice at once, it was taken in before.
         if core.queue.get(entry.job).is_none() && entry.state == JobState::Queued {
             core.uncount(*state);
+            supervision::try_at_once(core, entry.device);
             core.queue.insert(entry);
         }
     }

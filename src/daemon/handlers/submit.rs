@@ -7,6 +7,7 @@ use crate::daemon::input::{Asker, Ticket};
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
 use crate::daemon::snapshot;
+use crate::devices::DeviceReading;
 use crate::jobs::JobView;
 use crate::ledger::{Command, Entry};
 use crate::units::DeviceId;
@@ -48,7 +49,8 @@ pub(super) fn first_readings(core: &mut Core) {
 /// Has the draft looked at, by the readings that there are.
 fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
     let mut defaults = Box::new(core.policy.defaults.clone());
-    let first_gpu = core.frame.devices.iter().find(|d| d.is_gpu_that_computes()).map(|d| d.id);
+    let allowed = |d: &&DeviceReading| d.is_gpu_that_computes() && !is_hidden(core, d.id);
+    let first_gpu = core.frame.devices.iter().find(allowed).map(|d| d.id);
     defaults.compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
     let ticket = core.expect(Pending::Draft { asker, held: draft.held });
     core.emit(Output::Prepare { ticket, draft, defaults });
@@ -92,9 +94,21 @@ fn open_for_jobs(core: &Core) -> Result<(), Refusal> {
     }
 }
 
-/// A GPU that nobody can see will never run the job. Until every source has answered nothing is known, and all is
+/// Whether the operator keeps jobs from a GPU.
+fn is_hidden(core: &Core, device: DeviceId) -> bool {
+    let (Some(visible), DeviceId::Cuda(number)) = (&core.policy.visible, device) else { return false };
+    let uuid = core.frame.devices.iter().find(|d| d.id == device).and_then(|d| d.uuid.as_deref());
+    visible.hides(number, uuid)
+}
+
+/// A GPU that nobody can see, or may use, will never run the job. Until every source has answered nothing is known, and all is
 /// allowed: a daemon that has just started may have heard of its disks only.
 fn on_a_device_that_is_there(core: &Core, spec: Box<JobSpec>) -> Result<Box<JobSpec>, Refusal> {
+    if let Some(visible) = core.policy.visible.as_ref().filter(|_| is_hidden(core, spec.compute)) {
+        let message = format!("{} is hidden by {visible} in the daemon's environment", spec.compute);
+        let hint = "choose another device, or `perilune stop` and start the daemon without the variable";
+        return Err(Refusal::new(Kind::Refused, message, hint));
+    }
     let known = &core.frame.devices;
     if !all_heard(core) || spec.compute == DeviceId::Cpu || known.iter().any(|d| d.id == spec.compute) {
         return Ok(spec);

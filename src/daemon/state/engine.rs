@@ -9,6 +9,8 @@
 //!     |   idle                         |
 //!     '------------- ending <----------'       broken: cannot be started at all
 //! ```
+//!
+//! Ends before `ready` are failed starts; so many in a row, and nobody waits for it any longer.
 
 use std::time::Duration;
 
@@ -19,8 +21,12 @@ use crate::wire::{EngineState, EngineView};
 
 /// After living this long, an engine's earlier deaths are forgotten.
 const HEALTHY_AFTER: Duration = Duration::from_mins(1);
-/// Pause before a program that could not be started is tried again.
-const BROKEN_PAUSE: Duration = Duration::from_secs(30);
+/// Starts in a row that may fail before the jobs that wait for the engine fail too.
+///
+/// The pauses between six are 15.5 s together, by default: what mends itself has by then done so, such as a driver that
+/// is loaded anew or a build that puts the program in its place. What has not needs its operator, who should hear
+/// of it while they still look. A start that takes long counts only when it has ended.
+pub const FAILED_STARTS: u32 = 6;
 
 /// What an engine is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +70,10 @@ pub struct Engine {
     pub since: Timestamp,
     /// When a job last used it.
     pub last_used: Option<Timestamp>,
-    /// Deaths in a row.
+    /// Deaths in a row of processes that were ready.
     pub deaths: u32,
+    /// Starts in a row that ended before the engine was ready.
+    pub failed_starts: u32,
 }
 
 impl Engine {
@@ -83,6 +91,7 @@ impl Engine {
             since: Timestamp(0),
             last_used: None,
             deaths: 0,
+            failed_starts: 0,
         }
     }
 
@@ -94,27 +103,53 @@ impl Engine {
         self.generation
     }
 
+    /// Notes that it can be given jobs: whatever kept it from starting is over.
+    pub fn ready(&mut self, about: String, now: Timestamp) {
+        self.mode = Mode::Ready(now);
+        self.about = Some(about);
+        self.failed_starts = 0;
+    }
+
     /// Notes that its process is gone. `died` tells deaths from orderly ends.
     pub fn gone(&mut self, died: bool, patience: &Supervision, now: Timestamp) {
+        let was_ready = self.mode != Mode::Starting;
         self.pid = None;
         self.memory = None;
         self.about = None;
         if !died {
-            (self.mode, self.deaths) = (Mode::Absent, 0);
+            (self.mode, self.deaths, self.failed_starts) = (Mode::Absent, 0, 0);
+            return;
+        }
+        if !was_ready {
+            self.mode = Mode::Backoff(now.plus(self.failed_start(patience)));
             return;
         }
         if now.since(self.since) >= HEALTHY_AFTER {
             self.deaths = 0;
         }
-        let pause = patience.backoff.saturating_mul(1 << self.deaths.min(16)).min(patience.backoff_max);
+        let pause = pause(patience, self.deaths);
         self.deaths += 1;
         self.mode = Mode::Backoff(now.plus(pause));
     }
 
     /// Notes that it cannot be started.
-    pub fn broken(&mut self, now: Timestamp) {
+    pub fn broken(&mut self, patience: &Supervision, now: Timestamp) {
         self.pid = None;
-        self.mode = Mode::Broken(now.plus(BROKEN_PAUSE));
+        self.mode = Mode::Broken(now.plus(self.failed_start(patience)));
+    }
+
+    /// Counts a start that has failed, and returns the pause before the next.
+    fn failed_start(&mut self, patience: &Supervision) -> Duration {
+        let pause = pause(patience, self.failed_starts);
+        self.failed_starts += 1;
+        pause
+    }
+
+    /// Notes that its operator says that it is mended: it is started when it is wanted, as if it had never failed.
+    pub fn mended(&mut self) {
+        if matches!(self.mode, Mode::Backoff(_) | Mode::Broken(_)) {
+            (self.mode, self.failed_starts) = (Mode::Absent, 0);
+        }
     }
 
     /// Returns whether a process is there.
@@ -147,6 +182,11 @@ impl Engine {
     }
 }
 
+/// Returns the pause after one more failure than `before` in a row.
+fn pause(patience: &Supervision, before: u32) -> Duration {
+    patience.backoff.saturating_mul(1 << before.min(16)).min(patience.backoff_max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,17 +196,41 @@ mod tests {
         let patience = Supervision::default();
         let mut engine = Engine::absent(DeviceId::Cpu);
         let mut pauses = Vec::new();
-        for _ in 0..8 {
+        let ready = |engine: &mut Engine| {
             engine.start(Timestamp(0));
+            engine.ready(String::new(), Timestamp(0));
+        };
+        for _ in 0..8 {
+            ready(&mut engine);
             engine.gone(true, &patience, Timestamp(0));
             let Mode::Backoff(until) = engine.mode else { panic!("{:?}", engine.mode) };
             pauses.push(until.0);
         }
         assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-        engine.start(Timestamp(0));
+        ready(&mut engine);
         engine.gone(true, &patience, Timestamp(60_000));
         assert_eq!(engine.mode, Mode::Backoff(Timestamp(60_500)));
         engine.gone(false, &patience, Timestamp(0));
         assert_eq!((engine.mode, engine.deaths), (Mode::Absent, 0));
+    }
+
+    #[test]
+    fn failed_starts_are_counted_until_one_succeeds() {
+        let patience = Supervision::default();
+        let mut engine = Engine::absent(DeviceId::Cpu);
+        let fail = |engine: &mut Engine| {
+            engine.start(Timestamp(0));
+            engine.gone(true, &patience, Timestamp(100_000));
+            let Mode::Backoff(until) = engine.mode else { panic!("{:?}", engine.mode) };
+            (engine.failed_starts, until.0 - 100_000)
+        };
+        assert_eq!([fail(&mut engine), fail(&mut engine), fail(&mut engine)], [(1, 500), (2, 1_000), (3, 2_000)], "slow ones too");
+        engine.start(Timestamp(0));
+        engine.ready(String::new(), Timestamp(0));
+        assert_eq!(fail(&mut engine), (1, 500), "a good start makes up for all");
+        engine.mended();
+        assert_eq!((engine.mode, fail(&mut engine)), (Mode::Absent, (1, 500)));
+        let between: u128 = (0..FAILED_STARTS - 1).map(|n| pause(&patience, n).as_millis()).sum();
+        assert_eq!(between, 15_500, "the reasoning above rests on it");
     }
 }

@@ -5,5 +5,5 @@ pub mod engine;
 pub mod queue;
 
 pub use attempt::{Attempt, Stage};
-pub use engine::{Engine, Mode};
+pub use engine::{Engine, FAILED_STARTS, Mode};
 pub use queue::Queue;

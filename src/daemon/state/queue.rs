@@ -112,6 +112,12 @@ impl Queue {
         self.ready.get(&device)?.first().map(|place| place.job)
     }
 
+    /// Returns all jobs that wait for a device and are not held, in their order.
+    #[must_use]
+    pub fn all_for(&self, device: DeviceId) -> Vec<JobId> {
+        self.ready.get(&device).into_iter().flatten().map(|place| place.job).collect()
+    }
+
     /// Returns the devices for which jobs could start.
     pub fn wanted(&self) -> impl Iterator<Item = DeviceId> {
         self.ready.keys().copied()

@@ -21,6 +21,7 @@ pub(crate) struct Home {
     daemon: Option<Child>,
     engine: PathBuf,
     nvml: PathBuf,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// What a command did.
@@ -61,7 +62,7 @@ impl Home {
         write(folder.path(), &format!("models/checkpoints/{MODEL}.safetensors"), &zeros(&tiny_checkpoint(), ""));
         // This machine's own GPUs, if it has any, are none of the tests' business.
         let nvml = folder.path().join("no-nvml.so");
-        let home = Self { folder, daemon: None, engine: env!("CARGO_BIN_EXE_perilune-fake-engine").into(), nvml };
+        let home = Self { folder, daemon: None, engine: env!("CARGO_BIN_EXE_perilune-fake-engine").into(), nvml, variables: Vec::new() };
         home.config("supervision: {backoff_s: 0.01, backoff_max_s: 0.05}");
         home
     }
@@ -101,6 +102,12 @@ impl Home {
         self.engine = path.into();
     }
 
+    /// Sets a variable for every command from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: &'static str) {
+        self.variables.retain(|(set, _)| *set != name);
+        self.variables.push((name, value));
+    }
+
     pub(crate) fn use_gpus(&mut self, stub: &NvmlStub) {
         self.nvml = stub.library();
     }
@@ -113,6 +120,7 @@ impl Home {
         command.env("PERILUNE_HOME", self.path()).env("PERILUNE_ENGINE", &self.engine).env("HOME", self.path());
         command.env("PERILUNE_NVML", &self.nvml);
         command.env("PERILUNE_FAKE_ENGINE", self.path().join("script.json")).env("USER", "ana").env("PATH", "/usr/bin:/bin");
+        command.envs(self.variables.iter().copied());
         command.stdin(Stdio::null());
         command
     }

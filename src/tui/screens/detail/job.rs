@@ -86,6 +86,9 @@ fn state(job: &JobView) -> String {
 }
 
 fn settings(spec: &JobSpec) -> String {
+    if !spec.is_readable() {
+        return "unknown".to_owned();
+    }
     let batch = if spec.batch > 1 { format!(", batch {}", spec.batch) } else { String::new() };
     format!("{}, {} steps, cfg {}, {} {}, seed {}{batch}", spec.size, spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.seed)
 }
