@@ -7,6 +7,7 @@
 pub mod command;
 pub mod error;
 pub mod history;
+pub mod lessons;
 pub mod open;
 pub mod queue;
 pub mod recovery;

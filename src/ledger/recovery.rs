@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::lessons;
 use super::rows::{ENTRY, entry, from_json};
 use super::{Entry, Ledger, LedgerError, Planned};
 use crate::jobs::JobState;
 use crate::jobs::state::JobStateError;
+use crate::placement::Experience;
 use crate::units::{JobId, RunId, Seed, Timestamp};
 use crate::wire::Notice;
 use crate::workflow::JobSpec;
@@ -30,6 +32,8 @@ pub struct Recovered {
     pub notices: Vec<Notice>,
     /// What tells this ledger's hidden files from those of others.
     pub tag: String,
+    /// What runs have shown of this box.
+    pub experience: Experience,
 }
 
 /// A run that was cut off by the daemon's end.
@@ -77,6 +81,7 @@ impl Ledger {
             paused: paused(connection)?,
             notices: notices(connection)?,
             tag: tag(connection)?,
+            experience: lessons::experience(connection)?,
         })
     }
 }
