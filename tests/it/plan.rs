@@ -30,7 +30,7 @@ fn plan(talk: &mut Talk, draft: JobDraft) -> PlanView {
 fn finds(flops: f64, calibrated: bool) -> Value {
     let speed = |flops: f64| json!({"flops": flops, "bytes_per_second": 1e9, "measured": true});
     json!({
-        "learned": [["cpu", speed(flops)], ["disk", speed(0.0)]],
+        "learned": [[{"device": "cpu"}, speed(flops)], ["page_cache", speed(0.0)]],
         "predicted": {
             "step_s": 0.012, "first_step_s": 0.012, "compute_s": 0.012, "lower_s": 0.012, "upper_s": 0.012,
             "streamed": 0, "links": [], "calibrated": calibrated,
