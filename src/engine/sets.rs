@@ -194,11 +194,12 @@ impl Sets {
             Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => self.precision().unwrap_or(VAE_PRECISION),
         };
         let parts = self.residencies().into_iter().flat_map(|(role, residency)| {
-            let planned: Bytes = residency.asked().iter().map(|s| s.bytes).sum();
+            let asked = residency.asked();
+            let planned = move |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
             residency.measured().into_iter().map(move |share| PartView {
                 role,
                 precision: precision(role).name().to_owned(),
-                planned,
+                planned: planned(share.device),
                 bytes: share.bytes,
                 device: share.device,
             })
