@@ -37,8 +37,19 @@ fn feed(path: &Path, digest: &mut u64) {
     }
 }
 
+/// The version stands in a file that the wheel and the archive have each under another name.
+fn name_libtorch() {
+    let folder = env::var_os("LIBTORCH").map_or_else(|| PathBuf::from(".libtorch/torch"), PathBuf::from);
+    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let wheel = || read("version.py")?.lines().find_map(|l| l.strip_prefix("__version__ = ")).map(|v| v.trim_matches('\'').to_owned());
+    let version = read("build-version").map(|v| v.trim().to_owned()).or_else(wheel);
+    let version = version.map(|v| format!(" {v}")).unwrap_or_default();
+    println!("cargo::rustc-env=PERILUNE_LIBTORCH={version}");
+}
+
 fn link_libtorch() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
+    name_libtorch();
     // Installed beside its libraries, or run from target/{debug,release} of a checkout.
     let mut places = vec!["$ORIGIN/../lib/perilune".to_owned(), "$ORIGIN/../../.libtorch/torch/lib".to_owned()];
     // A target folder elsewhere, and a LIBTORCH of the builder's own.

@@ -79,11 +79,14 @@ pub enum Command {
     /// Looks at loaded model sets
     #[command(subcommand)]
     Sets(SetsCommand),
-    /// Says where an allocation would put each block of a model
+    /// Says where each block of a model would go, and what a step would take
     ///
-    /// So far only for blocks in a file, by the rules of DisTorch: what `ComfyUI-MultiGPU` makes of a string, block
-    /// by block, its errors included. Where the file says what is expected, ends with code 1 if a case differs.
-    Plan(PlanArgs),
+    /// Nothing is loaded: headers and the devices' memory are read. A run with the same flags is placed the same way.
+    /// Seconds rest on what runs have shown of this box; before the first one, speeds are assumed.
+    ///
+    /// With --blocks and --compat, says for blocks in a file what `ComfyUI-MultiGPU` makes of a string, block by block,
+    /// its errors included. Where the file says what is expected, ends with code 1 if a case differs.
+    Plan(Box<PlanArgs>),
     /// Makes a picture with the model that comes with the program
     Demo {
         /// Folder for the picture
@@ -204,9 +207,48 @@ pub struct RunArgs {
 /// What is to be placed, and by whose rules.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PlanArgs {
-    /// A model; not possible yet
-    #[arg(value_name = "MODEL", conflicts_with = "blocks")]
+    /// The model: a path, or a name from the model folders
+    #[arg(value_name = "PATH|NAME", conflicts_with = "blocks")]
     pub model: Option<String>,
+    /// An autoencoder to use instead of the model's own
+    #[arg(long, value_name = "PATH|NAME")]
+    pub vae: Option<String>,
+    /// A text encoder to use instead of the model's own; may be given more than once
+    #[arg(long, value_name = "PATH|NAME")]
+    pub clip: Vec<String>,
+    /// Guidance scale; 1 is none, which halves a step
+    #[arg(long, value_name = "SCALE")]
+    pub cfg: Option<f64>,
+    /// Solver, as for `run`
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<Sampler>,
+    /// Size in pixels, each side divisible by 8
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<Size>,
+    /// Pictures made together
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+    /// What to compute in: fp32, bf16, fp16
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<Precision>,
+    /// Whether both passes of guidance run at once: together, or apart in half the memory
+    #[arg(long, value_name = "HOW")]
+    pub passes: Option<Passes>,
+    /// The device that computes: cuda:N or cpu
+    #[arg(long, value_name = "DEVICE")]
+    pub compute_device: Option<DeviceId>,
+    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto
+    #[arg(long, value_name = "BYTES")]
+    pub virtual_vram: Option<VirtualVram>,
+    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
+    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
+    pub donor_device: Vec<DeviceId>,
+    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
+    #[arg(long, value_name = "DEVICE,AMOUNT;…")]
+    pub expert_mode_allocations: Option<Allocation>,
+    /// Show a step's time for each of N amounts that leave, from none to all
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "11", conflicts_with = "blocks")]
+    pub sweep: Option<u32>,
     /// A JSON file: `models`, lists of blocks by name, and `examples`, cases with devices and an allocation
     #[arg(long, value_name = "FILE")]
     pub blocks: Option<PathBuf>,

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::RunArgs;
+use super::args::{PlanArgs, RunArgs};
 use super::context::Context;
 use crate::client::Place;
 use crate::config::Origin;
 use crate::library::{FolderKind, find};
 use crate::placement::OffloadAsk;
+use crate::wire::PlanAsk;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// Returns the job that these arguments ask for, with the profile's words where they say nothing.
@@ -55,6 +56,27 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
     // Here already, for JSON has no word for a number that is none: the daemon would take it for one left out.
     check_ranges(&draft)?;
     Ok(draft)
+}
+
+/// Returns the job that is to be planned.
+pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanAsk, Refusal> {
+    let run = RunArgs {
+        model,
+        vae: args.vae,
+        clip: args.clip,
+        cfg: args.cfg,
+        sampler: args.sampler,
+        size: args.size,
+        batch: args.batch,
+        precision: args.precision,
+        passes: args.passes,
+        compute_device: args.compute_device,
+        virtual_vram: args.virtual_vram,
+        donor_device: args.donor_device,
+        expert_mode_allocations: args.expert_mode_allocations,
+        ..RunArgs::default()
+    };
+    Ok(PlanAsk { draft: draft(run, context)?, sweep: args.sweep })
 }
 
 /// A model is a path where a file of that name is here or in folders that this command names, and otherwise a name for

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod context;
 pub mod intent;
 pub mod output;
+pub mod plot;
 pub mod report;
 
 use std::ffi::OsString;

@@ -97,6 +97,20 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     lines.map(|l| l + "\n").collect()
 }
 
+/// Returns seconds with three digits that mean something.
+#[must_use]
+pub fn significant(seconds: f64) -> String {
+    let digits = match seconds {
+        s if s >= 100.0 => 0,
+        s if s >= 10.0 => 1,
+        s if s >= 1.0 => 2,
+        s if s >= 0.1 => 3,
+        s if s >= 0.01 => 4,
+        _ => 5,
+    };
+    format!("{seconds:.digits$}")
+}
+
 /// Returns the text without characters that a terminal would obey, and without marks that turn the direction
 /// of writing: file names and other programs' words may hold both.
 #[must_use]
@@ -122,4 +136,15 @@ pub fn head(text: &str, letters: usize) -> String {
         head.push('…');
     }
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_have_three_digits_that_mean_something() {
+        let shown = [123.4, 12.34, 1.234, 0.1234, 0.01234, 0.001_234, 0.0].map(significant);
+        assert_eq!(shown, ["123", "12.3", "1.23", "0.123", "0.0123", "0.00123", "0.00000"]);
+    }
 }

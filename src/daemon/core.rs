@@ -19,6 +19,7 @@ use crate::config::Supervision;
 use crate::devices::Visible;
 use crate::jobs::JobState;
 use crate::ledger::{Command, Recovered};
+use crate::placement::Experience;
 use crate::telemetry::Frame;
 use crate::units::{DeviceId, JobId, RunId, SessionId, Timestamp};
 use crate::wire::control::{Counts, Topics};
@@ -57,6 +58,8 @@ pub struct Core {
     pub(super) engines: BTreeMap<DeviceId, Engine>,
     /// Jobs in final states; the others are counted by the queue.
     pub(super) finished: Counts,
+    /// What runs have shown of this box.
+    pub(super) experience: Experience,
     pub(super) paused: bool,
     /// Why the ledger cannot be written to.
     pub(super) trouble: Option<String>,
@@ -115,6 +118,7 @@ impl Core {
             attempts: BTreeMap::new(),
             engines: BTreeMap::new(),
             finished,
+            experience: recovered.experience.clone(),
             paused: recovered.paused,
             trouble: None,
             notices: recovered.notices.clone().into(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::input::{Asker, Ticket};
+use super::planning::Question;
 use crate::ledger::{Command, Planned};
 use crate::units::{DeviceId, RunId, SessionId, Timestamp};
 use crate::wire::control::Topics;
@@ -97,7 +98,7 @@ pub enum Output {
 }
 
 /// What is looked for outside of the core.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum LookUp {
     /// All models.
     Models,
@@ -105,4 +106,6 @@ pub enum LookUp {
     Inspect(String),
     /// The last lines of the log.
     Log(u32),
+    /// What would become of a job's weights.
+    Plan(Box<Question>),
 }

@@ -3,10 +3,11 @@
 use super::input::Asker;
 use crate::jobs::JobState;
 use crate::units::{DeviceId, JobId, RunId, SessionId};
+use crate::wire::PlanAsk;
 use crate::wire::control::Topics;
 
 /// What follows when something that takes time is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Pending {
     /// Nothing.
     Nothing,
@@ -37,6 +38,8 @@ pub enum Pending {
     Show(Asker),
     /// The devices were read: tell of them.
     Devices(Asker),
+    /// The devices were read: work out a plan.
+    Plan(Asker, Box<PlanAsk>),
     /// The devices were read: tell of everything.
     StatusReadings(Asker),
     /// Everything, once.
@@ -69,6 +72,7 @@ impl Pending {
             | Self::Page(_)
             | Self::Show(_)
             | Self::Devices(_)
+            | Self::Plan(..)
             | Self::StatusReadings(_)
             | Self::Status(_)
             | Self::Subscribe(..)
@@ -97,6 +101,7 @@ impl Pending {
             | Self::Page(asker)
             | Self::Show(asker)
             | Self::Devices(asker)
+            | Self::Plan(asker, _)
             | Self::StatusReadings(asker)
             | Self::Status(asker)
             | Self::Subscribe(asker, _) => Some(*asker),

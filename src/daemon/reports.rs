@@ -10,6 +10,7 @@
 use std::path::PathBuf;
 
 use super::core::Core;
+use super::lessons::{self, Lesson};
 use super::output::Output;
 use super::pending::Pending;
 use super::scheduler::Assignment;
@@ -82,7 +83,9 @@ fn order(core: &mut Core, device: DeviceId, run: RunId, view: JobView) {
         engine.mode = Mode::Busy(run);
     }
     core.news.engines = true;
-    let order = RunOrder { run, job, spec, targets };
+    let engine = core.engines.get(&device).and_then(|e| e.about.as_deref());
+    let known = engine.map(|engine| core.experience.of_engine(device, engine)).unwrap_or_default();
+    let order = RunOrder { run, job, spec, targets, known };
     core.emit(Output::Order { device, order: Box::new(Order::Run(Box::new(order))) });
     if core.queue.get(job).is_some_and(|j| j.pausing) {
         core.emit(Output::Order { device, order: Box::new(Order::Pause(run)) });
@@ -155,11 +158,15 @@ pub(super) fn finished(core: &mut Core, finished: Finished) {
     attempt.stage = Stage::Recording(planned.clone());
     attempt.stop_by = None;
     attempt.progress.phase = Phase::Saving;
+    let lesson = Lesson::of(&attempt.model, &finished);
     let mut timing = finished.timing;
     timing.queued = attempt.ordered.since(attempt.created).as_secs_f64();
     let outcome = Outcome { timing, placement: finished.placement, precision: finished.precision, warnings: finished.warnings };
     free(core, device, run);
     core.ask_ledger(Command::Finish { run, job, outcome: Box::new(outcome), images: planned }, Pending::Record(run));
+    if let Some(lesson) = lesson {
+        lessons::keep(core, device, lesson);
+    }
 }
 
 fn plan(attempt: &Attempt, target: &std::path::Path, image: &ImageRecord) -> Planned {

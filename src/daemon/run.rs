@@ -18,6 +18,7 @@ use super::input::{Asker, Input, Ticket};
 use super::lifecycle::{Claim, claim};
 use super::lookup::{Lookup, roots};
 use super::output::{LookUp, Output};
+use super::planning;
 use super::readings::{Sensors, Start};
 use super::records::Records;
 use super::sessions::{Hub, Mailbox, listener};
@@ -308,6 +309,7 @@ impl Hands {
                 LookUp::Inspect(name) => library::inventory::inspect(&name, &roots)
                     .map(|(path, description)| Reply::Description { path: path.display().to_string(), description: Box::new(description) }),
                 LookUp::Log(limit) => Ok(log(limit)),
+                LookUp::Plan(question) => planning::answer(*question, &roots).map(|view| Reply::Plan(Box::new(view))),
             };
             drop(tell.blocking_send(Message::Input(Input::LookedUp(asker, result))));
         }));

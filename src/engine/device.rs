@@ -32,7 +32,7 @@ impl Compute {
         }
         match id {
             DeviceId::Cpu => {
-                let about = format!("libtorch on {} threads", tch::get_num_threads());
+                let about = format!("libtorch{VERSION} on {} threads", tch::get_num_threads());
                 Ok(Self { id, device: Device::Cpu, about })
             }
             DeviceId::Cuda(index) => {
@@ -43,7 +43,7 @@ impl Compute {
                 }
                 // Parity with the processor: TensorFloat-32 has 10 bits of mantissa.
                 tch::Cuda::cudnn_set_benchmark(false);
-                let about = format!("libtorch with CUDA, device {index} of {count}");
+                let about = format!("libtorch{VERSION} with {}, device {index} of {count}", card(index));
                 Ok(Self { id, device: Device::Cuda(usize::from(index)), about })
             }
             DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => Err(no_device("nothing can be computed there".to_owned())),
@@ -82,6 +82,20 @@ impl Compute {
             Cuda::synchronize(i64::try_from(index).unwrap_or(0));
         }
     }
+}
+
+/// The version of libtorch that this program was built against, behind a space; speeds are remembered under this name.
+const VERSION: &str = env!("PERILUNE_LIBTORCH");
+
+/// Returns what a card and the CUDA of its driver are called: either may be another one tomorrow.
+fn card(index: u16) -> String {
+    use cudarc::driver::{result, sys};
+    let name = result::init().and_then(|()| result::device::get(i32::from(index))).and_then(result::device::get_name);
+    let mut version = 0;
+    // SAFETY: the driver was loaded by the calls above or cannot be, and writes one number to where it may.
+    let told = name.is_ok() && unsafe { sys::cuDriverGetVersion(&raw mut version) } == sys::CUresult::CUDA_SUCCESS;
+    let cuda = if told { format!("CUDA {}.{}", version / 1000, version % 1000 / 10) } else { "CUDA".to_owned() };
+    name.map_or_else(|_| cuda.clone(), |name| format!("{cuda}, {name}"))
 }
 
 /// Returns libtorch's name of a precision.

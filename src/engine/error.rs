@@ -130,7 +130,7 @@ impl From<&EngineError> for Refusal {
             EngineError::Changed { .. } => {
                 Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
             }
-            EngineError::Placing(source) => Self::new(Kind::Refused, message, source.hint()),
+            EngineError::Placing(source) => Self::from(source),
             EngineError::NoDevice { .. } => {
                 Self::new(Kind::Failed, message, "`perilune doctor` says what is missing; `perilune devices` lists what there is")
             }

@@ -15,13 +15,13 @@ use super::preview;
 use super::reporter::{PreviewRate, Reporter, preview as preview_report};
 use super::residency::Traffic;
 use super::sets::Sets;
-use super::speeds::{Files, Speeds};
+use super::speeds::Speeds;
 use super::{EngineError, heap, save};
 use crate::families::Role;
-use crate::families::cost::Work;
 use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::{Predicted, verify};
+use crate::library::page_cache;
+use crate::placement::{Files, Predicted, Speed, Subject, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::wire::work::{FailedRun, Finished, Memory};
@@ -45,10 +45,12 @@ struct Run<'a> {
     cancel: &'a CancelFlag,
     timing: Timing,
     warnings: Vec<String>,
-    /// What was expected of a step, where weights are streamed.
+    /// What was expected of a step.
     predicted: Option<Predicted>,
     /// What was streamed in each step.
     traffic: Vec<Traffic>,
+    /// What the steps have shown.
+    learned: Vec<(Subject, Speed)>,
 }
 
 impl Runner {
@@ -68,7 +70,15 @@ impl Runner {
     /// Runs a job and reports how it ended. Returns whether the engine can go on.
     pub fn run(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         self.reporter.report(Report::Started(order.run));
-        let mut run = Run { order, cancel, timing: Timing::default(), warnings: Vec::new(), predicted: None, traffic: Vec::new() };
+        let mut run = Run {
+            order,
+            cancel,
+            timing: Timing::default(),
+            warnings: Vec::new(),
+            predicted: None,
+            traffic: Vec::new(),
+            learned: Vec::new(),
+        };
         let result = tch::no_grad(|| self.stages(&mut run));
         heap::trim();
         self.report_memory();
@@ -91,15 +101,16 @@ impl Runner {
     fn stages(&mut self, run: &mut Run<'_>) -> Result<Vec<ImageRecord>, EngineError> {
         let began = Instant::now();
         let spec = &run.order.spec;
+        self.speeds.recall(&run.order.known);
         let precision = spec.precision.unwrap_or_else(|| self.compute.default_precision());
 
         self.phase(run.order.run, Phase::Loading);
-        let files = if spec.offload.is_nothing() { Files::Cached } else { Sets::files(&spec.set)? };
-        let asked = Asked { ask: spec.offload.clone(), machine: self.speeds.machine(&self.compute, files), work: work(spec) };
+        let stored = spec.set.component(Role::Denoiser).filter(|_| !spec.offload.is_nothing());
+        let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
+        let machine = self.speeds.machine(&self.compute, precision, files);
+        let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
         run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
-        if !spec.offload.is_nothing() {
-            run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
-        }
+        run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
         self.report_memory();
 
         if spec.init.is_some() {
@@ -174,12 +185,12 @@ impl Runner {
         sd15::sample(spec, ready.unet, &self.table, start, ready.conditioning, precision, &mut on_step)
     }
 
-    /// Keeps what the last step has shown of the machine: the first ones warm it up.
-    fn learn(&mut self, run: &Run<'_>) -> Result<(), EngineError> {
-        if let (Some(seconds), Some(traffic)) = (run.timing.per_step.last(), run.traffic.last()) {
-            let flops = self.sets.ready_unet()?.flops(work(&run.order.spec));
-            self.speeds.learn(self.compute.id, flops, *seconds, traffic);
-        }
+    /// Keeps what the run has shown of the machine.
+    fn learn(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
+        let flops = self.sets.ready_unet()?.flops(run.order.spec.work());
+        let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
+        let steps: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().copied()).collect();
+        run.learned = self.speeds.learn((self.compute.id, precision), flops, &steps);
         Ok(())
     }
 
@@ -277,6 +288,7 @@ impl Runner {
             placement,
             precision: precision.name().to_owned(),
             warnings: run.warnings,
+            learned: run.learned,
         }
     }
 
@@ -289,11 +301,6 @@ impl Runner {
         let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
     }
-}
-
-/// Returns what the network is given in a step.
-fn work(spec: &JobSpec) -> Work {
-    Work::of(spec.size, spec.batch, spec.cfg, spec.sampler.evaluations())
 }
 
 fn note_tiles(warnings: &mut Vec<String>, why: &str) {

@@ -8,18 +8,16 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, Vault};
+use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
-use super::residency::donor_file::in_page_cache;
-use super::speeds::Files;
 use crate::families::{FamilyError, Role};
 use crate::placement::plan::total;
 use crate::placement::{OffloadAsk, Share};
 use crate::units::Bytes;
 use crate::weights::Precision;
 use crate::wire::status::PartView;
-use crate::wire::work::LoadedSet;
+use crate::wire::work::{LoadedSet, Placed};
 use crate::workflow::{JobSpec, ModelSet};
 
 /// What is loaded.
@@ -94,13 +92,6 @@ impl Sets {
             residency.serve(cancel);
         }
         Ok(())
-    }
-
-    /// Returns whether the page cache holds the diffusion network's files.
-    pub fn files(set: &ModelSet) -> Result<Files, EngineError> {
-        let component = set.component(Role::Denoiser).ok_or_else(|| not_loaded(Role::Denoiser))?;
-        let vault = Vault::open(&component.files)?;
-        Ok(if vault.files().iter().all(|file| in_page_cache(file.bytes())) { Files::Cached } else { Files::OnDisk })
     }
 
     /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.
@@ -203,16 +194,23 @@ impl Sets {
             Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => self.precision().unwrap_or(VAE_PRECISION),
         };
         let parts = self.residencies().into_iter().flat_map(|(role, residency)| {
-            let planned: Bytes = residency.asked().iter().map(|s| s.bytes).sum();
+            let asked = residency.asked();
+            let planned = move |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
             residency.measured().into_iter().map(move |share| PartView {
                 role,
                 precision: precision(role).name().to_owned(),
-                planned,
+                planned: planned(share.device),
                 bytes: share.bytes,
                 device: share.device,
             })
         });
-        Some(LoadedSet { name, family, parts: parts.collect() })
+        let placed = self.unet.as_ref().map(|(key, unet)| Placed {
+            files: paths(key),
+            precision: key.precision,
+            ask: key.offload.clone(),
+            plan: unet.residency.plan().clone(),
+        });
+        Some(LoadedSet { name, family, parts: parts.collect(), placed })
     }
 
     fn residencies(&self) -> Vec<(Role, &Residency)> {

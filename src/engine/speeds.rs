@@ -5,82 +5,111 @@ use std::collections::BTreeMap;
 use super::device::Compute;
 use super::residency::Traffic;
 use crate::placement::budget::usual_reserve;
-use crate::placement::{Machine, Room, Speed};
+use crate::placement::{Files, Learned, Machine, Room, Speed, Subject, learned};
 use crate::units::{Bytes, DeviceId};
+use crate::weights::Precision;
 
-/// Speeds that were measured since the engine began.
+/// Speeds that were measured, since the engine began or before.
 #[derive(Debug, Clone, Default)]
 pub struct Speeds {
-    measured: BTreeMap<DeviceId, Speed>,
-    /// The disk's, where the page cache holds what is asked of it.
-    from_page_cache: Option<Speed>,
+    measured: BTreeMap<(Precision, Subject), Speed>,
 }
 
-/// Whether the page cache holds a model's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Files {
-    /// All of them.
-    Cached,
-    /// Not all.
-    OnDisk,
-}
-
-/// What is assumed of the page cache: having its pages mapped, without copying.
-const PAGE_CACHE: Speed = Speed { flops: 0.0, bytes_per_second: 20e9, measured: false };
-
-/// Less than this tells nothing about a disk.
-const WORTH_A_MEASUREMENT: Bytes = Bytes::mib(64);
+/// Less than this, in all steps together, tells nothing about a disk.
+const WORTH_A_MEASUREMENT: Bytes = Bytes::mib(16);
 
 impl Speeds {
-    /// Returns the machine as it is now.
+    /// Takes in what was measured before. What this engine has measured itself is newer.
+    pub fn recall(&mut self, known: &[Learned]) {
+        for learned in known {
+            self.measured.entry((learned.basis.precision, learned.subject)).or_insert(learned.speed);
+        }
+    }
+
+    /// Returns the machine as it is now, for computing in this precision with weights from such files.
     #[must_use]
-    pub fn machine(&self, compute: &Compute, files: Files) -> Machine {
+    pub fn machine(&self, compute: &Compute, precision: Precision, files: Files) -> Machine {
         let room = compute.memory().map(|(total, free)| {
             let reserve = usual_reserve(compute.id, total);
             Room { device: compute.id, total, free, reserve, committed: Bytes::ZERO }
         });
-        let mut speeds = self.measured.clone();
-        if files == Files::Cached {
-            speeds.insert(DeviceId::Disk, self.from_page_cache.unwrap_or(PAGE_CACHE));
-        }
-        Machine { rooms: room.into_iter().collect(), speeds: speeds.into_iter().collect() }
+        learned::machine(room.into_iter().collect(), &self.of(precision), files)
     }
 
-    /// Learns from a step: what it computed and how long that took, and what came from the disk meanwhile.
-    pub fn learn(&mut self, compute: DeviceId, flops: f64, seconds: f64, traffic: &Traffic) {
-        let known = |device| self.measured.get(&device).copied().unwrap_or(Speed::assumed(device));
-        let computing = seconds - traffic.stalled;
-        let here = known(compute);
-        if computing > 0.0 && flops > 0.0 {
-            self.measured.insert(compute, Speed { flops: flops / computing, measured: true, ..here });
-        }
-        if traffic.bytes >= WORTH_A_MEASUREMENT && traffic.busy > 0.0 {
-            let speed = Speed { flops: 0.0, bytes_per_second: traffic.bytes.get() as f64 / traffic.busy, measured: true };
-            // A mixture of both tells of neither.
-            if traffic.cached == Bytes::ZERO {
-                self.measured.insert(DeviceId::Disk, speed);
-            } else if traffic.cached == traffic.bytes {
-                self.from_page_cache = Some(speed);
-            }
-        }
+    fn of(&self, precision: Precision) -> Vec<(Subject, Speed)> {
+        let in_it = self.measured.iter().filter(|((computed_in, _), _)| *computed_in == precision);
+        in_it.map(|((_, subject), speed)| (*subject, *speed)).collect()
     }
+
+    /// Learns from a run: what each step computed, how long each took, and what was streamed meanwhile. Returns what was
+    /// found. The first step warms the machine up, so it counts only where it is the only one.
+    pub fn learn(&mut self, (compute, precision): (DeviceId, Precision), flops: f64, steps: &[(f64, Traffic)]) -> Vec<(Subject, Speed)> {
+        let steps = if steps.len() > 1 { &steps[1..] } else { steps };
+        let mut computing: Vec<f64> = steps.iter().map(|(seconds, traffic)| seconds - traffic.stalled).collect();
+        computing.sort_unstable_by(f64::total_cmp);
+        let mut found = Vec::new();
+        if let Some(seconds) = computing.get(computing.len() / 2).filter(|s| **s > 0.0 && flops > 0.0) {
+            let here = Subject::Device(compute);
+            let bytes_per_second = self.measured.get(&(precision, here)).copied().unwrap_or(Speed::assumed(compute)).bytes_per_second;
+            found.push((here, Speed { flops: flops / seconds, bytes_per_second, measured: true }));
+        }
+        // A mixture of both tells of neither.
+        let (disk, cache) = (Subject::Device(DeviceId::Disk), Subject::PageCache);
+        found.extend(link(disk, steps.iter().map(|(_, t)| t).filter(|t| t.cached == Bytes::ZERO)));
+        found.extend(link(cache, steps.iter().map(|(_, t)| t).filter(|t| t.cached == t.bytes && t.bytes > Bytes::ZERO)));
+        self.measured.extend(found.iter().map(|(subject, speed)| ((precision, *subject), *speed)));
+        found
+    }
+}
+
+/// The speed of what was streamed in these steps, where it was enough to tell.
+fn link<'a>(subject: Subject, traffic: impl Iterator<Item = &'a Traffic>) -> Option<(Subject, Speed)> {
+    let (bytes, busy) = traffic.fold((Bytes::ZERO, 0.0), |(bytes, busy), t| (bytes + t.bytes, busy + t.busy));
+    let speed = Speed { flops: 0.0, bytes_per_second: bytes.get() as f64 / busy, measured: true };
+    (bytes >= WORTH_A_MEASUREMENT && busy > 0.0).then_some((subject, speed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::Basis;
+
+    const HERE: (DeviceId, Precision) = (DeviceId::Cpu, Precision::Fp32);
+
+    fn of(speeds: &Speeds, device: DeviceId, files: Files) -> Speed {
+        learned::machine(Vec::new(), &speeds.of(Precision::Fp32), files).speed(device)
+    }
 
     #[test]
-    fn a_step_shows_how_fast_the_machine_is() {
+    fn steps_show_how_fast_the_machine_is() {
         let mut speeds = Speeds::default();
-        let of =
-            |speeds: &Speeds, device| Machine { rooms: Vec::new(), speeds: speeds.measured.clone().into_iter().collect() }.speed(device);
-        assert_eq!(of(&speeds, DeviceId::Cpu), Speed::assumed(DeviceId::Cpu));
-        speeds.learn(DeviceId::Cpu, 1e12, 12.0, &Traffic { bytes: Bytes(4_000_000_000), cached: Bytes::ZERO, stalled: 2.0, busy: 4.0 });
-        assert!((of(&speeds, DeviceId::Cpu).flops - 1e11).abs() < 1.0);
-        assert!((of(&speeds, DeviceId::Disk).bytes_per_second - 1e9).abs() < 1.0);
+        assert_eq!(of(&speeds, DeviceId::Cpu, Files::OnDisk), Speed::assumed(DeviceId::Cpu));
+        let step = |seconds: f64| (seconds, Traffic { bytes: Bytes(4_000_000_000), cached: Bytes::ZERO, stalled: 2.0, busy: 4.0 });
+        speeds.learn(HERE, 1e12, &[step(99.0), step(12.0), step(12.0), step(40.0)]);
+        assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 1e11).abs() < 1.0);
+        assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
+        assert!(!of(&speeds, DeviceId::Disk, Files::Cached).measured, "the page cache is another matter");
+        assert_eq!(speeds.of(Precision::Bf16), [], "and so is another precision");
+        let cached = (1.0, Traffic { bytes: Bytes(4_000_000_000), cached: Bytes(4_000_000_000), stalled: 0.0, busy: 0.4 });
+        let mixed = (1.0, Traffic { cached: Bytes(1), ..cached.1 });
+        speeds.learn(HERE, 1e12, &[cached, cached, mixed]);
+        assert!((of(&speeds, DeviceId::Disk, Files::Cached).bytes_per_second - 1e10).abs() < 1.0);
         // What was too little to tell changes nothing.
-        speeds.learn(DeviceId::Cpu, 0.0, 0.0, &Traffic { bytes: Bytes(1), busy: 1.0, ..Traffic::default() });
-        assert!(of(&speeds, DeviceId::Cpu).measured && (of(&speeds, DeviceId::Disk).bytes_per_second - 1e9).abs() < 1.0);
+        assert_eq!(speeds.learn(HERE, 0.0, &[(0.0, Traffic { bytes: Bytes(1), busy: 1.0, ..Traffic::default() })]), []);
+        assert_eq!(speeds.learn(HERE, 1e12, &[]), []);
+        assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_was_known_before_counts_until_it_is_measured_again() {
+        let mut speeds = Speeds::default();
+        let basis = Basis { compute: DeviceId::Cpu, precision: Precision::Fp32, engine: "libtorch".to_owned() };
+        let speed = Speed { flops: 7.0, bytes_per_second: 1.0, measured: true };
+        let known = Learned { basis, subject: Subject::Device(DeviceId::Cpu), speed };
+        speeds.recall(std::slice::from_ref(&known));
+        assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 7.0).abs() < 1e-9);
+        speeds.learn(HERE, 8.0, &[(1.0, Traffic::default())]);
+        speeds.recall(&[known]);
+        assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 8.0).abs() < 1e-9);
     }
 }

@@ -18,6 +18,8 @@ pub struct Work {
     pub latent: (u64, u64),
     /// Latents that pass through it in a step: pictures, twice with guidance, times the solver's evaluations.
     pub rows: u64,
+    /// Times that a step walks through the network: what is streamed comes that often.
+    pub walks: u64,
 }
 
 impl Work {
@@ -27,7 +29,8 @@ impl Work {
     pub fn of(size: Size, batch: u32, cfg: f64, evaluations: u64) -> Self {
         #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
         let passes = if cfg == 1.0 { 1 } else { 2 };
-        Self { latent: (u64::from(size.height()) / 8, u64::from(size.width()) / 8), rows: u64::from(batch) * passes * evaluations }
+        let latent = (u64::from(size.height()) / 8, u64::from(size.width()) / 8);
+        Self { latent, rows: u64::from(batch) * passes * evaluations, walks: evaluations }
     }
 }
 

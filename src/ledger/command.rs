@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use super::{Entry, LedgerError, damage, history, queue, runs};
+use super::{Entry, LedgerError, damage, history, lessons, queue, runs};
 use crate::jobs::{Failure, JobRow, JobState, JobView, Placement, Rank, Timing};
+use crate::placement::{Forecast, Learned};
 use crate::units::{DeviceId, JobId, RunId, Seed, Timestamp};
 use crate::wire::{Cursor, Notice};
 use crate::workflow::JobSpec;
@@ -107,6 +108,13 @@ pub enum Command {
     Clear(Vec<JobState>),
     /// Something to remember.
     Note(Notice),
+    /// What a run has shown of this box.
+    Learn {
+        /// Speeds.
+        learned: Vec<Learned>,
+        /// What its steps were expected to take, and took.
+        forecast: Option<Forecast>,
+    },
     /// A page of jobs. Answer: [`Answer::Page`].
     List {
         /// Only jobs in these states; none means all.
@@ -231,6 +239,7 @@ impl Command {
             Self::PauseQueue(paused) => queue::pause(connection, *paused, now),
             Self::Clear(states) => history::clear(connection, states),
             Self::Note(notice) => history::event(connection, notice.time, &notice.level, notice.job, &notice.text).map(|()| Answer::Done),
+            Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref(), now),
             Self::List { states, after, limit } => history::list(connection, states, after.as_ref(), *limit),
             Self::Views { jobs, finished } => history::views(connection, jobs, *finished),
         }

@@ -8,6 +8,7 @@ pub mod command;
 pub mod damage;
 pub mod error;
 pub mod history;
+pub mod lessons;
 pub mod open;
 pub mod queue;
 pub mod recovery;

@@ -7,9 +7,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Deserialize;
 
 use super::error::is_nonsense;
+use super::lessons;
 use super::rows::{ENTRY, entry, read_spec};
 use super::{Entry, Ledger, LedgerError, Planned};
 use crate::jobs::JobState;
+use crate::placement::Experience;
 use crate::units::{JobId, RunId, Seed, Timestamp};
 use crate::wire::Notice;
 
@@ -32,6 +34,8 @@ pub struct Recovered {
     pub notices: Vec<Notice>,
     /// What tells this ledger's hidden files from those of others.
     pub tag: String,
+    /// What runs have shown of this box.
+    pub experience: Experience,
 }
 
 /// A run that was cut off by the daemon's end.
@@ -94,6 +98,7 @@ impl Ledger {
             paused: paused(connection)?,
             notices: notices(connection)?,
             tag: tag(connection)?,
+            experience: lessons::experience(connection)?,
         })
     }
 }

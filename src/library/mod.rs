@@ -8,6 +8,8 @@ pub mod header;
 pub mod inventory;
 pub mod mapped;
 pub mod moonlet;
+pub mod network;
+pub mod page_cache;
 pub mod picture;
 pub mod regular;
 pub mod scan;
@@ -15,5 +17,6 @@ pub mod sources;
 
 pub use error::LibraryError;
 pub use mapped::MappedFile;
+pub use network::Network;
 pub use scan::{FolderKind, Roots, find, scan};
 pub use sources::open;

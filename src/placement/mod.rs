@@ -20,6 +20,7 @@ pub mod planner;
 pub mod shortage;
 pub mod sweep;
 pub mod propose;
+pub mod learned;
 pub mod stream;
 pub mod verify;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use ask::{FullAsk, OffloadAsk, VirtualVram};
 pub use budget::{Load, Quota, Quotas, Room, quotas};
 pub use error::{AllocationError, AskError, BudgetError, Problem};
 pub use expression::{Allocation, Listed, Parts};
+pub use learned::{Basis, Experience, Files, Forecast, History, Learned, Subject};
 pub use plan::{OffloadPlan, Share};
 pub use planner::{Goal, Planned, Predicted, Request};
 pub use propose::{Machine, Model, ProposalError, Speed, propose};

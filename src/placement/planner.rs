@@ -146,7 +146,6 @@ pub fn plan(request: &Request) -> Result<Planned, Shortage> {
     Ok(finish(request, &donors, &homes))
 }
 
-/// Returns the best homes over all cases: the simple sets of each, and moves on from the best of them.
 /// Returns what a step takes with blocks where a plan has put them; of the request, its goal does not matter.
 #[must_use]
 pub fn expect(request: &Request, plan: &OffloadPlan) -> Predicted {
@@ -154,6 +153,7 @@ pub fn expect(request: &Request, plan: &OffloadPlan) -> Predicted {
     predict(request, &request.donors, &plan.homes.iter().map(donor).collect::<Vec<_>>())
 }
 
+/// Returns the best homes over all cases: the simple sets of each, and moves on from the best of them.
 fn choose(cases: &[Case]) -> Option<Homes> {
     let mut best: Option<(&Case, Scored)> = None;
     for case in demand::few(cases) {

@@ -1,21 +1,24 @@
 //! From what is asked of a model to where its blocks go: the one way, for what is shown beforehand and for what is done.
 
+use serde::{Deserialize, Serialize};
+
+use super::Allocation;
 use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::{Load, Quotas, Room, quotas};
 use super::error::BudgetError;
 use super::plan::OffloadPlan;
-use super::planner::{self, DonorLink, Goal, Planned, Predicted, Quota, Request, Stay, UnitCost, plan};
+use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
 use super::shortage::Shortage;
 use super::simulate::Staging;
-use super::{Allocation, sweep};
+use super::sweep::{self, Point};
 use crate::units::{Bytes, DeviceId};
-use crate::weights::BlockTable;
+use crate::weights::{Block, BlockTable};
 
 /// Slots that streamed blocks pass through: one is computed with while the other is filled.
 pub const SLOTS: u32 = 2;
 
 /// How fast a device is, as far as it was measured, and otherwise assumed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
     /// Floating-point operations a second.
     pub flops: f64,
@@ -96,27 +99,31 @@ impl ProposalError {
 /// A model to be placed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// Its blocks: size on the compute device, seconds of computing in a step.
+    /// Its blocks: size on the compute device, seconds of computing in one walk through them.
     pub units: Vec<UnitCost>,
     /// Stored size over size on the compute device: what travels, compressed as it is stored.
     pub stored_share: f64,
     /// Whether the seconds rest on a measurement.
     pub measured: bool,
+    /// Walks through the blocks in a step.
+    pub walks: u64,
 }
 
 impl Model {
-    /// Returns a model whose weights take `element` bytes each on a device that computes this fast.
+    /// Returns a model whose weights take `element` bytes each on a device that computes this fast; `flops` are those of
+    /// each block in a step of so many walks.
     #[must_use]
-    pub fn of(table: &BlockTable, flops: &[f64], element: u64, speed: Speed) -> Self {
-        let unit = |(block, flops): (&crate::weights::Block, &f64)| UnitCost {
+    pub fn of(table: &BlockTable, flops: &[f64], walks: u64, element: u64, speed: Speed) -> Self {
+        let walks = walks.max(1);
+        let unit = |(block, flops): (&Block, &f64)| UnitCost {
             bytes: Bytes(block.elements().saturating_mul(element)),
-            seconds: flops / speed.flops.max(1.0),
+            seconds: flops / speed.flops.max(1.0) / walks as f64,
             stay: if block.pinned { Stay::Pinned } else { Stay::Movable },
         };
         let units: Vec<UnitCost> = table.blocks().iter().zip(flops).map(unit).collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
-        Self { units, stored_share, measured: speed.measured }
+        Self { units, stored_share, measured: speed.measured, walks }
     }
 
     /// Returns the size of all blocks on the compute device.
@@ -129,7 +136,7 @@ impl Model {
 /// Returns where the blocks go, and what a step will take.
 pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
-    let planned = plan(&request)?;
+    let planned = in_a_step(plan(&request)?, model, machine);
     let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
     let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
     let needed = kept + planned.staging;
@@ -147,14 +154,49 @@ pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Ma
     Ok(sweep::smallest_budget(&request, capacity)?)
 }
 
-/// Returns what a step takes with blocks where a plan has put them.
+/// Returns what a step takes for each of `points` amounts that leave, from nothing to all, whatever there is room for.
+pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine, points: u32) -> Result<Vec<Point>, ProposalError> {
+    let named = match &ask.expert {
+        Some(Allocation::Listed(listed)) => listed.devices().into_iter().filter(|d| *d != compute).collect(),
+        Some(Allocation::Auto) | None => Vec::new(),
+    };
+    let donors = if named.is_empty() { ask.donors_of(compute) } else { named };
+    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(model.bytes()), expert: None, donors };
+    let (request, _) = request(&everything, compute, model, machine)?;
+    let walks = model.walks as f64;
+    let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
+    Ok(sweep::sweep(&request, points).into_iter().map(step).collect())
+}
+
+/// Returns what to expect of blocks where a plan has put them.
 #[must_use]
-pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Predicted {
+pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     let mut donors: Vec<DeviceId> = plan.homes.iter().copied().filter(|home| *home != plan.compute).collect();
     donors.sort_unstable();
     donors.dedup();
     let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
-    planner::expect(&question(plan.compute, model, machine, Goal::Free(Bytes::ZERO), donors), plan)
+    let question = question(plan.compute, model, machine, Goal::Free(Bytes::ZERO), donors);
+    let largest = model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(u, _)| u.bytes).max();
+    let predicted = planner::expect(&question, plan);
+    in_a_step(Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted }, model, machine)
+}
+
+/// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
+/// the device that computes was measured, and every donor that holds anything.
+fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned {
+    let walks = model.walks as f64;
+    let predicted = &mut planned.predicted;
+    predicted.first_step_s += predicted.step_s * (walks - 1.0);
+    for seconds in [&mut predicted.step_s, &mut predicted.compute_s, &mut predicted.lower_s, &mut predicted.upper_s] {
+        *seconds *= walks;
+    }
+    predicted.streamed = Bytes(predicted.streamed.get().saturating_mul(model.walks));
+    for link in &mut predicted.links {
+        link.streamed = Bytes(link.streamed.get().saturating_mul(model.walks));
+        link.transfer_s *= walks;
+    }
+    predicted.calibrated = model.measured && predicted.links.iter().all(|link| machine.speed(link.device).measured);
+    planned
 }
 
 /// Returns the question to the planner.
@@ -200,7 +242,7 @@ mod tests {
             seconds: 0.1,
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, measured: true }
+        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, measured: true, walks: 1 }
     }
 
     fn machine(mib: u64) -> Machine {
@@ -249,6 +291,34 @@ mod tests {
         );
         assert!(propose(&ask("100MiB"), CPU, &model(), &machine(600)).is_err());
         assert!(!error.hint().is_empty());
+    }
+
+    #[test]
+    fn a_step_that_walks_twice_streams_twice() {
+        let once = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap().predicted;
+        let twice = propose(&ask("500MiB"), CPU, &Model { walks: 2, ..model() }, &machine(4096)).unwrap().predicted;
+        assert_eq!(twice.streamed, once.streamed + once.streamed);
+        assert!((twice.step_s - 2.0 * once.step_s).abs() < 1e-9 && (twice.upper_s - 2.0 * once.upper_s).abs() < 1e-9);
+        assert!((twice.first_step_s - once.first_step_s - once.step_s).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_planned_is_what_is_expected_of_the_plan() {
+        let planned = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap();
+        assert_eq!(expect(&planned.plan, &model(), &machine(4096)), planned);
+        // Nothing comes from a disk of unknown speed, so nothing is uncertain.
+        let here = propose(&ask("0"), CPU, &model(), &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
+        assert!(here.predicted.calibrated);
+        let away = propose(&ask("500MiB"), CPU, &model(), &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
+        assert!(!away.predicted.calibrated);
+    }
+
+    #[test]
+    fn the_curve_goes_from_nothing_to_everything() {
+        let curve = curve(&ask("0"), CPU, &model(), &machine(600), 5).unwrap();
+        let freed: Vec<u64> = curve.iter().map(|p| p.freed.get() >> 20).collect();
+        assert_eq!(freed, [0, 256, 512, 768, 1024]);
+        assert!(curve.windows(2).all(|w| w[0].step_s <= w[1].step_s));
     }
 
     #[test]

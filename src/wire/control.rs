@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::{PlanAsk, PlanView};
 use super::status::{EngineView, Notice, SetView, Status};
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
@@ -34,6 +35,8 @@ pub enum Request {
     Subscribe(Topics),
     /// A new job. Answer, once it is on disk: [`Reply::Accepted`].
     Submit(Box<JobDraft>),
+    /// What would become of a job's weights. Answer: [`Reply::Plan`].
+    Plan(Box<PlanAsk>),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.
@@ -117,6 +120,8 @@ pub enum Reply {
     },
     /// The job is on disk.
     Accepted(JobId),
+    /// What would become of a job's weights.
+    Plan(Box<PlanView>),
     /// A page of jobs.
     Rows {
         /// Whether the queue is paused.

@@ -9,11 +9,13 @@ pub mod blocking;
 pub mod control;
 pub mod frame;
 pub mod hello;
+pub mod plan;
 pub mod status;
 pub mod work;
 
 pub use control::{Change, Cursor, Event, LogLine, Reply, Request, ServerFrame};
 pub use frame::{FrameError, Limit};
 pub use hello::{Hello, PROTOCOL};
+pub use plan::{PlanAsk, PlanView};
 pub use status::{DaemonView, EngineState, EngineView, Notice, QueueView, SetView, Status};
 pub use work::{Order, Report, RunOrder};

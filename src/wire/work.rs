@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::status::PartView;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
+use crate::placement::{Learned, OffloadAsk, OffloadPlan, Speed, Subject};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
+use crate::weights::Precision;
 use crate::workflow::{JobSpec, Kind};
 
 /// What the daemon tells an engine.
@@ -51,6 +53,8 @@ pub struct RunOrder {
     pub spec: JobSpec,
     /// Where to write each image of the batch; the daemon gives the files their final names.
     pub targets: Vec<PathBuf>,
+    /// Speeds that engines of this name have found here before.
+    pub known: Vec<Learned>,
 }
 
 /// What an engine tells the daemon.
@@ -124,6 +128,8 @@ pub struct Finished {
     pub precision: String,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Speeds that this run has shown, in the precision it was computed in.
+    pub learned: Vec<(Subject, Speed)>,
 }
 
 /// A run that did not.
@@ -159,4 +165,20 @@ pub struct LoadedSet {
     pub family: String,
     /// Its parts.
     pub parts: Vec<PartView>,
+    /// Where the blocks of its diffusion network live, once that is loaded.
+    pub placed: Option<Placed>,
+}
+
+/// Where the blocks of a diffusion network live, and for which ask. The next run that asks the same of the same files
+/// finds them there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// What they are computed in.
+    pub precision: Precision,
+    /// What was asked.
+    pub ask: OffloadAsk,
+    /// The home of each block.
+    pub plan: OffloadPlan,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::placement::{BudgetError, ProposalError};
+
 /// The kind of a refusal; each has an exit code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +64,19 @@ impl Refusal {
     #[must_use]
     pub fn bare(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None }
+    }
+}
+
+impl From<&ProposalError> for Refusal {
+    fn from(error: &ProposalError) -> Self {
+        let kind = match error {
+            ProposalError::Budget(BudgetError::Ask(_)) => Kind::Usage,
+            ProposalError::Budget(BudgetError::Absent { .. }) => Kind::NotFound,
+            ProposalError::Budget(BudgetError::Compute { .. } | BudgetError::Donors { .. })
+            | ProposalError::Shortage(_)
+            | ProposalError::Crowded { .. } => Kind::Refused,
+        };
+        Self::new(kind, error.to_string(), error.hint())
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::families::cost::Work;
 use crate::families::{Component, Family, Role};
 use crate::placement::OffloadAsk;
 use crate::prompt::{Dialect, Weighting};
@@ -203,5 +204,27 @@ impl JobSpec {
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.steps > 0
+    }
+
+    /// Returns what the network is given in a step.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        let work = Work::of(self.size, self.batch, self.cfg, self.sampler.evaluations());
+        #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
+        let guided = self.cfg != 1.0;
+        match self.passes {
+            Passes::Apart if guided => Work { walks: work.walks * 2, ..work },
+            Passes::Apart | Passes::Together => work,
+        }
+    }
+
+    /// Returns what is computed in: what was asked for, or what is usual on such a device.
+    #[must_use]
+    pub fn computes_in(&self) -> Precision {
+        self.precision.unwrap_or(match self.compute {
+            DeviceId::Cpu => Precision::Fp32,
+            // Cards before Ampere take fp16 instead, of the same size.
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk => Precision::Bf16,
+        })
     }
 }

@@ -80,8 +80,7 @@ fn what_cannot_be_planned_is_refused_by_its_kind() {
     let home = Home::empty();
     let place = |name: &str, bytes: &[u8]| write(home.path(), name, bytes).display().to_string();
     let check = |arguments: &[&str], code: i32, message: &str| home.run(arguments).refused(code, message);
-    check(&["plan"], 2, "there is nothing to plan: --blocks is missing");
-    check(&["plan", "night"], 2, "a model cannot be planned yet, only blocks in a file");
+    check(&["plan"], 2, "there is nothing to plan: the model is missing");
     check(&["plan", "--blocks", EXAMPLES], 2, "whose rules are meant is missing: --compat");
     check(&["plan", "night", "--blocks", EXAMPLES], 2, "");
     check(&["plan", "--blocks", EXAMPLES, "--compat", "mine"], 2, "invalid value 'mine' for '--compat <RULES>': `mine` names no rules");

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use perilune::gallery;
 use perilune::jobs::{ImageRecord, Phase, Placement, Timing};
-use perilune::placement::Share;
+use perilune::placement::{Predicted, Share, Speed, Subject};
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
 use perilune::wire::work::{FailedRun, Finished, LoadedSet, Memory};
@@ -66,6 +66,10 @@ struct Script {
     forget_a_picture: bool,
     /// Add the run's number to this file when the pictures are written.
     tally: Option<PathBuf>,
+    /// Have found out these speeds.
+    learned: Vec<(Subject, Speed)>,
+    /// Have expected this of a step.
+    predicted: Option<Predicted>,
 }
 
 impl Default for Script {
@@ -87,6 +91,8 @@ impl Default for Script {
             stubborn: false,
             forget_a_picture: false,
             tally: None,
+            learned: Vec::new(),
+            predicted: None,
         }
     }
 }
@@ -193,7 +199,12 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
     say(Report::Started(run));
     say(Report::Phase { run, phase: Phase::Loading });
     say(Report::Memory(Memory {
-        set: Some(LoadedSet { name: order.spec.set.name.clone(), family: order.spec.set.family.name().to_owned(), parts: Vec::new() }),
+        set: Some(LoadedSet {
+            name: order.spec.set.name.clone(),
+            family: order.spec.set.family.name().to_owned(),
+            parts: Vec::new(),
+            placed: None,
+        }),
         activations: Some(Bytes::mib(1)),
     }));
     say(Report::Phase { run, phase: Phase::Sampling });
@@ -236,7 +247,7 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(tally).unwrap();
         writeln!(file, "{} {run}", order.job).unwrap();
     }
-    say(Report::Finished(Box::new(finished(order, images))));
+    say(Report::Finished(Box::new(finished(&script, order, images))));
 }
 
 fn misbehave(script: &Script, step: u32, order: &RunOrder, raw: &UnixStream) {
@@ -266,11 +277,12 @@ fn first_time(script: &Script, order: &RunOrder) -> bool {
     std::fs::File::create_new(folder.join(format!("died-{}", order.job))).is_ok()
 }
 
-fn finished(order: &RunOrder, images: Vec<ImageRecord>) -> Finished {
+fn finished(script: &Script, order: &RunOrder, images: Vec<ImageRecord>) -> Finished {
     let share = Share { device: order.spec.compute, bytes: order.spec.set.bytes() };
-    let placement = Placement { asked: vec![share], measured: vec![share], ..Placement::default() };
+    let placement = Placement { asked: vec![share], measured: vec![share], predicted: script.predicted.clone(), ..Placement::default() };
+    let learned = script.learned.clone();
     let timing = Timing { total: 0.5, sample: 0.25, per_step: vec![0.01], ..Timing::default() };
-    Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new() }
+    Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned }
 }
 
 /// Eight by eight pixels of night.

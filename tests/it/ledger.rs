@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use perilune::jobs::{Failure, JobState, JobView, Placement, Timing};
 use perilune::ledger::{Answer, Command, Interruption, Ledger, LedgerError, Outcome, Planned};
+use perilune::placement::{Basis, Forecast, Learned, Speed, Subject};
 use perilune::units::{DeviceId, JobId, RunId, Seed, Size, Timestamp};
+use perilune::weights::Precision;
 use perilune::wire::{Cursor, Notice};
 use perilune::workflow::{JobSpec, Kind};
 use rusqlite::Connection;
@@ -57,11 +59,23 @@ fn view(ledger: &mut Ledger, job: JobId) -> JobView {
     views.pop().unwrap()
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ledger/v1.sqlite")
+fn fixture(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/ledger/v{version}.sqlite"))
 }
 
-/// Fills a ledger with a job in every state. `tests/fixtures/ledger/v1.sqlite` is what this made when that version came out.
+fn basis() -> Basis {
+    Basis { compute: DeviceId::Cpu, precision: Precision::Fp32, engine: "libtorch".to_owned() }
+}
+
+/// What a run shows: how fast the processor is, and half a second that a step of another length was foretold as.
+fn lesson(flops: f64, measured_s: f64) -> Command {
+    let speed = Speed { flops, bytes_per_second: 2e9, measured: true };
+    let forecast = Forecast { basis: basis(), model: "night".to_owned(), predicted_s: 0.5, measured_s, calibrated: true };
+    Command::Learn { learned: vec![Learned { basis: basis(), subject: Subject::Device(DeviceId::Cpu), speed }], forecast: Some(forecast) }
+}
+
+/// Fills a ledger with all that it can hold. `tests/fixtures/ledger/v2.sqlite` is what this made when that version came out;
+/// the first version had no speeds.
 fn fill(path: &Path) {
     let mut ledger = Ledger::open(path).unwrap();
     let jobs: Vec<JobId> = ["done", "failed", "naming", "cut off", "waiting", "held"].iter().map(|p| append(&mut ledger, p)).collect();
@@ -83,20 +97,24 @@ fn fill(path: &Path) {
     ledger.run_one(&Command::PauseQueue(true), at).unwrap();
     let notice = Notice { time: at, level: "warn".to_owned(), text: "beware".to_owned(), job: Some(jobs[3]) };
     ledger.run_one(&Command::Note(notice), at).unwrap();
+    ledger.run_one(&lesson(1e9, 0.5), at).unwrap();
     ledger.tidy_up().unwrap();
 }
 
 #[test]
 fn databases_of_every_version_are_read_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let (today, first) = (folder.path().join("today.sqlite"), folder.path().join("v1.sqlite"));
+    let today = folder.path().join("today.sqlite");
     fill(&today);
-    fs::copy(fixture(), &first).unwrap();
-    reads_back(&today);
-    reads_back(&first);
+    reads_back(&today, 1);
+    for (version, speeds) in [(1, 0), (2, 1)] {
+        let path = folder.path().join(format!("v{version}.sqlite"));
+        fs::copy(fixture(version), &path).unwrap();
+        reads_back(&path, speeds);
+    }
 }
 
-fn reads_back(path: &Path) {
+fn reads_back(path: &Path, speeds: usize) {
     let mut ledger = Ledger::open(path).unwrap();
     let recovered = ledger.recover().unwrap();
     let waiting: Vec<(i64, JobState, u32)> = recovered.entries.iter().map(|e| (e.job.0, e.state, e.deaths)).collect();
@@ -109,6 +127,9 @@ fn reads_back(path: &Path) {
     assert_eq!((recovered.unfinished.len(), recovered.unfinished[0].run, recovered.unfinished[0].begun), (1, RunId(5), true));
     assert_eq!((recovered.paused, recovered.finished.get(&JobState::Done)), (true, Some(&1)));
     assert_eq!(recovered.notices.last().unwrap().text, "beware");
+
+    assert_eq!(recovered.experience.speeds(&basis()).len(), speeds);
+    assert_eq!(recovered.experience.history(&basis()).map(|h| h.runs), (speeds > 0).then_some(1));
 
     let done = view(&mut ledger, JobId(1));
     assert_eq!((done.spec.clone(), done.images[0].path.as_path()), (spec("done"), Path::new("/out/night-2.png")));
@@ -138,7 +159,20 @@ fn what_is_no_ledger_of_ours_is_left_alone() {
         drop(Ledger::open(p).unwrap());
         Connection::open(p).unwrap().pragma_update(None, "user_version", 99).unwrap();
     };
-    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 1");
+    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 2");
+}
+
+#[test]
+fn speeds_are_the_newest_and_forecasts_are_bounded() {
+    let mut ledger = Ledger::in_memory().unwrap();
+    for n in 0..250 {
+        ledger.run_one(&lesson(f64::from(n), 0.5), Timestamp(n.into())).unwrap();
+    }
+    let known = ledger.recover().unwrap().experience;
+    let speeds = known.speeds(&basis());
+    assert!(speeds.len() == 1 && (speeds[0].1.flops - 249.0).abs() < 1e-9, "{speeds:?}");
+    let history = known.history(&basis()).unwrap();
+    assert!(history.runs == 200 && history.median_error < 1e-9, "{history:?}");
 }
 
 #[test]

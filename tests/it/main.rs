@@ -11,6 +11,7 @@ mod gpu_states;
 mod ledger;
 mod library;
 mod link;
+mod plan;
 mod protocol;
 mod queue;
 mod screens;

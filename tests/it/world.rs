@@ -324,7 +324,15 @@ impl World {
                     |path: &PathBuf, k| ImageRecord { path: path.clone(), seed: order.spec.seed.of_image(k), width: 64, height: 64 };
                 let images = order.targets.iter().zip(0..).map(|(p, k)| image(p, k)).collect();
                 let (timing, placement) = (Timing::default(), Placement::default());
-                Report::Finished(Box::new(Finished { run, images, timing, placement, precision: String::new(), warnings: Vec::new() }))
+                Report::Finished(Box::new(Finished {
+                    run,
+                    images,
+                    timing,
+                    placement,
+                    precision: String::new(),
+                    warnings: Vec::new(),
+                    learned: Vec::new(),
+                }))
             }
         };
         if matches!(report, Report::Finished(_) | Report::Failed(_)) {

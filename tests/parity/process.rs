@@ -63,7 +63,7 @@ impl Engine {
         self.runs += 1;
         let run = RunId(self.runs);
         let targets = (0..spec.batch).map(|k| folder.join(format!("{run}-{k}.png"))).collect();
-        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets })));
+        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets, known: Vec::new() })));
         run
     }
 

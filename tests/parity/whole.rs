@@ -1,5 +1,6 @@
 //! Everything at once: the command, a real daemon in a home of its own, a real engine, the embedded model.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -62,6 +63,12 @@ impl Drop for Home {
         // It may never have been started.
         drop(self.command(&["stop"]).output());
     }
+}
+
+/// The diffusion network's bytes on each device, as a plan or the loaded sets have them.
+fn bytes_by_device(rows: &Value, device: &str, bytes: &str, is_meant: impl Fn(&Value) -> bool) -> BTreeMap<String, u64> {
+    let rows = rows.as_array().unwrap().iter().filter(|row| is_meant(row));
+    rows.map(|row| (row[device].as_str().unwrap().to_owned(), row[bytes].as_u64().unwrap())).collect()
 }
 
 fn pid(number: &Value) -> Pid {
@@ -136,4 +143,43 @@ fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
     // The next command starts a daemon, which knows the job.
     let ended = home.wait_for(&job, |view| view["state"] == "done");
     assert_eq!((pictures(&ended).len(), &ended["attempts"]), (1, &2.into()), "{ended}");
+}
+
+#[test]
+fn what_is_planned_is_what_is_done() {
+    let home = Home::new();
+    let flags = ["--size", "64x64", "--virtual-vram", "5MiB", "--donor-device", "disk", "--compute-device", "cpu"];
+    let plan = || home.run(&[&["plan", "moonlet"][..], &flags].concat());
+    let run = || home.run(&[&["run", "-m", "moonlet", "-p", "a full moon", "--seed", "7", "--steps", "12"][..], &flags].concat());
+    let before = plan();
+    assert_eq!((&before["predicted"]["calibrated"], &before["loaded"]), (&false.into(), &false.into()), "{before}");
+    let planned = bytes_by_device(&before["devices"], "id", "held", |_| true);
+    assert!(planned.len() == 2 && planned["disk"] > 0, "{before}");
+    let ended = run();
+    let sets = home.run(&["sets", "list"]);
+    let done = bytes_by_device(&sets[0]["components"], "device", "planned", |part| part["role"] == "denoiser");
+    assert_eq!(done, planned, "{ended}");
+    let asked = bytes_by_device(&ended["placement"]["asked"], "device", "bytes", |_| true);
+    assert_eq!((Some(asked["disk"]), asked["disk"]), (before["streamed_bytes_per_step"].as_u64(), planned["disk"]));
+
+    let after = plan();
+    assert_eq!((&after["predicted"]["calibrated"], &after["loaded"]), (&true.into(), &true.into()), "{after}");
+    assert_eq!(bytes_by_device(&after["devices"], "id", "held", |_| true), planned, "the engine keeps what it has");
+    let again = run();
+    assert_eq!(
+        (&again["placement"]["asked"], &again["placement"]["predicted"]["calibrated"]),
+        (&ended["placement"]["asked"], &true.into())
+    );
+    assert_eq!(plan()["predicted"]["history"]["runs"], 1);
+
+    // Another daemon and another engine know it, too, and place by what is shown.
+    home.run(&["stop"]);
+    let fresh = plan();
+    assert_eq!((&fresh["predicted"]["calibrated"], &fresh["loaded"]), (&true.into(), &false.into()), "{fresh}");
+    let last = run();
+    assert_eq!(last["placement"]["predicted"]["calibrated"], true);
+    let planned = bytes_by_device(&fresh["devices"], "id", "held", |_| true);
+    let asked = bytes_by_device(&last["placement"]["asked"], "device", "bytes", |_| true);
+    assert_eq!(asked["disk"], planned["disk"], "{fresh} {last}");
+    assert_eq!(last["placement"]["predicted"]["step_s"], fresh["predicted"]["step_s"], "one way to foretell");
 }

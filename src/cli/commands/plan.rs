@@ -1,97 +1,103 @@
-//! `perilune plan`: where an allocation would put each block.
+//! `perilune plan`: where each block of a model would go, and what a step would take.
 
-use std::path::Path;
-
-use serde_json::{Value, json};
-
+use super::compat;
 use crate::cli::args::PlanArgs;
 use crate::cli::context::Context;
-use crate::cli::output::{json as line, plain, print, table};
-use crate::library::regular;
-use crate::placement::compat::{Case, CaseFile, CasesError, Rules, Verdict};
-use crate::placement::explain;
+use crate::cli::output::{plain, significant, table};
+use crate::cli::{intent, plot, report};
+use crate::client::call::unexpected;
+use crate::units::Bytes;
+use crate::wire::plan::{DeviceShare, PlanView, PredictedView, SweepPoint};
+use crate::wire::{Reply, Request};
 use crate::workflow::{Kind, Refusal};
 
-const EXAMPLE: &str = "perilune plan --blocks FILE --compat distorch2";
-
-/// Works out every case of a file; returns the exit code, 1 where one is not as expected.
-pub(super) fn plan(context: &Context, args: &PlanArgs) -> Result<u8, Refusal> {
-    let usage = |message: &str| Refusal::new(Kind::Usage, message, format!("use `{EXAMPLE}`"));
-    let path = match (&args.blocks, &args.model) {
-        (Some(path), _) => context.environment.absolute(path),
-        (None, Some(_)) => return Err(usage("a model cannot be planned yet, only blocks in a file")),
-        (None, None) => return Err(usage("there is nothing to plan: --blocks is missing")),
-    };
-    let rules = args.compat.ok_or_else(|| usage("whose rules are meant is missing: --compat"))?;
-    if args.tables && context.output.json {
-        return Err(usage("--tables are text, which --json is not"));
+/// Plans a model, or the cases of a file; returns the exit code.
+pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
+    if let Some(blocks) = &args.blocks {
+        return compat::compat(context, &args, blocks);
     }
-    let bad = |e: &CasesError| Refusal::new(Kind::BadFile, format!("{}: {e}", path.display()), e.hint());
-    let file = CaseFile::parse(&read(&path)?).map_err(|e| bad(&e))?;
-    let (mut rows, mut differs) = (Vec::new(), false);
-    // A case at a time: what all of them hold together may be large.
-    for case in &file.examples {
-        let verdict = file.judge(case, rules).map_err(|e| bad(&e))?;
-        differs |= verdict.matches == Some(false);
-        if context.output.json {
-            line(&shape(case, &verdict));
-        } else if args.tables {
-            print(&tables(&file, case, &verdict, rules));
-        } else {
-            rows.push(row(case, &verdict));
+    let usage = |message: &str| Refusal::new(Kind::Usage, message, "use `perilune plan MODEL`, with the flags of a run");
+    let Some(model) = args.model.clone() else { return Err(usage("there is nothing to plan: the model is missing")) };
+    if args.compat.is_some() || args.tables {
+        return Err(usage("--compat and --tables are about blocks in a file: --blocks is missing"));
+    }
+    let ask = intent::planned(model, args, context)?;
+    let view = context.with_daemon(|daemon| async move {
+        let mut daemon = daemon;
+        match daemon.call(Request::Plan(Box::new(ask))).await? {
+            Reply::Plan(view) => Ok(*view),
+            reply => Err(unexpected(&reply)),
         }
+    })?;
+    context.output.show(&view, || text(&view));
+    for warning in view.warnings.iter().filter(|_| !context.output.json) {
+        report::note(&format!("warning: {warning}"));
     }
-    if !context.output.json && !args.tables {
-        print(&table(&["case", "model", "allocation", "placement", "as expected"], rows));
-    }
-    Ok(u8::from(differs))
+    Ok(0)
 }
 
-/// The library's hints are about models, which this is not.
-fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
-    regular::read(path).map_err(|e| {
-        let hint =
-            if e.kind() == Kind::BadFile { "give a JSON file with `models` and `examples`" } else { "check the path and its permissions" };
-        Refusal::new(e.kind(), e.to_string(), hint)
-    })
+fn text(view: &PlanView) -> String {
+    let loaded = if view.loaded { " · loaded so" } else { "" };
+    let head = format!("{} · {} · {} · {} {}{loaded}", view.model, view.family, view.allocation, view.weights, view.precision);
+    let blocks = view.blocks.iter().map(|b| vec![b.index.0.to_string(), b.name.clone(), b.bytes.to_string(), b.device.to_string()]);
+    let blocks = table(&["block", "name", "size", "device"], blocks);
+    let devices = table(&["device", "weights", "share", "free after"], view.devices.iter().map(device));
+    let sweep = view.sweep.as_deref().map(sweep).unwrap_or_default();
+    format!("{}\n\n{blocks}\n{devices}{}{}{sweep}", plain(&head), memory(view), seconds(&view.predicted))
 }
 
-fn shape(case: &Case, verdict: &Verdict) -> Value {
-    let head = json!({"id": case.id, "model": case.model, "allocation": case.allocation});
-    let body = match &verdict.outcome {
-        Ok(_) => json!({"devices": verdict.held}),
-        Err(error) => json!({"error": error.kind(), "message": error.to_string()}),
+fn device(share: &DeviceShare) -> Vec<String> {
+    let free = share.free_after.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+    vec![share.id.to_string(), share.bytes.to_string(), format!("{:.1} %", share.share * 100.0), free]
+}
+
+fn memory(view: &PlanView) -> String {
+    let smallest = match view.minimum_virtual_vram {
+        Some(Bytes::ZERO) => "none is needed".to_owned(),
+        Some(bytes) => bytes.to_string(),
+        None => "none is enough".to_owned(),
     };
-    let tail = json!({"matches": verdict.matches});
-    let fields = [head, body, tail].into_iter().filter_map(|part| part.as_object().cloned()).flatten();
-    Value::Object(fields.collect())
+    let rows = [
+        ("staging", view.staging.to_string()),
+        ("streamed in a step", view.streamed_bytes_per_step.to_string()),
+        ("least virtual VRAM", smallest),
+    ];
+    table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]))
 }
 
-fn row(case: &Case, verdict: &Verdict) -> Vec<String> {
-    let placement = match &verdict.outcome {
-        Ok(_) => {
-            let shares = verdict.held.iter().map(|(device, held)| format!("{device} {} ({})", held.bytes, held.blocks.len()));
-            shares.collect::<Vec<_>>().join(", ")
+/// The forecast with its terms.
+fn seconds(predicted: &PredictedView) -> String {
+    let s = |seconds: f64| format!("{} s", significant(seconds));
+    let row = |name: &str, value: f64, about: &str| vec![name.to_owned(), s(value), about.to_owned()];
+    let mut rows = vec![row("a step", predicted.step_s, ""), row("computing", predicted.compute_s, "")];
+    rows.extend(predicted.links.iter().map(|l| row(&format!("copying from {}", l.device), l.transfer_s, &l.streamed.to_string())));
+    rows.push(row("at least", predicted.lower_s, "computing or the busiest link"));
+    rows.push(row("at most", predicted.upper_s, "if nothing overlaps"));
+    rows.push(row("the first step", predicted.first_step_s, ""));
+    let basis = match (predicted.calibrated, predicted.history) {
+        (true, Some(history)) => {
+            let error = history.median_error * 100.0;
+            format!("calibrated: forecasts here were off by {error:.0} % in the median of {} runs", history.runs)
         }
-        Err(error) => format!("{}: {error}", error.kind()),
+        (true, None) => "calibrated: by what runs have shown of this box; no forecast was put to the test yet".to_owned(),
+        (false, _) => "not calibrated: speeds are assumed, so of these only the bytes are sure".to_owned(),
     };
-    let matches = match verdict.matches {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "-",
-    };
-    vec![case.id.clone(), case.model.clone(), case.allocation.clone(), placement, matches.to_owned()]
+    format!("{}\n{basis}\n", table(&[], rows))
 }
 
-fn tables(file: &CaseFile, case: &Case, verdict: &Verdict, rules: Rules) -> String {
-    let title = plain(&format!("{} · {} · {}", case.id, case.model, case.allocation));
-    match (case.question(file), &verdict.outcome) {
-        (Ok(question), Ok(answer)) => {
-            let text = explain::render(&question, answer, rules);
-            let lines = text.lines().map(|l| plain(l) + "\n");
-            format!("{title}\n{}\n", lines.collect::<String>())
-        }
-        (Err(error), _) => format!("{title}\n{error}\n\n"),
-        (_, Err(error)) => format!("{title}\n{}: {}\n\n", error.kind(), plain(&error.to_string())),
-    }
+fn sweep(points: &[SweepPoint]) -> String {
+    let row = |p: &SweepPoint| {
+        let fits = if p.fits { "" } else { "does not fit now" };
+        vec![p.freed.to_string(), format!("{} s", significant(p.step_s)), format!("{} s", significant(p.lower_s)), fits.to_owned()]
+    };
+    let table = table(&["leaves", "a step", "at least", ""], points.iter().map(row));
+    let curve = |value: fn(&SweepPoint) -> f64| points.iter().map(|p| (p.freed.get() as f64, value(p))).collect::<Vec<_>>();
+    let most = points.last().map_or(Bytes::ZERO, |p| p.freed);
+    let shown = plot::lines(&plot::Plot {
+        across: ("leaves", most.to_string()),
+        up: "a step in seconds; dots: at least",
+        lower: &curve(|p| p.lower_s),
+        upper: &curve(|p| p.step_s),
+    });
+    format!("\n{table}\n{shown}")
 }

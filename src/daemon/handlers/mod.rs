@@ -4,6 +4,7 @@ pub(super) mod cancel;
 pub(super) mod clear;
 pub(super) mod move_job;
 pub(super) mod pause;
+pub(super) mod plan;
 pub(super) mod resume;
 pub(super) mod retry;
 pub(super) mod submit;
@@ -34,6 +35,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Devices => read_devices(core, Pending::Devices(asker), READING),
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
+        Request::Plan(ask) => plan::plan(core, asker, ask),
         Request::List { states, after, limit } => {
             core.ask_ledger(Command::List { states, after, limit: limit.clamp(1, PAGE) }, Pending::Page(asker));
         }
@@ -77,6 +79,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
             core.answer(asker, Ok(Reply::Devices { devices, host }));
         }
         Some(Pending::FirstReadings) => submit::first_readings(core),
+        Some(Pending::Plan(asker, ask)) => plan::read(core, asker, ask),
         Some(_) | None => {}
     }
 }

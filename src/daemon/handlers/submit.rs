@@ -12,10 +12,10 @@ use crate::jobs::JobView;
 use crate::ledger::{Command, Entry};
 use crate::units::DeviceId;
 use crate::wire::{Change, Reply};
-use crate::workflow::{JobDraft, JobSpec, Kind, Refusal};
+use crate::workflow::{Defaults, JobDraft, JobSpec, Kind, Refusal};
 
 /// How long the first readings may take: a driver that sleeps needs seconds to wake.
-const FIRST_READING: Duration = Duration::from_secs(5);
+pub(super) const FIRST_READING: Duration = Duration::from_secs(5);
 
 /// Has the draft looked at.
 pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
@@ -48,16 +48,21 @@ pub(super) fn first_readings(core: &mut Core) {
 
 /// Has the draft looked at, by the readings that there are.
 fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
-    let mut defaults = Box::new(core.policy.defaults.clone());
-    let allowed = |d: &&DeviceReading| d.is_gpu_that_computes() && !is_hidden(core, d.id);
-    let first_gpu = core.frame.devices.iter().find(allowed).map(|d| d.id);
-    defaults.compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
+    let defaults = defaults(core);
     let ticket = core.expect(Pending::Draft { asker, held: draft.held });
     core.emit(Output::Prepare { ticket, draft, defaults });
 }
 
+/// What stands in for what a draft does not say, by the readings that there are.
+pub(super) fn defaults(core: &Core) -> Box<Defaults> {
+    let allowed = |d: &&DeviceReading| d.is_gpu_that_computes() && !is_hidden(core, d.id);
+    let first_gpu = core.frame.devices.iter().find(allowed).map(|d| d.id);
+    let compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
+    Box::new(Defaults { compute, ..core.policy.defaults.clone() })
+}
+
 /// Whether every source of readings has answered.
-fn all_heard(core: &Core) -> bool {
+pub(super) fn all_heard(core: &Core) -> bool {
     !core.frame.devices.is_empty() && core.frame.waiting.is_empty()
 }
 

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::Vault;
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
-use crate::engine::device::{Compute, kind};
+use crate::engine::device::Compute;
 use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
 use crate::families::cost::{Work, unet_flops, weight_flops};
-use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig, block_table, detect};
-use crate::library::sources;
+use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
+use crate::library::network;
 use crate::placement::propose::{SLOTS, expect};
-use crate::placement::{Machine, Model as PlacedModel, OffloadAsk, OffloadPlan, Predicted, propose};
+use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Predicted, Speed, propose};
 use crate::weights::{BlockTable, Catalog, Precision};
 
 /// A diffusion network with its weights.
@@ -92,18 +92,22 @@ pub struct Asked {
 }
 
 impl Target<'_> {
-    /// Returns where the blocks of a model go that takes `flops` of computing.
-    fn placing(&self, table: &BlockTable, flops: impl FnOnce(Work) -> Vec<f64>) -> Result<Placing<'static>, EngineError> {
+    /// Returns where the blocks go of a part that is `model` for an ask.
+    fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, Speed) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
             Offload::Exactly { plan, slots } => Ok(Placing { plan: plan.clone(), slots, later: &[] }),
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
-                let model = PlacedModel::of(table, &flops(asked.work), element(self.precision), asked.machine.speed(compute));
-                let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
+                let planned = propose(&asked.ask, compute, &model(asked, asked.machine.speed(compute)), &asked.machine)?;
                 Ok(Placing { plan: planned.plan, slots: SLOTS as usize, later: &[] })
             }
         }
+    }
+
+    /// Returns where the blocks go of a part that every run uses once: how long that takes matters to nobody.
+    fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
+        self.placing(table, |_, speed| Model::of(table, &weight_flops(table), 1, self.precision.bytes(), speed))
     }
 }
 
@@ -113,7 +117,7 @@ impl LoadedUnet {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
         let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
         let model = Unet::new(&config, &table).map_err(wrong(files))?;
-        let placing = target.placing(&table, |work| unet_flops(&config, &table, work))?;
+        let placing = target.placing(&table, |asked, speed| network::model(&config, &table, asked.work, target.precision, speed))?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -128,8 +132,8 @@ impl LoadedUnet {
     #[must_use]
     pub fn expect(&self, work: Work, precision: Precision, machine: &Machine) -> Predicted {
         let (table, plan) = (self.residency.table(), self.residency.plan());
-        let flops = unet_flops(&self.config, table, work);
-        expect(plan, &PlacedModel::of(table, &flops, element(precision), machine.speed(plan.compute)), machine)
+        let model = network::model(&self.config, table, work, precision, machine.speed(plan.compute));
+        expect(plan, &model, machine).predicted
     }
 }
 
@@ -139,7 +143,7 @@ impl LoadedClip {
         let (catalog, table, vault) = open(files, Role::ClipL)?;
         let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
-        let placing = target.placing(&table, |_| weight_flops(&table))?;
+        let placing = target.placing_once(&table)?;
         let residency = Residency::load(Role::ClipL, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -152,7 +156,7 @@ impl LoadedVae {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        let placing = Placing { later: &[ENCODER], ..target.placing(&table, |_| weight_flops(&table))? };
+        let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };
         let residency = Residency::load(Role::Vae, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -162,16 +166,8 @@ impl LoadedVae {
 const ENCODER: &str = "encoder";
 
 fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault>), EngineError> {
-    let source = sources::reopen(files, role)?;
-    let missing = || FamilyError::Missing { role, tensor: String::new() };
-    let catalog = detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(missing)).map_err(wrong(files))?;
-    let table = block_table(role, &catalog).map_err(wrong(files))?;
+    let (catalog, table) = network::part(files, role)?;
     Ok((catalog, table, Vault::open(files)?))
-}
-
-/// Bytes of a weight.
-fn element(precision: Precision) -> u64 {
-    kind(precision).elt_size_in_bytes() as u64
 }
 
 fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> EngineError {

@@ -1,0 +1,53 @@
+//! A diffusion network as the planner sees it, from the headers of its files.
+
+use std::path::PathBuf;
+
+use super::{LibraryError, sources};
+use crate::families::cost::{Work, unet_flops};
+use crate::families::{FamilyError, Role, UnetConfig, block_table, detect};
+use crate::placement::{Model, Speed};
+use crate::weights::{BlockTable, Catalog, Precision};
+
+/// Sizes and blocks of a diffusion network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Its sizes.
+    pub config: UnetConfig,
+    /// Its blocks.
+    pub table: BlockTable,
+}
+
+impl Network {
+    /// Reads the headers of exactly these files.
+    pub fn read(files: &[PathBuf]) -> Result<Self, LibraryError> {
+        let (catalog, table) = part(files, Role::Denoiser)?;
+        let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
+        Ok(Self { config, table })
+    }
+
+    /// Returns it as something to be placed.
+    #[must_use]
+    pub fn model(&self, work: Work, precision: Precision, speed: Speed) -> Model {
+        model(&self.config, &self.table, work, precision, speed)
+    }
+}
+
+/// Returns a network as something to be placed: the one way, for what is shown beforehand and for what is done.
+#[must_use]
+pub fn model(config: &UnetConfig, table: &BlockTable, work: Work, precision: Precision, speed: Speed) -> Model {
+    Model::of(table, &unet_flops(config, table, work), work.walks, precision.bytes(), speed)
+}
+
+/// Returns what the headers of these files say of one part, and its blocks.
+pub fn part(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable), LibraryError> {
+    let source = sources::reopen(files, role)?;
+    let missing = || FamilyError::Missing { role, tensor: String::new() };
+    let catalog = detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(missing)).map_err(wrong(files))?;
+    let table = block_table(role, &catalog).map_err(wrong(files))?;
+    Ok((catalog, table))
+}
+
+fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> LibraryError {
+    let path = files.first().cloned().unwrap_or_default();
+    move |source| LibraryError::Family { path: path.clone(), source }
+}

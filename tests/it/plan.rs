@@ -1,0 +1,147 @@
+//! Plans of models: what a run would do, asked of a real daemon.
+
+use perilune::jobs::JobState;
+use perilune::placement::OffloadAsk;
+use perilune::units::{Bytes, DeviceId};
+use perilune::wire::plan::{PlanAsk, PlanView};
+use perilune::wire::{Reply, Request};
+use perilune::workflow::{JobDraft, Kind};
+use serde_json::{Value, json};
+
+use crate::support::builders::a_job;
+use crate::support::daemon::Home;
+use crate::support::talk::Talk;
+use crate::support::weights_file::{tiny_unet, under, write, zeros};
+
+fn streaming(virtual_vram: &str) -> JobDraft {
+    let offload = OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), ..OffloadAsk::default() };
+    JobDraft { offload, compute_device: Some(DeviceId::Cpu), ..a_job() }
+}
+
+#[track_caller]
+fn plan(talk: &mut Talk, draft: JobDraft) -> PlanView {
+    match talk.call(Request::Plan(Box::new(PlanAsk { draft, sweep: None }))) {
+        Reply::Plan(view) => *view,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a fake run finds out, and what it expected.
+fn finds(flops: f64, calibrated: bool) -> Value {
+    let speed = |flops: f64| json!({"flops": flops, "bytes_per_second": 1e9, "measured": true});
+    json!({
+        "learned": [[{"device": "cpu"}, speed(flops)], ["page_cache", speed(0.0)]],
+        "predicted": {
+            "step_s": 0.012, "first_step_s": 0.012, "compute_s": 0.012, "lower_s": 0.012, "upper_s": 0.012,
+            "streamed": 0, "links": [], "calibrated": calibrated,
+        },
+    })
+}
+
+#[test]
+fn every_block_has_a_place_and_the_sums_are_exact() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let all_here = plan(&mut talk, streaming("0"));
+    assert!(all_here.blocks.iter().all(|b| b.device == DeviceId::Cpu) && all_here.staging == Bytes::ZERO, "{all_here:?}");
+    let half = Bytes(all_here.weights.get() / 2);
+    let view = plan(&mut talk, streaming(&format!("{}b", half.get())));
+    assert_eq!((view.weights, view.stored), (all_here.weights, Bytes(all_here.weights.get() / 2)), "fp16 is computed in fp32");
+    assert_eq!(view.blocks.iter().map(|b| b.bytes).sum::<Bytes>(), view.weights);
+    let [cpu, disk] = view.devices.as_slice() else { panic!("{:?}", view.devices) };
+    assert_eq!((cpu.id, disk.id, cpu.bytes + disk.bytes), (DeviceId::Cpu, DeviceId::Disk, view.weights));
+    assert!(disk.bytes >= half && (cpu.share + disk.share - 1.0).abs() < 1e-9, "{view:?}");
+    assert_eq!((disk.free_after, cpu.free_after.is_some()), (None, true), "nothing is written to the disk");
+    assert_eq!(view.streamed_bytes_per_step, disk.held);
+    assert!(view.predicted.lower_s <= view.predicted.step_s && view.predicted.step_s <= view.predicted.upper_s);
+    // Heun looks twice in a step, and so do two passes of guidance that are run apart.
+    let draft = JobDraft { sampler: "heun".parse().ok(), passes: "apart".parse().ok(), ..streaming(&format!("{}b", half.get())) };
+    let four = plan(&mut talk, draft);
+    let held = four.devices.iter().find(|d| d.id == DeviceId::Disk).unwrap().held;
+    assert_eq!(four.streamed_bytes_per_step.get(), 4 * held.get());
+    assert_eq!(talk.listed(), [""; 0], "a plan is no job");
+}
+
+#[test]
+fn what_a_plan_looks_like_to_programs() {
+    let home = Home::with_daemon();
+    let arguments = ["plan", "night", "--compute-device", "cpu", "--size", "64x64", "--virtual-vram", "200KiB", "--sweep", "3", "--json"];
+    let mut value = home.run(&arguments).json();
+    for device in value["devices"].as_array_mut().unwrap() {
+        for name in ["total", "free_after"].iter().filter(|name| !device[**name].is_null()).collect::<Vec<_>>() {
+            device[*name] = json!("[redacted]");
+        }
+    }
+    insta::with_settings!({snapshot_path => "../snapshots", prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("plan", serde_json::to_string_pretty(&value).unwrap());
+    });
+}
+
+#[test]
+fn a_plan_in_words() {
+    let home = Home::with_daemon();
+    let done = home.run(&["plan", "night", "--compute-device", "cpu", "--size", "64x64", "--virtual-vram", "200KiB", "--sweep", "5"]);
+    assert!(done.stderr.contains("warning: the speed of cpu and disk is assumed, not measured: one run measures it"), "{done:?}");
+    insta::with_settings!({
+        snapshot_path => "../snapshots",
+        prepend_module_to_snapshot => false,
+        filters => vec![(r"(?m)^(cpu +[0-9.]+ KiB +[0-9.]+ %) .*$", "$1  [free]")],
+    }, {
+        insta::assert_snapshot!("plan_text", done.ok());
+    });
+}
+
+#[test]
+fn each_mistake_has_its_exit_code() {
+    let home = Home::with_daemon();
+    write(home.path(), "models/checkpoints/cut.safetensors", b"\x10\0\0");
+    write(home.path(), "models/unet/bare.safetensors", &zeros(&under("model.diffusion_model.", tiny_unet()), ""));
+    let check = |arguments: &[&str], code: i32, message: &str| home.run(&[&["plan"], arguments].concat()).refused(code, message);
+    check(&["day"], 4, "there is no model `day` in ");
+    check(&["cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
+    check(&["bare"], 5, "`bare` brings no clip_l, which SD1.5 needs");
+    check(&["night", "--compute-device", "cuda:0"], 4, "there is no device cuda:0 here");
+    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 5, "weights cannot be streamed to cuda:0 from cpu yet");
+    check(&["night", "--expert-mode-allocations", "cpu,1kb;disk,1kb"], 5, "");
+    check(
+        &["night", "--virtual-vram", "1GiB", "--donor-device", "cpu", "--compute-device", "cpu"],
+        2,
+        "cpu computes, so it cannot be a donor",
+    );
+    check(&["night", "--cfg", "NaN"], 2, "--cfg NaN is out of range");
+    check(&["night", "--sweep", "1"], 2, "--sweep 1 is out of range");
+    check(&["night", "--tables"], 2, "--compat and --tables are about blocks in a file");
+    check(&["night", "--blocks", "x.json"], 2, "");
+    let mut talk = home.talk();
+    let ask = PlanAsk { draft: JobDraft { model: "day".to_owned(), ..a_job() }, sweep: None };
+    assert_eq!(talk.try_call(Request::Plan(Box::new(ask))).unwrap_err().kind, Kind::NotFound);
+    let alone = Home::empty();
+    alone.run(&["plan", "night"]).refused(3, "no daemon runs");
+}
+
+#[test]
+fn what_runs_have_shown_is_remembered() {
+    let mut home = Home::with_daemon();
+    let mut talk = home.talk();
+    let before = plan(&mut talk, streaming("200KiB"));
+    assert!(!before.predicted.calibrated && before.predicted.history.is_none());
+    home.script(&finds(1e9, false));
+    let job = talk.submit(streaming("200KiB"));
+    talk.wait_for(job, JobState::Done);
+    let first = plan(&mut talk, streaming("200KiB"));
+    assert!(first.predicted.calibrated && first.warnings.iter().all(|w| !w.contains("assumed")), "{first:?}");
+    assert_eq!(first.predicted.history, None, "no forecast rested on a measurement yet");
+    home.script(&finds(2e9, true));
+    let job = talk.submit(streaming("200KiB"));
+    talk.wait_for(job, JobState::Done);
+    let second = plan(&mut talk, streaming("200KiB"));
+    assert!((second.predicted.compute_s * 2.0 - first.predicted.compute_s).abs() < 1e-9, "{second:?}");
+    let history = second.predicted.history.unwrap();
+    assert!(history.runs == 1 && (history.median_error - 0.2).abs() < 1e-9, "{history:?}");
+    let other = plan(&mut talk, JobDraft { precision: "bf16".parse().ok(), ..streaming("200KiB") });
+    assert!(!other.predicted.calibrated, "another precision has its own speed");
+    drop(talk);
+    home.kill();
+    home.start();
+    assert_eq!(plan(&mut home.talk(), streaming("200KiB")).predicted, second.predicted, "also by the next daemon");
+}
