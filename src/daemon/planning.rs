@@ -27,7 +27,7 @@ pub struct Question {
     /// The devices' memory.
     pub rooms: Vec<Room>,
     /// What the engine of the device that computes holds.
-    pub placed: Option<Placed>,
+    pub placed: Option<Box<Placed>>,
     /// What that engine calls itself, if it lives.
     pub engine: Option<String>,
     /// What runs have shown.
@@ -164,7 +164,8 @@ impl Found<'_> {
         if !predicted.calibrated {
             let unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.measured))
                 .chain(predicted.links.iter().map(|l| (l.device, self.machine.speed(l.device).measured)))
-                .filter_map(|(device, measured)| (!measured).then(|| device.to_string()))
+                .filter(|(_, measured)| !measured)
+                .map(|(device, _)| device.to_string())
                 .collect();
             warnings.push(format!("the speed of {} is assumed, not measured: one run measures it", unmeasured.join(" and ")));
         }

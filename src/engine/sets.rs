@@ -204,12 +204,13 @@ impl Sets {
                 device: share.device,
             })
         });
-        let placed = self.unet.as_ref().map(|(key, unet)| Placed {
+        let placed = |(key, unet): &(PartKey, LoadedUnet)| Placed {
             files: paths(key),
             precision: key.precision,
             ask: key.offload.clone(),
             plan: unet.residency.plan().clone(),
-        });
+        };
+        let placed = self.unet.as_ref().map(placed).map(Box::new);
         Some(LoadedSet { name, family, parts: parts.collect(), placed })
     }
 

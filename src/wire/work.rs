@@ -166,7 +166,7 @@ pub struct LoadedSet {
     /// Its parts.
     pub parts: Vec<PartView>,
     /// Where the blocks of its diffusion network live, once that is loaded.
-    pub placed: Option<Placed>,
+    pub placed: Option<Box<Placed>>,
 }
 
 /// Where the blocks of a diffusion network live, and for which ask. The next run that asks the same of the same files

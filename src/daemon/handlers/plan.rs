@@ -19,7 +19,7 @@ pub(super) fn plan(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
 
 /// The devices were read: has the plan worked out.
 pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
-    let defaults = super::submit::defaults(core);
+    let defaults = Box::new(super::submit::defaults(core));
     let compute = ask.draft.compute_device.unwrap_or(defaults.compute);
     let engine = core.engines.get(&compute);
     let question = Question {

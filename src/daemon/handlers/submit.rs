@@ -48,17 +48,17 @@ pub(super) fn first_readings(core: &mut Core) {
 
 /// Has the draft looked at, by the readings that there are.
 fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
-    let defaults = defaults(core);
+    let defaults = Box::new(defaults(core));
     let ticket = core.expect(Pending::Draft { asker, held: draft.held });
     core.emit(Output::Prepare { ticket, draft, defaults });
 }
 
 /// What stands in for what a draft does not say, by the readings that there are.
-pub(super) fn defaults(core: &Core) -> Box<Defaults> {
+pub(super) fn defaults(core: &Core) -> Defaults {
     let allowed = |d: &&DeviceReading| d.is_gpu_that_computes() && !is_hidden(core, d.id);
     let first_gpu = core.frame.devices.iter().find(allowed).map(|d| d.id);
     let compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
-    Box::new(Defaults { compute, ..core.policy.defaults.clone() })
+    Defaults { compute, ..core.policy.defaults.clone() }
 }
 
 /// Whether every source of readings has answered.
