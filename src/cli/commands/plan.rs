@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{plain, significant, table};
 use crate::cli::{intent, plot, report};
 use crate::client::call::unexpected;
+use crate::tui::wording;
 use crate::units::Bytes;
 use crate::wire::plan::{DeviceShare, PlanView, PredictedView, SweepPoint};
 use crate::wire::{Reply, Request};
@@ -77,7 +78,8 @@ fn seconds(predicted: &PredictedView) -> String {
     let basis = match (predicted.calibrated, predicted.history) {
         (true, Some(history)) => {
             let error = history.median_error * 100.0;
-            format!("calibrated: forecasts here were off by {error:.0} % in the median of {} runs", history.runs)
+            let runs = wording::count(u64::from(history.runs), "run");
+            format!("calibrated: forecasts here were off by {error:.0} % in the median of {runs}")
         }
         (true, None) => "calibrated: by what runs have shown of this box; no forecast was put to the test yet".to_owned(),
         (false, _) => "not calibrated: speeds are assumed, so of these only the bytes are sure".to_owned(),
