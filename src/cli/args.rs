@@ -184,6 +184,20 @@ pub struct RunArgs {
     /// Jobs of higher priority run first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
+    /// Where it is computed, and where weights live.
+    #[command(flatten)]
+    pub placing: PlacingArgs,
+    /// Print the job's number and do not wait
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Let the job wait until `queue resume`; implies --detach
+    #[arg(long)]
+    pub held: bool,
+}
+
+/// Where a generation is computed, and where its weights live: the same for what is done and for what is planned.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlacingArgs {
     /// The device that computes: cuda:N or cpu
     #[arg(long, value_name = "DEVICE")]
     pub compute_device: Option<DeviceId>,
@@ -196,12 +210,6 @@ pub struct RunArgs {
     /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
     #[arg(long, value_name = "DEVICE,AMOUNT;…")]
     pub expert_mode_allocations: Option<Allocation>,
-    /// Print the job's number and do not wait
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Let the job wait until `queue resume`; implies --detach
-    #[arg(long)]
-    pub held: bool,
 }
 
 /// What is to be placed, and by whose rules.
@@ -234,18 +242,9 @@ pub struct PlanArgs {
     /// Whether both passes of guidance run at once: together, or apart in half the memory
     #[arg(long, value_name = "HOW")]
     pub passes: Option<Passes>,
-    /// The device that computes: cuda:N or cpu
-    #[arg(long, value_name = "DEVICE")]
-    pub compute_device: Option<DeviceId>,
-    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto
-    #[arg(long, value_name = "BYTES")]
-    pub virtual_vram: Option<VirtualVram>,
-    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
-    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
-    pub donor_device: Vec<DeviceId>,
-    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
-    #[arg(long, value_name = "DEVICE,AMOUNT;…")]
-    pub expert_mode_allocations: Option<Allocation>,
+    /// Where it is computed, and where weights live.
+    #[command(flatten)]
+    pub placing: PlacingArgs,
     /// Show a step's time for each of N amounts that leave, from none to all
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "11", conflicts_with = "blocks")]
     pub sweep: Option<u32>,

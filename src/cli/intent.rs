@@ -44,11 +44,11 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         weighting: args.weighting,
         output,
         priority: args.priority.or(preset.priority),
-        compute_device: args.compute_device.or(context.settings.compute_device.value),
+        compute_device: args.placing.compute_device.or(context.settings.compute_device.value),
         offload: OffloadAsk {
-            virtual_vram: args.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
-            donors: if args.donor_device.is_empty() { preset.donor_device.clone() } else { args.donor_device },
-            expert: args.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
+            virtual_vram: args.placing.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
+            donors: if args.placing.donor_device.is_empty() { preset.donor_device.clone() } else { args.placing.donor_device },
+            expert: args.placing.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
         },
         held: args.held,
         owner: Some(context.environment.user()),
@@ -70,10 +70,7 @@ pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanA
         batch: args.batch,
         precision: args.precision,
         passes: args.passes,
-        compute_device: args.compute_device,
-        virtual_vram: args.virtual_vram,
-        donor_device: args.donor_device,
-        expert_mode_allocations: args.expert_mode_allocations,
+        placing: args.placing,
         ..RunArgs::default()
     };
     Ok(PlanAsk { draft: draft(run, context)?, sweep: args.sweep })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::dashboard::dashboard;
 use super::{queue, run};
-use crate::cli::args::RunArgs;
+use crate::cli::args::{PlacingArgs, RunArgs};
 use crate::cli::context::Context;
 use crate::cli::{intent, report};
 use crate::library::moonlet;
@@ -18,7 +18,8 @@ const PROMPT: &str = "a full moon over the sea, blue sky, night";
 
 /// Makes the picture. On a terminal the dashboard shows how.
 pub(super) fn demo(context: &Context, output: Option<PathBuf>, compute_device: Option<DeviceId>) -> Result<u8, Refusal> {
-    let args = RunArgs { model: moonlet::NAME.to_owned(), prompt: PROMPT.to_owned(), output, compute_device, ..RunArgs::default() };
+    let placing = PlacingArgs { compute_device, ..PlacingArgs::default() };
+    let args = RunArgs { model: moonlet::NAME.to_owned(), prompt: PROMPT.to_owned(), output, placing, ..RunArgs::default() };
     let watched = !context.output.json && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     if !watched {
         return run::run(context, args);

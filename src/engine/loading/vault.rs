@@ -150,8 +150,8 @@ struct Piece<'a> {
 /// Has all pieces in memory and at hand, neighbours together and on as many threads as libtorch computes with where
 /// that is worth one.
 fn fetch(pieces: Vec<Piece<'_>>) -> Result<(), LibraryError> {
+    let size: usize = pieces.iter().map(|p| p.length).sum();
     let queue = Mutex::new(joined(pieces));
-    let size: usize = queue.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|p| p.length).sum();
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, (size / WORTH_A_THREAD).max(1));
     let work = || -> Result<(), LibraryError> {
         loop {
