@@ -15,8 +15,8 @@ def flags(bench, weights, steps, size, cfg=7):
             "--schedule", "normal", "--seed", 1, "--size", f"{size}x{size}", "--compute-device", "cpu"]
 
 
-def ours(bench, home, weights, to_the_end):
-    """(seconds until the first step begins, until it has ended or None)."""
+def ours(bench, home, weights):
+    """(seconds until the first step begins, until it has ended)."""
     home.start()
     following = home.follow(*flags(bench, weights, 20, bench.size))
     begins = ends = None
@@ -25,19 +25,19 @@ def ours(bench, home, weights, to_the_end):
             begins = moment - following.began
         if line.get("step"):
             ends = moment - following.began
-        if ends or (begins and not to_the_end):
+        if ends:
             following.interrupt()
             break
     home.stop()
     return begins, ends
 
 
-def theirs(bench, folder, to_the_end):
+def theirs(bench, folder):
     peer = Peer(bench.python, folder, threads=bench.threads)
     try:
         peer.order(seed=1, steps=20, cfg=7.0, size=bench.size)
         begins = ends = None
-        while not (ends or (begins and not to_the_end)):
+        while not ends:
             moment, value = peer.line()
             if value.get("event") == SAMPLING:
                 begins = moment - peer.began
@@ -59,14 +59,16 @@ def first_step(bench):
     with bench.home(config=f"engine_threads: {bench.threads}\n") as home:
         for n in range(ROUNDS):
             say(f"command to first step, round {n + 1} of {ROUNDS}")
-            turns = [lambda: mine.append(ours(bench, home, weights, n == 0))]
+            turns = [lambda: mine.append(ours(bench, home, weights))]
             if folder:
-                turns.append(lambda: other.append(theirs(bench, folder, n == 0)))
+                turns.append(lambda: other.append(theirs(bench, folder)))
             for turn in turns if n % 2 == 0 else reversed(turns):
                 warm(weights)
                 turn()
-    begins = [m[0] for m in mine]
-    peer = {"peer": median(o[0] for o in other), "peer_name": "diffusers"} if other else {"peer_name": "diffusers"}
-    yield Figure("command -> first step begins", median(begins), "s", bar=Bar(2), **peer,
-                 note="daemon up, no engine yet; median; " + spread(begins, "s", 1) + problem)
-    yield Figure("command -> first step done", mine[0][1], "s", other[0][1] if other else None, "diffusers", note="once")
+    for moment, (what, bar) in enumerate([("begins", Bar(2)), ("done", None)]):
+        of = lambda sides: [side[moment] for side in sides]
+        peer = {"peer": median(of(other)), "peer_name": "diffusers"} if other else {"peer_name": "diffusers"}
+        note = "daemon up, no engine yet; median; " + spread(of(mine), "s", 1) + problem
+        if what == "begins":
+            note += "; the network is read and expanded within the first step, block by block; the next figure has all of it"
+        yield Figure(f"command -> first step {what}", median(of(mine)), "s", bar=bar, **peer, note=note)

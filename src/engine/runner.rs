@@ -109,7 +109,10 @@ impl Runner {
         let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
         let machine = self.speeds.machine(&self.compute, precision, files);
         let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
-        run.timing.load = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
+        let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
+        run.timing.load = seconds;
+        // What was brought at once is in those seconds.
+        let _at_once = self.sets.take_bringing();
         run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
         self.report_memory();
 
@@ -121,11 +124,12 @@ impl Runner {
             me.sets.condition(spec, &me.compute)?;
             me.picture_latent(spec, &mut run.warnings)
         })?;
-        run.timing.encode = seconds;
+        run.timing.encode = self.without_loading(&mut run.timing, seconds);
 
         self.phase(run.order.run, Phase::Sampling);
+        let loaded = run.timing.load;
         let (latents, seconds) = self.timed(Role::Denoiser, |me| me.sample(run, picture.as_ref()))?;
-        run.timing.sample = seconds;
+        run.timing.sample = seconds - (run.timing.load - loaded);
         self.learn(run)?;
 
         // The decoder's blocks are of other sizes and would not fit into the holes that sampling left.
@@ -137,7 +141,7 @@ impl Runner {
             let one = |k: i64| self.decode(spec, &latents.narrow(0, k, 1), &mut run.warnings);
             ((0..latents.size()[0]).map(one).collect::<Result<Vec<_>, _>>()?, began.elapsed().as_secs_f64())
         };
-        run.timing.decode = seconds;
+        run.timing.decode = self.without_loading(&mut run.timing, seconds);
 
         self.phase(run.order.run, Phase::Saving);
         run.cancel.check()?;
@@ -150,13 +154,19 @@ impl Runner {
     /// Loads the autoencoder where it is not loaded yet.
     fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let (set, cancel) = (&run.order.spec.set, run.cancel);
-        let work = |me: &mut Self| {
-            me.sets.load_vae(set, &me.compute, cancel)?;
-            if run.order.spec.init.is_some() { me.sets.load_encoder(&me.compute, cancel) } else { Ok(()) }
-        };
-        run.timing.load += self.timed(Role::Vae, work)?.1;
+        let seconds = self.timed(Role::Vae, |me| me.sets.load_vae(set, &me.compute, cancel))?.1;
+        run.timing.load += seconds;
+        let _at_once = self.sets.take_bringing();
         self.report_memory();
         Ok(())
+    }
+
+    /// Returns a stage's seconds without those in which it waited for weights that were brought when they were first
+    /// asked for; those are the loading's.
+    fn without_loading(&self, timing: &mut Timing, seconds: f64) -> f64 {
+        let loading = self.sets.take_bringing().as_secs_f64();
+        timing.load += loading;
+        seconds - loading
     }
 
     fn sample(&self, run: &mut Run<'_>, picture: Option<&Tensor>) -> Result<Tensor, EngineError> {
@@ -166,11 +176,16 @@ impl Runner {
         let start = sd15::start(spec, &self.table, picture, self.compute.device);
         let steps = u32::try_from(start.sigmas.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let mut rate = PreviewRate::new();
-        let (per_step, traffic) = (&mut run.timing.per_step, &mut run.traffic);
+        let (timing, traffic) = (&mut run.timing, &mut run.traffic);
         // What was fetched before the first step is not the first step's.
         let _before: Traffic = ready.unet.residency.take_traffic();
         let mut on_step = |step: usize, seconds: f64, denoised: &Tensor| {
-            per_step.push(seconds);
+            let loaded = timing.load;
+            let seconds = self.without_loading(timing, seconds);
+            if timing.load > loaded {
+                self.report_memory();
+            }
+            timing.per_step.push(seconds);
             traffic.push(ready.unet.residency.take_traffic());
             let step = u32::try_from(step + 1).unwrap_or(u32::MAX);
             self.reporter.report(Report::Step { run: order.run, step, steps, seconds });

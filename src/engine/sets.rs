@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::EngineError;
 use super::cancel::CancelFlag;
@@ -104,12 +104,6 @@ impl Sets {
         Ok(())
     }
 
-    /// Loads the part of the autoencoder that only a picture to start from needs, unless it is loaded.
-    pub fn load_encoder(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
-        let vae = self.vae.as_mut().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))?;
-        vae.residency.complete(Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })
-    }
-
     /// Returns the autoencoder, once it is loaded.
     pub fn vae(&self) -> Result<&LoadedVae, EngineError> {
         self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))
@@ -172,6 +166,12 @@ impl Sets {
     #[must_use]
     pub fn in_map(&self) -> Bytes {
         self.residencies().iter().map(|(_, r)| r.in_map()).sum()
+    }
+
+    /// Returns how long weights have been brought to the compute device since this was last asked.
+    #[must_use]
+    pub fn take_bringing(&self) -> Duration {
+        self.residencies().iter().map(|(_, r)| r.take_bringing()).sum()
     }
 
     /// Fails where somebody wrote into a file whose bytes are computed with.

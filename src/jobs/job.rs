@@ -27,7 +27,8 @@ pub struct ImageRecord {
 pub struct Timing {
     /// Waiting in the queue.
     pub queued: f64,
-    /// Reading weights.
+    /// Bringing weights to the compute device, also those that were brought when a later stage first asked for them; no
+    /// other figure has that time.
     pub load: f64,
     /// Encoding text and the picture to start from.
     pub encode: f64,

@@ -108,12 +108,7 @@ fn text_encoder_and_autoencoder_stream_too() {
         };
         both(&encode, "text encoder");
         let decode = |offload: Offload<'_>| {
-            let vae = with_target(&path, Role::Vae, precision, offload, |files, target| {
-                let mut vae = LoadedVae::load(files, target)?;
-                vae.residency.complete(target)?;
-                Ok(vae)
-            });
-            let vae = vae.unwrap();
+            let vae = with_target(&path, Role::Vae, precision, offload, LoadedVae::load).unwrap();
             let latent = || tch::no_grad(|| vae.model.encode(&vae.residency, &golden("vae.picture"))).unwrap().unwrap();
             let picture = || tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
             (vae.residency.table().clone(), vec![latent(), picture(), latent()])

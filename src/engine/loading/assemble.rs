@@ -150,8 +150,7 @@ impl LoadedClip {
 }
 
 impl LoadedVae {
-    /// Loads an autoencoder from these files. Only a run that starts from a picture needs the encoder, two fifths of it;
-    /// [`Residency::complete`] brings it.
+    /// Loads an autoencoder from these files. Only a run that starts from a picture needs the encoder, two fifths of it.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;

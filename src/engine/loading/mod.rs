@@ -1,5 +1,6 @@
 //! From mapped files to networks with weights on the compute device.
 
+pub mod arena;
 pub mod assemble;
 pub mod vault;
 

@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "tensors over mapped memory; the notes say why they cannot outlive it")]
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::arena::{ALIGNMENT, Arena, PIECE, on_threads};
 use crate::engine::device::{Compute, kind};
 use crate::library::{LibraryError, MappedFile};
 use crate::units::Bytes;
@@ -27,15 +28,19 @@ pub enum LoadError {
     /// libtorch refused.
     #[error(transparent)]
     Torch(#[from] TchError),
+    /// The system refused this much memory.
+    #[error("the system gives no {0} for weights")]
+    Memory(Bytes),
 }
 
-/// A block's weights on the compute device.
+/// A block's weights on the compute device: room for them first, then they themselves.
 #[derive(Debug)]
 pub struct Weights {
-    // Dropped before the map that some of them lie in.
+    // Dropped before the memory and the map that they lie in.
     tensors: Vec<Tensor>,
     in_map: Bytes,
-    _vault: Arc<Vault>,
+    arena: Option<Arena>,
+    vault: Arc<Vault>,
 }
 
 impl Weights {
@@ -49,6 +54,20 @@ impl Weights {
     pub fn in_map(&self) -> Bytes {
         self.in_map
     }
+
+    /// Brings the weights of this block, for which room was [made](Vault::make_room), converting on the way where they are
+    /// stored as something else.
+    pub fn fill(&self, block: &Block) -> Result<(), LoadError> {
+        let (mut mapped, mut others) = (Vec::new(), Vec::new());
+        for (param, tensor) in block.params.iter().zip(&self.tensors) {
+            let source = self.vault.source(&param.entry)?;
+            if source.is_under(tensor) { mapped.push(source.piece()) } else { others.push((source, tensor)) }
+        }
+        fetch(mapped)?;
+        self.arena.iter().for_each(Arena::populate);
+        others.into_iter().try_for_each(|(source, tensor)| source.convert(tensor))?;
+        Ok(())
+    }
 }
 
 impl Vault {
@@ -58,22 +77,40 @@ impl Vault {
         Ok(Arc::new(Self { files }))
     }
 
-    /// Brings a block's weights to the compute device, converting on the way where they are stored as something else.
-    /// On the processor, what is stored as it is wanted is used where it lies, in the page cache.
-    pub fn load_block(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
-        let mut weights = Weights { tensors: Vec::with_capacity(block.params.len()), in_map: Bytes::ZERO, _vault: Arc::clone(self) };
-        let mut pieces = Vec::new();
-        for entry in block.params.iter().map(|p| &p.entry) {
-            let source = self.source(entry)?;
-            let as_it_lies = compute.device == Device::Cpu && is_as_wanted(source.bytes().as_ptr(), source.kind, kind(precision));
-            if as_it_lies {
-                weights.in_map += entry.bytes();
-                pieces.push(source.piece());
+    /// Makes room for a block's weights on the compute device. On the processor, what is stored as it is wanted needs none:
+    /// it is used where it lies, in the page cache.
+    pub fn make_room(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
+        let sources = block.params.iter().map(|p| self.source(&p.entry)).collect::<Result<Vec<_>, _>>()?;
+        let on_processor = compute.device == Device::Cpu;
+        let (as_they_lie, others): (Vec<_>, Vec<_>) = sources.iter().partition(|s| on_processor && s.is_as_wanted(precision));
+        let size: usize = others.iter().map(|s| s.size_in(precision).next_multiple_of(ALIGNMENT)).sum();
+        let mut arena =
+            if on_processor && size > 0 { Some(Arena::new(size).map_err(|_| LoadError::Memory(Bytes(size as u64)))?) } else { None };
+        let tensor = |source: &Source<'_>| match &mut arena {
+            _ if on_processor && source.is_as_wanted(precision) => source.tensor(),
+            Some(arena) => source.within(arena, precision),
+            None => Tensor::f_empty(source.entry.shape.as_i64(), (kind(precision), compute.device)),
+        };
+        let tensors = sources.iter().map(tensor).collect::<Result<_, _>>()?;
+        Ok(Weights { tensors, in_map: as_they_lie.iter().map(|s| s.entry.bytes()).sum(), arena, vault: Arc::clone(self) })
+    }
+
+    /// Has blocks read into the page cache, in this order, while other things are done. It ends early when nobody uses
+    /// the files any more.
+    pub fn read_ahead<'a>(self: &Arc<Self>, blocks: impl Iterator<Item = &'a Block>) {
+        let vault = Arc::downgrade(self);
+        let pieces: Vec<_> = blocks.flat_map(|b| &b.params).map(|p| (p.entry.file, p.entry.start, p.entry.end)).collect();
+        let work = move || {
+            for (file, start, end) in pieces {
+                let Some(vault) = vault.upgrade() else { return };
+                let Some(file) = vault.files.get(file).filter(|f| start <= end && end <= f.bytes().len() as u64) else { continue };
+                file.read_ahead(start as usize, (end - start) as usize);
             }
-            weights.tensors.push(if as_it_lies { source.tensor()? } else { source.convert(compute, precision)? });
+        };
+        // Without the thread each block is read when it is asked for.
+        if let Err(error) = std::thread::Builder::new().name("read-ahead".to_owned()).spawn(work) {
+            tracing::warn!("weights are not read ahead: {error}");
         }
-        fetch(pieces)?;
-        Ok(weights)
     }
 
     /// Returns the mapped files, in the order of a catalog's file numbers.
@@ -115,6 +152,19 @@ impl<'a> Source<'a> {
         &self.file.bytes()[self.start..self.end]
     }
 
+    /// Returns whether a tensor is this weight where it lies in the map.
+    fn is_under(&self, tensor: &Tensor) -> bool {
+        tensor.device() == Device::Cpu && tensor.data_ptr().cast_const().cast() == self.bytes().as_ptr()
+    }
+
+    fn is_as_wanted(&self, precision: Precision) -> bool {
+        is_as_wanted(self.bytes().as_ptr(), self.kind, kind(precision))
+    }
+
+    fn size_in(&self, precision: Precision) -> usize {
+        self.entry.elements() as usize * kind(precision).elt_size_in_bytes()
+    }
+
     fn piece(&self) -> Piece<'a> {
         Piece { file: self.file, start: self.start, length: self.end - self.start }
     }
@@ -127,16 +177,23 @@ impl<'a> Source<'a> {
         unsafe { Tensor::f_from_blob(self.bytes().as_ptr(), &self.entry.shape.as_i64(), &[], self.kind, Device::Cpu) }
     }
 
-    /// Copies and converts the weight, on all threads of libtorch.
-    fn convert(&self, compute: &Compute, precision: Precision) -> Result<Tensor, TchError> {
-        let mut target = Tensor::f_empty(self.entry.shape.as_i64(), (kind(precision), compute.device))?;
+    /// Returns a tensor of the weight's shape in the next part of `arena`, which must live as long.
+    fn within(&self, arena: &mut Arena, precision: Precision) -> Result<Tensor, TchError> {
+        let place = arena.take(self.size_in(precision)).ok_or_else(|| TchError::Kind("a block is larger than its weights".to_owned()))?;
+        // SAFETY: the arena has given as many bytes to this tensor alone; it is kept in `Weights`, which drops its tensors
+        // first. They are zeros now, valid in every type that weights have.
+        unsafe { Tensor::f_from_blob(place.cast_const(), &self.entry.shape.as_i64(), &[], kind(precision), Device::Cpu) }
+    }
+
+    /// Copies the weight into `target`, converted on the way, on all threads of libtorch.
+    fn convert(&self, target: &Tensor) -> Result<(), TchError> {
         // Loads from addresses that are not aligned are allowed on every processor that libtorch supports.
-        target.f_copy_(&self.tensor()?)?;
+        target.shallow_clone().f_copy_(&self.tensor()?)?;
         // Small tensors share pages with their neighbours; dropping those would only cost a fault.
         if self.entry.bytes() >= Bytes::mib(1) {
             self.file.done_reading(self.start, self.end - self.start);
         }
-        Ok(target)
+        Ok(())
     }
 }
 
@@ -147,30 +204,11 @@ struct Piece<'a> {
     length: usize,
 }
 
-/// Has all pieces in memory and at hand, neighbours together and on as many threads as libtorch computes with where
-/// that is worth one.
+/// Has all pieces in memory and at hand, neighbours together and on several threads where that is worth it.
 fn fetch(pieces: Vec<Piece<'_>>) -> Result<(), LibraryError> {
-    let size: usize = pieces.iter().map(|p| p.length).sum();
-    let queue = Mutex::new(joined(pieces));
-    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, (size / WORTH_A_THREAD).max(1));
-    let work = || -> Result<(), LibraryError> {
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(Piece { file, start, length }) = next else { return Ok(()) };
-            file.fetch(start, length)?;
-        }
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mine = work();
-        others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).fold(mine, Result::and)
-    })
+    let size = pieces.iter().map(|p| p.length).sum();
+    on_threads(joined(pieces), size, |Piece { file, start, length }| file.fetch(start, length))
 }
-
-/// Less than this is fetched sooner than a thread starts.
-const WORTH_A_THREAD: usize = 8 << 20;
-/// No piece is larger, so that every thread gets some.
-const PIECE: usize = 16 << 20;
 
 /// Joins pieces that follow one another in their file, and cuts what is too large.
 fn joined(mut pieces: Vec<Piece<'_>>) -> Vec<Piece<'_>> {
@@ -234,7 +272,9 @@ mod tests {
         }
 
         fn load(&self, precision: Precision) -> Weights {
-            Vault::open(&[self.path()]).unwrap().load_block(&self.block, &self.compute, precision).unwrap()
+            let weights = Vault::open(&[self.path()]).unwrap().make_room(&self.block, &self.compute, precision).unwrap();
+            weights.fill(&self.block).unwrap();
+            weights
         }
     }
 
@@ -264,7 +304,7 @@ mod tests {
         let fixture = Fixture::new(4);
         let vault = Vault::open(&[fixture.path()]).unwrap();
         File::options().write(true).open(fixture.path()).unwrap().set_len(64).unwrap();
-        let error = vault.load_block(&fixture.block, &fixture.compute, Precision::Fp32).unwrap_err();
+        let error = vault.make_room(&fixture.block, &fixture.compute, Precision::Fp32).unwrap().fill(&fixture.block).unwrap_err();
         assert!(error.to_string().contains("shorter"), "{error}");
     }
 
@@ -272,7 +312,8 @@ mod tests {
     fn writing_into_a_file_in_use_is_noticed_and_replacing_it_does_no_harm() {
         let fixture = Fixture::new(4);
         let vault = Vault::open(&[fixture.path()]).unwrap();
-        let weights = vault.load_block(&fixture.block, &fixture.compute, Precision::Fp32).unwrap();
+        let weights = vault.make_room(&fixture.block, &fixture.compute, Precision::Fp32).unwrap();
+        weights.fill(&fixture.block).unwrap();
         std::fs::write(fixture.folder.path().join("new"), b"other").unwrap();
         std::fs::rename(fixture.folder.path().join("new"), fixture.path()).unwrap();
         assert!(!vault.files()[0].was_written_into());

@@ -2,14 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::disk::Traffic;
+use super::residents::Residents;
 use super::staging::Staging;
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
-use crate::engine::device::kind;
 use crate::engine::loading::assemble::Target;
 use crate::engine::loading::{LoadError, Vault, Weights};
 use crate::engine::nn::WeightRef;
@@ -24,9 +25,8 @@ use crate::weights::{Block, BlockTable};
 pub struct Residency {
     role: Role,
     table: BlockTable,
-    element: u64,
     plan: OffloadPlan,
-    blocks: Vec<Option<Weights>>,
+    residents: Residents,
     staging: Option<RefCell<Staging>>,
     vault: Arc<Vault>,
     cancel: CancelFlag,
@@ -90,7 +90,7 @@ pub struct Placing<'a> {
     pub plan: OffloadPlan,
     /// Staging slots for those that live elsewhere.
     pub slots: usize,
-    /// Names of blocks that are brought when [`Residency::complete`] is called.
+    /// Names of blocks that few runs use: brought to the compute device when they are first asked for.
     pub later: &'a [&'a str],
 }
 
@@ -103,15 +103,17 @@ impl Placing<'_> {
 }
 
 impl Residency {
-    /// Brings the blocks that live on the compute device there, once, in the asked precision, and takes the memory that
-    /// the others will pass through.
+    /// Takes the memory that streamed blocks will pass through, and brings the others to the compute device in the asked
+    /// precision, each once: now, where memory is a matter of a plan or of a card, so that a shortage shows before the
+    /// first step; when it is first asked for, where everything stays on the processor, so that no step waits for weights
+    /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
         let Placing { plan, slots, later } = placing;
         let streamed = plan.streamed();
+        let at_once = !streamed.is_empty() || target.compute.device != Device::Cpu;
         let mut residency = Self {
             role,
-            element: kind(target.precision).elt_size_in_bytes() as u64,
-            blocks: table.blocks().iter().map(|_| None).collect(),
+            residents: Residents::new(&table, vault, target.compute, target.precision),
             plan,
             table,
             staging: None,
@@ -125,53 +127,60 @@ impl Residency {
             let staging = Staging::new(&residency.table, streamed, vault, target.precision, slots.max(2));
             residency.staging = Some(RefCell::new(staging.map_err(|e| residency.failed(e))?));
         }
-        residency.bring(target, later)?;
+        let wanted = (0..).map(BlockIndex).zip(residency.table.blocks()).filter(|(_, b)| !later.contains(&b.name.as_str()));
+        let wanted = wanted.filter(|(index, _)| residency.lives_here(*index));
+        if !at_once {
+            vault.read_ahead(wanted.clone().map(|(_, block)| block));
+        }
+        for (index, block) in wanted {
+            target.cancel.check()?;
+            residency.current.set(index);
+            residency.residents.make_room(index, block).map_err(|e| residency.failed(e))?;
+            if at_once {
+                residency.bring(index, block)?;
+            }
+        }
         Ok(residency)
     }
 
-    /// Brings the blocks that were left for later.
-    pub fn complete(&mut self, target: Target<'_>) -> Result<(), EngineError> {
-        self.bring(target, &[])
+    fn lives_here(&self, block: BlockIndex) -> bool {
+        self.plan.home(block) == self.plan.compute
     }
 
-    fn bring(&mut self, target: Target<'_>, later: &[&str]) -> Result<(), EngineError> {
-        for (index, block) in (0..).map(BlockIndex).zip(self.table.blocks()) {
-            let is_here = self.blocks[index.0 as usize].is_some();
-            if is_here || later.contains(&block.name.as_str()) || self.plan.home(index) != self.plan.compute {
-                continue;
-            }
-            target.cancel.check()?;
-            self.current.set(index);
-            let weights = self.vault.load_block(block, target.compute, target.precision).map_err(|e| self.failed(e))?;
-            self.blocks[index.0 as usize] = Some(weights);
-        }
-        Ok(())
+    fn bring(&self, index: BlockIndex, block: &Block) -> Result<&Weights, EngineError> {
+        self.current.set(index);
+        let is_new = !self.residents.has(index);
+        let weights = self.residents.bring(index, block).map_err(|e| self.failed(e))?;
+        if is_new { self.check_unwritten().map(|()| weights) } else { Ok(weights) }
     }
 
     /// Returns the error of a block that cannot be had.
     fn failed(&self, error: LoadError) -> EngineError {
         match error {
             LoadError::File(error) => EngineError::Library(error),
+            LoadError::Memory(asked) => EngineError::OutOfMemory { device: self.plan.compute, place: self.place(), asked: Some(asked) },
             LoadError::Torch(error) => EngineError::torch(&error, self.plan.compute, &self.place()),
         }
     }
 
-    /// Lends a block. An error where the run was taken back: this is where a run can stop.
+    /// Lends a block. An error where it cannot be had, or where the run was taken back: this is where a run can stop.
     ///
     /// # Panics
-    /// When the block was left for later and never brought, or another streamed one is still on loan: a mistake in a
-    /// pipeline or model, not in a file.
+    /// When there is no such block, or it is streamed while another streamed one is still on loan: a mistake in a model,
+    /// not in a file.
     pub fn acquire(&self, block: BlockIndex) -> Result<Held<'_>, EngineError> {
         self.cancel.check()?;
         self.current.set(block);
-        if let Some(weights) = &self.blocks[block.0 as usize] {
+        let of_table = self.table.block(block);
+        if let Some(of_table) = of_table.filter(|_| self.lives_here(block)) {
+            let weights = self.bring(block, of_table)?;
             if let Some(staging) = self.staging.as_ref().filter(|_| self.lent.get() == 0) {
                 staging.borrow_mut().move_on().map_err(|e| self.failed(e))?;
             }
             return Ok(Held { block, weights: Lent::Resident(weights.tensors()) });
         }
-        let streamed = self.staging.as_ref().zip(self.table.block(block)).filter(|_| self.plan.home(block) != self.plan.compute);
-        assert!(streamed.is_some(), "{} is not loaded", self.place());
+        let streamed = self.staging.as_ref().zip(of_table);
+        assert!(streamed.is_some(), "there is no {}", self.place());
         assert_eq!(self.lent.get(), 0, "{} was asked for while another streamed block was on loan", self.place());
         let lend = |(staging, of_table): (&RefCell<Staging>, &Block)| staging.borrow_mut().lend(block, of_table);
         let weights = streamed.map_or_else(|| Ok(Vec::new()), lend).map_err(|e| self.failed(e))?;
@@ -232,12 +241,10 @@ impl Residency {
     pub fn asked(&self) -> Vec<Share> {
         let bytes = |(index, block): (u32, &Block)| {
             let index = BlockIndex(index);
-            let is_streamed = self.plan.home(index) != self.plan.compute;
-            let here = self.blocks[index.0 as usize].is_some();
-            if is_streamed {
+            if !self.lives_here(index) {
                 block.bytes()
-            } else if here {
-                Bytes(block.elements() * self.element)
+            } else if self.residents.has(index) {
+                self.residents.size_of(block)
             } else {
                 Bytes::ZERO
             }
@@ -248,7 +255,7 @@ impl Residency {
     /// Returns the bytes that weights take on each device now, counted from the tensors themselves and from what streams.
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
-        let resident = self.loaded().flat_map(Weights::tensors).map(size_of_tensor).sum();
+        let resident = self.residents.iter().flat_map(Weights::tensors).map(size_of_tensor).sum();
         let mut shares = vec![Share { device: self.plan.compute, bytes: resident }];
         let order = self.staging.as_ref().map(|s| s.borrow().order().to_vec()).unwrap_or_default();
         for index in order {
@@ -270,20 +277,25 @@ impl Residency {
         self.staging.as_ref().map_or_else(Traffic::default, |s| s.borrow_mut().take_traffic())
     }
 
-    fn loaded(&self) -> impl Iterator<Item = &Weights> {
-        self.blocks.iter().flatten()
+    /// Returns how long weights have been brought to the compute device since this was last asked; streaming not counted.
+    #[must_use]
+    pub fn take_bringing(&self) -> Duration {
+        self.residents.take_bringing()
     }
 
     /// Returns how much of the weights lies in the page cache and not in memory of this process.
     #[must_use]
     pub fn in_map(&self) -> Bytes {
-        self.loaded().map(Weights::in_map).sum()
+        self.residents.iter().map(Weights::in_map).sum()
     }
 
     /// Fails where somebody wrote into a file whose bytes are computed with: the results are not of one model.
     pub fn check_files(&self) -> Result<(), EngineError> {
-        let reads_on = self.staging.is_some() || self.in_map() > Bytes::ZERO;
-        match self.vault.files().iter().filter(|_| reads_on).find(|f| f.was_written_into()) {
+        if self.staging.is_some() || self.in_map() > Bytes::ZERO { self.check_unwritten() } else { Ok(()) }
+    }
+
+    fn check_unwritten(&self) -> Result<(), EngineError> {
+        match self.vault.files().iter().find(|f| f.was_written_into()) {
             Some(file) => Err(EngineError::Changed { path: file.path().to_owned() }),
             None => Ok(()),
         }

@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod disk;
 pub mod donor_file;
 pub mod layout;
+pub mod residents;
 pub mod staging;
 
 pub use blocks::{Held, Placing, Residency};

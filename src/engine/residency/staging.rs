@@ -9,14 +9,12 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::disk::{DiskMover, Traffic};
 use super::layout::Layout;
 use crate::engine::device::kind;
+use crate::engine::loading::arena::ALIGNMENT;
 use crate::engine::loading::vault::{is_as_wanted, stored};
 use crate::engine::loading::{LoadError, Vault};
 use crate::placement::stream::Stream;
 use crate::units::{BlockIndex, Bytes};
 use crate::weights::{Block, BlockTable, Param, Precision, TensorEntry};
-
-/// What tensors of their own are aligned to, and so what is expanded into the scratch.
-const ALIGNMENT: usize = 64;
 
 /// The streamed blocks of a component on the processor, and the memory they pass through: slots for weights as they are
 /// stored, and one scratch for the block in use where it is computed with in another precision.
