@@ -74,12 +74,6 @@ impl MappedFile {
         }
     }
 
-    /// Asks the system to read these bytes into the page cache soon, without waiting for them.
-    pub fn read_ahead(&self, start: usize, length: usize) {
-        // Advice: where it is not taken, the bytes are read at their first use.
-        drop(self.map.advise_range(Advice::WillNeed, start, length));
-    }
-
     /// Gives back the memory that reading these bytes took; the page cache keeps them.
     pub fn done_reading(&self, start: usize, length: usize) {
         // SAFETY: the map is shared with the file and never written, so dropped pages are read again

@@ -95,24 +95,6 @@ impl Vault {
         Ok(Weights { tensors, in_map: as_they_lie.iter().map(|s| s.entry.bytes()).sum(), arena, vault: Arc::clone(self) })
     }
 
-    /// Has blocks read into the page cache, in this order, while other things are done. It ends early when nobody uses
-    /// the files any more.
-    pub fn read_ahead<'a>(self: &Arc<Self>, blocks: impl Iterator<Item = &'a Block>) {
-        let vault = Arc::downgrade(self);
-        let pieces: Vec<_> = blocks.flat_map(|b| &b.params).map(|p| (p.entry.file, p.entry.start, p.entry.end)).collect();
-        let work = move || {
-            for (file, start, end) in pieces {
-                let Some(vault) = vault.upgrade() else { return };
-                let Some(file) = vault.files.get(file).filter(|f| start <= end && end <= f.bytes().len() as u64) else { continue };
-                file.read_ahead(start as usize, (end - start) as usize);
-            }
-        };
-        // Without the thread each block is read when it is asked for.
-        if let Err(error) = std::thread::Builder::new().name("read-ahead".to_owned()).spawn(work) {
-            tracing::warn!("weights are not read ahead: {error}");
-        }
-    }
-
     /// Returns the mapped files, in the order of a catalog's file numbers.
     #[must_use]
     pub fn files(&self) -> &[MappedFile] {

@@ -129,9 +129,6 @@ impl Residency {
         }
         let wanted = (0..).map(BlockIndex).zip(residency.table.blocks()).filter(|(_, b)| !later.contains(&b.name.as_str()));
         let wanted = wanted.filter(|(index, _)| residency.lives_here(*index));
-        if !at_once {
-            vault.read_ahead(wanted.clone().map(|(_, block)| block));
-        }
         for (index, block) in wanted {
             target.cancel.check()?;
             residency.current.set(index);
