@@ -1,6 +1,6 @@
 //! Tells of errors: one line that says what is wrong, one that says what to do.
 
-#![expect(clippy::print_stderr, reason = "this is where errors are told")]
+use std::io::Write;
 
 use super::output::plain;
 use crate::workflow::Refusal;
@@ -8,14 +8,15 @@ use crate::workflow::Refusal;
 /// Tells of a refusal and returns its exit code.
 #[must_use]
 pub fn report(refusal: &Refusal) -> u8 {
-    eprintln!("error: {}", plain(&refusal.message));
+    note(&format!("error: {}", refusal.message));
     if let Some(hint) = &refusal.hint {
-        eprintln!("hint: {}", plain(hint));
+        note(&format!("hint: {hint}"));
     }
     refusal.kind.exit_code()
 }
 
-/// Tells of something that is no error.
+/// Tells of something that is no error. Where nobody can be told, on a full disk or a closed pipe, the exit code still tells
+/// how it ended.
 pub fn note(text: &str) {
-    eprintln!("{}", plain(text));
+    drop(writeln!(std::io::stderr(), "{}", plain(text)));
 }

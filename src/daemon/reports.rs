@@ -249,7 +249,8 @@ fn interrupted(core: &mut Core, job: JobId, run: RunId, how: &str, log: Vec<Stri
     let deaths = core.queue.get(job).map_or(DEATHS, |j| j.entry.deaths + 1);
     if deaths >= DEATHS {
         let message = format!("the engine died {deaths} times while it ran this job; the last time it {how}");
-        let hint = "the job's log shows its last words; `perilune queue retry` tries again".to_owned();
+        let words = if log.is_empty() { "it wrote nothing before it died" } else { "the job's log shows its last words" };
+        let hint = format!("{words}; `perilune queue retry {job}` tries again");
         fail(core, job, Some(run), failure(Kind::Failed, message, Some(hint), log));
         return;
     }

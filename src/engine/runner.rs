@@ -153,8 +153,7 @@ impl Runner {
 
     /// Loads the autoencoder where it is not loaded yet.
     fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
-        let (set, cancel) = (&run.order.spec.set, run.cancel);
-        let seconds = self.timed(Role::Vae, |me| me.sets.load_vae(set, &me.compute, cancel))?.1;
+        let seconds = self.timed(Role::Vae, |me| me.sets.load_vae(&me.compute, run.cancel))?.1;
         run.timing.load += seconds;
         let _at_once = self.sets.take_bringing();
         self.report_memory();

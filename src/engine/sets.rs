@@ -8,7 +8,7 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
+use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, OpenedVae};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
 use crate::families::{FamilyError, Role};
@@ -27,6 +27,8 @@ pub struct Sets {
     clip: Option<(PartKey, LoadedClip)>,
     unet: Option<(PartKey, LoadedUnet)>,
     vae: Option<(PartKey, LoadedVae)>,
+    /// An autoencoder that is loaded when it is needed, from the files that were there when the run began.
+    opened_vae: Option<(PartKey, OpenedVae)>,
     conditioning: Option<(TextKey, Conditioning)>,
 }
 
@@ -88,17 +90,37 @@ impl Sets {
             let loaded = LoadedUnet::load(&paths(&unet), target(offload))?;
             self.unet = Some((unet, loaded));
         }
+        self.opened_vae = match &self.vae {
+            Some(_) => None,
+            None => Some((vae.clone(), OpenedVae::open(&paths(&vae))?)),
+        };
         for residency in self.residencies_mut() {
             residency.serve(cancel);
+        }
+        self.check_unreplaced(set, &vae)
+    }
+
+    /// Fails where a file was replaced while the parts were opened one after the other: they are not of one model.
+    fn check_unreplaced(&self, set: &ModelSet, vae: &PartKey) -> Result<(), EngineError> {
+        let parts = [
+            (Role::ClipL, self.clip.as_ref().map(|(k, _)| k)),
+            (Role::Denoiser, self.unet.as_ref().map(|(k, _)| k)),
+            (Role::Vae, Some(vae)),
+        ];
+        for (role, opened) in parts {
+            let Some(opened) = opened else { continue };
+            let now = key(set, role, opened.precision)?;
+            if let Some(((path, ..), _)) = opened.files.iter().zip(&now.files).find(|(then, now)| then != now) {
+                return Err(EngineError::Changed { path: path.clone() });
+            }
         }
         Ok(())
     }
 
     /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.
-    pub fn load_vae(&mut self, set: &ModelSet, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
-        if self.vae.is_none() {
-            let key = key(set, Role::Vae, VAE_PRECISION)?;
-            let loaded = LoadedVae::load(&paths(&key), Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })?;
+    pub fn load_vae(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
+        if let Some((key, opened)) = self.opened_vae.take() {
+            let loaded = opened.load(Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })?;
             self.vae = Some((key, loaded));
         }
         Ok(())

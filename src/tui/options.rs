@@ -201,6 +201,12 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// Returns whether the terminal says of itself that it can only print lines.
+    #[must_use]
+    pub fn is_dumb(&self) -> bool {
+        matches!(self.term.as_str(), "" | "dumb")
+    }
+
     /// Returns what they say about the terminal.
     #[must_use]
     pub fn traits(&self, choice: ColorChoice) -> Traits {
@@ -229,7 +235,7 @@ impl Surroundings {
     /// Whether nobody asked for colours and somebody, or the terminal, is against them.
     fn is_plain(&self) -> bool {
         let forced = !self.force_color.is_empty() && self.force_color != "0";
-        !forced && (!self.no_color.is_empty() || self.term.is_empty() || self.term == "dumb")
+        !forced && (!self.no_color.is_empty() || self.is_dumb())
     }
 
     fn terminal_colors(&self) -> ColorDepth {

@@ -171,7 +171,7 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
     }
     if let Some(role) = description.missing.first() {
         return Err(Refusal::new(
-            Kind::Refused,
+            Kind::NotFound,
             format!("`{name}` brings no {role}, which {} needs", family.title()),
             format!("give a file that holds it with {}", role.flag()),
         ));
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(refusal(&draft, &inventory(None, &[Role::Vae])), (6, "`night` holds no diffusion network, only vae".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sd15), &[Role::Denoiser, Role::ClipL])),
-            (5, "`night` brings no vae, which SD1.5 needs".to_owned())
+            (4, "`night` brings no vae, which SD1.5 needs".to_owned())
         );
     }
 }

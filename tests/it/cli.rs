@@ -94,7 +94,7 @@ fn each_mistake_has_its_exit_code_and_one_clear_line() {
     check(&["queue", "show", "99"], 4, "there is no job 99");
     check(&["run", "-m", "day"], 4, "there is no model `day` in ");
     check(&["models", "inspect", "day"], 4, "there is no model `day` in ");
-    check(&["run", "-m", "bare"], 5, "`bare` brings no clip_l, which SD1.5 needs");
+    check(&["run", "-m", "bare"], 4, "`bare` brings no clip_l, which SD1.5 needs");
     check(&["run", "-m", "cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
     check(&with(&["-o", "/proc/none"]), 1, "/proc/none cannot be written to: ");
     check(&["serve"], 1, "a daemon already runs, pid ");
@@ -136,6 +136,17 @@ fn a_socket_folder_that_is_not_private_is_refused() {
         let theirs = format!("{} belongs to user 12345, not to you", folder.display());
         refused(&home.run(&["status"]), 3, &theirs);
         refused(&home.run(&["serve"]), 1, &theirs);
+    }
+}
+
+#[test]
+fn a_standard_error_that_cannot_be_written_to_changes_no_exit_code() {
+    let home = Home::with_daemon();
+    for (arguments, code) in [(with(&[]), 0), (vec!["run", "-m", "nobody", "-p", "x"], 4), (vec!["queue", "move"], 2)] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = home.command(&arguments).stdin(Stdio::null()).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert_eq!(output.stdout.is_empty(), code != 0, "{arguments:?}");
     }
 }
 

@@ -134,6 +134,21 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_brings_it_back() {
     terminal.wait_for_end();
 }
 
+#[test]
+fn a_terminal_that_cannot_be_drawn_on_gets_a_line() {
+    let home = tempfile::tempdir().unwrap();
+    for term in ["dumb", ""] {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_perilune"));
+        command.env("PERILUNE_HOME", home.path());
+        command.env("TERM", term);
+        let mut terminal = Terminal::of(command, 80, 24);
+        terminal.wait_for("error: TERM names no terminal that the dashboard can draw on");
+        terminal.wait_for_end();
+        assert_eq!(terminal.modes(), (false, false, false));
+    }
+    assert!(!home.path().join("run").exists(), "no daemon was started for it");
+}
+
 /// crossterm under `NO_COLOR` would end reverse video together with the colours.
 #[test]
 fn without_colours_the_selection_is_still_seen() {

@@ -1,21 +1,27 @@
 //! Text encoder, UNet and autoencoder, from every layout of the same weights.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
 use perilune::engine::nn::WeightRef;
 use perilune::engine::residency::Residency;
+use perilune::engine::sets::Sets;
+use perilune::engine::speeds::Speeds;
 use perilune::families::{Role, describe};
 use perilune::library::open;
+use perilune::placement::Files;
 use perilune::units::DeviceId;
 use perilune::weights::Precision;
 use perilune::weights::block_table::Slot;
 use tch::Kind;
 
 use crate::fixture::{close, sd15, tensor};
+use crate::process::job;
 
 /// The bar of fp32 on a processor. A wrong norm epsilon shows as 1e-5 to 1e-4, so a looser one would pass it.
 const FP32: f64 = 1e-5;
@@ -78,6 +84,28 @@ fn autoencoder_in_fp32() {
     close("vae encode", &mean, &golden("vae.mean"), FP32);
     let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
     close("vae decode", &decoded, &golden("vae.decoded"), FP32);
+}
+
+/// What is decoded with belongs to what was sampled with, whatever happens to the file's name meanwhile.
+#[test]
+fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sd15.safetensors");
+    fs::copy(sd15().join("sd15.safetensors"), &path).unwrap();
+    let (spec, compute, cancel) = (job(&path), Compute::open(DeviceId::Cpu, None).unwrap(), CancelFlag::default());
+    let machine = Speeds::default().machine(&compute, Precision::Fp32, Files::Cached);
+    let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
+    let mut sets = Sets::default();
+    sets.load(&spec.set, &compute, Precision::Fp32, &asked, &cancel).unwrap();
+    fs::write(folder.path().join("new"), b"another model").unwrap();
+    fs::rename(folder.path().join("new"), &path).unwrap();
+    sets.load_vae(&compute, &cancel).unwrap();
+    let vae = sets.vae().unwrap();
+    let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
+    close("vae decode, file replaced", &decoded, &golden("vae.decoded"), FP32);
+    sets.check_files().unwrap();
+    let next = sets.load(&spec.set, &compute, Precision::Fp32, &asked, &cancel);
+    assert!(matches!(next, Err(EngineError::Library(_))), "{next:?}");
 }
 
 /// The same weights under other names and in other files are the same numbers, bit for bit. What is computed with them

@@ -1,5 +1,7 @@
 //! `perilune` without a command.
 
+use std::io::IsTerminal;
+
 use crate::cli::context::Context;
 use crate::client::follow;
 use crate::config::{ConfigError, themes};
@@ -14,6 +16,13 @@ const SIGNALLED: i32 = 128;
 
 /// Opens the dashboard. Returns the exit code.
 pub(super) fn dashboard(context: &Context, start_screen: Screen) -> Result<u8, Refusal> {
+    if surroundings(context).is_dumb() && std::io::stdout().is_terminal() {
+        return Err(Refusal::new(
+            Kind::Usage,
+            "TERM names no terminal that the dashboard can draw on",
+            "`perilune status` prints the same as text; for the dashboard set TERM, such as xterm-256color",
+        ));
+    }
     let options = Options { start_screen, place: context.place.to_string(), ..options(context)? };
     let gate = context.gate();
     let ended = context.wait_for(async {

@@ -268,7 +268,7 @@ fn linger(context: &Context) -> Option<Check> {
 fn terminal(context: &Context) -> Check {
     let surroundings = surroundings(context);
     let term = &surroundings.term;
-    if term.is_empty() || term == "dumb" {
+    if surroundings.is_dumb() {
         return warn(
             "terminal",
             "TERM names no terminal that can draw",

@@ -148,6 +148,8 @@ impl Teller {
             Change::Progress { progress, .. } => self.progress(progress),
             Change::Engines(engines) => self.engines(&engines),
             Change::Gone(_) => return Err(self.gone()),
+            // How the job ends is told at the end.
+            Change::Notice(notice) if notice.level == "fail" && notice.job == Some(self.job) => {}
             Change::Notice(notice) if notice.level != "info" => self.say(&notice.text),
             Change::Notice(_) | Change::Preview(_) | Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) | Change::Log(_) => {}
         }
@@ -166,9 +168,14 @@ impl Teller {
             Some(reason) => format!("{} ({reason})", view.state),
             None => view.state.to_string(),
         };
+        // Progress is told as it comes, states once they are on the disk: who has read that it loads knows that it runs.
+        let was_paused = self.last.as_ref().is_some_and(|last| last.starts_with(JobState::Paused.name()));
+        let is_known = view.state == JobState::Running && self.phase.is_some() && !was_paused;
         if self.last.as_ref() != Some(&text) {
             if self.output.json {
                 output::json(&json!({"job": self.job, "state": view.state, "reason": view.reason}));
+            } else if is_known {
+                // Nothing is left to tell.
             } else if let Some(bar) = &self.bar {
                 bar.set_message(text.clone());
             } else {

@@ -51,6 +51,15 @@ pub struct LoadedVae {
     pub config: VaeConfig,
 }
 
+/// An autoencoder whose weights are still to come, from the files that were there when it was opened.
+#[derive(Debug)]
+pub struct OpenedVae {
+    model: Vae,
+    config: VaeConfig,
+    table: BlockTable,
+    vault: Arc<Vault>,
+}
+
 /// How and where to load.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
@@ -149,15 +158,28 @@ impl LoadedClip {
     }
 }
 
-impl LoadedVae {
-    /// Loads an autoencoder from these files. Only a run that starts from a picture needs the encoder, two fifths of it.
-    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+impl OpenedVae {
+    /// Opens an autoencoder's files.
+    pub fn open(files: &[PathBuf]) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
+        Ok(Self { model, config, table, vault })
+    }
+
+    /// Loads it. Only a run that starts from a picture needs the encoder, two fifths of it.
+    pub fn load(self, target: Target<'_>) -> Result<LoadedVae, EngineError> {
+        let Self { model, config, table, vault } = self;
         let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };
         let residency = Residency::load(Role::Vae, table, &vault, target, placing)?;
-        Ok(Self { model, residency, config })
+        Ok(LoadedVae { model, residency, config })
+    }
+}
+
+impl LoadedVae {
+    /// Loads an autoencoder from these files.
+    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        OpenedVae::open(files)?.load(target)
     }
 }
 

@@ -4,5 +4,5 @@ pub mod arena;
 pub mod assemble;
 pub mod vault;
 
-pub use assemble::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
+pub use assemble::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, OpenedVae};
 pub use vault::{LoadError, Vault, Weights};

@@ -27,6 +27,8 @@ pub struct Residency {
     table: BlockTable,
     plan: OffloadPlan,
     residents: Residents,
+    /// Those that few runs use.
+    later: Vec<BlockIndex>,
     staging: Option<RefCell<Staging>>,
     vault: Arc<Vault>,
     cancel: CancelFlag,
@@ -110,10 +112,13 @@ impl Residency {
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
         let Placing { plan, slots, later } = placing;
         let streamed = plan.streamed();
+        let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
+        let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
         let at_once = !streamed.is_empty() || target.compute.device != Device::Cpu;
         let mut residency = Self {
             role,
             residents: Residents::new(&table, vault, target.compute, target.precision),
+            later,
             plan,
             table,
             staging: None,
@@ -127,9 +132,8 @@ impl Residency {
             let staging = Staging::new(&residency.table, streamed, vault, target.precision, slots.max(2));
             residency.staging = Some(RefCell::new(staging.map_err(|e| residency.failed(e))?));
         }
-        let wanted = (0..).map(BlockIndex).zip(residency.table.blocks()).filter(|(_, b)| !later.contains(&b.name.as_str()));
-        let wanted = wanted.filter(|(index, _)| residency.lives_here(*index));
-        for (index, block) in wanted {
+        let wanted = (0..).map(BlockIndex).zip(residency.table.blocks());
+        for (index, block) in wanted.filter(|(index, _)| residency.lives_here(*index) && !residency.later.contains(index)) {
             target.cancel.check()?;
             residency.current.set(index);
             residency.residents.make_room(index, block).map_err(|e| residency.failed(e))?;
@@ -240,10 +244,10 @@ impl Residency {
             let index = BlockIndex(index);
             if !self.lives_here(index) {
                 block.bytes()
-            } else if self.residents.has(index) {
-                self.residents.size_of(block)
-            } else {
+            } else if self.later.contains(&index) && !self.residents.has(index) {
                 Bytes::ZERO
+            } else {
+                self.residents.size_of(block)
             }
         };
         self.plan.shares(&(0..).zip(self.table.blocks()).map(bytes).collect::<Vec<_>>())

@@ -32,6 +32,9 @@ const NAMES: u16 = 11;
 /// Most rows of a long text while there is room.
 const TEXT_ROWS: u16 = 4;
 
+/// Stands where the rest of the command has no room.
+const MORE_OF_THE_COMMAND: &str = "... (too long for this screen: Y copies the whole command)";
+
 /// Draws the form.
 pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let state = &model.compose;
@@ -43,8 +46,12 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let inside = panel::draw(frame, area, paint, "Run", &note, Focus::Here);
     let (draft, problems) = state.draft();
     let command = if problems.is_empty() { command_line(&draft) } else { "the command appears when every field can be read".to_owned() };
-    let command = text_field::wrap(&tui_input::Input::new(wording::clean(&command)), usize::from(inside.width)).rows;
+    let mut command = text_field::wrap(&tui_input::Input::new(wording::clean(&command)), usize::from(inside.width)).rows;
     let command_rows = (command.len() as u16).clamp(1, 3).min(inside.height / 4);
+    if command.len() > usize::from(command_rows) {
+        command.truncate(usize::from(command_rows).saturating_sub(1));
+        command.push(MORE_OF_THE_COMMAND.to_owned());
+    }
     let room = Rect { height: inside.height.saturating_sub(command_rows + 1), ..inside };
     // What is said about the form stands right below it.
     let fields = Rect { height: room.height.min(draw_fields(model, paint, frame, room, &problems) + 1), ..inside };
