@@ -14,8 +14,12 @@ use super::sweep::{self, Point};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::{Block, BlockTable};
 
-/// Slots that streamed blocks pass through: one is computed with while the other is filled.
-pub const SLOTS: u32 = 2;
+/// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
+const SLOTS: u32 = 2;
+/// How much longer a step may take for staging memory that is smaller than that.
+const WORTH_LESS_STAGING: f64 = 1.005;
+/// Sizes of staging memory that are tried between one largest block and two.
+const SIZES: u64 = 16;
 
 /// How fast a device is, as far as it was measured, and otherwise assumed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -126,6 +130,13 @@ impl Model {
         Self { units, stored_share, measured: speed.measured, walks }
     }
 
+    /// Returns what weights of this size on the compute device take where they are stored.
+    #[must_use]
+    #[expect(clippy::cast_sign_loss, reason = "sizes and shares are positive")]
+    pub fn as_stored(&self, bytes: Bytes) -> Bytes {
+        Bytes((bytes.get() as f64 * self.stored_share).ceil() as u64)
+    }
+
     /// Returns the size of all blocks on the compute device.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
@@ -136,7 +147,7 @@ impl Model {
 /// Returns where the blocks go, and what a step will take.
 pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
-    let planned = in_a_step(plan(&request)?, model, machine);
+    let planned = in_a_step(through_a_ring(&request, plan(&request)?, model), model, machine);
     let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
     let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
     let needed = kept + planned.staging;
@@ -176,9 +187,42 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     donors.dedup();
     let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
     let question = question(plan.compute, model, machine, Goal::Free(Bytes::ZERO), donors);
-    let largest = model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(u, _)| u.bytes).max();
-    let predicted = planner::expect(&question, plan);
-    in_a_step(Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted }, model, machine)
+    let largest = streamed(plan, model).max();
+    let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
+    in_a_step(through_a_ring(&question, planned, model), model, machine)
+}
+
+fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iterator<Item = Bytes> + 'a {
+    model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
+}
+
+/// Gives a plan that was made for slots the smallest ring through which a step is as fast.
+///
+/// It stays as large as the slots where speeds are guessed, and where weights are stored as something else than they are
+/// computed with: the block in use is then expanded beside it.
+fn through_a_ring(request: &Request, planned: Planned, model: &Model) -> Planned {
+    let Some(largest) = streamed(&planned.plan, model).max() else { return planned };
+    let slots = Staging::Slots(SLOTS).bytes(Some(largest));
+    let all: Bytes = streamed(&planned.plan, model).sum();
+    #[expect(clippy::float_cmp, reason = "exactly 1 is what equal sizes give")]
+    let may_shrink = request.calibrated && model.stored_share == 1.0;
+    let first = if may_shrink { 0 } else { SIZES };
+    let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
+    let expect = |staging| planner::expect(&Request { staging: Staging::Ring(staging), ..request.clone() }, &planned.plan);
+    let tried = sizes.map(|size| size.min(all)).map(|staging| (staging, expect(staging)));
+    let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
+    let mut last = None;
+    for (staging, predicted) in tried {
+        let is_enough = predicted.step_s <= enough;
+        last = Some((staging, predicted));
+        if is_enough {
+            break;
+        }
+    }
+    match last {
+        Some((staging, predicted)) => Planned { plan: planned.plan, staging, predicted },
+        None => planned,
+    }
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
@@ -267,7 +311,10 @@ mod tests {
     fn what_is_asked_leaves_and_the_rest_stays() {
         let planned = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!((on(&planned, DeviceId::Disk), on(&planned, CPU)), (Bytes::mib(512), Bytes::mib(528)));
-        assert_eq!((planned.staging, planned.predicted.calibrated), (Bytes::mib(128), true));
+        // Every second block streams, so that each has come before the last is given up, with room for one.
+        assert_eq!((planned.staging, planned.predicted.calibrated), (Bytes::mib(64), true));
+        let guessed = propose(&ask("500MiB"), CPU, &model(), &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
+        assert_eq!(guessed.staging, Bytes::mib(128));
         let planned = propose(&ask("0"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!((on(&planned, CPU), planned.staging), (model().bytes(), Bytes::ZERO));
     }
@@ -284,11 +331,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_an_error_with_its_numbers() {
-        let error = propose(&ask("500MiB"), CPU, &model(), &machine(600)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "place weights on cpu: 656.0 MiB with 128.0 MiB of them for staging, but there is room for 600.0 MiB"
-        );
+        let error = propose(&ask("500MiB"), CPU, &model(), &machine(580)).unwrap_err();
+        assert_eq!(error.to_string(), "place weights on cpu: 592.0 MiB with 64.0 MiB of them for staging, but there is room for 580.0 MiB");
         assert!(propose(&ask("100MiB"), CPU, &model(), &machine(600)).is_err());
         assert!(!error.hint().is_empty());
     }

@@ -1,155 +1,174 @@
-//! Which block comes into which staging slot, and when: the part of streaming that is the same for every device.
+//! Which block comes into which part of staging memory, and when: the part of streaming that is the same for every device.
 //!
 //! Streamed blocks are used in one order, pass after pass. While one is computed with, the next ones come, and behind
 //! the last of a pass comes the first of the next. Nothing is ever copied back: weights are only read.
 //!
+//! Staging memory is one ring, as in the [simulator](super::simulate): a block lies in one piece, behind the one that came
+//! before it or, where the end is too short, at the beginning again.
+//!
 //! ```text
-//! slot   Free ── begin ──> Coming(block) ── arrive ──> Here(block) ── another block is computed with ──> Free
+//! block   begin ──> Coming ── arrive ──> Here ── another block is computed with ──> its place is free
 //! ```
+
+use std::collections::VecDeque;
 
 use crate::units::BlockIndex;
 
-/// A staging slot.
+/// Where in staging memory a block begins, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlotIndex(pub usize);
+pub struct Place(pub usize);
 
-/// What carries blocks into slots: reading threads, copy engines, a simulation.
+/// What carries blocks into staging memory: reading threads, copy engines, a simulation.
 pub trait Mover {
     /// Why a block cannot come.
     type Error;
 
-    /// Begins to bring a block into a slot. Until it has [`arrive`](Self::arrive)d nobody looks at the slot.
-    fn begin(&mut self, block: BlockIndex, slot: SlotIndex) -> Result<(), Self::Error>;
+    /// Begins to bring a block to a place. Until it has [`arrive`](Self::arrive)d nobody looks there.
+    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), Self::Error>;
 
-    /// Waits until the block that was begun last in this slot is there. After an error the slot is not in use any more.
-    fn arrive(&mut self, block: BlockIndex, slot: SlotIndex) -> Result<(), Self::Error>;
+    /// Waits until this block, which was begun before, is there. After an error its place is not in use any more.
+    fn arrive(&mut self, block: BlockIndex) -> Result<(), Self::Error>;
 
-    /// Hears that what was computed with this slot's block has been handed to the device; the slot is filled again next.
-    fn leave(&mut self, slot: SlotIndex);
+    /// Hears that what was computed with this block has been handed to the device; its place may be filled again next.
+    fn leave(&mut self, block: BlockIndex);
 }
 
-/// What a slot holds.
+/// A streamed block, and the room it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
-    Free,
-    Coming(BlockIndex),
-    Here(BlockIndex),
+pub struct Streamed {
+    /// The block.
+    pub block: BlockIndex,
+    /// Its bytes in staging memory.
+    pub size: usize,
 }
 
-impl Slot {
-    fn block(self) -> Option<BlockIndex> {
-        match self {
-            Self::Free => None,
-            Self::Coming(block) | Self::Here(block) => Some(block),
-        }
-    }
+/// A block in staging memory, or on its way there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lying {
+    block: BlockIndex,
+    /// Where it begins on an endless tape, of which the ring is a window.
+    begin: u64,
+    is_here: bool,
 }
 
-/// The streamed blocks in their order, and the slots they pass through.
+/// The streamed blocks in their order, and the memory they pass through.
 #[derive(Debug)]
 pub struct Stream {
-    order: Vec<BlockIndex>,
-    slots: Vec<Slot>,
+    order: Vec<Streamed>,
+    size: usize,
+    /// The oldest first.
+    lying: VecDeque<Lying>,
+    /// Where the tape is free from.
+    cursor: u64,
     /// The place in `order` of the block to begin next.
     next: usize,
-    current: Option<SlotIndex>,
+    current: Option<BlockIndex>,
 }
 
 impl Stream {
-    /// Returns a stream of these blocks, in order of execution, through so many slots.
+    /// Returns a stream of these blocks, in order of execution, through a ring of `size` bytes.
     ///
     /// # Panics
-    /// With fewer than two slots, where nothing could come while something is computed with.
+    /// When a block is larger than the ring.
     #[must_use]
-    pub fn new(order: Vec<BlockIndex>, slots: usize) -> Self {
-        assert!(slots >= 2, "{slots} slots");
-        Self { order, slots: vec![Slot::Free; slots], next: 0, current: None }
+    pub fn new(order: Vec<Streamed>, size: usize) -> Self {
+        let largest = order.iter().map(|s| s.size).max().unwrap_or(0);
+        assert!(largest <= size, "a block of {largest} bytes does not pass through {size}");
+        Self { order, size, lying: VecDeque::new(), cursor: 0, next: 0, current: None }
     }
 
     /// Returns the streamed blocks in order of execution.
-    #[must_use]
-    pub fn order(&self) -> &[BlockIndex] {
-        &self.order
+    pub fn order(&self) -> impl Iterator<Item = BlockIndex> {
+        self.order.iter().map(|s| s.block)
     }
 
-    /// Returns the slot in which a streamed block is, after waiting for it. The one that was acquired before is given up,
-    /// unless it is the same.
+    /// Returns where a streamed block is, after waiting for it. The one that was acquired before is given up, unless it is
+    /// the same.
     ///
     /// A block that comes out of turn, as after a pass that was broken off, is fetched, and the order goes on from there.
-    pub fn acquire<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<SlotIndex, M::Error> {
-        if let Some(slot) = self.current {
-            if self.slots[slot.0] == Slot::Here(block) {
-                return Ok(slot);
-            }
-            self.give_up(slot, mover);
+    pub fn acquire<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<Place, M::Error> {
+        if self.current != Some(block) {
+            self.give_up(mover);
+            self.skip_to(block, mover)?;
+            self.fill(mover)?;
+            self.arrive(block, mover)?;
+            self.current = Some(block);
         }
-        if self.find(block).is_none() {
-            self.start_over_at(block, mover)?;
-        }
-        self.fill(mover)?;
-        let slot = self.find(block).unwrap_or(SlotIndex(0));
-        if self.slots[slot.0] == Slot::Coming(block) {
-            self.slots[slot.0] = Slot::Free;
-            mover.arrive(block, slot)?;
-            self.slots[slot.0] = Slot::Here(block);
-        }
-        self.current = Some(slot);
-        Ok(slot)
+        Ok(self.lying.iter().find(|l| l.block == block).map_or(Place(0), |l| self.place(l.begin)))
     }
 
     /// Hears that computing goes on with a block that is not streamed: what was acquired last is given up.
     pub fn move_on<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
-        let Some(slot) = self.current else { return Ok(()) };
-        self.give_up(slot, mover);
+        if self.current.is_none() {
+            return Ok(());
+        }
+        self.give_up(mover);
         self.fill(mover)
     }
 
     /// Gives up the block that was acquired last, and waits for what is coming: nothing moves any more.
     pub fn settle<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
-        if let Some(slot) = self.current {
-            self.give_up(slot, mover);
+        self.give_up(mover);
+        let coming: Vec<BlockIndex> = self.lying.iter().filter(|l| !l.is_here).map(|l| l.block).collect();
+        coming.into_iter().try_for_each(|block| self.arrive(block, mover))
+    }
+
+    fn place(&self, begin: u64) -> Place {
+        Place((begin % self.size.max(1) as u64) as usize)
+    }
+
+    /// Returns whether there is room for all at once, so that each comes once and stays.
+    fn has_room_for_all(&self) -> bool {
+        self.order.iter().map(|s| s.size).sum::<usize>() <= self.size
+    }
+
+    fn give_up<M: Mover>(&mut self, mover: &mut M) {
+        let Some(block) = self.current.take() else { return };
+        mover.leave(block);
+        if !self.has_room_for_all() {
+            self.lying.retain(|l| l.block != block);
         }
-        for slot in (0..self.slots.len()).map(SlotIndex) {
-            if let Slot::Coming(block) = self.slots[slot.0] {
-                self.slots[slot.0] = Slot::Free;
-                mover.arrive(block, slot)?;
-                self.slots[slot.0] = Slot::Here(block);
+    }
+
+    fn arrive<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
+        let Some(at) = self.lying.iter().position(|l| l.block == block && !l.is_here) else { return Ok(()) };
+        let arrived = mover.arrive(block);
+        match arrived {
+            Ok(()) => self.lying[at].is_here = true,
+            Err(_) => drop(self.lying.remove(at)),
+        }
+        arrived
+    }
+
+    /// Gets blocks out of the way that should have been used before this one.
+    fn skip_to<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
+        if self.lying.iter().any(|l| l.block == block) {
+            while let Some(first) = self.lying.front().copied().filter(|l| l.block != block && !self.has_room_for_all()) {
+                self.arrive(first.block, mover)?;
+                self.lying.pop_front();
             }
+            return Ok(());
         }
+        self.settle(mover)?;
+        self.lying.clear();
+        self.cursor = 0;
+        self.next = self.order.iter().position(|s| s.block == block).unwrap_or(self.next);
         Ok(())
     }
 
-    fn give_up<M: Mover>(&mut self, slot: SlotIndex, mover: &mut M) {
-        self.current = None;
-        mover.leave(slot);
-        // Where every streamed block has a slot, all stay.
-        if self.order.len() > self.slots.len() {
-            self.slots[slot.0] = Slot::Free;
-        }
-    }
-
-    fn find(&self, block: BlockIndex) -> Option<SlotIndex> {
-        self.slots.iter().position(|slot| slot.block() == Some(block)).map(SlotIndex)
-    }
-
-    /// Forgets what was fetched and goes on from this block.
-    fn start_over_at<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
-        let Some(place) = self.order.iter().position(|b| *b == block) else { return Ok(()) };
-        let none_coming = self.slots.iter().all(|slot| *slot == Slot::Free);
-        if !(none_coming && self.next == place) {
-            self.settle(mover)?;
-            self.slots.fill(Slot::Free);
-            self.next = place;
-        }
-        Ok(())
-    }
-
-    /// Begins what comes next, as long as there is a free slot for it.
+    /// Begins what comes next, as long as there is room for it.
     fn fill<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
-        while let Some(free) = self.slots.iter().position(|slot| *slot == Slot::Free) {
-            let Some(block) = self.order.get(self.next).copied().filter(|b| self.find(*b).is_none()) else { return Ok(()) };
-            mover.begin(block, SlotIndex(free))?;
-            self.slots[free] = Slot::Coming(block);
+        while let Some(Streamed { block, size }) = self.order.get(self.next).copied() {
+            let end_of_ring = self.cursor.next_multiple_of(self.size.max(1) as u64);
+            let begin = if end_of_ring - self.cursor < size as u64 { end_of_ring } else { self.cursor };
+            let end = begin + size as u64;
+            let is_taken = self.lying.front().is_some_and(|oldest| oldest.begin + (self.size as u64) < end);
+            if is_taken || self.lying.iter().any(|l| l.block == block) {
+                return Ok(());
+            }
+            mover.begin(block, self.place(begin))?;
+            self.lying.push_back(Lying { block, begin, is_here: false });
+            self.cursor = end;
             self.next = (self.next + 1) % self.order.len();
         }
         Ok(())
@@ -164,90 +183,130 @@ mod tests {
 
     use super::*;
 
-    /// Checks that no slot is overwritten while it is in use, and that what is lent is what was asked for.
+    /// Checks that no byte is overwritten while it is in use, and that what is lent is what was asked for.
     #[derive(Debug, Default)]
     struct Watch {
-        coming: BTreeMap<usize, BlockIndex>,
-        in_use: Option<usize>,
+        sizes: Vec<usize>,
+        ring: usize,
+        coming: BTreeMap<BlockIndex, Place>,
+        in_use: Option<(BlockIndex, Place)>,
         begun: Vec<u32>,
         fail_at: Option<usize>,
+    }
+
+    impl Watch {
+        fn apart(&self, a: (BlockIndex, Place), b: (BlockIndex, Place)) -> bool {
+            let end = |(block, place): (BlockIndex, Place)| place.0 + self.sizes[block.0 as usize];
+            end(a) <= b.1.0 || end(b) <= a.1.0
+        }
     }
 
     impl Mover for Watch {
         type Error = &'static str;
 
-        fn begin(&mut self, block: BlockIndex, slot: SlotIndex) -> Result<(), Self::Error> {
-            assert_ne!(self.in_use, Some(slot.0), "slot {} is computed with", slot.0);
+        fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), Self::Error> {
+            let new = (block, place);
+            assert!(place.0 + self.sizes[block.0 as usize] <= self.ring, "{new:?} ends behind the ring");
+            let others = self.coming.iter().map(|(b, p)| (*b, *p)).chain(self.in_use);
+            others.for_each(|other| assert!(self.apart(new, other), "{new:?} is written over {other:?}"));
             if self.fail_at == Some(self.begun.len()) {
                 self.fail_at = None;
                 return Err("short read");
             }
             self.begun.push(block.0);
-            assert!(self.coming.insert(slot.0, block).is_none(), "slot {} is being filled", slot.0);
+            assert!(self.coming.insert(block, place).is_none(), "{block} comes twice");
             Ok(())
         }
 
-        fn arrive(&mut self, block: BlockIndex, slot: SlotIndex) -> Result<(), Self::Error> {
-            assert_eq!(self.coming.remove(&slot.0), Some(block));
+        fn arrive(&mut self, block: BlockIndex) -> Result<(), Self::Error> {
+            assert!(self.coming.remove(&block).is_some(), "{block} was not begun");
             Ok(())
         }
 
-        fn leave(&mut self, slot: SlotIndex) {
-            assert_eq!(self.in_use.take(), Some(slot.0));
+        fn leave(&mut self, block: BlockIndex) {
+            assert_eq!(self.in_use.take().map(|(b, _)| b), Some(block));
         }
     }
 
-    fn acquire(stream: &mut Stream, mover: &mut Watch, block: u32) -> Result<SlotIndex, &'static str> {
-        let slot = stream.acquire(BlockIndex(block), mover)?;
-        mover.in_use = Some(slot.0);
-        Ok(slot)
+    fn acquire(stream: &mut Stream, mover: &mut Watch, block: u32) -> Result<Place, &'static str> {
+        let place = stream.acquire(BlockIndex(block), mover)?;
+        mover.in_use = Some((BlockIndex(block), place));
+        Ok(place)
     }
 
-    fn blocks(range: std::ops::Range<u32>) -> Vec<BlockIndex> {
-        range.map(BlockIndex).collect()
+    fn of_sizes(sizes: &[usize], ring: usize) -> (Stream, Watch) {
+        let order = (0..).map(BlockIndex).zip(sizes).map(|(block, size)| Streamed { block, size: *size }).collect();
+        (Stream::new(order, ring), Watch { sizes: sizes.to_vec(), ring, ..Watch::default() })
+    }
+
+    /// `count` equal blocks, and room for `slots` of them.
+    fn equal(count: usize, slots: usize) -> (Stream, Watch) {
+        of_sizes(&vec![10; count], 10 * slots)
+    }
+
+    fn walk(stream: &mut Stream, mover: &mut Watch, blocks: &[u32]) {
+        for block in blocks {
+            acquire(stream, mover, *block).unwrap();
+        }
     }
 
     #[test]
     fn the_next_pass_begins_to_come_while_the_last_block_is_computed_with() {
-        let (mut stream, mut mover) = (Stream::new(blocks(0..4), 2), Watch::default());
-        for block in 0..4 {
-            acquire(&mut stream, &mut mover, block).unwrap();
-        }
+        let (mut stream, mut mover) = equal(4, 2);
+        walk(&mut stream, &mut mover, &[0, 1, 2, 3]);
         assert_eq!(mover.begun, [0, 1, 2, 3, 0]);
-        acquire(&mut stream, &mut mover, 0).unwrap();
+        walk(&mut stream, &mut mover, &[0]);
         assert_eq!(mover.begun, [0, 1, 2, 3, 0, 1]);
     }
 
     #[test]
     fn a_block_that_is_asked_for_twice_in_a_row_comes_once() {
-        let (mut stream, mut mover) = (Stream::new(blocks(0..4), 2), Watch::default());
+        let (mut stream, mut mover) = equal(4, 2);
         let first = acquire(&mut stream, &mut mover, 0).unwrap();
         assert_eq!(acquire(&mut stream, &mut mover, 0).unwrap(), first);
         assert_eq!(mover.begun, [0, 1]);
     }
 
     #[test]
-    fn blocks_that_all_have_a_slot_come_once() {
-        let (mut stream, mut mover) = (Stream::new(blocks(0..3), 3), Watch::default());
-        for block in [0, 1, 2, 0, 1, 2, 0] {
-            acquire(&mut stream, &mut mover, block).unwrap();
-        }
+    fn blocks_for_all_of_which_there_is_room_come_once() {
+        let (mut stream, mut mover) = equal(3, 3);
+        walk(&mut stream, &mut mover, &[0, 1, 2, 0, 1, 2, 0, 2, 1]);
         assert_eq!(mover.begun, [0, 1, 2]);
     }
 
     #[test]
-    fn a_broken_pass_is_followed_by_a_whole_one() {
-        let (mut stream, mut mover) = (Stream::new(blocks(0..9), 3), Watch::default());
-        for block in [0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8] {
-            acquire(&mut stream, &mut mover, block).unwrap();
+    fn small_blocks_come_together_where_a_large_one_comes_alone() {
+        let (mut stream, mut mover) = of_sizes(&[10, 3, 3, 3, 9], 12);
+        let mut begun = Vec::new();
+        for block in 0..5 {
+            walk(&mut stream, &mut mover, &[block]);
+            begun.push(mover.begun.len());
         }
+        // Behind the first, 2 bytes are left; at the end of the ring, 3 of 9 are, which the last does not fit into.
+        assert_eq!(begun, [1, 4, 4, 4, 5]);
+        walk(&mut stream, &mut mover, &[0, 1, 2, 3, 4]);
+        assert_eq!(mover.begun, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_broken_pass_is_followed_by_a_whole_one() {
+        let (mut stream, mut mover) = equal(9, 3);
+        walk(&mut stream, &mut mover, &[0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(mover.begun, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1]);
     }
 
     #[test]
-    fn a_slot_is_filled_again_while_resident_blocks_compute() {
-        let (mut stream, mut mover) = (Stream::new(blocks(0..4), 2), Watch::default());
-        acquire(&mut stream, &mut mover, 0).unwrap();
+    fn blocks_that_are_passed_over_make_room() {
+        let (mut stream, mut mover) = equal(6, 3);
+        walk(&mut stream, &mut mover, &[0, 2, 3]);
+        assert_eq!(mover.begun, [0, 1, 2, 3, 4, 5]);
+        assert!(mover.coming.keys().all(|b| b.0 > 3), "{:?}", mover.coming);
+    }
+
+    #[test]
+    fn room_is_filled_again_while_resident_blocks_compute() {
+        let (mut stream, mut mover) = equal(4, 2);
+        walk(&mut stream, &mut mover, &[0]);
         stream.move_on(&mut mover).unwrap();
         assert_eq!(mover.begun, [0, 1, 2]);
         stream.move_on(&mut mover).unwrap();
@@ -258,17 +317,21 @@ mod tests {
         /// Whatever is asked for and whatever fails on the way, each block that is lent is the one that was asked for.
         #[test]
         fn lends_what_was_asked_for(
-            (count, slots) in (1u32..12, 2usize..5),
+            sizes in prop::collection::vec(1usize..40, 1..12),
+            more in 0usize..80,
             asked in prop::collection::vec(0u32..12, 1..60),
             fail_at in prop::option::of(0usize..40),
         ) {
-            let (mut stream, mut mover) = (Stream::new(blocks(0..count), slots), Watch { fail_at, ..Watch::default() });
+            let ring = sizes.iter().copied().max().unwrap_or(0) + more;
+            let (mut stream, mut mover) = of_sizes(&sizes, ring);
+            mover.fail_at = fail_at;
             for block in asked {
-                let block = block % count;
+                let block = block % sizes.len() as u32;
                 // What failed is asked for again, as a run that is tried again does.
-                let slot = acquire(&mut stream, &mut mover, block).or_else(|_| acquire(&mut stream, &mut mover, block)).unwrap();
-                prop_assert_eq!(stream.slots[slot.0], Slot::Here(BlockIndex(block)));
-                prop_assert!(!mover.coming.contains_key(&slot.0));
+                let place = acquire(&mut stream, &mut mover, block).or_else(|_| acquire(&mut stream, &mut mover, block)).unwrap();
+                let lent = stream.lying.iter().find(|l| l.block == BlockIndex(block)).unwrap();
+                prop_assert!(lent.is_here && stream.place(lent.begin) == place);
+                prop_assert!(!mover.coming.contains_key(&BlockIndex(block)));
             }
             stream.settle(&mut mover).unwrap();
             prop_assert!(mover.coming.is_empty());

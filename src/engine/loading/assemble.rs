@@ -14,8 +14,9 @@ use crate::engine::residency::{Placing, Residency};
 use crate::families::cost::{Work, unet_flops, weight_flops};
 use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
 use crate::library::network;
-use crate::placement::propose::{SLOTS, expect};
+use crate::placement::propose::expect;
 use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Predicted, Speed, propose};
+use crate::units::Bytes;
 use crate::weights::{BlockTable, Catalog, Precision};
 
 /// A diffusion network with its weights.
@@ -82,8 +83,8 @@ pub enum Offload<'a> {
     Exactly {
         /// Where each block lives.
         plan: &'a OffloadPlan,
-        /// Staging slots.
-        slots: usize,
+        /// Staging memory, as weights are stored.
+        staging: Bytes,
     },
     /// Those that the planner chooses.
     Asked(&'a Asked),
@@ -105,11 +106,12 @@ impl Target<'_> {
     fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, Speed) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
-            Offload::Exactly { plan, slots } => Ok(Placing { plan: plan.clone(), slots, later: &[] }),
+            Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[] }),
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
-                let planned = propose(&asked.ask, compute, &model(asked, asked.machine.speed(compute)), &asked.machine)?;
-                Ok(Placing { plan: planned.plan, slots: SLOTS as usize, later: &[] })
+                let model = model(asked, asked.machine.speed(compute));
+                let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
+                Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[] })
             }
         }
     }

@@ -47,7 +47,7 @@ pub struct Held<'a> {
 #[derive(Debug)]
 enum Lent<'a> {
     Resident(&'a [Tensor]),
-    /// Over a slot, until the next streamed block is asked for.
+    /// Over staging memory, until the next streamed block is asked for.
     Staged {
         weights: Vec<Tensor>,
         lent: &'a Cell<u32>,
@@ -90,8 +90,8 @@ impl Drop for Held<'_> {
 pub struct Placing<'a> {
     /// Where each block lives.
     pub plan: OffloadPlan,
-    /// Staging slots for those that live elsewhere.
-    pub slots: usize,
+    /// Staging memory for those that live elsewhere, as they are stored.
+    pub staging: Bytes,
     /// Names of blocks that few runs use: brought to the compute device when they are first asked for.
     pub later: &'a [&'a str],
 }
@@ -100,7 +100,7 @@ impl Placing<'_> {
     /// Returns the placing of every block on the compute device.
     #[must_use]
     pub fn all_resident(compute: DeviceId, table: &BlockTable) -> Self {
-        Self { plan: OffloadPlan::all_resident(compute, table), slots: 0, later: &[] }
+        Self { plan: OffloadPlan::all_resident(compute, table), staging: Bytes::ZERO, later: &[] }
     }
 }
 
@@ -110,7 +110,7 @@ impl Residency {
     /// first step; when it is first asked for, where everything stays on the processor, so that no step waits for weights
     /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
-        let Placing { plan, slots, later } = placing;
+        let Placing { plan, staging: room, later } = placing;
         let streamed = plan.streamed();
         let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
@@ -129,7 +129,7 @@ impl Residency {
             watching: Cell::new(false),
         };
         if !streamed.is_empty() {
-            let staging = Staging::new(&residency.table, streamed, vault, target.precision, slots.max(2));
+            let staging = Staging::new(&residency.table, &streamed, vault, target.precision, room);
             residency.staging = Some(RefCell::new(staging.map_err(|e| residency.failed(e))?));
         }
         let wanted = (0..).map(BlockIndex).zip(residency.table.blocks());
@@ -258,7 +258,7 @@ impl Residency {
     pub fn measured(&self) -> Vec<Share> {
         let resident = self.residents.iter().flat_map(Weights::tensors).map(size_of_tensor).sum();
         let mut shares = vec![Share { device: self.plan.compute, bytes: resident }];
-        let order = self.staging.as_ref().map(|s| s.borrow().order().to_vec()).unwrap_or_default();
+        let order = self.staging.as_ref().map(|s| s.borrow().order()).unwrap_or_default();
         for index in order {
             let bytes = self.table.block(index).map_or(Bytes::ZERO, Block::bytes);
             shares.push(Share { device: self.plan.home(index), bytes });

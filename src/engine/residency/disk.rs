@@ -1,9 +1,9 @@
 //! Streams blocks from their files into host memory, with a few reading threads.
 
-#![expect(unsafe_code, reason = "threads write into slots that tensors lie over later; the notes say why never at once")]
+#![expect(unsafe_code, reason = "threads write into memory that tensors lie over later; the notes say why never at once")]
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,7 +15,7 @@ use super::donor_file::{DonorFile, in_page_cache};
 use super::layout::{Layout, PAGE, Span};
 use crate::engine::loading::Vault;
 use crate::library::{LibraryError, MappedFile};
-use crate::placement::stream::{Mover, SlotIndex};
+use crate::placement::stream::{Mover, Place};
 use crate::units::{BlockIndex, Bytes};
 
 /// Reading threads: enough requests at once for a fast disk, and more than libtorch leaves cores for.
@@ -55,31 +55,25 @@ fn median<T: Copy + Default>(steps: &[Traffic], value: impl Fn(&Traffic) -> T, o
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Reads blocks into slots.
+/// Reads blocks into staging memory.
 #[derive(Debug)]
 pub struct DiskMover {
     layouts: Vec<Option<Layout>>,
-    slots: Vec<Slot>,
+    memory: MmapMut,
+    /// Where each block is, or is on its way to.
+    blocks: BTreeMap<BlockIndex, Whereabouts>,
     shared: Arc<Shared>,
     readers: Vec<JoinHandle<()>>,
     traffic: Traffic,
 }
 
-/// Room for a block.
+/// Where a block is.
 #[derive(Debug)]
-struct Slot {
-    memory: MmapMut,
+struct Whereabouts {
+    /// Its place in staging memory; without one it is in the page cache, where it lies in the map of its file, and nothing
+    /// is copied.
+    staged: Option<Place>,
     arrival: Option<Arc<Arrival>>,
-    place: Place,
-}
-
-/// Where the block of a slot is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In the slot's memory.
-    Slot,
-    /// In the page cache, where it lies in the map of its file; nothing is copied.
-    PageCache(BlockIndex),
 }
 
 /// A block on its way.
@@ -141,20 +135,17 @@ struct Chunk {
 #[derive(Debug)]
 struct Target(*mut u8, usize);
 
-// SAFETY: the memory is a slot's, which lives until the readers are joined; a `Target` is its part's only user until the
+// SAFETY: the memory is the mover's, which lives until the readers are joined; a `Target` is its part's only user until the
 // block has arrived, which `Arrival` tells through a mutex.
 unsafe impl Send for Target {}
 
 impl DiskMover {
-    /// Returns a mover of the blocks that have a layout, with so many slots as large as the largest of them.
-    pub fn new(vault: &Arc<Vault>, layouts: Vec<Option<Layout>>, slots: usize) -> Result<Self, LibraryError> {
+    /// Returns a mover of the blocks that have a layout, with `size` bytes of staging memory.
+    pub fn new(vault: &Arc<Vault>, layouts: Vec<Option<Layout>>, size: usize) -> Result<Self, LibraryError> {
         let files = vault.files().iter().map(DonorFile::open).collect::<Result<_, _>>()?;
-        let size = layouts.iter().flatten().map(|l| l.size).max().unwrap_or(0).max(PAGE);
         let path = vault.files().first().map(|f| f.path().to_owned()).unwrap_or_default();
         let failed = |doing| move |e| LibraryError::io(&path, doing, e);
-        let slot = |_| Ok(Slot { memory: memory(size)?, arrival: None, place: Place::Slot });
-        let slots = (0..slots).map(slot).collect::<io::Result<Vec<_>>>();
-        let slots = slots.map_err(failed.clone()("taking memory to stream it through"))?;
+        let memory = memory(size.max(PAGE)).map_err(failed.clone()("taking memory to stream it through"))?;
         let shared =
             Arc::new(Shared { vault: Arc::clone(vault), files, queue: Mutex::default(), changed: Condvar::new(), meter: Mutex::default() });
         let reader = |n: usize| {
@@ -162,23 +153,22 @@ impl DiskMover {
             thread::Builder::new().name(format!("donor-{n}")).spawn(move || shared.read_on())
         };
         let readers = (0..READERS).map(reader).collect::<Result<_, _>>().map_err(failed("starting a thread that reads it"))?;
-        Ok(Self { layouts, slots, shared, readers, traffic: Traffic::default() })
+        Ok(Self { layouts, memory, blocks: BTreeMap::new(), shared, readers, traffic: Traffic::default() })
     }
 
-    /// Returns the memory of all slots.
+    /// Returns the staging memory.
     #[must_use]
     pub fn memory(&self) -> Bytes {
-        self.slots.iter().map(|slot| Bytes(slot.memory.len() as u64)).sum()
+        Bytes(self.memory.len() as u64)
     }
 
-    /// Returns where the weights of a block that is in this slot lie, in the order of the block's parameters.
+    /// Returns where the weights of a block that has arrived lie, in the order of the block's parameters.
     #[must_use]
-    pub fn weights(&self, block: BlockIndex, slot: SlotIndex) -> Vec<*const u8> {
-        let Some(layout) = self.layout(block) else { return Vec::new() };
-        let Slot { memory, place, .. } = &self.slots[slot.0];
-        let lies = |&offset: &usize| match place {
-            Place::Slot => memory[offset..].as_ptr(),
-            Place::PageCache(_) => self.shared.mapped(layout, offset),
+    pub fn weights(&self, block: BlockIndex) -> Vec<*const u8> {
+        let (Some(layout), Some(Whereabouts { staged, .. })) = (self.layout(block), self.blocks.get(&block)) else { return Vec::new() };
+        let lies = |&offset: &usize| match staged {
+            Some(place) => self.memory[place.0 + offset..].as_ptr(),
+            None => self.shared.mapped(layout, offset),
         };
         layout.offsets.iter().map(lies).collect()
     }
@@ -197,16 +187,15 @@ impl DiskMover {
 impl Mover for DiskMover {
     type Error = LibraryError;
 
-    fn begin(&mut self, block: BlockIndex, slot: SlotIndex) -> Result<(), LibraryError> {
+    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LibraryError> {
         let layout = self.layouts.get(block.0 as usize).and_then(Option::as_ref);
         let spans = layout.map_or(&[][..], |layout| &layout.spans);
         let arrival = Arc::new(Arrival { begun: Instant::now(), state: Mutex::default(), changed: Condvar::new() });
-        let Slot { memory, place, arrival: coming } = &mut self.slots[slot.0];
         let is_cached = spans.iter().all(|span| self.shared.is_cached(span));
-        *place = if is_cached { Place::PageCache(block) } else { Place::Slot };
         let mut chunks = Vec::new();
         for span in spans {
-            let parts = memory[span.at..span.at + span.length].chunks_mut(CHUNK);
+            let from = place.0 + span.at;
+            let parts = self.memory[from..from + span.length].chunks_mut(CHUNK);
             for (done, part) in (0..).step_by(CHUNK).zip(parts) {
                 let needed = (span.needed - done).min(part.len());
                 let target = (!is_cached).then_some(Target(part.as_mut_ptr(), part.len()));
@@ -216,14 +205,14 @@ impl Mover for DiskMover {
             }
         }
         lock(&arrival.state).missing = chunks.len();
-        *coming = Some(arrival);
+        self.blocks.insert(block, Whereabouts { staged: (!is_cached).then_some(place), arrival: Some(arrival) });
         lock(&self.shared.queue).chunks.extend(chunks);
         self.shared.changed.notify_all();
         Ok(())
     }
 
-    fn arrive(&mut self, _: BlockIndex, slot: SlotIndex) -> Result<(), LibraryError> {
-        let Some(arrival) = self.slots[slot.0].arrival.take() else { return Ok(()) };
+    fn arrive(&mut self, block: BlockIndex) -> Result<(), LibraryError> {
+        let Some(arrival) = self.blocks.get_mut(&block).and_then(|b| b.arrival.take()) else { return Ok(()) };
         let began = Instant::now();
         let mut state = lock(&arrival.state);
         while state.missing > 0 {
@@ -233,9 +222,9 @@ impl Mover for DiskMover {
         state.failure.take().map_or(Ok(()), Err)
     }
 
-    fn leave(&mut self, slot: SlotIndex) {
+    fn leave(&mut self, block: BlockIndex) {
         // The processor has computed when its call returns. What lies in the page cache goes back to being only there.
-        if let Place::PageCache(block) = self.slots[slot.0].place
+        if let Some(Whereabouts { staged: None, .. }) = self.blocks.get(&block)
             && let Some(layout) = self.layout(block)
         {
             layout.spans.iter().for_each(|span| self.shared.let_go(span));
@@ -247,7 +236,7 @@ impl Mover for DiskMover {
 fn memory(size: usize) -> io::Result<MmapMut> {
     let memory = MmapMut::map_anon(size)?;
     if let Err(error) = memory.advise(Advice::HugePage) {
-        tracing::debug!("staging slots are in small pages: {error}");
+        tracing::debug!("staging memory is in small pages: {error}");
     }
     Ok(memory)
 }
@@ -263,7 +252,7 @@ impl Shared {
         bytes.is_some_and(in_page_cache)
     }
 
-    /// Returns where what would lie at this offset of a slot lies in its file's map.
+    /// Returns where what would lie at this offset of a block's place lies in its file's map.
     fn mapped(&self, layout: &Layout, offset: usize) -> *const u8 {
         let span = layout.spans.iter().find(|span| (span.at..span.at + span.length).contains(&offset));
         let bytes = span.and_then(|span| self.map(span.file)?.bytes().get(span.start as usize + offset - span.at..));
@@ -296,7 +285,7 @@ impl Shared {
         let Chunk { file, start, needed, target, arrival } = chunk;
         let read = match (target, self.files.get(file), self.map(file)) {
             (Some(Target(target, length)), Some(file), _) => {
-                // SAFETY: see `Target`; the range is a part of a slot, cut without overlap.
+                // SAFETY: see `Target`; the range is a part of a block's place, cut without overlap.
                 file.read(start, unsafe { std::slice::from_raw_parts_mut(target, length) }, needed)
             }
             (None, _, Some(map)) => map.fetch(start as usize, needed),

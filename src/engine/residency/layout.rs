@@ -1,12 +1,12 @@
-//! Where a streamed block's weights lie in its slot, and what is read to get them there.
+//! Where a streamed block's weights lie in its place in staging memory, and what is read to get them there.
 //!
-//! Whole pages of the file go to whole pages of the slot, so that the disk can write them there itself; a weight then lies
+//! Whole pages of the file go to whole pages of the place, so that the disk can write them there itself; a weight then lies
 //! as far behind a page's begin as it does in the file, and nothing is moved once more. Weights that are neighbours in the
 //! file are one span.
 //!
 //! ```text
 //! file   |....aaaa|aabbb...|........|..cc....|
-//! slot   |....aaaa|aabbb...|..cc....|
+//! place  |....aaaa|aabbb...|..cc....|
 //! ```
 
 use crate::weights::{Block, TensorEntry};
@@ -25,18 +25,18 @@ pub struct Span {
     pub length: usize,
     /// How much of it is needed.
     pub needed: usize,
-    /// Where it goes in the slot; a multiple of a page.
+    /// Where it goes in the place; a multiple of a page.
     pub at: usize,
 }
 
-/// A block's place in a slot.
+/// A block's place in staging memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
     /// What is read.
     pub spans: Vec<Span>,
-    /// Where each weight begins in the slot, in the order of the block's parameters.
+    /// Where each weight begins in the place, in the order of the block's parameters.
     pub offsets: Vec<usize>,
-    /// How large a slot must be.
+    /// How large the place is.
     pub size: usize,
 }
 

@@ -1,22 +1,22 @@
-//! Streamed blocks: brought through slots while others compute, and lent as tensors over the slot.
+//! Streamed blocks: brought through staging memory while others compute, and lent as tensors over their place there.
 
-#![expect(unsafe_code, reason = "tensors over staging slots; the note says how long they are valid")]
+#![expect(unsafe_code, reason = "tensors over staging memory; the note says how long they are valid")]
 
 use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::disk::{DiskMover, Traffic};
-use super::layout::Layout;
+use super::layout::{Layout, PAGE};
 use crate::engine::device::kind;
 use crate::engine::loading::arena::ALIGNMENT;
 use crate::engine::loading::vault::{is_as_wanted, stored};
 use crate::engine::loading::{LoadError, Vault};
-use crate::placement::stream::Stream;
+use crate::placement::stream::{Stream, Streamed};
 use crate::units::{BlockIndex, Bytes};
 use crate::weights::{Block, BlockTable, Param, Precision, TensorEntry};
 
-/// The streamed blocks of a component on the processor, and the memory they pass through: slots for weights as they are
+/// The streamed blocks of a component on the processor, and the memory they pass through: a ring for weights as they are
 /// stored, and one scratch for the block in use where it is computed with in another precision.
 #[derive(Debug)]
 pub struct Staging {
@@ -27,36 +27,40 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Takes all the memory that streaming these blocks will need.
+    /// Takes all the memory that streaming these blocks will need: a ring of `asked` bytes or, where that is too small for
+    /// the largest, as much as that needs.
     pub fn new(
         table: &BlockTable,
-        streamed: Vec<BlockIndex>,
+        streamed: &[BlockIndex],
         vault: &Arc<Vault>,
         precision: Precision,
-        slots: usize,
+        asked: Bytes,
     ) -> Result<Self, LoadError> {
         let mut layouts: Vec<Option<Layout>> = vec![None; table.blocks().len()];
-        let mut scratch = 0;
-        for &index in &streamed {
+        let (mut order, mut scratch) = (Vec::with_capacity(streamed.len()), 0);
+        for &index in streamed {
             let Some(block) = table.block(index) else { continue };
-            layouts[index.0 as usize] = Some(Layout::of(block));
+            let layout = Layout::of(block);
+            order.push(Streamed { block: index, size: layout.size });
+            layouts[index.0 as usize] = Some(layout);
             scratch = expanded(block, precision)?.max(scratch);
         }
-        let mover = DiskMover::new(vault, layouts, slots)?;
+        let size = ring_size(asked, &order);
+        let mover = DiskMover::new(vault, layouts, size)?;
         let room = |size: usize| Tensor::f_empty([i64::try_from(size).unwrap_or(i64::MAX)], (Kind::Uint8, Device::Cpu));
         let scratch = if scratch == 0 { None } else { Some(room(scratch)?) };
-        Ok(Self { stream: Stream::new(streamed, slots), mover, scratch, precision })
+        Ok(Self { stream: Stream::new(order, size), mover, scratch, precision })
     }
 
     /// Returns the weights of a streamed block, in the order of its parameters, after waiting for them. What was lent
     /// before must not be used any more.
     pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Vec<Tensor>, LoadError> {
-        let slot = self.stream.acquire(index, &mut self.mover)?;
+        let _place = self.stream.acquire(index, &mut self.mover)?;
         let (wanted, mut used) = (kind(self.precision), 0);
-        let places = self.mover.weights(index, slot);
+        let places = self.mover.weights(index);
         let lend = |(param, place): (&Param, *const u8)| {
             let stored = stored(&param.entry)?;
-            // SAFETY: the bytes are in the slot, as many as shape and type take, which the parser has checked. They stay
+            // SAFETY: the bytes are in the block's place, as many as shape and type take, which the parser has checked. They stay
             // until the next block is acquired; `Residency` sees to it that no tensor of a block is lent longer.
             let source = unsafe { Tensor::f_from_blob(place, &param.entry.shape.as_i64(), &[], stored, Device::Cpu) }?;
             if is_as_wanted(place, stored, wanted) {
@@ -84,8 +88,8 @@ impl Staging {
 
     /// Returns the streamed blocks, in order of execution.
     #[must_use]
-    pub fn order(&self) -> &[BlockIndex] {
-        self.stream.order()
+    pub fn order(&self) -> Vec<BlockIndex> {
+        self.stream.order().collect()
     }
 
     /// Returns the memory that streaming takes on the compute device.
@@ -101,11 +105,20 @@ impl Staging {
     }
 }
 
+/// Returns the size of the ring. Plans count a block's weights; whole pages of its file are a little more, and what was
+/// planned to lie beside another block must still do so.
+fn ring_size(asked: Bytes, order: &[Streamed]) -> usize {
+    const ROUNDING: usize = 256;
+    let asked = usize::try_from(asked.get()).unwrap_or(usize::MAX / 2);
+    let (largest, all) = (order.iter().map(|s| s.size).max().unwrap_or(0), order.iter().map(|s| s.size).sum());
+    (asked + asked / ROUNDING).next_multiple_of(PAGE).clamp(largest, all)
+}
+
 /// Returns how much scratch a block needs.
 fn expanded(block: &Block, precision: Precision) -> Result<usize, TchError> {
     let wanted = kind(precision);
     let one = |entry: &TensorEntry| {
-        // An address in a slot is as far behind a page's begin as the byte in its file.
+        // An address in the ring is as far behind a page's begin as the byte in its file.
         let is_aligned = entry.start.is_multiple_of(wanted.elt_size_in_bytes() as u64);
         Ok(if stored(entry)? == wanted && is_aligned { 0 } else { size_as(entry, wanted).next_multiple_of(ALIGNMENT) })
     };
