@@ -53,18 +53,16 @@ impl Speeds {
             let bytes_per_second = self.measured.get(&(precision, here)).copied().unwrap_or(Speed::assumed(compute)).bytes_per_second;
             found.push((here, Speed { flops: flops / seconds, bytes_per_second, measured: true }));
         }
-        // A mixture of both tells of neither.
-        let (disk, cache) = (Subject::Device(DeviceId::Disk), Subject::PageCache);
-        found.extend(link(disk, steps.iter().map(|(_, t)| t).filter(|t| t.cached == Bytes::ZERO)));
-        found.extend(link(cache, steps.iter().map(|(_, t)| t).filter(|t| t.cached == t.bytes && t.bytes > Bytes::ZERO)));
+        found.extend(link(Subject::Device(DeviceId::Disk), steps.iter().map(|(_, t)| (t.bytes - t.cached, t.busy))));
+        found.extend(link(Subject::PageCache, steps.iter().map(|(_, t)| (t.cached, t.busy_cached))));
         self.measured.extend(found.iter().map(|(subject, speed)| ((precision, *subject), *speed)));
         found
     }
 }
 
 /// The speed of what was streamed in these steps, where it was enough to tell.
-fn link<'a>(subject: Subject, traffic: impl Iterator<Item = &'a Traffic>) -> Option<(Subject, Speed)> {
-    let (bytes, busy) = traffic.fold((Bytes::ZERO, 0.0), |(bytes, busy), t| (bytes + t.bytes, busy + t.busy));
+fn link(subject: Subject, traffic: impl Iterator<Item = (Bytes, f64)>) -> Option<(Subject, Speed)> {
+    let (bytes, busy) = traffic.fold((Bytes::ZERO, 0.0), |(bytes, busy), (more, longer)| (bytes + more, busy + longer));
     let speed = Speed { flops: 0.0, bytes_per_second: bytes.get() as f64 / busy, measured: true };
     (bytes >= WORTH_A_MEASUREMENT && busy > 0.0).then_some((subject, speed))
 }
@@ -84,15 +82,16 @@ mod tests {
     fn steps_show_how_fast_the_machine_is() {
         let mut speeds = Speeds::default();
         assert_eq!(of(&speeds, DeviceId::Cpu, Files::OnDisk), Speed::assumed(DeviceId::Cpu));
-        let step = |seconds: f64| (seconds, Traffic { bytes: Bytes(4_000_000_000), cached: Bytes::ZERO, stalled: 2.0, busy: 4.0 });
+        let traffic = Traffic { bytes: Bytes(4_000_000_000), stalled: 2.0, busy: 4.0, ..Traffic::default() };
+        let step = |seconds: f64| (seconds, traffic);
         speeds.learn(HERE, 1e12, &[step(99.0), step(12.0), step(12.0), step(40.0)]);
         assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 1e11).abs() < 1.0);
         assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
         assert!(!of(&speeds, DeviceId::Disk, Files::Cached).measured, "the page cache is another matter");
         assert_eq!(speeds.of(Precision::Bf16), [], "and so is another precision");
-        let cached = (1.0, Traffic { bytes: Bytes(4_000_000_000), cached: Bytes(4_000_000_000), stalled: 0.0, busy: 0.4 });
-        let mixed = (1.0, Traffic { cached: Bytes(1), ..cached.1 });
-        speeds.learn(HERE, 1e12, &[cached, cached, mixed]);
+        // A mixture of both tells of both.
+        let mixed = Traffic { bytes: Bytes(6_000_000_000), cached: Bytes(4_000_000_000), stalled: 0.0, busy: 2.0, busy_cached: 0.4 };
+        speeds.learn(HERE, 1e12, &[(1.0, mixed), (1.0, mixed)]);
         assert!((of(&speeds, DeviceId::Disk, Files::Cached).bytes_per_second - 1e10).abs() < 1.0);
         // What was too little to tell changes nothing.
         assert_eq!(speeds.learn(HERE, 0.0, &[(0.0, Traffic { bytes: Bytes(1), busy: 1.0, ..Traffic::default() })]), []);

@@ -32,8 +32,10 @@ pub struct Traffic {
     pub cached: Bytes,
     /// Seconds that computing waited for them.
     pub stalled: f64,
-    /// Seconds in which something was being read.
+    /// Seconds in which something was being read from the disk.
     pub busy: f64,
+    /// Seconds in which something that the page cache held was made ready.
+    pub busy_cached: f64,
 }
 
 impl Traffic {
@@ -45,6 +47,7 @@ impl Traffic {
             cached: median(steps, |t| t.cached, Ord::cmp),
             stalled: median(steps, |t| t.stalled, f64::total_cmp),
             busy: median(steps, |t| t.busy, f64::total_cmp),
+            busy_cached: median(steps, |t| t.busy_cached, f64::total_cmp),
         }
     }
 }
@@ -80,6 +83,7 @@ struct Whereabouts {
 #[derive(Debug)]
 struct Arrival {
     begun: Instant,
+    is_cached: bool,
     state: Mutex<Progress>,
     changed: Condvar,
 }
@@ -96,7 +100,14 @@ struct Shared {
     files: Vec<DonorFile>,
     queue: Mutex<Queue>,
     changed: Condvar,
-    meter: Mutex<Meter>,
+    meters: Mutex<Meters>,
+}
+
+/// How long was read from the disk, and how long from the page cache.
+#[derive(Debug, Default)]
+struct Meters {
+    disk: Meter,
+    cache: Meter,
 }
 
 /// How long something was being read: blocks may come at the same time.
@@ -146,8 +157,13 @@ impl DiskMover {
         let path = vault.files().first().map(|f| f.path().to_owned()).unwrap_or_default();
         let failed = |doing| move |e| LibraryError::io(&path, doing, e);
         let memory = memory(size.max(PAGE)).map_err(failed.clone()("taking memory to stream it through"))?;
-        let shared =
-            Arc::new(Shared { vault: Arc::clone(vault), files, queue: Mutex::default(), changed: Condvar::new(), meter: Mutex::default() });
+        let shared = Arc::new(Shared {
+            vault: Arc::clone(vault),
+            files,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            meters: Mutex::default(),
+        });
         let reader = |n: usize| {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name(format!("donor-{n}")).spawn(move || shared.read_on())
@@ -175,8 +191,10 @@ impl DiskMover {
 
     /// Returns what streaming has done since this was last asked.
     pub fn take_traffic(&mut self) -> Traffic {
-        let busy = std::mem::take(&mut lock(&self.shared.meter).busy);
-        Traffic { busy, ..std::mem::take(&mut self.traffic) }
+        let mut meters = lock(&self.shared.meters);
+        let (busy, busy_cached) = (std::mem::take(&mut meters.disk.busy), std::mem::take(&mut meters.cache.busy));
+        drop(meters);
+        Traffic { busy, busy_cached, ..std::mem::take(&mut self.traffic) }
     }
 
     fn layout(&self, block: BlockIndex) -> Option<&Layout> {
@@ -190,8 +208,8 @@ impl Mover for DiskMover {
     fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LibraryError> {
         let layout = self.layouts.get(block.0 as usize).and_then(Option::as_ref);
         let spans = layout.map_or(&[][..], |layout| &layout.spans);
-        let arrival = Arc::new(Arrival { begun: Instant::now(), state: Mutex::default(), changed: Condvar::new() });
         let is_cached = spans.iter().all(|span| self.shared.is_cached(span));
+        let arrival = Arc::new(Arrival { begun: Instant::now(), is_cached, state: Mutex::default(), changed: Condvar::new() });
         let mut chunks = Vec::new();
         for span in spans {
             let from = place.0 + span.at;
@@ -299,7 +317,9 @@ impl Shared {
         let is_last = state.missing == 0;
         drop(state);
         if is_last {
-            lock(&self.meter).arrived(arrival.begun);
+            let mut meters = lock(&self.meters);
+            let meter = if arrival.is_cached { &mut meters.cache } else { &mut meters.disk };
+            meter.arrived(arrival.begun);
         }
         arrival.changed.notify_all();
     }
