@@ -209,20 +209,9 @@ fn through_a_ring(request: &Request, planned: Planned, model: &Model) -> Planned
     let first = if may_shrink { 0 } else { SIZES };
     let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
     let expect = |staging| planner::expect(&Request { staging: Staging::Ring(staging), ..request.clone() }, &planned.plan);
-    let tried = sizes.map(|size| size.min(all)).map(|staging| (staging, expect(staging)));
     let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
-    let mut last = None;
-    for (staging, predicted) in tried {
-        let is_enough = predicted.step_s <= enough;
-        last = Some((staging, predicted));
-        if is_enough {
-            break;
-        }
-    }
-    match last {
-        Some((staging, predicted)) => Planned { plan: planned.plan, staging, predicted },
-        None => planned,
-    }
+    let staging = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
+    Planned { staging, predicted: expect(staging), plan: planned.plan }
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where

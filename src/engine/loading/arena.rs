@@ -1,6 +1,7 @@
 //! Host memory of a block's own.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Advice, MmapMut};
@@ -10,7 +11,7 @@ pub const ALIGNMENT: usize = 64;
 /// Less than this is ready sooner than a thread starts.
 const WORTH_A_THREAD: usize = 8 << 20;
 /// No piece is larger, so that every thread gets some.
-pub const PIECE: usize = 16 << 20;
+const PIECE: usize = 16 << 20;
 
 /// Memory that weights are expanded into. It does not come from the heap, where weights would come to lie between
 /// activations: what those leave would be too small for others, and a step would need more than it uses.
@@ -29,7 +30,7 @@ impl Arena {
     /// Has all pages ready at once, on several threads: one by one, at first use, they take longer.
     pub fn populate(&self) {
         let size = self.memory.len();
-        let pieces = (0..size).step_by(PIECE).map(|start| (start, PIECE.min(size - start))).collect();
+        let pieces = cut_up(0..size).collect();
         // Advice: kernels before 5.14 do not know it, and what is not ready now will be at first use.
         if let Err(error) = on_threads(pieces, size, |(start, length)| self.memory.advise_range(Advice::PopulateWrite, start, length)) {
             tracing::debug!("memory for weights comes page by page: {error}");
@@ -42,6 +43,12 @@ impl Arena {
         self.used += size.next_multiple_of(ALIGNMENT);
         Some(place)
     }
+}
+
+/// Cuts a range into starts and lengths of what one thread does at a time.
+pub fn cut_up(range: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let end = range.end;
+    range.step_by(PIECE).map(move |start| (start, PIECE.min(end - start)))
 }
 
 /// Does `work` on each item, on as many threads as libtorch computes with where `bytes` are worth it. Returns the first error.

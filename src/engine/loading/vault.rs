@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::arena::{ALIGNMENT, Arena, PIECE, on_threads};
+use super::arena::{ALIGNMENT, Arena, cut_up, on_threads};
 use crate::engine::device::{Compute, kind};
 use crate::library::{LibraryError, MappedFile};
 use crate::units::Bytes;
@@ -82,17 +82,18 @@ impl Vault {
     pub fn make_room(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
         let sources = block.params.iter().map(|p| self.source(&p.entry)).collect::<Result<Vec<_>, _>>()?;
         let on_processor = compute.device == Device::Cpu;
-        let (as_they_lie, others): (Vec<_>, Vec<_>) = sources.iter().partition(|s| on_processor && s.is_as_wanted(precision));
-        let size: usize = others.iter().map(|s| s.size_in(precision).next_multiple_of(ALIGNMENT)).sum();
+        let stays_in_map = |s: &Source<'_>| on_processor && s.is_as_wanted(precision);
+        let in_map = sources.iter().filter(|s| stays_in_map(s)).map(|s| s.entry.bytes()).sum();
+        let size: usize = sources.iter().filter(|s| !stays_in_map(s)).map(|s| s.size_in(precision).next_multiple_of(ALIGNMENT)).sum();
         let mut arena =
             if on_processor && size > 0 { Some(Arena::new(size).map_err(|_| LoadError::Memory(Bytes(size as u64)))?) } else { None };
         let tensor = |source: &Source<'_>| match &mut arena {
-            _ if on_processor && source.is_as_wanted(precision) => source.tensor(),
+            _ if stays_in_map(source) => source.tensor(),
             Some(arena) => source.within(arena, precision),
             None => Tensor::f_empty(source.entry.shape.as_i64(), (kind(precision), compute.device)),
         };
         let tensors = sources.iter().map(tensor).collect::<Result<_, _>>()?;
-        Ok(Weights { tensors, in_map: as_they_lie.iter().map(|s| s.entry.bytes()).sum(), arena, vault: Arc::clone(self) })
+        Ok(Weights { tensors, in_map, arena, vault: Arc::clone(self) })
     }
 
     /// Returns the mapped files, in the order of a catalog's file numbers.
@@ -120,6 +121,12 @@ pub fn is_as_wanted(place: *const u8, stored: Kind, wanted: Kind) -> bool {
     stored == wanted && place.addr().is_multiple_of(wanted.elt_size_in_bytes())
 }
 
+/// Returns the bytes of a weight in another type than it is stored in.
+#[must_use]
+pub fn size_as(entry: &TensorEntry, kind: Kind) -> usize {
+    entry.elements() as usize * kind.elt_size_in_bytes()
+}
+
 /// A weight as it lies in a mapped file.
 struct Source<'a> {
     file: &'a MappedFile,
@@ -144,7 +151,7 @@ impl<'a> Source<'a> {
     }
 
     fn size_in(&self, precision: Precision) -> usize {
-        self.entry.elements() as usize * kind(precision).elt_size_in_bytes()
+        size_as(self.entry, kind(precision))
     }
 
     fn piece(&self) -> Piece<'a> {
@@ -202,14 +209,8 @@ fn joined(mut pieces: Vec<Piece<'_>>) -> Vec<Piece<'_>> {
             Some(_) | None => joined.push(piece),
         }
     }
-    let cut = |p: Piece<'_>| (p.start..p.start + p.length).step_by(PIECE).map(move |start| (start, PIECE.min(p.start + p.length - start)));
-    joined
-        .into_iter()
-        .flat_map(|p| {
-            let file = p.file;
-            cut(p).map(move |(start, length)| Piece { file, start, length })
-        })
-        .collect()
+    let cut = |Piece { file, start, length }| cut_up(start..start + length).map(move |(start, length)| Piece { file, start, length });
+    joined.into_iter().flat_map(cut).collect()
 }
 
 #[cfg(test)]

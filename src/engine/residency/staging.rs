@@ -10,7 +10,7 @@ use super::disk::{DiskMover, Traffic};
 use super::layout::{Layout, PAGE};
 use crate::engine::device::kind;
 use crate::engine::loading::arena::ALIGNMENT;
-use crate::engine::loading::vault::{is_as_wanted, stored};
+use crate::engine::loading::vault::{is_as_wanted, size_as, stored};
 use crate::engine::loading::{LoadError, Vault};
 use crate::placement::stream::{Stream, Streamed};
 use crate::units::{BlockIndex, Bytes};
@@ -123,8 +123,4 @@ fn expanded(block: &Block, precision: Precision) -> Result<usize, TchError> {
         Ok(if stored(entry)? == wanted && is_aligned { 0 } else { size_as(entry, wanted).next_multiple_of(ALIGNMENT) })
     };
     block.params.iter().map(|p| one(&p.entry)).sum()
-}
-
-fn size_as(entry: &TensorEntry, kind: Kind) -> usize {
-    entry.elements() as usize * kind.elt_size_in_bytes()
 }
