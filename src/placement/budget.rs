@@ -4,6 +4,8 @@
 //! there is none, that is an error that names the missing bytes: nothing ever stays on the device that computes
 //! because there was no better place for it.
 
+use serde::{Deserialize, Serialize};
+
 use super::ask::{OffloadAsk, VirtualVram};
 use super::decimal::Decimal;
 use super::error::BudgetError;
@@ -36,7 +38,7 @@ pub fn usual_reserve(device: DeviceId, total: Bytes) -> Bytes {
 }
 
 /// What is known about a device's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// The device.
     pub device: DeviceId,

@@ -231,6 +231,21 @@ fn names(devices: &[DeviceId]) -> String {
 }
 
 impl BudgetError {
+    /// Returns the device that is to blame, if there is one.
+    #[must_use]
+    pub fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::Ask(AskError::CannotCompute { device })
+            | Self::Ask(AskError::CannotHold { device })
+            | Self::Ask(AskError::ComputeIsDonor { device })
+            | Self::Ask(AskError::DonorTwice { device })
+            | Self::Absent { device }
+            | Self::Compute { device, .. } => Some(*device),
+            Self::Ask(AskError::ExpertAndVirtual) => None,
+            Self::Donors { devices, .. } => devices.last().copied(),
+        }
+    }
+
     /// Returns the bytes that have no place.
     #[must_use]
     pub fn missing(&self) -> Option<Bytes> {

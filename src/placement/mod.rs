@@ -20,6 +20,7 @@ pub mod planner;
 pub mod shortage;
 pub mod sweep;
 pub mod propose;
+pub mod advice;
 pub mod learned;
 pub mod stream;
 pub mod verify;

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Allocation;
 use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::{Load, Quotas, Room, quotas};
 use super::error::BudgetError;
@@ -11,6 +10,7 @@ use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitC
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
+use super::{Allocation, Parts, budget};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::{Block, BlockTable};
 
@@ -49,7 +49,7 @@ impl Speed {
 }
 
 /// What is known of the machine.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// The memory of its devices.
     pub rooms: Vec<Room>,
@@ -101,7 +101,7 @@ impl ProposalError {
 }
 
 /// A model to be placed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its blocks: size on the compute device, seconds of computing in one walk through them.
     pub units: Vec<UnitCost>,
@@ -255,7 +255,14 @@ fn goal(ask: &OffloadAsk, quotas: &Quotas) -> Goal {
     match (&ask.expert, ask.virtual_vram) {
         (Some(Allocation::Listed(listed)), _) => {
             let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
-            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: q.most }).collect(), rest: listed.rest() }
+            let last = quotas.donors.last().map(|q| q.device);
+            // Shares are what each device is to hold; whole blocks seldom come out even, which the last one makes up for.
+            let (rest, shares) = match listed.parts() {
+                Parts::Percents(_) => (listed.rest().or(last), true),
+                Parts::Bytes(_) | Parts::Fractions(_) => (listed.rest(), false),
+            };
+            let most = |q: &budget::Quota| if shares { q.wanted } else { q.most };
+            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: most(q) }).collect(), rest }
         }
         // What stays and what passes through must fit together.
         (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(quotas.compute.most),
@@ -316,6 +323,21 @@ mod tests {
         assert_eq!(smallest, Bytes::mib(16 + 16 * 64 + 128 - 600));
         let kept = propose(&ask("auto"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!(on(&kept, CPU), model().bytes(), "where there is room, nothing leaves");
+    }
+
+    #[test]
+    fn shares_of_a_model_are_kept_to_a_block() {
+        let shares = |text: &str, machine: &Machine| {
+            let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+            let planned = propose(&ask, CPU, &model(), machine).unwrap();
+            [CPU, DeviceId::Disk, DeviceId::Sim(0)].map(|device| on(&planned, device).get() >> 20)
+        };
+        let mut machine = machine(4096);
+        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        assert_eq!(shares("cpu,25%;disk,*", &machine), [208, 832, 0]);
+        assert_eq!(shares("cpu,25%;disk,75%", &machine), [208, 832, 0]);
+        assert_eq!(shares("cpu,50%;sim:0,25%;disk,25%", &machine), [464, 320, 256]);
+        assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
     }
 
     #[test]
