@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
@@ -201,6 +201,14 @@ pub struct PlacingArgs {
     /// The device that computes: cuda:N or cpu
     #[arg(long, value_name = "DEVICE")]
     pub compute_device: Option<DeviceId>,
+    /// Where weights live.
+    #[command(flatten)]
+    pub offload: OffloadArgs,
+}
+
+/// Where a generation's weights live.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OffloadArgs {
     /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto
     #[arg(long, value_name = "BYTES")]
     pub virtual_vram: Option<VirtualVram>,
@@ -294,6 +302,15 @@ pub enum QueueCommand {
         job: JobId,
         /// Where to: up, down, first, last, before:JOB
         to: Move,
+    },
+    /// Has a job's weights live elsewhere: a running job's from its next step on, to the same picture
+    #[command(group = ArgGroup::new("budget").required(true).args(["virtual_vram", "expert_mode_allocations"]))]
+    Rebudget {
+        /// Its number
+        job: JobId,
+        /// Where its weights live.
+        #[command(flatten)]
+        offload: OffloadArgs,
     },
     /// Keeps the queue, or one job, from going on
     Pause {

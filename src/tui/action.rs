@@ -132,6 +132,8 @@ pub enum TuneVerb {
     Undo,
     /// Put the wish into the Run form.
     Apply,
+    /// Let a job that runs or waits have it now.
+    ApplyNow,
     /// Try it with a short job.
     Trial,
     /// Save it as a profile.
@@ -222,7 +224,7 @@ impl Action {
     pub fn needs_daemon(self) -> bool {
         match self {
             Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit | JobVerb::Offload),
-            Self::Tune(verb) => verb == TuneVerb::Trial,
+            Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow),
             other => matches!(other, Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
         }
     }

@@ -165,6 +165,13 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Overview, &["l", "right"], Action::Move(Motion::Right), "right", "go to the next panel"),
     hidden(Layer::Overview, &["h", "left"], Action::Move(Motion::Left), "left", "go to the panel before"),
     shown(Layer::Offload, &["enter"], Action::Tune(TuneVerb::Apply), "apply", "put the wish into the Run form: the next job asks for it"),
+    shown(
+        Layer::Offload,
+        &["A"],
+        Action::Tune(TuneVerb::ApplyNow),
+        "apply now",
+        "give it to the job at once: to a running one at its next step border",
+    ),
     shown(Layer::Offload, &["i"], Action::Tune(TuneVerb::Edit), "edit", "type how much goes where"),
     shown(Layer::Offload, &["m"], Action::Tune(TuneVerb::NextWay), "mode", "write the same as virtual VRAM, bytes, ratio or fraction"),
     shown(Layer::Offload, &["+"], Action::Tune(TuneVerb::MoreLeaves), "free more", "let a twentieth of the model more leave"),

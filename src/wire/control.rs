@@ -12,6 +12,7 @@ use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
 use crate::jobs::{JobRow, JobState, JobView, Move, Progress};
+use crate::placement::OffloadAsk;
 use crate::units::{JobId, Timestamp};
 use crate::workflow::{JobDraft, ModelEntry, Refusal};
 
@@ -71,6 +72,14 @@ pub enum Request {
     Resume {
         /// Which job; `None` is the whole queue.
         job: Option<JobId>,
+    },
+    /// Gives a job's weights another budget: a waiting job's on the ledger, a running job's at its next step border.
+    /// Answer, once the blocks live where they shall: [`Reply::Changed`].
+    Rebudget {
+        /// Which job.
+        job: JobId,
+        /// What is to be offloaded from now on.
+        ask: OffloadAsk,
     },
     /// Forgets finished jobs. Answer: [`Reply::Cleared`].
     Clear {

@@ -14,6 +14,7 @@ mod link;
 mod plan;
 mod protocol;
 mod queue;
+mod rebudget;
 mod screens;
 mod scripts;
 mod supervision;

@@ -122,6 +122,22 @@ fn a_trial_is_a_short_job_that_asks_for_the_wish() {
 }
 
 #[test]
+fn a_job_that_runs_or_waits_has_it_at_once() {
+    let now = |keys: &str| {
+        let mut screen = Screen::on(fixtures::busy(), 80, 24).keys(keys);
+        screen.answer(told(DeviceId::Cpu));
+        let screen = screen.keys("i1gb<enter>A");
+        match screen.asked().pop() {
+            Some(Request::Rebudget { job, ask }) => Ok((job, ask == asked(&screen))),
+            _ => Err(screen.model.toasts.last().unwrap().text.clone()),
+        }
+    };
+    assert_eq!((now("6O"), now("6jO")), (Ok((JobId(41), true)), Ok((JobId(42), true))));
+    let none = "no job of this model runs; enter is for the next one".to_owned();
+    assert_eq!((now("6GO"), now("7ll5")), (Err(none.clone()), Err(none)));
+}
+
+#[test]
 fn a_profile_is_replaced_only_after_a_yes() {
     let mut screen = on_cpu("i1gb<enter>w<enter>");
     let order = |screen: &Screen| {

@@ -5,6 +5,7 @@ pub(super) mod clear;
 pub(super) mod move_job;
 pub(super) mod pause;
 pub(super) mod plan;
+pub(super) mod rebudget;
 pub(super) mod resume;
 pub(super) mod retry;
 pub(super) mod submit;
@@ -48,6 +49,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Resume { job: None } => pause::queue(core, asker, false),
         Request::Pause { job: Some(job) } => pause::job(core, asker, job),
         Request::Resume { job: Some(job) } => resume::job(core, asker, job),
+        Request::Rebudget { job, ask } => rebudget::rebudget(core, asker, job, ask),
         Request::Clear { states } => clear::clear(core, asker, states),
         Request::Models => core.emit(Output::LookUp(asker, LookUp::Models)),
         Request::Inspect(name) => core.emit(Output::LookUp(asker, LookUp::Inspect(name))),

@@ -3,6 +3,7 @@
 use super::Worked;
 use super::state::{State, Subject};
 use crate::config::presets::{Existing, Saved};
+use crate::jobs::JobView;
 use crate::placement::{OffloadAsk, OffloadPlan, VirtualVram};
 use crate::profile::Preset;
 use crate::theme::Role;
@@ -38,7 +39,8 @@ pub fn reason_against(model: &Model, verb: TuneVerb) -> Option<String> {
         return Some("the model is not known yet".to_owned());
     }
     match verb {
-        TuneVerb::Apply | TuneVerb::Trial | TuneVerb::Save => {
+        TuneVerb::ApplyNow if now_for(model).is_none() => Some("no job of this model runs; enter is for the next one".to_owned()),
+        TuneVerb::Apply | TuneVerb::ApplyNow | TuneVerb::Trial | TuneVerb::Save => {
             let ready = state.worked.as_ref().map(Worked::ready)?;
             ready.err().map(|reason| format!("not possible: {reason}"))
         }
@@ -71,6 +73,23 @@ pub fn apply(model: &mut Model) -> Vec<Effect> {
         }
     }
     Vec::new()
+}
+
+/// Returns the job that the wish can be given to at once: the one that is tuned, or the one of the same model that runs.
+#[must_use]
+pub fn now_for(model: &Model) -> Option<&JobView> {
+    let facts = model.offload.facts.as_ref()?;
+    match model.offload.subject {
+        Subject::Job(job) => model.known.job(job).filter(|j| !j.state.is_final()),
+        Subject::Form => model.known.active_on(facts.view.compute).filter(|j| j.spec.set.name == facts.view.model),
+    }
+}
+
+/// Has a job's weights live so from now on.
+pub fn apply_now(model: &mut Model) -> Vec<Effect> {
+    let (Some(ask), Some(job)) = (ready(model), now_for(model).map(|j| j.job)) else { return Vec::new() };
+    let purpose = Purpose::Verb { done: Some("has its weights live as wished"), jobs: vec![job] };
+    vec![model.ask(purpose, Request::Rebudget { job, ask })]
 }
 
 /// Submits a short job that asks for the wish.

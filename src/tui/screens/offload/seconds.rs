@@ -9,7 +9,7 @@
 
 use ratatui::text::Line;
 
-use super::{Facts, memory};
+use super::{Facts, deeds, memory};
 use crate::jobs::JobView;
 use crate::placement::{OffloadAsk, Planned};
 use crate::theme::Role;
@@ -165,9 +165,13 @@ fn compared(facts: &Facts, before: &Planned, after: &Planned) -> String {
 
 /// Whom the wish would be for.
 fn applies(model: &Model, facts: &Facts) -> String {
-    match model.known.active_on(facts.view.compute) {
-        Some(job) => format!("job {} keeps what it has; enter is for the next job, T tries it after this one", job.job),
-        None => "enter asks for it in the Run form; T tries it with two steps, and measures".to_owned(),
+    match (deeds::now_for(model), model.known.active_on(facts.view.compute)) {
+        (Some(job), _) if job.state.is_active() => {
+            format!("job {}: A moves its weights at the next step border; enter is for the next job, T tries it then", job.job)
+        }
+        (Some(job), _) => format!("job {} waits: A lets it ask for this; enter takes it into the Run form", job.job),
+        (None, Some(job)) => format!("job {} keeps what it has; enter is for the next job, T tries it after this one", job.job),
+        (None, None) => "enter asks for it in the Run form; T tries it with two steps, and measures".to_owned(),
     }
 }
 

@@ -82,6 +82,7 @@ pub fn perform(model: &mut Model, verb: TuneVerb) -> Vec<Effect> {
         TuneVerb::GoToBlock => model.offload.typing = Some(Typing::Block(Input::default())),
         TuneVerb::Undo => model.offload.undo(),
         TuneVerb::Apply => return deeds::apply(model),
+        TuneVerb::ApplyNow => return deeds::apply_now(model),
         TuneVerb::Trial => return deeds::trial(model),
         TuneVerb::Save => model.offload.typing = Some(Typing::Profile(Input::new(deeds::profile_name(&model.offload)))),
         TuneVerb::CopyDiff => return deeds::copy_diff(model),

@@ -122,6 +122,7 @@ fn tune_words(verb: TuneVerb) -> Option<String> {
         TuneVerb::NextWay => "offload mode",
         TuneVerb::Presets => "offload presets",
         TuneVerb::Apply => "offload apply",
+        TuneVerb::ApplyNow => "offload apply now",
         TuneVerb::Trial => "offload trial",
         TuneVerb::Save => "offload save",
         TuneVerb::Undo => "offload undo",
