@@ -24,6 +24,8 @@ pub enum Stay {
     Pinned,
     /// It may live elsewhere and stream in.
     Movable,
+    /// It must live on this other device and stream in.
+    At(DeviceId),
 }
 
 /// What one unit of weights costs, in order of execution.

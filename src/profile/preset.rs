@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::placement::{Allocation, VirtualVram};
+use crate::placement::{Allocation, Pins, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
 use crate::weights::Precision;
@@ -35,6 +35,8 @@ pub struct Preset {
     pub donor_device: Vec<DeviceId>,
     /// How much of them goes where, instead of the two above.
     pub expert_mode_allocations: Option<Allocation>,
+    /// Blocks of them that must live on a certain device, whatever the others say.
+    pub pin_blocks: Option<Pins>,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.
@@ -97,6 +99,7 @@ impl Preset {
             virtual_vram_gb: self.virtual_vram_gb.or(below.virtual_vram_gb),
             donor_device: if self.donor_device.is_empty() { below.donor_device } else { self.donor_device },
             expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
+            pin_blocks: self.pin_blocks.or(below.pin_blocks),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
         }

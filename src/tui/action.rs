@@ -126,6 +126,12 @@ pub enum TuneVerb {
     LessLeaves,
     /// Open the presets.
     Presets,
+    /// Have a block live on a certain device.
+    Pin,
+    /// Let it live anywhere again.
+    Unpin,
+    /// Let every block live anywhere again.
+    UnpinAll,
     /// Go to a block by its number.
     GoToBlock,
     /// Go back to the wish before.

@@ -124,19 +124,14 @@ pub fn measured(seconds: f64) -> String {
     }
 }
 
-/// Returns seconds without their unit: three digits that matter, for columns that are compared.
+/// Returns what a step takes, which may be very little: three digits that matter, in seconds or milliseconds.
 #[must_use]
-pub fn seconds(seconds: f64) -> String {
-    let decimals = match seconds {
-        s if s >= 99.95 => 0,
-        s if s >= 9.995 => 1,
-        s if s >= 0.1 => 2,
-        s if s >= 0.01 => 3,
-        s if s >= 0.001 => 4,
-        s if s > 0.0 => 6,
-        _ => 2,
-    };
-    format!("{seconds:.decimals$}")
+pub fn pace(seconds: f64) -> String {
+    match seconds * 1000.0 {
+        ms if ms >= 99.95 => measured(seconds),
+        ms if ms >= 9.995 => format!("{ms:.1} ms"),
+        ms => format!("{ms:.2} ms"),
+    }
 }
 
 /// Returns `1 job`, `3 jobs`.
@@ -179,7 +174,7 @@ mod tests {
         assert_eq!([span(42.0), span(250.0), span(3720.0), span(273_600.0)], ["42s", "4m10s", "1h02m", "3d04h"]);
         assert_eq!([measured(1.5), measured(42.04), measured(600.0)], ["1.50 s", "42.0 s", "600 s"]);
         assert_eq!(span(f64::NAN), "0s");
-        assert_eq!([seconds(250.0), seconds(1.5), seconds(0.0423), seconds(0.0)], ["250", "1.50", "0.042", "0.00"]);
+        assert_eq!([pace(250.0), pace(1.5), pace(0.0423), pace(0.000_833)], ["250 s", "1.50 s", "42.3 ms", "0.83 ms"]);
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn offload() {
     check("offload_short", |w, h| tuner(fixtures::busy(), cpu, (w, h), "icpu,2gb;disk,500mb<enter>"));
     check("offload_card", |w, h| tuner(fixtures::busy(), DeviceId::Cuda(0), (w, h), "icuda:0,1gb;cuda:1,1gb;cpu,*<enter> l"));
     check("offload_presets", |w, h| tuner(fixtures::busy(), cpu, (w, h), "Pj"));
+    check("offload_pinned", |w, h| tuner(fixtures::busy(), cpu, (w, h), "i1gb<enter>b3<enter>elelle"));
     check("offload_save", |w, h| tuner(fixtures::busy(), cpu, (w, h), "iauto<enter>w-small"));
     check("offload_refused", |w, h| {
         let mut screen = Screen::on(fixtures::busy(), w, h).keys("7lll5");
@@ -176,6 +177,30 @@ fn donors_are_taken_in_and_out() {
     assert!(text.starts_with("cuda:0,1GiB;cuda:1,") && text.ends_with(";cpu,*"), "{text}");
     let screen = screen.keys(" ");
     assert_eq!(screen.model.offload.input.value(), "cuda:0,1GiB;cpu,*");
+}
+
+#[test]
+fn blocks_are_pinned_and_let_go() {
+    let screen = on_cpu("i1gb<enter>b3<enter>ee");
+    let pins = |screen: &Screen| screen.model.offload.pins.to_string();
+    let home = |screen: &Screen| screen.model.offload.worked.as_ref().unwrap().outcome.as_ref().unwrap().plan.homes[3];
+    // On the processor or the disk, and then on the device after that, around.
+    let first = pins(&screen);
+    assert!(["disk,3", "cuda:0,3", "cpu,3"].contains(&first.as_str()), "{first}");
+    let mut screen = screen;
+    while pins(&screen) != "disk,3" {
+        screen = screen.keys("e");
+    }
+    assert_eq!(home(&screen), DeviceId::Disk);
+    let screen = screen.keys("e");
+    assert_eq!((pins(&screen).as_str(), home(&screen)), ("cpu,3", DeviceId::Cpu));
+    let screen = screen.keys("<enter>");
+    let (draft, problems) = screen.model.compose.draft();
+    assert_eq!((draft.offload.pins.to_string().as_str(), problems), ("cpu,3", vec![]));
+    assert!(perilune::workflow::command_line(&draft).ends_with("--virtual-vram 1GiB --pin-blocks cpu,3"), "{draft:?}");
+    assert_eq!(pins(&screen.keys("x")), "");
+    let screen = on_cpu("b0<enter>e");
+    assert!(screen.model.toasts.iter().any(|t| t.text.contains("never leaves")));
 }
 
 #[test]

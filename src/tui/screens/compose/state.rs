@@ -115,7 +115,7 @@ impl State {
     /// Asks for this to be offloaded.
     pub fn take_offload(&mut self, ask: &OffloadAsk) {
         let draft = JobDraft { offload: ask.clone(), ..JobDraft::default() };
-        for field in [Field::VirtualVram, Field::Donors, Field::Expert] {
+        for field in [Field::VirtualVram, Field::Donors, Field::Expert, Field::Pins] {
             self.texts[field as usize] = Input::new(field.read(&draft));
         }
         self.unsent = true;

@@ -5,11 +5,11 @@
 //! active  ccccccccccdddddddd             what an engine holds now
 //! draft   cccccddddddddddddd             what is wished
 //! diff    .....ddddd........             where a block that moves goes to
-//! block 7 input_blocks.4.1  75.0 MiB, 37.5 MiB stored   cpu>disk
+//! block 7  cpu>disk  75.0 MiB, 37.5 MiB stored  input_blocks.4.1
 //! ```
 
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::Facts;
@@ -21,10 +21,10 @@ use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list;
-use crate::units::DeviceId;
+use crate::units::{BlockIndex, DeviceId};
 
 /// Columns before the cells.
-const NAMES: usize = 8;
+const NAMES: usize = 9;
 
 /// Returns the letter of each device: its number for a GPU, its first letter for others, and another where that is taken.
 #[must_use]
@@ -88,6 +88,7 @@ pub fn lines(model: &Model, facts: &Facts, paint: &Paint, area: Rect) -> Vec<Lin
         Line::from(spans)
     };
     let home = |plan: Option<&OffloadPlan>, at: usize| plan.and_then(|p| p.homes.get(at).copied());
+    let is_pinned = |at: usize| u32::try_from(at).is_ok_and(|at| model.offload.pins.of(BlockIndex(at)).is_some());
     let of = |plan: Option<&OffloadPlan>, at: usize| {
         home(plan, at).map_or((' ', Style::default()), |device| (letter(device), paint.device(device)))
     };
@@ -103,7 +104,14 @@ pub fn lines(model: &Model, facts: &Facts, paint: &Paint, area: Rect) -> Vec<Lin
         lines.push(ruler(paint, first, seen.len()));
     }
     lines.push(cells(held, &|at| of(before, at)));
-    lines.push(cells(drafted, &|at| of(after, at)));
+    lines.push(cells(drafted, &|at| {
+        let (letter, style) = of(after, at);
+        // What is pinned stands out where there is no row for it.
+        (letter, if is_pinned(at) { style.add_modifier(Modifier::UNDERLINED | Modifier::BOLD) } else { style })
+    }));
+    if area.height > 5 && !model.offload.pins.is_empty() {
+        lines.push(cells("pinned", &|at| if is_pinned(at) { ('^', paint.style(Role::Key)) } else { (' ', Style::default()) }));
+    }
     if area.height > 3 {
         lines.push(cells("diff", &diff));
     }
@@ -137,13 +145,12 @@ fn at_hand(model: &Model, facts: &Facts, paint: &Paint, before: Option<DeviceId>
         (Some(from), None) => format!("on {from}"),
         (None, None) => String::new(),
     };
-    let stays = if unit.stay == Stay::Pinned { ", never leaves" } else { "" };
+    let pinned = model.offload.pins.of(model.offload.at_hand()).map(|device| format!(", pinned to {device}"));
+    let stays = if unit.stay == Stay::Pinned { ", never leaves".to_owned() } else { pinned.unwrap_or_default() };
     let stored = if block.stored == unit.bytes { String::new() } else { format!(", {} stored", block.stored) };
-    let name = line::text(paint, Role::Text, format!("block {at}  {}", block.name));
-    line::join(
-        [name, line::text(paint, Role::Dim, format!("{}{stored}", unit.bytes)), line::text(paint, Role::Text, format!("{place}{stays}"))],
-        2,
-    )
+    let name = line::text(paint, Role::Text, format!("block {at}  {place}{stays}"));
+    let size = line::text(paint, Role::Dim, format!("{}{stored}", unit.bytes));
+    line::join([name, size, line::text(paint, Role::Text, &block.name)], 2)
 }
 
 #[cfg(test)]

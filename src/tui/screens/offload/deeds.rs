@@ -4,6 +4,7 @@ use super::Worked;
 use super::state::{State, Subject};
 use crate::config::presets::{Existing, Saved};
 use crate::jobs::JobView;
+use crate::placement::planner::Stay;
 use crate::placement::{OffloadAsk, OffloadPlan, VirtualVram};
 use crate::profile::Preset;
 use crate::theme::Role;
@@ -44,6 +45,9 @@ pub fn reason_against(model: &Model, verb: TuneVerb) -> Option<String> {
             let ready = state.worked.as_ref().map(Worked::ready)?;
             ready.err().map(|reason| format!("not possible: {reason}"))
         }
+        TuneVerb::Pin if never_leaves(state) => Some("this block never leaves the device that computes".to_owned()),
+        TuneVerb::Unpin if state.pins.of(state.at_hand()).is_none() => Some("this block is not pinned".to_owned()),
+        TuneVerb::UnpinAll if state.pins.is_empty() => Some("no block is pinned".to_owned()),
         TuneVerb::Undo if !state.can_undo() => Some("there is nothing to undo".to_owned()),
         TuneVerb::CopyDiff if moves(state).is_none() => Some("no block moves".to_owned()),
         TuneVerb::Edit
@@ -53,9 +57,17 @@ pub fn reason_against(model: &Model, verb: TuneVerb) -> Option<String> {
         | TuneVerb::LessLeaves
         | TuneVerb::Presets
         | TuneVerb::GoToBlock
+        | TuneVerb::Pin
+        | TuneVerb::Unpin
+        | TuneVerb::UnpinAll
         | TuneVerb::Undo
         | TuneVerb::CopyDiff => None,
     }
+}
+
+fn never_leaves(state: &State) -> bool {
+    let unit = state.facts.as_ref().and_then(|f| f.view.network.units.get(state.block));
+    unit.is_some_and(|unit| unit.stay == Stay::Pinned)
 }
 
 /// Puts the wish into the form, so that the next job asks for it.
@@ -134,6 +146,7 @@ pub fn save(model: &mut Model, name: &str, existing: Existing) -> Vec<Effect> {
         virtual_vram_gb: Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None),
         donor_device: ask.donors,
         expert_mode_allocations: ask.expert,
+        pin_blocks: Some(ask.pins).filter(|p| !p.is_empty()),
         ..Preset::default()
     };
     vec![Effect::Save(Box::new(SaveOrder { name: name.to_owned(), preset, existing }))]

@@ -97,7 +97,7 @@ pub fn toggled(state: &State, device: DeviceId) -> Result<Wish, &'static str> {
                 }
             }
         }
-        return Ok(Wish { text: list.to_string(), donors: state.donors.clone() });
+        return Ok(Wish { text: list.to_string(), ..state.wish() });
     }
     let mut donors = chosen(state, compute);
     match donors.iter().position(|d| *d == device) {
@@ -108,7 +108,7 @@ pub fn toggled(state: &State, device: DeviceId) -> Result<Wish, &'static str> {
         return Err(NEEDED);
     }
     let text = ask.map_or_else(|| state.input.value().to_owned(), |ask| wish::text(&ask));
-    Ok(Wish { text, donors })
+    Ok(Wish { text, donors, pins: state.pins.clone() })
 }
 
 /// Returns the wish with more or less kept where it is computed: a twentieth of the model.
@@ -126,7 +126,7 @@ pub fn nudged(state: &State, more_leaves: bool) -> Result<Wish, &'static str> {
         let leaves = (total - keeps).get();
         // What is left of a step is none.
         let leaves = if leaves < step.get() / 2 { Bytes::ZERO } else { Bytes(leaves) };
-        return Ok(Wish { text: wish::leaving(leaves, total), donors: state.donors.clone() });
+        return Ok(Wish { text: wish::leaving(leaves, total), ..state.wish() });
     };
     let mut list = List::of(listed);
     if list.rest == Some(compute) {
@@ -135,5 +135,5 @@ pub fn nudged(state: &State, more_leaves: bool) -> Result<Wish, &'static str> {
         list.parts.retain(|(d, _)| Some(*d) != list.rest);
     }
     list.set(compute, amounts.amount(Way::of(ask), compute, keeps).ok_or("the compute device has no size")?);
-    Ok(Wish { text: list.to_string(), donors: state.donors.clone() })
+    Ok(Wish { text: list.to_string(), ..state.wish() })
 }

@@ -3,10 +3,11 @@
 use crate::placement::ask::VirtualVram;
 use crate::placement::propose::{expect, smallest};
 use crate::placement::{AllocationError, OffloadAsk, Planned, ProposalError, advice, propose};
-use crate::units::{Bytes, DeviceId};
+use crate::units::Bytes;
 use crate::wire::TuneView;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
+use super::state::Wish;
 use super::wish::{self, Amounts};
 
 /// What is known, with the plans that every wish is compared with.
@@ -98,12 +99,13 @@ impl Worked {
     }
 }
 
-/// Works out what a text and the donors beside it come to.
+/// Works out what a wish comes to.
 #[must_use]
-pub fn work(facts: &Facts, text: &str, donors: &[DeviceId]) -> Worked {
+pub fn work(facts: &Facts, wish: &Wish) -> Worked {
     let view = &facts.view;
-    let ask = match wish::read(text, view.compute, donors) {
-        Ok(ask) => ask,
+    let text = wish.text.as_str();
+    let ask = match wish::read(text, view.compute, &wish.donors) {
+        Ok(ask) => OffloadAsk { pins: wish.pins.clone(), ..ask },
         Err(error) => return Worked { ask: None, outcome: Err(unreadable(&error)), barrier: None, warnings: Vec::new() },
     };
     let outcome = facts.plan(&ask).map_err(|error| impossible(facts, &error, text));

@@ -41,13 +41,13 @@ pub fn presets(state: &State) -> Vec<Preset> {
         ("nothing leaves", Some(String::new())),
         ("only what has no room leaves", Some(VirtualVram::Auto.to_string())),
         ("the least that fits for sure", facts.smallest.filter(|n| *n > Bytes::ZERO).map(exact)),
-        ("as much as copies while it computes", hidden(facts, &donors).map(|bytes| wish::leaving(bytes, all))),
+        ("about what hides behind computing", hidden(state, facts, &donors).map(|bytes| wish::leaving(bytes, all))),
         ("half of it leaves", Some(wish::leaving(Bytes(all.get() / 2), all))),
-        ("all that may leave does", Some(exact(all))),
+        ("all that may leave does", Some(wish::whole(all))),
     ];
     let preset = |(name, text): (&'static str, Option<String>)| {
-        let wish = Wish { text: text?, donors: donors.clone() };
-        let worked = work(facts, &wish.text, &wish.donors);
+        let wish = Wish { text: text?, donors: donors.clone(), pins: state.pins.clone() };
+        let worked = work(facts, &wish);
         let outcome = match (worked.outcome, worked.barrier) {
             (Err(trouble), _) => Err(trouble.message),
             (Ok(_), Some(refusal)) => Err(refusal.message),
@@ -59,9 +59,10 @@ pub fn presets(state: &State) -> Vec<Preset> {
 }
 
 /// What can leave without a step taking longer: what the links carry while it computes.
-fn hidden(facts: &Facts, donors: &[DeviceId]) -> Option<Bytes> {
+fn hidden(state: &State, facts: &Facts, donors: &[DeviceId]) -> Option<Bytes> {
     let all = facts.view.network.bytes();
-    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(all), donors: donors.to_vec(), expert: None };
+    let everything =
+        OffloadAsk { virtual_vram: VirtualVram::AtLeast(all), donors: donors.to_vec(), pins: state.pins.clone(), expert: None };
     let (request, _) = request(&everything, facts.view.compute, &facts.view.network, &facts.view.machine).ok()?;
     Some(all - least_resident(&request)).filter(|bytes| *bytes > Bytes::ZERO)
 }

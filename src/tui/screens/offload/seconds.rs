@@ -1,10 +1,10 @@
 //! What a step takes now, and what it would take; and what else follows from a wish.
 //!
 //! ```text
-//! active    computing 0.95  disk 0.96  a step 1.50   measured 1.48 in job 39
-//! draft     computing 0.95  disk 1.83  a step 2.10
-//! all here  does not fit: 43.4 GiB of weights stay on cuda:0, …
-//! all away  computing 0.95  disk 1.86  a step 1.9 to 2.8
+//! draft    computing 0.95 s  disk 1.83 s  a step 2.10 s
+//! active   computing 0.95 s  disk 0.96 s  a step 1.50 s   1.48 s in job 39
+//! all here does not fit: 43.4 GiB of weights stay on cuda:0, …
+//! all away computing 0.95 s  disk 1.86 s  a step 1.90 s to 2.81 s, assumed
 //! ```
 
 use ratatui::text::Line;
@@ -31,9 +31,9 @@ pub fn note(facts: &Facts) -> String {
     match facts.view.history {
         Some(history) => {
             let runs = wording::count(u64::from(history.runs), "run");
-            format!("seconds; forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)
+            format!("forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)
         }
-        None => "seconds".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -69,7 +69,7 @@ fn named(paint: &Paint, name: &str, text: Line<'static>) -> Line<'static> {
 /// The terms of a forecast. Without measurements only its bounds are told.
 fn row(paint: &Paint, name: &str, planned: &Planned, measured: Option<Measured>, role: Role) -> Line<'static> {
     let predicted = &planned.predicted;
-    let s = wording::seconds;
+    let s = wording::pace;
     let terms = predicted.links.iter().map(|l| format!("{} {}", l.device, s(l.transfer_s)));
     let terms: Vec<String> = std::iter::once(format!("computing {}", s(predicted.compute_s))).chain(terms).collect();
     let step = if predicted.calibrated {
@@ -154,13 +154,13 @@ fn compared(facts: &Facts, before: &Planned, after: &Planned) -> String {
     let changed = devices.into_iter().filter(|d| old.on(*d) != new.on(*d));
     let changes: Vec<String> = changed.map(|d| format!("{d} {}", memory::signed(old.on(d), new.on(d)))).collect();
     let by = after.predicted.step_s - before.predicted.step_s;
-    let pace = match wording::seconds(by.abs()) {
-        none if by.abs() < 5e-7 || none == wording::seconds(0.0) => "a step no longer".to_owned(),
-        more if by > 0.0 => format!("a step {more} s longer"),
-        less => format!("a step {less} s shorter"),
+    let pace = match wording::pace(by.abs()) {
+        none if none == wording::pace(0.0) => "a step no longer".to_owned(),
+        more if by > 0.0 => format!("a step {more} longer"),
+        less => format!("a step {less} shorter"),
     };
     let sure = if after.predicted.calibrated && before.predicted.calibrated { "" } else { ", as assumed" };
-    format!("{pace}{sure} than with {against}; {} move: {}", wording::count(moves, "block"), changes.join(", "))
+    format!("{pace} than with {against}{sure}; {} move: {}", wording::count(moves, "block"), changes.join(", "))
 }
 
 /// Whom the wish would be for.
@@ -181,11 +181,10 @@ fn tried(job: &JobView, paint: &Paint) -> Line<'static> {
     match (measured, foretold, &job.failure) {
         (_, _, Some(failure)) => line::text(paint, Role::Crit, format!("trial: job {} failed: {}", job.job, failure.message)),
         (Some(step), Some(told), None) => {
-            let text =
-                format!("trial: job {} took {} s a step, {} s were foretold", job.job, wording::seconds(step), wording::seconds(told));
+            let text = format!("trial: job {} took {} a step, {} were foretold", job.job, wording::pace(step), wording::pace(told));
             line::text(paint, Role::Ok, text)
         }
-        (Some(step), None, None) => line::text(paint, Role::Ok, format!("trial: job {} took {} s a step", job.job, wording::seconds(step))),
+        (Some(step), None, None) => line::text(paint, Role::Ok, format!("trial: job {} took {} a step", job.job, wording::pace(step))),
         (None, _, None) => line::text(paint, Role::Dim, format!("trial: job {} is {}", job.job, job.state)),
     }
 }

@@ -5,8 +5,8 @@ use tui_input::Input;
 use super::facts::{Facts, Worked, work};
 use super::presets;
 use super::wish::{self, Way};
-use crate::placement::Planned;
-use crate::units::{DeviceId, JobId};
+use crate::placement::{OffloadAsk, Pins, Planned};
+use crate::units::{BlockIndex, DeviceId, JobId};
 use crate::wire::TuneView;
 use crate::workflow::{JobDraft, Refusal};
 
@@ -66,6 +66,8 @@ pub struct Wish {
     pub text: String,
     /// Who takes what leaves, where the text names nobody.
     pub donors: Vec<DeviceId>,
+    /// Blocks that must live on a certain device.
+    pub pins: Pins,
 }
 
 /// The tuner.
@@ -83,6 +85,8 @@ pub struct State {
     pub input: Input,
     /// Who takes what leaves, where the text names nobody.
     pub donors: Vec<DeviceId>,
+    /// Blocks that must live on a certain device.
+    pub pins: Pins,
     /// The part that keys act on.
     pub pane: Pane,
     /// The block at hand.
@@ -106,14 +110,15 @@ impl State {
     /// Returns what is wished.
     #[must_use]
     pub fn wish(&self) -> Wish {
-        Wish { text: self.input.value().to_owned(), donors: self.donors.clone() }
+        Wish { text: self.input.value().to_owned(), donors: self.donors.clone(), pins: self.pins.clone() }
     }
 
     /// Turns to a job, or to another one. A wish is kept where the job asks for the same as before.
     pub fn turn_to(&mut self, subject: Subject, draft: JobDraft) {
         let same_job = self.subject == subject && !self.draft.model.is_empty();
         if !(same_job && draft.offload == self.draft.offload) {
-            let wish = Wish { text: wish::text(&draft.offload), donors: draft.offload.donors.clone() };
+            let OffloadAsk { donors, pins, .. } = draft.offload.clone();
+            let wish = Wish { text: wish::text(&draft.offload), donors, pins };
             self.wish_for(wish);
         }
         if !is_same_network(&draft, &self.draft) {
@@ -132,6 +137,12 @@ impl State {
         self.rework();
     }
 
+    /// Returns the block at hand.
+    #[must_use]
+    pub fn at_hand(&self) -> BlockIndex {
+        BlockIndex(u32::try_from(self.block).unwrap_or(u32::MAX))
+    }
+
     /// Returns how many blocks there are.
     #[must_use]
     pub fn blocks(&self) -> usize {
@@ -140,7 +151,7 @@ impl State {
 
     /// Works the wish out anew.
     pub fn rework(&mut self) {
-        self.worked = self.facts.as_ref().map(|facts| work(facts, self.input.value(), &self.donors));
+        self.worked = self.facts.as_ref().map(|facts| work(facts, &self.wish()));
         if let Some(Worked { outcome: Ok(planned), .. }) = &self.worked {
             self.last = Some(planned.clone());
         }
@@ -170,7 +181,7 @@ impl State {
     /// Puts a wish in the place of what is there.
     pub fn put(&mut self, wish: Wish) {
         self.input = Input::new(wish.text);
-        self.donors = wish.donors;
+        (self.donors, self.pins) = (wish.donors, wish.pins);
         self.rework();
     }
 

@@ -2,10 +2,11 @@
 
 use tui_input::Input;
 
-use super::state::{Pane, State, Subject, Typing};
+use super::state::{Pane, State, Subject, Typing, Wish};
 use super::wish::Way;
 use super::{deeds, donors, presets};
 use crate::config::presets::Existing;
+use crate::placement::{FullAsk, Pins};
 use crate::theme::Role;
 use crate::tui::action::{Motion, TuneVerb};
 use crate::tui::asked::Purpose;
@@ -79,6 +80,16 @@ pub fn perform(model: &mut Model, verb: TuneVerb) -> Vec<Effect> {
             let rows = presets::presets(&model.offload);
             model.offload.presets = Some(presets::Open { cursor: 0, rows });
         }
+        TuneVerb::Pin => pin(model),
+        TuneVerb::Unpin => {
+            let mut wish = model.offload.wish();
+            wish.pins.unpin(model.offload.at_hand());
+            model.offload.wish_for(wish);
+        }
+        TuneVerb::UnpinAll => {
+            let wish = Wish { pins: Pins::default(), ..model.offload.wish() };
+            model.offload.wish_for(wish);
+        }
         TuneVerb::GoToBlock => model.offload.typing = Some(Typing::Block(Input::default())),
         TuneVerb::Undo => model.offload.undo(),
         TuneVerb::Apply => return deeds::apply(model),
@@ -128,9 +139,27 @@ fn next_way(model: &mut Model) {
         way = way.next();
         let Some(text) = amounts.write(way) else { continue };
         let donors = if amounts.donors().is_empty() { donors::chosen(state, facts.view.compute) } else { amounts.donors() };
-        model.offload.wish_for(super::state::Wish { text, donors });
+        let wish = Wish { text, donors, pins: state.pins.clone() };
+        model.offload.wish_for(wish);
         return;
     }
+}
+
+/// Pins the block at hand to where it is, or to the next device if it is pinned already.
+fn pin(model: &mut Model) {
+    let state = &model.offload;
+    let (Some(facts), block) = (&state.facts, state.at_hand()) else { return };
+    let compute = facts.view.compute;
+    let others = donors::donors(model).into_iter().filter(|d| d.problem.is_none()).map(|d| d.device);
+    let seats: Vec<_> = std::iter::once(compute).chain(others).collect();
+    let device = match state.pins.of(block) {
+        Some(now) => seats.iter().position(|d| *d == now).and_then(|at| seats.get(at + 1)).copied().unwrap_or(compute),
+        None => state.shown().map_or(compute, |p| p.plan.home(block)),
+    };
+    let mut wish = state.wish();
+    wish.pins.pin(block, device);
+    model.offload.pane = Pane::Blocks;
+    model.offload.wish_for(wish);
 }
 
 fn toggle(model: &mut Model) {
@@ -241,6 +270,7 @@ pub fn back(model: &mut Model) -> Vec<Effect> {
 pub fn value(model: &Model) -> Option<String> {
     let ask = model.offload.worked.as_ref()?.ask.as_ref()?;
     let facts = model.offload.facts.as_ref()?;
-    let full = crate::placement::FullAsk { compute: facts.view.compute, ask: ask.clone() };
-    Some(full.to_string())
+    let full = FullAsk { compute: facts.view.compute, ask: ask.clone() };
+    let pins = if ask.pins.is_empty() { String::new() } else { format!(" --pin-blocks {}", ask.pins) };
+    Some(format!("{full}{pins}"))
 }

@@ -59,7 +59,7 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     };
     let roomy = area.height >= 26;
     let wish = take(if roomy { 5 } else { 4 }, 3);
-    let map = take(if roomy { 5 } else { 4 }, 2);
+    let map = take(if roomy { 5 + u16::from(!model.offload.pins.is_empty()) } else { 4 }, 2);
     let (memory_rows, seconds_rows) = (memory::rows(model, facts, area.width), seconds::rows(facts));
     let mut y = area.y;
     let mut place = |height: u16| {
@@ -198,7 +198,10 @@ fn toggles(model: &Model, paint: &Paint) -> Line<'static> {
         };
         line::text(paint, role, format!("[{mark}] {}{why}", donor.device))
     };
-    line::join(donors::donors(model).into_iter().enumerate().map(one), 2)
+    let pins = &model.offload.pins;
+    let pinned = (!pins.is_empty())
+        .then(|| line::join([line::text(paint, Role::Label, "pins"), line::text(paint, Role::Text, pins.to_string())], 1));
+    line::join(donors::donors(model).into_iter().enumerate().map(one).chain(pinned), 2)
 }
 
 /// The part of the text that is seen.
@@ -298,7 +301,7 @@ fn draw_presets(open: &Open, paint: &Paint, frame: &mut Frame, area: Rect) {
     list::draw(frame, inside, paint, open.rows.len(), Some((open.cursor, Focus::Here)), |at| {
         let Preset { name, wish, outcome } = &open.rows[at];
         let right = match outcome {
-            Ok((away, step_s)) => line::text(paint, Role::Text, format!("{away}, {} s", wording::seconds(*step_s))),
+            Ok((away, step_s)) => line::text(paint, Role::Text, format!("{away}, {}", wording::pace(*step_s))),
             Err(reason) => line::fit(line::text(paint, Role::Warn, reason), columns / 2, paint.glyphs),
         };
         let left = vec![piece(paint, Role::Text, *name), Span::raw("  "), piece(paint, Role::Dim, &wish.text)];

@@ -77,7 +77,7 @@ pub fn read(text: &str, compute: DeviceId, donors: &[DeviceId]) -> Result<Offloa
     if text.contains([',', ';']) {
         return Ok(OffloadAsk { expert: Some(text.parse()?), ..OffloadAsk::default() });
     }
-    Ok(OffloadAsk { virtual_vram: text.parse()?, donors: donors.to_vec(), expert: None })
+    Ok(OffloadAsk { virtual_vram: text.parse()?, donors: donors.to_vec(), ..OffloadAsk::default() })
 }
 
 /// Returns an ask as it is typed; nothing for nothing, so that typing begins anew.
@@ -195,6 +195,12 @@ fn unit(total: Bytes) -> u64 {
 pub fn leaving(bytes: Bytes, total: Bytes) -> String {
     let least = bytes.get() / unit(total) * unit(total);
     if least == 0 { String::new() } else { exact(Bytes(least)) }
+}
+
+/// Writes all of a model, rounded up.
+#[must_use]
+pub fn whole(total: Bytes) -> String {
+    exact(Bytes(total.get().div_ceil(unit(total)) * unit(total)))
 }
 
 /// A list as it is written, to be changed in one place.

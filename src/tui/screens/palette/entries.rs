@@ -127,7 +127,14 @@ fn tune_words(verb: TuneVerb) -> Option<String> {
         TuneVerb::Save => "offload save",
         TuneVerb::Undo => "offload undo",
         TuneVerb::CopyDiff => "offload copy diff",
-        TuneVerb::Edit | TuneVerb::Toggle | TuneVerb::MoreLeaves | TuneVerb::LessLeaves | TuneVerb::GoToBlock => return None,
+        TuneVerb::UnpinAll => "offload unpin all",
+        TuneVerb::Edit
+        | TuneVerb::Toggle
+        | TuneVerb::MoreLeaves
+        | TuneVerb::LessLeaves
+        | TuneVerb::Pin
+        | TuneVerb::Unpin
+        | TuneVerb::GoToBlock => return None,
     };
     Some(words.to_owned())
 }
