@@ -444,7 +444,11 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
     let ask = OffloadAsk { virtual_vram: "1500MiB".parse().unwrap(), ..OffloadAsk::default() };
     let homes = (0..count).map(|n| if n % 2 == 0 { compute } else { donor }).collect();
     let units: Vec<UnitCost> = (0..count).map(unit).collect();
-    let kept = (0..count).filter(|n| n % 2 == 0).map(size).sum();
+    let every_second = |first| (0..count).filter(|n| n % 2 == first).map(size).sum();
+    let mut held = vec![Share { device: compute, bytes: every_second(0) }];
+    if donor != DeviceId::Disk {
+        held.push(Share { device: donor, bytes: every_second(1) });
+    }
     TuneView {
         model: "qwen-night".to_owned(),
         family: "sd15".to_owned(),
@@ -462,7 +466,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
                 (DeviceId::Cuda(0), measured(3e13, 20e9)),
             ],
         },
-        held: vec![Share { device: compute, bytes: kept }],
+        held,
         active: Some(Box::new(Placed {
             files: vec![PathBuf::from("/models/checkpoints/qwen-night.safetensors")],
             precision: Precision::Fp32,

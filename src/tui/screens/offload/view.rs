@@ -153,7 +153,7 @@ fn draw_wish(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, are
     let typing = matches!(state.typing, Some(Typing::Expression(_)));
     let shown = Shown::of(model, room);
     let mut lines = vec![ways(model, paint), labelled(paint, "wish", shown.line(model, paint, typing))];
-    let says = says(model, facts, paint, &shown, (room, inside.height > 4));
+    let says = says(model, facts, paint, &shown, room);
     lines.push(says.0);
     let row = labelled(paint, "donors", toggles(model, paint));
     // Where there is a row more, what to do about it stands in it.
@@ -243,20 +243,11 @@ impl Shown {
 }
 
 /// What the wish comes to in a line, and what to do about it in another.
-fn says(
-    model: &Model,
-    facts: &Facts,
-    paint: &Paint,
-    shown: &Shown,
-    (room, room_for_hint): (usize, bool),
-) -> (Line<'static>, Line<'static>) {
+fn says(model: &Model, facts: &Facts, paint: &Paint, shown: &Shown, room: usize) -> (Line<'static>, Line<'static>) {
     let Some(worked) = &model.offload.worked else { return (Line::default(), Line::default()) };
     let hint = |text: &str| labelled(paint, "", line::text(paint, Role::Dim, text));
     match (&worked.outcome, &worked.barrier) {
-        (Err(trouble), _) => {
-            let message = if room_for_hint { trouble.message.clone() } else { format!("{}; {}", trouble.message, trouble.hint) };
-            (labelled(paint, "", caret(paint, trouble.column, &message, shown, room)), hint(&trouble.hint))
-        }
+        (Err(trouble), _) => (labelled(paint, "", caret(paint, trouble.column, &trouble.message, shown, room)), hint(&trouble.hint)),
         (Ok(_), Some(refusal)) => {
             let message = format!("{} {}", paint.mark(Role::Crit), refusal.message);
             (labelled(paint, "not", line::text(paint, Role::Crit, message)), hint(refusal.hint.as_deref().unwrap_or_default()))
