@@ -2,16 +2,18 @@
 
 use crate::families::Role;
 use crate::library::{Network, Roots, inventory, page_cache};
+use crate::placement::advice;
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, Machine, Model, OffloadPlan, Planned, Room, learned, propose};
+use crate::placement::{Experience, History, Machine, Model, OffloadAsk, OffloadPlan, Planned, Room, Share, learned, propose};
 use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::{Block, BlockTable};
 use crate::wire::plan::{BlockView, DeviceShare, PredictedView, SweepPoint};
+use crate::wire::tune::TuneBlock;
 use crate::wire::work::Placed;
-use crate::wire::{PlanAsk, PlanView};
+use crate::wire::{PlanAsk, PlanView, TuneView};
 use crate::workflow::{Defaults, JobSpec, Kind, Refusal, resolve};
 
 /// The most points of a curve; a plan each.
@@ -24,8 +26,10 @@ pub struct Question {
     pub ask: Box<PlanAsk>,
     /// What stands in for what it does not say.
     pub defaults: Box<Defaults>,
-    /// The devices' memory.
+    /// The devices' memory. What this engine's weights take counts as free, since others would take their place.
     pub rooms: Vec<Room>,
+    /// What that is.
+    pub held: Vec<Share>,
     /// What the engine of the device that computes holds.
     pub placed: Option<Box<Placed>>,
     /// What that engine calls itself, if it lives.
@@ -34,27 +38,19 @@ pub struct Question {
     pub experience: Experience,
 }
 
-/// Answers the question.
+/// Works out the plan that is asked for.
 pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
-    let Question { ask, defaults, rooms, placed, engine, experience } = question;
-    if let Some(points) = ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
+    if let Some(points) = question.ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
-    let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
-    let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
-    let network = Network::read(&files)?;
-    let precision = spec.computes_in();
-    let basis = experience.basis(spec.compute, precision, engine.as_deref());
-    let known = basis.map(|b| experience.speeds(b)).unwrap_or_default();
-    let machine = learned::machine(rooms, &known, page_cache::files(&files)?);
-    let model = network.model(spec.work(), precision, machine.speed(spec.compute));
-    let held = placed.filter(|p| p.files == files && p.precision == precision && p.ask == spec.offload).map(|p| p.plan);
-    let found = Found { spec: &spec, table: &network.table, model: &model, machine: &machine };
-    let planned = found.planned(held.as_ref())?;
-    let predicted = PredictedView::of(&planned, basis.and_then(|b| experience.history(b)));
+    let points = question.ask.sweep;
+    let found = Found::gather(question, roots)?;
+    let spec = &found.spec;
+    let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
+    let planned = found.planned(held)?;
     let minimum = found.smallest();
-    let mut warnings = found.warnings(&planned);
-    let sweep = ask.sweep.map(|points| found.sweep(points)).transpose()?;
+    let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
+    let sweep = points.map(|points| found.sweep(points)).transpose()?;
     if minimum.is_none() {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
     }
@@ -64,12 +60,12 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         streamed_bytes_per_step: found.streamed(&planned.plan),
         model: spec.set.name.clone(),
         family: spec.set.family.name().to_owned(),
-        precision,
+        precision: spec.computes_in(),
         compute: spec.compute,
-        weights: model.bytes(),
-        stored: network.table.bytes(),
+        weights: found.model.bytes(),
+        stored: found.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
-        predicted,
+        predicted: PredictedView::of(&planned, found.history),
         minimum_virtual_vram: minimum,
         staging: planned.staging,
         loaded: held.is_some(),
@@ -78,21 +74,62 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     })
 }
 
-/// Everything that a plan is made from.
-struct Found<'a> {
-    spec: &'a JobSpec,
-    table: &'a BlockTable,
-    model: &'a Model,
-    machine: &'a Machine,
+/// Returns what plans are worked out from, for somebody who works them out.
+pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
+    // Whatever is asked now may be what is to be mended.
+    question.ask.draft.offload = OffloadAsk::default();
+    let held = std::mem::take(&mut question.held);
+    let Found { spec, table, model, machine, placed, history } = Found::gather(question, roots)?;
+    let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };
+    Ok(TuneView {
+        blocks: table.blocks().iter().map(block).collect(),
+        model: spec.set.name.clone(),
+        family: spec.set.family.name().to_owned(),
+        precision: spec.computes_in(),
+        compute: spec.compute,
+        size: spec.size,
+        batch: spec.batch,
+        network: model,
+        machine,
+        held,
+        active: placed,
+        history,
+    })
 }
 
-impl Found<'_> {
+/// Everything that a plan is made from.
+struct Found {
+    spec: JobSpec,
+    table: BlockTable,
+    model: Model,
+    machine: Machine,
+    /// What an engine holds of these files in this precision.
+    placed: Option<Box<Placed>>,
+    history: Option<History>,
+}
+
+impl Found {
+    fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
+        let Question { ask, defaults, rooms, held: _, placed, engine, experience } = question;
+        let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
+        let network = Network::read(&files)?;
+        let precision = spec.computes_in();
+        let basis = experience.basis(spec.compute, precision, engine.as_deref());
+        let known = basis.map(|b| experience.speeds(b)).unwrap_or_default();
+        let machine = learned::machine(rooms, &known, page_cache::files(&files)?);
+        let model = network.model(spec.work(), precision, machine.speed(spec.compute));
+        let placed = placed.filter(|p| p.files == files && p.precision == precision);
+        let history = basis.and_then(|b| experience.history(b));
+        Ok(Self { spec, table: network.table, model, machine, placed, history })
+    }
+
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
     fn planned(&self, held: Option<&OffloadPlan>) -> Result<Planned, Refusal> {
         if let Some(plan) = held {
-            return Ok(expect(plan, self.model, self.machine));
+            return Ok(expect(plan, &self.model, &self.machine));
         }
-        propose(&self.spec.offload, self.spec.compute, self.model, self.machine).map_err(|error| {
+        propose(&self.spec.offload, self.spec.compute, &self.model, &self.machine).map_err(|error| {
             let refusal = Refusal::from(&error);
             match self.smallest().filter(|n| refusal.kind == Kind::Refused && *n > Bytes::ZERO) {
                 Some(smallest) => {
@@ -105,11 +142,11 @@ impl Found<'_> {
 
     fn smallest(&self) -> Option<Bytes> {
         // Why there is none was told already, or does not matter to a plan that there is.
-        smallest(&self.spec.offload, self.spec.compute, self.model, self.machine).ok()
+        smallest(&self.spec.offload, self.spec.compute, &self.model, &self.machine).ok()
     }
 
     fn sweep(&self, points: u32) -> Result<Vec<SweepPoint>, Refusal> {
-        let curve = curve(&self.spec.offload, self.spec.compute, self.model, self.machine, points).map_err(|e| Refusal::from(&e))?;
+        let curve = curve(&self.spec.offload, self.spec.compute, &self.model, &self.machine, points).map_err(|e| Refusal::from(&e))?;
         let smallest = self.smallest();
         let point =
             |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: smallest.is_some_and(|n| n <= p.freed) };
@@ -156,23 +193,5 @@ impl Found<'_> {
             }
         };
         ids.into_iter().map(share).collect()
-    }
-
-    fn warnings(&self, planned: &Planned) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let predicted = &planned.predicted;
-        if !predicted.calibrated {
-            let unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.measured))
-                .chain(predicted.links.iter().map(|l| (l.device, self.machine.speed(l.device).measured)))
-                .filter(|(_, measured)| !measured)
-                .map(|(device, _)| device.to_string())
-                .collect();
-            warnings.push(format!("the speed of {} is assumed, not measured: one run measures it", unmeasured.join(" and ")));
-        }
-        if predicted.step_s > predicted.compute_s * 1.5 && !predicted.links.is_empty() {
-            let waits = 100.0 * (1.0 - predicted.compute_s / predicted.step_s);
-            warnings.push(format!("{waits:.0} % of a step is waiting for weights"));
-        }
-        warnings
     }
 }

@@ -24,9 +24,9 @@ use crate::library::page_cache;
 use crate::placement::{Files, Predicted, Speed, Subject, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
-use crate::wire::work::{FailedRun, Finished, Memory};
+use crate::wire::work::{FailedRun, Finished, Memory, Rebudget, Rebudgeted};
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{JobSpec, Refusal, Tiling};
+use crate::workflow::{JobSpec, Kind, Refusal, Tiling};
 
 /// Runs jobs on one device, and keeps what they loaded.
 #[derive(Debug)]
@@ -210,12 +210,24 @@ impl Runner {
 
     /// Waits while the operator holds the run.
     fn hold(&self, run: RunId, cancel: &CancelFlag) -> Result<(), EngineError> {
+        self.rebudget(run, cancel);
         if cancel.is_paused() {
             self.reporter.report(Report::Paused(run));
-            cancel.wait_while_paused()?;
+            while cancel.is_paused() {
+                cancel.wait_while_paused()?;
+                self.rebudget(run, cancel);
+            }
             self.reporter.report(Report::Resumed(run));
         }
         cancel.check()
+    }
+
+    /// Has weights live elsewhere where the operator wants it.
+    fn rebudget(&self, run: RunId, cancel: &CancelFlag) {
+        while let Some(ask) = cancel.take_budget() {
+            let refusal = Refusal::new(Kind::Refused, "weights cannot move between steps yet", "ask it of the next job");
+            self.reporter.report(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome: Rebudget::Refused(refusal) })));
+        }
     }
 
     fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::families::Description;
-use crate::placement::{Allocation, OffloadAsk};
+use crate::placement::OffloadAsk;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::workflow::rejection::{Kind, Refusal};
@@ -120,11 +120,7 @@ fn check_offload(ask: &OffloadAsk, compute: DeviceId) -> Result<(), Refusal> {
     if ask.is_nothing() {
         return Ok(());
     }
-    let listed = match &ask.expert {
-        Some(Allocation::Listed(listed)) => listed.devices(),
-        Some(Allocation::Auto) | None => ask.donors_of(compute),
-    };
-    let stranded: Vec<DeviceId> = listed.into_iter().filter(|donor| *donor != compute && !reaches(*donor, compute)).collect();
+    let stranded: Vec<DeviceId> = ask.devices(compute).into_iter().filter(|donor| *donor != compute && !reaches(*donor, compute)).collect();
     if stranded.is_empty() {
         return Ok(());
     }
@@ -269,7 +265,7 @@ mod tests {
     }
 
     fn offloaded(virtual_vram: &str, donors: &[DeviceId], compute: DeviceId) -> JobDraft {
-        let offload = OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), donors: donors.to_vec(), expert: None };
+        let offload = OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), donors: donors.to_vec(), ..OffloadAsk::default() };
         JobDraft { offload, compute_device: Some(compute), ..JobDraft::default() }
     }
 

@@ -1,7 +1,7 @@
 //! Plans of models: what a run would do, asked of a real daemon.
 
 use perilune::jobs::JobState;
-use perilune::placement::OffloadAsk;
+use perilune::placement::{OffloadAsk, propose};
 use perilune::units::{Bytes, DeviceId};
 use perilune::wire::plan::{PlanAsk, PlanView};
 use perilune::wire::{Reply, Request};
@@ -24,6 +24,26 @@ fn plan(talk: &mut Talk, draft: JobDraft) -> PlanView {
         Reply::Plan(view) => *view,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_tuner_works_out_the_same_plan_by_itself() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    // What is asked now does not matter, even where it cannot be had.
+    let ask = PlanAsk { draft: streaming("999TiB"), sweep: None };
+    let Reply::Tune(told) = talk.call(Request::Tune(Box::new(ask))) else { panic!() };
+    assert!(told.active.is_none() && told.held.is_empty() && told.blocks.len() == told.network.units.len());
+    for amount in ["0", "100KiB", "200KiB", "999GiB"] {
+        let draft = streaming(amount);
+        let here = propose(&draft.offload, told.compute, &told.network, &told.machine).unwrap();
+        let there = plan(&mut talk, draft);
+        let homes: Vec<DeviceId> = there.blocks.iter().map(|b| b.device).collect();
+        assert_eq!((here.plan.homes, here.staging), (homes, there.staging), "{amount}");
+        assert!((here.predicted.step_s - there.predicted.step_s).abs() < 1e-12, "{amount}");
+    }
+    let nothing = PlanAsk { draft: JobDraft { model: "day".to_owned(), ..a_job() }, sweep: None };
+    assert_eq!(talk.try_call(Request::Tune(Box::new(nothing))).unwrap_err().kind, Kind::NotFound);
 }
 
 /// What a fake run finds out, and what it expected.
