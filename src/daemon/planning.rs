@@ -1,15 +1,18 @@
 //! Works out where a job's weights would live. Reads headers, so it is done on a thread of its own.
 
+use std::collections::BTreeMap;
+
+use super::grounds::Evidence;
 use crate::families::Role;
 use crate::library::{Network, Roots, inventory, page_cache};
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, Machine, Model, OffloadPlan, Planned, Room, learned, propose};
-use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable};
-use crate::wire::plan::{BlockView, DeviceShare, PredictedView, SweepPoint};
+use crate::placement::{Experience, Grounds, Machine, Model, OffloadPlan, Planned, Room, learned, propose};
+use crate::units::{BlockIndex, Bytes, DeviceId, Timestamp};
+use crate::weights::{Block, BlockTable, Param, Precision};
+use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PredictedView, SweepPoint};
 use crate::wire::work::Placed;
 use crate::wire::{PlanAsk, PlanView};
 use crate::workflow::{Defaults, JobSpec, Kind, Refusal, resolve};
@@ -32,11 +35,13 @@ pub struct Question {
     pub engine: Option<String>,
     /// What runs have shown.
     pub experience: Experience,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Answers the question.
 pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
-    let Question { ask, defaults, rooms, placed, engine, experience } = question;
+    let Question { ask, defaults, rooms, placed, engine, experience, now } = question;
     if let Some(points) = ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
@@ -45,13 +50,17 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let network = Network::read(&files)?;
     let precision = spec.computes_in();
     let basis = experience.basis(spec.compute, precision, engine.as_deref());
-    let known = basis.map(|b| experience.speeds(b)).unwrap_or_default();
-    let machine = learned::machine(rooms, &known, page_cache::files(&files)?);
-    let model = network.model(spec.work(), precision, machine.speed(spec.compute));
+    let known = basis.map(|b| experience.known(b)).unwrap_or_default();
+    let where_files_are = page_cache::files(&files)?;
+    let machine = learned::machine(spec.compute, rooms, &known, where_files_are);
+    let model = network.model(spec.work(), precision, &machine.pace);
     let held = placed.filter(|p| p.files == files && p.precision == precision && p.ask == spec.offload).map(|p| p.plan);
     let found = Found { spec: &spec, table: &network.table, model: &model, machine: &machine };
     let planned = found.planned(held.as_ref())?;
-    let predicted = PredictedView::of(&planned, basis.and_then(|b| experience.history(b)));
+    let walk = network.walk(spec.work());
+    let evidence = Evidence { known: &known, files: where_files_are, now };
+    let history = basis.and_then(|b| experience.history(b, &walk));
+    let predicted = PredictedView::of(&planned, history, evidence.of(&planned, &walk, model.grounds));
     let minimum = found.smallest();
     let mut warnings = found.warnings(&planned);
     let sweep = ask.sweep.map(|points| found.sweep(points)).transpose()?;
@@ -60,6 +69,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     }
     Ok(PlanView {
         blocks: found.blocks(&planned.plan),
+        layers: found.layers(precision),
         devices: found.devices(&planned),
         streamed_bytes_per_step: found.streamed(&planned.plan),
         model: spec.set.name.clone(),
@@ -75,6 +85,17 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         loaded: held.is_some(),
         warnings,
         sweep,
+    })
+}
+
+/// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
+fn layer_type(param: &Param) -> Option<&'static str> {
+    let layer = param.name.strip_suffix(".weight")?;
+    Some(match (param.entry.shape.rank(), layer.contains(".transformer_blocks.")) {
+        (0 | 1, true) => "LayerNorm",
+        (0 | 1, false) => "GroupNorm",
+        (2, _) => "Linear",
+        (_, _) => "Conv2d",
     })
 }
 
@@ -124,8 +145,29 @@ impl Found<'_> {
             bytes: unit.bytes,
             stored: block.bytes(),
             device: plan.home(index),
+            pinned: block.pinned,
+            layers: block.params.iter().filter_map(layer_type).count().try_into().unwrap_or(u32::MAX),
         };
         blocks.map(view).collect()
+    }
+
+    fn layers(&self, precision: Precision) -> Vec<LayerKind> {
+        let mut kinds: BTreeMap<&'static str, (u32, u64)> = BTreeMap::new();
+        let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
+        let types: BTreeMap<&str, &'static str> =
+            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
+        for param in params {
+            let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
+            let (count, elements) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
+            *count += u32::from(layer_type(param).is_some());
+            *elements += param.entry.elements();
+        }
+        let kind = |(name, (count, elements)): (&str, (u32, u64))| LayerKind {
+            name: name.to_owned(),
+            count,
+            bytes: Bytes(elements * precision.bytes()),
+        };
+        kinds.into_iter().map(kind).collect()
     }
 
     fn streamed(&self, plan: &OffloadPlan) -> Bytes {
@@ -162,12 +204,19 @@ impl Found<'_> {
         let mut warnings = Vec::new();
         let predicted = &planned.predicted;
         if !predicted.calibrated {
-            let unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.measured))
+            let mut unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.grounds.is_measured()))
                 .chain(predicted.links.iter().map(|l| (l.device, self.machine.speed(l.device).measured)))
                 .filter(|(_, measured)| !measured)
                 .map(|(device, _)| device.to_string())
                 .collect();
-            warnings.push(format!("the speed of {} is assumed, not measured: one run measures it", unmeasured.join(" and ")));
+            if self.model.grounds == Grounds::OtherSizes {
+                unmeasured.retain(|device| *device != self.spec.compute.to_string());
+                warnings.push("computing was not measured at this size: it is reckoned from others".to_owned());
+            }
+            if !unmeasured.is_empty() {
+                let which = unmeasured.join(" and ");
+                warnings.push(format!("the speed of {which} is assumed, not measured: a run measures it, or `perilune calibrate`"));
+            }
         }
         if predicted.step_s > predicted.compute_s * 1.5 && !predicted.links.is_empty() {
             let waits = 100.0 * (1.0 - predicted.compute_s / predicted.step_s);

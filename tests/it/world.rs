@@ -332,6 +332,7 @@ impl World {
                     precision: String::new(),
                     warnings: Vec::new(),
                     learned: Vec::new(),
+                    walk: None,
                 }))
             }
         };

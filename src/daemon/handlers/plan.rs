@@ -27,6 +27,7 @@ pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
         placed: engine.and_then(|e| e.memory.as_ref()?.set.as_ref()?.placed.clone()),
         engine: engine.and_then(|e| e.about.clone()),
         experience: core.experience.clone(),
+        now: core.now,
         ask,
         defaults,
     };
