@@ -265,7 +265,7 @@ pub struct PlanArgs {
     /// Whose rules: distorch2, distorch-v1
     #[arg(long, value_name = "RULES")]
     pub compat: Option<Rules>,
-    /// Print the tables that the original prints
+    /// Print the tables that the original prints; about a model, of where our planner puts it
     #[arg(long)]
     pub tables: bool,
 }

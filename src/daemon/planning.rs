@@ -1,5 +1,8 @@
 //! Works out where a job's weights would live. Reads headers, so it is done on a thread of its own.
 
+use std::collections::BTreeMap;
+
+use super::grounds::Evidence;
 use crate::families::Role;
 use crate::library::{Network, Roots, inventory, page_cache};
 use crate::placement::advice;
@@ -7,10 +10,12 @@ use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, History, Machine, Model, OffloadAsk, OffloadPlan, Planned, Room, Share, learned, propose};
-use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable};
-use crate::wire::plan::{BlockView, DeviceShare, PredictedView, SweepPoint};
+use crate::placement::{
+    Experience, Files, History, Learned, Machine, Model, OffloadAsk, OffloadPlan, Planned, Room, Share, Walk, learned, propose,
+};
+use crate::units::{BlockIndex, Bytes, DeviceId, Timestamp};
+use crate::weights::{Block, BlockTable, Param, Precision};
+use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PredictedView, SweepPoint};
 use crate::wire::tune::TuneBlock;
 use crate::wire::work::Placed;
 use crate::wire::{PlanAsk, PlanView, TuneView};
@@ -36,6 +41,8 @@ pub struct Question {
     pub engine: Option<String>,
     /// What runs have shown.
     pub experience: Experience,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Works out the plan that is asked for.
@@ -43,11 +50,13 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     if let Some(points) = question.ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
-    let points = question.ask.sweep;
+    let (points, now) = (question.ask.sweep, question.now);
     let found = Found::gather(question, roots)?;
     let spec = &found.spec;
     let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
+    let evidence = Evidence { known: &found.known, files: found.files, now };
+    let predicted = PredictedView::of(&planned, found.history, evidence.of(&planned, &found.walk, found.model.grounds));
     let minimum = found.smallest();
     let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
     let sweep = points.map(|points| found.sweep(points)).transpose()?;
@@ -56,6 +65,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     }
     Ok(PlanView {
         blocks: found.blocks(&planned.plan),
+        layers: found.layers(spec.computes_in()),
         devices: found.devices(&planned),
         streamed_bytes_per_step: found.streamed(&planned.plan),
         model: spec.set.name.clone(),
@@ -65,7 +75,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         weights: found.model.bytes(),
         stored: found.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
-        predicted: PredictedView::of(&planned, found.history),
+        predicted,
         minimum_virtual_vram: minimum,
         staging: planned.staging,
         loaded: held.is_some(),
@@ -79,7 +89,7 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
     // Whatever is asked now may be what is to be mended.
     question.ask.draft.offload = OffloadAsk::default();
     let held = std::mem::take(&mut question.held);
-    let Found { spec, table, model, machine, placed, history } = Found::gather(question, roots)?;
+    let Found { spec, table, model, machine, placed, history, .. } = Found::gather(question, roots)?;
     let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };
     Ok(TuneView {
         blocks: table.blocks().iter().map(block).collect(),
@@ -97,6 +107,17 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
     })
 }
 
+/// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
+fn layer_type(param: &Param) -> Option<&'static str> {
+    let layer = param.name.strip_suffix(".weight")?;
+    Some(match (param.entry.shape.rank(), layer.contains(".transformer_blocks.")) {
+        (0 | 1, true) => "LayerNorm",
+        (0 | 1, false) => "GroupNorm",
+        (2, _) => "Linear",
+        (_, _) => "Conv2d",
+    })
+}
+
 /// Everything that a plan is made from.
 struct Found {
     spec: JobSpec,
@@ -105,23 +126,29 @@ struct Found {
     machine: Machine,
     /// What an engine holds of these files in this precision.
     placed: Option<Box<Placed>>,
+    /// What is known of the device that computes, in this precision.
+    known: Vec<Learned>,
+    files: Files,
+    walk: Walk,
     history: Option<History>,
 }
 
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
-        let Question { ask, defaults, rooms, held: _, placed, engine, experience } = question;
+        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now: _ } = question;
         let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
         let network = Network::read(&files)?;
         let precision = spec.computes_in();
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
-        let known = basis.map(|b| experience.speeds(b)).unwrap_or_default();
-        let machine = learned::machine(rooms, &known, page_cache::files(&files)?);
-        let model = network.model(spec.work(), precision, machine.speed(spec.compute));
+        let known = basis.map(|b| experience.known(b)).unwrap_or_default();
+        let where_they_are = page_cache::files(&files)?;
+        let machine = learned::machine(spec.compute, rooms, &known, where_they_are);
+        let model = network.model(spec.work(), precision, &machine.pace);
         let placed = placed.filter(|p| p.files == files && p.precision == precision);
-        let history = basis.and_then(|b| experience.history(b));
-        Ok(Self { spec, table: network.table, model, machine, placed, history })
+        let walk = network.walk(spec.work());
+        let history = basis.and_then(|b| experience.history(b, &walk));
+        Ok(Self { spec, table: network.table, model, machine, placed, known, files: where_they_are, walk, history })
     }
 
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
@@ -161,8 +188,29 @@ impl Found {
             bytes: unit.bytes,
             stored: block.bytes(),
             device: plan.home(index),
+            pinned: block.pinned,
+            layers: block.params.iter().filter_map(layer_type).count().try_into().unwrap_or(u32::MAX),
         };
         blocks.map(view).collect()
+    }
+
+    fn layers(&self, precision: Precision) -> Vec<LayerKind> {
+        let mut kinds: BTreeMap<&'static str, (u32, u64)> = BTreeMap::new();
+        let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
+        let types: BTreeMap<&str, &'static str> =
+            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
+        for param in params {
+            let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
+            let (count, elements) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
+            *count += u32::from(layer_type(param).is_some());
+            *elements += param.entry.elements();
+        }
+        let kind = |(name, (count, elements)): (&str, (u32, u64))| LayerKind {
+            name: name.to_owned(),
+            count,
+            bytes: Bytes(elements * precision.bytes()),
+        };
+        kinds.into_iter().map(kind).collect()
     }
 
     fn streamed(&self, plan: &OffloadPlan) -> Bytes {

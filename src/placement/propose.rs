@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::{Load, Quotas, Room, quotas};
 use super::error::{AskError, BudgetError};
+use super::pace::{Grounds, Pace, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
@@ -13,7 +14,7 @@ use super::simulate::Staging;
 use super::sweep::{self, Point};
 use super::{Allocation, Parts, budget};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable};
+use crate::weights::{BlockTable, Effort};
 
 /// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
 const SLOTS: u32 = 2;
@@ -56,6 +57,8 @@ pub struct Machine {
     pub rooms: Vec<Room>,
     /// The speed of those of which it was measured.
     pub speeds: Vec<(DeviceId, Speed)>,
+    /// How fast the device that computes does so.
+    pub pace: Pace,
 }
 
 impl Machine {
@@ -108,27 +111,36 @@ pub struct Model {
     pub units: Vec<UnitCost>,
     /// Stored size over size on the compute device: what travels, compressed as it is stored.
     pub stored_share: f64,
-    /// Whether the seconds rest on a measurement.
-    pub measured: bool,
+    /// What the seconds rest on.
+    pub grounds: Grounds,
     /// Walks through the blocks in a step.
     pub walks: u64,
 }
 
 impl Model {
-    /// Returns a model whose weights take `element` bytes each on a device that computes this fast; `flops` are those of
-    /// each block in a step of so many walks.
+    /// Returns a model whose weights take `element` bytes each on a device of this pace; `efforts` are those of each block in
+    /// a step of so many walks.
     #[must_use]
-    pub fn of(table: &BlockTable, flops: &[f64], walks: u64, element: u64, speed: Speed) -> Self {
+    pub fn of(table: &BlockTable, efforts: &[Effort], walks: u64, element: u64, pace: &Pace) -> Self {
         let walks = walks.max(1);
-        let unit = |(block, flops): (&Block, &f64)| UnitCost {
-            bytes: Bytes(block.elements().saturating_mul(element)),
-            seconds: flops / speed.flops.max(1.0) / walks as f64,
-            stay: if block.pinned { Stay::Pinned } else { Stay::Movable },
-        };
-        let units: Vec<UnitCost> = table.blocks().iter().zip(flops).map(unit).collect();
+        let size = |elements: u64| Bytes(elements.saturating_mul(element));
+        let blocks = table.blocks().iter().zip(efforts);
+        let once: Vec<(Effort, Bytes)> = blocks.map(|(block, effort)| (effort.over(walks), size(block.elements()))).collect();
+        let walk = Self::walk(table, efforts, walks);
+        let (seconds, grounds) = pace.seconds(walk.weights, &once);
+        let stay = table.blocks().iter().map(|block| if block.pinned { Stay::Pinned } else { Stay::Movable });
+        let units = once.iter().zip(seconds).zip(stay).map(|(((_, bytes), seconds), stay)| UnitCost { bytes: *bytes, seconds, stay });
+        let units: Vec<UnitCost> = units.collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
-        Self { units, stored_share, measured: speed.measured, walks }
+        Self { units, stored_share, grounds, walks }
+    }
+
+    /// Returns what one walk through these blocks is, where a step of so many computes so much.
+    #[must_use]
+    pub fn walk(table: &BlockTable, efforts: &[Effort], walks: u64) -> Walk {
+        let weights = table.blocks().iter().fold(0u64, |n, block| n.saturating_add(block.elements()));
+        Walk { weights, flops: efforts.iter().map(Effort::flops).sum::<f64>() / walks.max(1) as f64 }
     }
 
     /// Returns what weights of this size on the compute device take where they are stored.
@@ -229,7 +241,7 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
         link.streamed = Bytes(link.streamed.get().saturating_mul(model.walks));
         link.transfer_s *= walks;
     }
-    predicted.calibrated = model.measured && predicted.links.iter().all(|link| machine.speed(link.device).measured);
+    predicted.calibrated = model.grounds.is_measured() && predicted.links.iter().all(|link| machine.speed(link.device).measured);
     planned
 }
 
@@ -264,7 +276,7 @@ fn pinned(pins: &Pins, compute: DeviceId, model: &Model) -> Result<Vec<UnitCost>
 }
 
 fn question((compute, units): (DeviceId, Vec<UnitCost>), model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
-    let calibrated = model.measured && donors.iter().all(|d| machine.speed(d.device).measured);
+    let calibrated = model.grounds.is_measured() && donors.iter().all(|d| machine.speed(d.device).measured);
     Request { compute, units, goal, staging: Staging::Slots(SLOTS), donors, calibrated }
 }
 
@@ -305,7 +317,7 @@ mod tests {
             seconds: 0.1,
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, measured: true, walks: 1 }
+        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1 }
     }
 
     fn machine(mib: u64) -> Machine {
@@ -314,6 +326,7 @@ mod tests {
         Machine {
             rooms: vec![Room { device: CPU, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }],
             speeds: vec![(DeviceId::Disk, speed)],
+            pace: Pace::assumed(CPU),
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
         placed: engine.and_then(|e| e.memory.as_ref()?.set.as_ref()?.placed.clone()),
         engine: engine.and_then(|e| e.about.clone()),
         experience: core.experience.clone(),
+        now: core.now,
         ask,
         defaults,
     })

@@ -7,7 +7,7 @@ use perilune::devices::{Clocks, DeviceKind, DeviceReading, GpuProblem, Health, H
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
 use perilune::placement::planner::{Stay, UnitCost};
-use perilune::placement::{History, Machine, Model, OffloadAsk, OffloadPlan, Room, Share, Speed};
+use perilune::placement::{Grounds, History, Machine, Model, OffloadAsk, OffloadPlan, Pace, Room, Share, Similar, Speed};
 use perilune::prompt::{Dialect, Weighting};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, Seed, Size, Timestamp};
@@ -457,7 +457,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
         size: Size::new(768, 512).unwrap(),
         batch: 1,
         blocks: (0..count).map(block).collect(),
-        network: Model { units, stored_share: 1.0, measured: true, walks: 1 },
+        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1 },
         machine: Machine {
             rooms: vec![room(DeviceId::Cuda(0), 24.0, 20.5), room(DeviceId::Cuda(1), 24.0, 22.6), room(DeviceId::Cpu, 31.2, 9.5)],
             speeds: vec![
@@ -465,6 +465,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
                 (DeviceId::Disk, measured(0.0, 2.1e9)),
                 (DeviceId::Cuda(0), measured(3e13, 20e9)),
             ],
+            pace: Pace::assumed(compute),
         },
         held,
         active: Some(Box::new(Placed {
@@ -473,6 +474,6 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
             ask,
             plan: OffloadPlan { compute, homes },
         })),
-        history: Some(History { runs: 9, median_error: 0.064 }),
+        history: Some(History { runs: 9, median_error: 0.064, of: Similar::Size }),
     }
 }
