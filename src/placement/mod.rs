@@ -22,6 +22,7 @@ pub mod sweep;
 pub mod propose;
 pub mod learned;
 pub mod stream;
+pub mod pressure;
 pub mod verify;
 #[cfg(test)]
 mod golden;
