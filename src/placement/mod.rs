@@ -26,6 +26,7 @@ pub mod advice;
 pub mod pace;
 pub mod learned;
 pub mod stream;
+pub mod pressure;
 pub mod verify;
 #[cfg(test)]
 mod golden;
