@@ -173,7 +173,9 @@ impl<'a> Steps<'a> {
     fn make_room(&mut self, error: EngineError, asked: Option<Bytes>) -> Result<(), EngineError> {
         let (began, device, runner) = (Instant::now(), self.runner.compute.id, self.runner);
         runner.compute.trim();
-        let need = after_failure(asked, runner.keeper.borrow().margin(&runner.compute));
+        let margin = runner.keeper.borrow().margin(&runner.compute);
+        // What was given back once and was not enough is no measure of what the rest of the step wants.
+        let need = after_failure(asked, margin).max(if self.repeats == 0 { Bytes::ZERO } else { margin });
         let given = if self.repeats < REPEATS {
             runner.guarded(Role::Denoiser, || self.residency.give_up(need, self.donor()))
         } else {
