@@ -3,12 +3,11 @@
 #![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers; the driver is asked about one device of several")]
 
 use std::error::Error as _;
-use std::fs;
 use std::sync::OnceLock;
 
 use tch::{Cuda, Device, Kind};
 
-use super::EngineError;
+use super::{EngineError, host};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 
@@ -70,7 +69,7 @@ impl Compute {
     #[must_use]
     pub fn memory(&self) -> Option<(Bytes, Bytes)> {
         match self.device {
-            Device::Cpu => Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?)),
+            Device::Cpu => host::memory().map(|memory| (memory.total, memory.free)),
             Device::Cuda(index) => cuda_memory(index),
             Device::Mps | Device::Vulkan => None,
         }
@@ -158,11 +157,4 @@ fn cuda_memory(index: usize) -> Option<(Bytes, Bytes)> {
     let (free, total) = told.ok()?;
     released.ok()?;
     Some((Bytes(total as u64), Bytes(free as u64)))
-}
-
-fn host_memory(what: &str) -> Option<Bytes> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix(what))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(Bytes::kib(kib))
 }

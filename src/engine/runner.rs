@@ -124,6 +124,7 @@ impl Runner {
         run.timing.load = seconds;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
+        self.verify(run);
         run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
         self.report_memory();
 
@@ -283,7 +284,7 @@ impl Runner {
     }
 
     fn finished(&self, mut run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
-        run.warnings.extend(verify::broken(self.compute.id, &self.sets.asked(), &self.sets.measured()));
+        self.verify(&mut run);
         let typical = Traffic::typical(&run.traffic);
         let placement = Placement {
             asked: self.sets.asked(),
@@ -320,6 +321,16 @@ impl Runner {
         let beyond = self.account.beyond(weights - self.sets.in_map(), &self.compute);
         parts.extend(beyond.map(|bytes| format!("{bytes} beyond weights")));
         format!("{device} holds {}; {}", parts.join(", "), self.keeper.borrow().told(&self.compute))
+    }
+
+    /// Compares what plans put on each device with what is there, and tells the operator where that is not the same.
+    fn verify(&self, run: &mut Run<'_>) {
+        for text in verify::broken(self.compute.id, &self.sets.asked(), &self.sets.measured()) {
+            if !run.warnings.contains(&text) {
+                self.warn(run.order.run, &text);
+                run.warnings.push(text);
+            }
+        }
     }
 
     fn phase(&self, run: RunId, phase: Phase) {
