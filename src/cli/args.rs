@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
-use crate::placement::{Allocation, VirtualVram};
+use crate::placement::{Allocation, Pins, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size};
@@ -218,6 +218,9 @@ pub struct OffloadArgs {
     /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
     #[arg(long, value_name = "DEVICE,AMOUNT;…")]
     pub expert_mode_allocations: Option<Allocation>,
+    /// Blocks that must live on a certain device, by the numbers of `perilune plan`: "disk,3-7+12;cpu,2"
+    #[arg(long, value_name = "DEVICE,BLOCKS;…")]
+    pub pin_blocks: Option<Pins>,
 }
 
 /// What is to be placed, and by whose rules.
@@ -262,7 +265,7 @@ pub struct PlanArgs {
     /// Whose rules: distorch2, distorch-v1
     #[arg(long, value_name = "RULES")]
     pub compat: Option<Rules>,
-    /// Print the tables that the original prints
+    /// Print the tables that the original prints; about a model, of where our planner puts it
     #[arg(long)]
     pub tables: bool,
 }

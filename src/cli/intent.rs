@@ -61,6 +61,7 @@ pub fn offload(args: OffloadArgs, preset: &Preset) -> OffloadAsk {
         virtual_vram: args.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
         donors: if args.donor_device.is_empty() { preset.donor_device.clone() } else { args.donor_device },
         expert: args.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
+        pins: args.pin_blocks.or_else(|| preset.pin_blocks.clone()).unwrap_or_default(),
     }
 }
 

@@ -16,13 +16,13 @@ use super::pipelines::sd15::{self, Cut};
 use super::reporter::Reporter;
 use super::residency::Traffic;
 use super::sets::Sets;
-use super::speeds::Speeds;
+use super::speeds::{self, Speeds};
 use super::steps::Steps;
 use super::{EngineError, heap, save};
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::page_cache;
-use crate::placement::{Files, Machine, OffloadAsk, Predicted, Speed, Subject, verify};
+use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Walk, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::weights::Precision;
@@ -55,7 +55,9 @@ pub(super) struct Run<'a> {
     /// What was streamed in each step.
     pub(super) traffic: Vec<Traffic>,
     /// What the steps have shown.
-    learned: Vec<(Subject, Speed)>,
+    learned: Vec<Finding>,
+    /// What each of their walks was.
+    walk: Option<Walk>,
 }
 
 impl Runner {
@@ -91,6 +93,7 @@ impl Runner {
             predicted: None,
             traffic: Vec::new(),
             learned: Vec::new(),
+            walk: None,
         };
         let result = tch::no_grad(|| self.stages(&mut run));
         heap::trim();
@@ -208,13 +211,15 @@ impl Runner {
     }
 
     /// Keeps what the run has shown of the machine.
-    fn learn(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
-        let flops = self.sets.ready_unet()?.flops(run.order.spec.work());
+    fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
+        let (unet, work) = (self.sets.ready_unet()?, run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        let steps = run.timing.per_step.iter().copied().zip(run.traffic.iter().copied());
+        let taken = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned());
         // Steps before weights moved last were another matter.
-        let steps: Vec<(f64, Traffic)> = steps.skip(run.moved_at.unwrap_or(0)).collect();
-        run.learned = self.speeds.learn((self.compute.id, precision), flops, &steps);
+        let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
+        let (walk, streamed) = (unet.walk(work), unet.residency.plan().streamed().len());
+        run.learned = self.speeds.learn(precision, speeds::Steps { walk, walks: work.walks, streamed, taken: &taken });
+        run.walk = Some(walk);
         Ok(())
     }
 
@@ -289,7 +294,7 @@ impl Runner {
         let placement = Placement {
             asked: self.sets.asked(),
             measured: self.sets.measured(),
-            streamed_bytes_per_step: typical.bytes,
+            streamed_bytes_per_step: typical.bytes(),
             staging: self.sets.staging(),
             stalled_s_per_step: typical.stalled,
             // A forecast is for one plan.
@@ -304,6 +309,7 @@ impl Runner {
             precision: precision.name().to_owned(),
             warnings: run.warnings,
             learned: run.learned,
+            walk: run.walk,
         }
     }
 
@@ -338,8 +344,9 @@ impl Runner {
     }
 
     pub(super) fn report_memory(&self) {
-        let weights: Bytes = self.sets.measured().iter().map(|s| s.bytes).sum();
-        let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
+        let here = self.compute.id;
+        let weights: Bytes = self.sets.measured().iter().filter(|s| s.device == here).map(|s| s.bytes).sum();
+        let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
     }
 }

@@ -247,7 +247,7 @@ impl Command {
             Self::PauseQueue(paused) => queue::pause(connection, *paused, now),
             Self::Clear(states) => history::clear(connection, states),
             Self::Note(notice) => history::event(connection, notice.time, &notice.level, notice.job, &notice.text).map(|()| Answer::Done),
-            Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref(), now),
+            Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref()),
             Self::List { states, after, limit } => history::list(connection, states, after.as_ref(), *limit),
             Self::Views { jobs, finished } => history::views(connection, jobs, *finished),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{PlanAsk, PlanView};
 use super::status::{EngineView, Notice, SetView, Status};
+use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
 use crate::jobs::{JobRow, JobState, JobView, Move, Progress};
@@ -38,6 +39,8 @@ pub enum Request {
     Submit(Box<JobDraft>),
     /// What would become of a job's weights. Answer: [`Reply::Plan`].
     Plan(Box<PlanAsk>),
+    /// What plans of a job are worked out from; what it asks to be offloaded does not matter. Answer: [`Reply::Tune`].
+    Tune(Box<PlanAsk>),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.
@@ -131,6 +134,8 @@ pub enum Reply {
     Accepted(JobId),
     /// What would become of a job's weights.
     Plan(Box<PlanView>),
+    /// What plans of a job are worked out from.
+    Tune(Box<TuneView>),
     /// A page of jobs.
     Rows {
         /// Whether the queue is paused.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::PartView;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::{Learned, OffloadAsk, OffloadPlan, Share, Speed, Subject};
+use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Share, Walk};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::weights::Precision;
 use crate::workflow::{JobSpec, Kind, Refusal};
@@ -61,7 +61,7 @@ pub struct RunOrder {
     pub spec: JobSpec,
     /// Where to write each image of the batch; the daemon gives the files their final names.
     pub targets: Vec<PathBuf>,
-    /// Speeds that engines of this name have found here before.
+    /// What engines of this name have found out about this machine before.
     pub known: Vec<Learned>,
 }
 
@@ -179,8 +179,10 @@ pub struct Finished {
     pub precision: String,
     /// What the operator should know.
     pub warnings: Vec<String>,
-    /// Speeds that this run has shown, in the precision it was computed in.
-    pub learned: Vec<(Subject, Speed)>,
+    /// What this run has shown of the machine, in the precision it was computed in.
+    pub learned: Vec<Finding>,
+    /// What each walk through the network was.
+    pub walk: Option<Walk>,
 }
 
 /// A run that did not.

@@ -19,9 +19,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use perilune::families::Role;
 use perilune::gallery;
 use perilune::jobs::{ImageRecord, Phase, Placement, Timing};
-use perilune::placement::{OffloadAsk, OffloadPlan, Predicted, Share, Speed, Subject};
+use perilune::library::Network;
+use perilune::placement::{Finding, OffloadAsk, OffloadPlan, Predicted, Sample, Share, Walk};
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
 use perilune::wire::work::{FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
@@ -70,8 +72,10 @@ struct Script {
     notice: Option<(String, String)>,
     /// Add the run's number to this file when the pictures are written.
     tally: Option<PathBuf>,
-    /// Have found out these speeds.
-    learned: Vec<(Subject, Speed)>,
+    /// Have found out this about the machine.
+    learned: Vec<Finding>,
+    /// Have computed so many seconds in each walk.
+    walk_s: Option<f64>,
     /// Have expected this of a step.
     predicted: Option<Predicted>,
 }
@@ -98,6 +102,7 @@ impl Default for Script {
             notice: None,
             tally: None,
             learned: Vec::new(),
+            walk_s: None,
             predicted: None,
         }
     }
@@ -309,9 +314,17 @@ fn first_time(script: &Script, order: &RunOrder) -> bool {
 fn finished(script: &Script, order: &RunOrder, images: Vec<ImageRecord>) -> Finished {
     let share = Share { device: order.spec.compute, bytes: order.spec.set.bytes() };
     let placement = Placement { asked: vec![share], measured: vec![share], predicted: script.predicted.clone(), ..Placement::default() };
-    let learned = script.learned.clone();
+    let walk = walk(order);
+    let step = script.walk_s.zip(walk).map(|(seconds, walk)| Finding::Step(Sample { walk, seconds }));
+    let learned = script.learned.iter().copied().chain(step).collect();
     let timing = Timing { total: 0.5, sample: 0.25, per_step: vec![0.01], ..Timing::default() };
-    Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned }
+    Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned, walk }
+}
+
+/// What the real engine would walk through.
+fn walk(order: &RunOrder) -> Option<Walk> {
+    let network = Network::read(&order.spec.set.component(Role::Denoiser)?.files).ok()?;
+    Some(network.walk(order.spec.work()))
 }
 
 /// Eight by eight pixels of night.

@@ -23,6 +23,7 @@ mod telemetry;
 mod telemetry_poller;
 mod terminal;
 mod tidy;
+mod tuner;
 mod unreadable;
 mod visible_gpus;
 mod world;

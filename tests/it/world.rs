@@ -367,6 +367,7 @@ impl World {
                     precision: String::new(),
                     warnings: Vec::new(),
                     learned: Vec::new(),
+                    walk: None,
                 }))
             }
         };

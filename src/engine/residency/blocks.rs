@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tch::{Device, Tensor};
 
-use super::disk::Traffic;
+use super::Traffic;
 use super::faults::{self, Fault};
 use super::rebudget::GivenUp;
 use super::residents::{Resident, Residents};
-use super::staging::Staging;
+use super::staging::{Staging, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
+use crate::engine::device::Compute;
 use crate::engine::loading::assemble::Target;
 use crate::engine::loading::{LoadError, Vault};
 use crate::engine::nn::WeightRef;
@@ -28,7 +29,7 @@ use crate::weights::{Block, BlockTable, Precision};
 pub struct Residency {
     role: Role,
     table: BlockTable,
-    compute: DeviceId,
+    compute: Compute,
     pub(super) precision: Precision,
     /// Where each block lives: changed between two steps, see [`rebudget`](super::rebudget).
     pub(super) plan: RefCell<OffloadPlan>,
@@ -126,7 +127,7 @@ impl Residency {
         let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu;
         let residency = Self {
             role,
-            compute: plan.compute,
+            compute: target.compute.clone(),
             precision: target.precision,
             residents: Residents::new(&table, vault, target.compute, target.precision),
             later,
@@ -164,21 +165,23 @@ impl Residency {
     /// here.
     fn ring(&self) -> Result<Option<RefMut<'_, Staging>>, EngineError> {
         if self.staging.borrow().is_none() {
-            let streamed = self.plan.borrow().streamed();
-            if streamed.is_empty() {
+            let plan = self.plan.borrow();
+            if plan.streamed().is_empty() {
                 return Ok(None);
             }
             if let Some(asked) = faults::due(Fault::Room) {
                 return Err(self.out_of_memory(asked));
             }
-            let staging = Staging::new(&self.table, &streamed, &self.vault, self.precision, self.room.get());
-            self.staging.replace(Some(staging.map_err(|e| self.failed(e))?));
+            let ring = self.room.get();
+            let wanted = Wanted { table: &self.table, plan: &plan, vault: &self.vault, precision: self.precision, ring };
+            let staging = Staging::new(wanted, &self.compute).map_err(|e| self.failed(e))?;
+            self.staging.replace(Some(staging));
         }
         Ok(RefMut::filter_map(self.staging.borrow_mut(), Option::as_mut).ok())
     }
 
     fn lives_here(&self, block: BlockIndex) -> bool {
-        self.plan.borrow().home(block) == self.compute
+        self.plan.borrow().home(block) == self.compute.id
     }
 
     fn bring(&self, index: BlockIndex, block: &Block) -> Result<Rc<Resident>, EngineError> {
@@ -195,13 +198,15 @@ impl Residency {
     fn failed(&self, error: LoadError) -> EngineError {
         match error {
             LoadError::File(error) => EngineError::Library(error),
-            LoadError::Memory(asked) => self.out_of_memory(asked),
-            LoadError::Torch(error) => EngineError::torch(&error, self.compute, &self.place()),
+            LoadError::Memory { device, bytes: asked } => EngineError::OutOfMemory { device, place: self.place(), asked: Some(asked) },
+            LoadError::Torch(error) => EngineError::torch(&error, self.compute.id, &self.place()),
+            LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
+            LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
         }
     }
 
     fn out_of_memory(&self, asked: Bytes) -> EngineError {
-        EngineError::OutOfMemory { device: self.compute, place: self.place(), asked: Some(asked) }
+        EngineError::OutOfMemory { device: self.compute.id, place: self.place(), asked: Some(asked) }
     }
 
     /// Lends a block. An error where it cannot be had, or where the run was taken back: this is where a run can stop.
@@ -301,13 +306,8 @@ impl Residency {
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
         let resident = self.residents.here().iter().map(|r| r.bytes()).sum();
-        let mut shares = vec![Share { device: self.compute, bytes: resident }];
-        let order = self.staging.borrow().as_ref().map(Staging::order).unwrap_or_default();
-        for index in order {
-            let bytes = self.table.block(index).map_or(Bytes::ZERO, Block::bytes);
-            shares.push(Share { device: self.plan.borrow().home(index), bytes });
-        }
-        total(&[shares])
+        let streamed = self.staging.borrow().as_ref().map(Staging::held).unwrap_or_default();
+        total(&[vec![Share { device: self.compute.id, bytes: resident }], streamed])
     }
 
     /// Returns the memory on the compute device through which blocks are streamed.
