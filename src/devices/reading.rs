@@ -55,6 +55,16 @@ pub struct Memory {
     pub free: Bytes,
 }
 
+impl Memory {
+    /// Returns what may be had of it in a group of processes that may hold `limit` and holds `used` that it cannot give back.
+    #[must_use]
+    pub fn within(self, limit: Bytes, used: Bytes) -> Self {
+        let total = self.total.min(limit);
+        let free = self.free.min(limit.saturating_sub(used)).min(total);
+        Self { total, used: total.saturating_sub(free), free }
+    }
+}
+
 /// Present clock rates in MHz.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {

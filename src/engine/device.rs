@@ -3,12 +3,11 @@
 #![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers; the driver is asked about one device of several")]
 
 use std::error::Error as _;
-use std::fs;
 use std::sync::OnceLock;
 
 use tch::{Cuda, Device, Kind};
 
-use super::{EngineError, allocator, heap};
+use super::{EngineError, allocator, heap, host};
 use crate::placement::Room;
 use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId};
@@ -72,7 +71,7 @@ impl Compute {
     #[must_use]
     pub fn memory(&self) -> Option<(Bytes, Bytes)> {
         match self.device {
-            Device::Cpu => Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?)),
+            Device::Cpu => host::memory().map(|memory| (memory.total, memory.free)),
             Device::Cuda(index) => cuda_memory(index),
             Device::Mps | Device::Vulkan => None,
         }
@@ -88,7 +87,7 @@ impl Compute {
             reserve: usual_reserve(device, total),
             committed: Bytes::ZERO,
         };
-        let host = || Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?));
+        let host = || host::memory().map(|memory| (memory.total, memory.free));
         let mut rooms: Vec<Room> = self.memory().map(|memory| room(self.id, memory)).into_iter().collect();
         if let Device::Cuda(index) = self.device {
             rooms.extend(host().map(|memory| room(DeviceId::Cpu, memory)));
@@ -190,11 +189,4 @@ fn cuda_memory(index: usize) -> Option<(Bytes, Bytes)> {
     let (free, total) = told.ok()?;
     released.ok()?;
     Some((Bytes(total as u64), Bytes(free as u64)))
-}
-
-fn host_memory(what: &str) -> Option<Bytes> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix(what))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(Bytes::kib(kib))
 }

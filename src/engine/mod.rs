@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod device;
 pub mod error;
 pub mod heap;
+pub mod host;
 pub mod image;
 pub mod keeping;
 pub mod loading;

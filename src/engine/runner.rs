@@ -16,7 +16,7 @@ use super::pipelines::sd15::{self, Cut};
 use super::reporter::Reporter;
 use super::residency::Traffic;
 use super::sets::Sets;
-use super::speeds::{Ran, Speeds};
+use super::speeds::{self, Speeds};
 use super::steps::Steps;
 use super::{EngineError, heap, save};
 use crate::families::Role;
@@ -127,6 +127,7 @@ impl Runner {
         run.timing.load = seconds;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
+        self.verify(run);
         run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
         self.report_memory();
 
@@ -217,7 +218,7 @@ impl Runner {
         // Steps before weights moved last were another matter.
         let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
         let (walk, streamed) = (unet.walk(work), unet.residency.plan().streamed().len());
-        run.learned = self.speeds.learn(precision, Ran { walk, walks: work.walks, streamed, taken: &taken });
+        run.learned = self.speeds.learn(precision, speeds::Steps { walk, walks: work.walks, streamed, taken: &taken });
         run.walk = Some(walk);
         Ok(())
     }
@@ -288,7 +289,7 @@ impl Runner {
     }
 
     fn finished(&self, mut run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
-        run.warnings.extend(verify::broken(self.compute.id, &self.sets.asked(), &self.sets.measured()));
+        self.verify(&mut run);
         let typical = Traffic::typical(&run.traffic);
         let placement = Placement {
             asked: self.sets.asked(),
@@ -326,6 +327,16 @@ impl Runner {
         let beyond = self.account.beyond(weights - self.sets.in_map(), &self.compute);
         parts.extend(beyond.map(|bytes| format!("{bytes} beyond weights")));
         format!("{device} holds {}; {}", parts.join(", "), self.keeper.borrow().told(&self.compute))
+    }
+
+    /// Compares what plans put on each device with what is there, and tells the operator where that is not the same.
+    fn verify(&self, run: &mut Run<'_>) {
+        for text in verify::broken(self.compute.id, &self.sets.asked(), &self.sets.measured()) {
+            if !run.warnings.contains(&text) {
+                self.warn(run.order.run, &text);
+                run.warnings.push(text);
+            }
+        }
     }
 
     fn phase(&self, run: RunId, phase: Phase) {

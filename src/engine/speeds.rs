@@ -20,9 +20,9 @@ const WORTH_A_MEASUREMENT: Bytes = Bytes::mib(16);
 /// Blocks smaller than this tell of what a request costs, and little of the speed at which larger ones come.
 const WORTH_A_REQUEST: Bytes = Bytes::mib(1);
 
-/// The steps that a run has done.
+/// The steps of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Ran<'a> {
+pub struct Steps<'a> {
     /// What each one walked through, so many times.
     pub walk: Walk,
     /// Walks in a step.
@@ -52,8 +52,8 @@ impl Speeds {
     /// Returns what a run has shown in this precision. Its first step warms the machine up, so it counts only where it is
     /// the only one, and then only where nothing better is known.
     #[must_use]
-    pub fn learn(&self, precision: Precision, steps: Ran<'_>) -> Vec<Finding> {
-        let Ran { walk, walks, streamed, taken } = steps;
+    pub fn learn(&self, precision: Precision, steps: Steps<'_>) -> Vec<Finding> {
+        let Steps { walk, walks, streamed, taken } = steps;
         let alone = taken.len() == 1;
         let taken = if alone { taken } else { taken.get(1..).unwrap_or_default() };
         let mut computing: Vec<f64> = taken.iter().map(|(seconds, traffic)| (seconds - traffic.stalled) / walks.max(1) as f64).collect();
@@ -90,7 +90,7 @@ mod tests {
     const DISK: Subject = Subject::Device(DeviceId::Disk);
 
     fn learn(speeds: &Speeds, taken: &[(f64, Traffic)]) -> Vec<Finding> {
-        speeds.learn(Precision::Fp32, Ran { walk: WALK, walks: 1, streamed: 10, taken })
+        speeds.learn(Precision::Fp32, Steps { walk: WALK, walks: 1, streamed: 10, taken })
     }
 
     fn step(seconds: f64) -> Finding {
@@ -109,7 +109,7 @@ mod tests {
         let traffic = |flows: &[(Subject, Flow)]| Traffic { stalled: 0.0, flows: flows.iter().copied().collect() };
         let took = |seconds: f64| (seconds, Traffic { stalled: 2.0, ..traffic(&[(DISK, flow(gigabytes(4), 4.0))]) });
         assert_eq!(learn(&speeds, &[took(99.0), took(12.0), took(12.0), took(40.0)]), [step(10.0), speed(DISK, 1e9)]);
-        let twice = Ran { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
+        let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
         assert_eq!(speeds.learn(Precision::Fp32, twice)[0], step(5.0), "a walk takes half of a step of two");
         // A mixture tells of both.
         let mixed = (1.0, traffic(&[(DISK, flow(gigabytes(2), 2.0)), (Subject::PageCache, flow(gigabytes(4), 0.4))]));

@@ -34,8 +34,12 @@ pub fn usual_reserve(device: DeviceId, total: Bytes) -> Bytes {
         // The weights lie there already.
         DeviceId::Disk => return Bytes::ZERO,
     };
-    least.max(Bytes(total.get() / 100 * percent))
+    // On a small host, or in a small container, what others need is smaller, too.
+    least.min(Bytes(total.get() / RESERVE_AT_MOST)).max(Bytes(total.get() / 100 * percent))
 }
+
+/// Whatever must stay free is no more than this part of the device: a quarter.
+const RESERVE_AT_MOST: u64 = 4;
 
 /// Free memory below which a run gives weights back, on a GPU: as much as plans leave.
 pub const GPU_MARGIN_PERCENT: u64 = GPU_RESERVE_PERCENT;
@@ -390,7 +394,8 @@ mod tests {
         assert_eq!(usual_reserve(GPU, Bytes::gib(4)), Bytes::mib(256));
         assert_eq!(usual_reserve(GPU, Bytes::gib(100)), Bytes::gib(3));
         assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(100)), Bytes::gib(10));
-        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(4)), Bytes::gib(2));
+        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(12)), Bytes::gib(2));
+        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(4)), Bytes::gib(1));
         assert_eq!(usual_reserve(DeviceId::Disk, Bytes::gib(4)), Bytes::ZERO);
         assert_eq!(margin(GPU, Bytes::gib(4)), usual_reserve(GPU, Bytes::gib(4)));
         assert_eq!((margin(DeviceId::Cpu, Bytes::gib(100)), margin(DeviceId::Cpu, Bytes::gib(1))), (Bytes::gib(5), Bytes::mib(128)));

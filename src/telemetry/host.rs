@@ -98,16 +98,11 @@ impl Probe for HostProbe {
 
 /// Returns the memory that may be had. A total of 0 means that it could not be read.
 fn memory(total: u64, available: u64, limits: Option<&CGroupLimits>) -> Option<Memory> {
-    let (total, free) = match limits {
-        None => (total, available),
-        Some(limits) => {
-            // Pages of files count towards a group's limit but are given back under pressure, and mapped
-            // weights are such pages; so only what cannot be given back counts as used.
-            let room = limits.total_memory.saturating_sub(limits.rss);
-            (limits.total_memory, room.min(available))
-        }
-    };
-    (total > 0).then(|| Memory { total: Bytes(total), used: Bytes(total.saturating_sub(free)), free: Bytes(free) })
+    let whole = Memory { total: Bytes(total), used: Bytes(total.saturating_sub(available)), free: Bytes(available) };
+    // Pages of files count towards a group's limit but are given back under pressure, and mapped weights are such pages; so
+    // only what cannot be given back counts as used.
+    let memory = limits.map_or(whole, |limits| whole.within(Bytes(limits.total_memory), Bytes(limits.rss)));
+    (total > 0).then_some(memory)
 }
 
 /// Returns swap space; a host without any has 0 of it, which is a value.

@@ -139,10 +139,11 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
             model.known.heard_at = Some(model.now);
             return Vec::new();
         }
-        Change::Notice(notice) if matches!(notice.level.as_str(), "fail" | "crit") && model.screen != Screen::Overview => {
-            let role = Role::Crit;
-            model.toast(role, notice.text.clone());
-        }
+        Change::Notice(notice) if model.screen != Screen::Overview => match notice.level.as_str() {
+            "fail" | "crit" => model.toast(Role::Crit, notice.text.clone()),
+            "warn" => model.toast(Role::Warn, notice.text.clone()),
+            _ => {}
+        },
         Change::Log(_) if model.screen != Screen::Log => {
             model.known.apply(change, model.now);
             return Vec::new();

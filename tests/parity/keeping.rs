@@ -11,6 +11,7 @@ use perilune::engine::keeping::Senses;
 use perilune::engine::reporter::Reporter;
 use perilune::engine::residency::faults::{Fault, arm, pending};
 use perilune::engine::runner::Runner;
+use perilune::families::Role;
 use perilune::placement::OffloadAsk;
 use perilune::placement::budget::margin;
 use perilune::sampling::Sampler;
@@ -163,6 +164,33 @@ fn weights_move_between_steps_and_the_picture_stays() {
     assert_eq!((finished.placement.predicted.as_ref(), finished.warnings.len()), (None, 0), "{:?}", finished.warnings);
     assert_eq!(finished.placement.asked, finished.placement.measured);
     assert!(ended.placed().ask.is_nothing());
+}
+
+/// However it is said how much the device that computes may hold: in bytes, as a share, or by what must leave.
+#[test]
+fn no_run_holds_more_of_the_weights_than_its_budget() {
+    let mut bench = Bench::on(&Device::calm());
+    let mut held = |ask: OffloadAsk| {
+        let ended = bench.run(&JobSpec { offload: ask, steps: 1, ..expanded() }, &CancelFlag::default());
+        assert!(ended.result.is_ok());
+        let parts = |report: &Report| if let Report::Memory(memory) = report { Some(memory.set.clone()?.parts) } else { None };
+        let parts = ended.reports.iter().rev().find_map(parts).unwrap();
+        parts.iter().find(|p| p.role == Role::Denoiser && p.device == DeviceId::Cpu).unwrap().bytes
+    };
+    let all = held(OffloadAsk::default());
+    let expert = |text: String| OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+    for percent in [20, 50, 80] {
+        let budget = Bytes(all.get() * percent / 100);
+        for ask in [
+            expert(format!("cpu,{percent}%;disk,*")),
+            expert(format!("cpu,{percent}%;disk,{}%", 100 - percent)),
+            expert(format!("cpu,{}b;disk,*", budget.get())),
+            asking(&format!("{}b", (all - budget).get())),
+        ] {
+            let held = held(ask.clone());
+            assert!(held <= budget && held > Bytes::ZERO, "{held} of {budget} for {ask:?}");
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::residents::{Resident, Residents};
 use super::staging::{Staging, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
+use crate::engine::device::Compute;
 use crate::engine::loading::assemble::Target;
 use crate::engine::loading::{LoadError, Vault};
 use crate::engine::nn::WeightRef;
@@ -28,7 +29,7 @@ use crate::weights::{Block, BlockTable, Precision};
 pub struct Residency {
     role: Role,
     table: BlockTable,
-    compute: DeviceId,
+    compute: Compute,
     pub(super) precision: Precision,
     /// Where each block lives: changed between two steps, see [`rebudget`](super::rebudget).
     pub(super) plan: RefCell<OffloadPlan>,
@@ -126,7 +127,7 @@ impl Residency {
         let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu;
         let residency = Self {
             role,
-            compute: plan.compute,
+            compute: target.compute.clone(),
             precision: target.precision,
             residents: Residents::new(&table, vault, target.compute, target.precision),
             later,
@@ -171,15 +172,16 @@ impl Residency {
             if let Some(asked) = faults::due(Fault::Room) {
                 return Err(self.out_of_memory(asked));
             }
-            let (table, vault, precision, ring) = (&self.table, &self.vault, self.precision, self.room.get());
-            let staging = Staging::new(Wanted { table, plan: &plan, vault, precision, ring }, self.residents.compute());
-            self.staging.replace(Some(staging.map_err(|e| self.failed(e))?));
+            let ring = self.room.get();
+            let wanted = Wanted { table: &self.table, plan: &plan, vault: &self.vault, precision: self.precision, ring };
+            let staging = Staging::new(wanted, &self.compute).map_err(|e| self.failed(e))?;
+            self.staging.replace(Some(staging));
         }
         Ok(RefMut::filter_map(self.staging.borrow_mut(), Option::as_mut).ok())
     }
 
     fn lives_here(&self, block: BlockIndex) -> bool {
-        self.plan.borrow().home(block) == self.compute
+        self.plan.borrow().home(block) == self.compute.id
     }
 
     fn bring(&self, index: BlockIndex, block: &Block) -> Result<Rc<Resident>, EngineError> {
@@ -197,14 +199,14 @@ impl Residency {
         match error {
             LoadError::File(error) => EngineError::Library(error),
             LoadError::Memory { device, bytes: asked } => EngineError::OutOfMemory { device, place: self.place(), asked: Some(asked) },
-            LoadError::Torch(error) => EngineError::torch(&error, self.compute, &self.place()),
+            LoadError::Torch(error) => EngineError::torch(&error, self.compute.id, &self.place()),
             LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
             LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
         }
     }
 
     fn out_of_memory(&self, asked: Bytes) -> EngineError {
-        EngineError::OutOfMemory { device: self.compute, place: self.place(), asked: Some(asked) }
+        EngineError::OutOfMemory { device: self.compute.id, place: self.place(), asked: Some(asked) }
     }
 
     /// Lends a block. An error where it cannot be had, or where the run was taken back: this is where a run can stop.
@@ -305,7 +307,7 @@ impl Residency {
     pub fn measured(&self) -> Vec<Share> {
         let resident = self.residents.here().iter().map(|r| r.bytes()).sum();
         let streamed = self.staging.borrow().as_ref().map(Staging::held).unwrap_or_default();
-        total(&[vec![Share { device: self.compute, bytes: resident }], streamed])
+        total(&[vec![Share { device: self.compute.id, bytes: resident }], streamed])
     }
 
     /// Returns the memory on the compute device through which blocks are streamed.

@@ -67,12 +67,6 @@ impl Residents {
         }
     }
 
-    /// Returns where they are.
-    #[must_use]
-    pub fn compute(&self) -> &Compute {
-        &self.compute
-    }
-
     /// Makes room for a block, once. What is small and stays is best taken before computing takes and leaves what is large.
     ///
     /// # Panics

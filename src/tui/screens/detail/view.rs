@@ -13,6 +13,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::{State, Subject, device, job};
+use crate::placement::verify;
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
@@ -95,7 +96,8 @@ fn set(set: &SetView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
     for part in &set.components {
         let differs = if part.bytes == part.planned { String::new() } else { format!(", planned {}", part.planned) };
         let value = format!("{} {} on {}{differs}", part.precision, part.bytes, part.device);
-        lines.extend(entry(paint, part.role.name(), Role::Text, &value, columns));
+        let kept = verify::is_kept(set.device, part.device, part.planned, part.bytes);
+        lines.extend(entry(paint, part.role.name(), if kept { Role::Text } else { Role::Crit }, &value, columns));
     }
     lines
 }

@@ -206,9 +206,11 @@ fn notice(notice: &Notice, paint: &Paint) -> Line<'static> {
         "warn" => ("WARN", Role::Warn),
         _ => ("info", Role::Dim),
     };
+    // What went wrong is read in its colour, not only named so.
+    let text = if role == Role::Dim { Role::Text } else { role };
     Line::from(vec![
         piece(paint, Role::Dim, format!("{} ", notice.time.time_of_day())),
         piece(paint, role, word),
-        piece(paint, Role::Text, format!(" {}", notice.text)),
+        piece(paint, text, format!(" {}", notice.text)),
     ])
 }
