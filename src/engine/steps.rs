@@ -175,7 +175,7 @@ impl<'a> Steps<'a> {
         runner.compute.trim();
         let margin = runner.keeper.borrow().margin(&runner.compute);
         // What was given back once and was not enough is no measure of what the rest of the step wants.
-        let need = after_failure(asked, margin).max(if self.repeats == 0 { Bytes::ZERO } else { margin });
+        let need = Bytes(after_failure(asked, margin).get().saturating_mul(1 << (2 * self.repeats)));
         let given = if self.repeats < REPEATS {
             runner.guarded(Role::Denoiser, || self.residency.give_up(need, self.donor()))
         } else {
