@@ -9,6 +9,7 @@ pub mod device;
 pub mod error;
 pub mod heap;
 pub mod image;
+pub mod keeping;
 pub mod loading;
 pub mod models;
 pub mod nn;
@@ -21,5 +22,6 @@ pub mod save;
 pub mod serve;
 pub mod sets;
 pub mod speeds;
+pub mod steps;
 
 pub use error::EngineError;

@@ -24,6 +24,7 @@ pub mod propose;
 pub mod advice;
 pub mod learned;
 pub mod stream;
+pub mod pressure;
 pub mod verify;
 #[cfg(test)]
 mod golden;

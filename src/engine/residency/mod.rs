@@ -6,9 +6,12 @@
 pub mod blocks;
 pub mod disk;
 pub mod donor_file;
+pub mod faults;
 pub mod layout;
+pub mod rebudget;
 pub mod residents;
 pub mod staging;
 
 pub use blocks::{Held, Placing, Residency};
 pub use disk::Traffic;
+pub use rebudget::GivenUp;
