@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_device_that_computes_holds_no_more_than_was_listed() {
-        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO };
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO };
         for text in ["cuda:0,50%;cpu,*", "cuda:0,50%;cpu,50%", "cuda:0,4gb;cpu,*", "cuda:0,0.5;cpu,*"] {
             assert_eq!(quotas(&expert(text), GPU, load, &machine()).unwrap().compute.most, Bytes::gib(4), "{text}");
         }
