@@ -2,6 +2,8 @@
 //!
 //! Run with `cargo bench --no-default-features --bench placement`.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up may panic")]
+
 use perilune::placement::planner::{DonorLink, Goal, Request, Stay, UnitCost, plan};
 use perilune::placement::simulate::Staging;
 use perilune::placement::sweep::sweep;

@@ -69,7 +69,7 @@ impl OffloadAsk {
         let mut devices = match (&self.expert, self.virtual_vram) {
             (Some(Allocation::Listed(listed)), _) => listed.devices(),
             (None, VirtualVram::None) => Vec::new(),
-            (Some(Allocation::Auto), _) | (None, _) => self.donors_of(compute),
+            (Some(Allocation::Auto) | None, _) => self.donors_of(compute),
         };
         devices.extend(self.pins.devices().into_iter().filter(|d| !devices.contains(d)).collect::<Vec<_>>());
         devices

@@ -88,13 +88,12 @@ pub fn toggled(state: &State, device: DeviceId) -> Result<Wish, &'static str> {
         } else if let (Some(amounts), Some(ask), Some(rest)) = (state.shown().map(|p| facts.amounts(p)), &ask, list.rest) {
             // Half of what the rest was.
             let half = Bytes(amounts.on(rest).get() / 2);
-            match amounts.amount(Way::of(ask), device, half) {
-                Some(amount) => list.set(device, amount),
+            if let Some(amount) = amounts.amount(Way::of(ask), device, half) {
+                list.set(device, amount);
+            } else {
                 // A device without a size can only take the rest itself.
-                None => {
-                    list.set(rest, amounts.amount(Way::of(ask), rest, half).ok_or("neither device has a size")?);
-                    list.rest = Some(device);
-                }
+                list.set(rest, amounts.amount(Way::of(ask), rest, half).ok_or("neither device has a size")?);
+                list.rest = Some(device);
             }
         }
         return Ok(Wish { text: list.to_string(), ..state.wish() });

@@ -1,10 +1,10 @@
 //! What a step takes now, and what it would take; and what else follows from a wish.
 //!
 //! ```text
-//! draft    computing 0.95 s  disk 1.83 s  a step 2.10 s
-//! active   computing 0.95 s  disk 0.96 s  a step 1.50 s   1.48 s in job 39
+//! draft    compute 0.95 s  disk 1.83 s  step 2.10 s
+//! active   compute 0.95 s  disk 0.96 s  step 1.50 s   1.48 s in job 39
 //! all here does not fit: 43.4 GiB of weights stay on cuda:0, …
-//! all away computing 0.95 s  disk 1.86 s  a step 1.90 s to 2.81 s, assumed
+//! all away compute 0.95 s  disk 1.86 s  step 1.90 s to 2.81 s, assumed
 //! ```
 
 use ratatui::text::Line;
@@ -71,13 +71,13 @@ fn row(paint: &Paint, name: &str, planned: &Planned, measured: Option<Measured>,
     let predicted = &planned.predicted;
     let s = wording::pace;
     let terms = predicted.links.iter().map(|l| format!("{} {}", l.device, s(l.transfer_s)));
-    let terms: Vec<String> = std::iter::once(format!("computing {}", s(predicted.compute_s))).chain(terms).collect();
+    let terms: Vec<String> = std::iter::once(format!("compute {}", s(predicted.compute_s))).chain(terms).collect();
     let step = if predicted.calibrated {
-        format!("a step {}", s(predicted.step_s))
+        format!("step {}", s(predicted.step_s))
     } else if s(predicted.lower_s) == s(predicted.upper_s) {
-        format!("a step {}, assumed", s(predicted.upper_s))
+        format!("step {}, assumed", s(predicted.upper_s))
     } else {
-        format!("a step {} to {}, assumed", s(predicted.lower_s), s(predicted.upper_s))
+        format!("step {} to {}, assumed", s(predicted.lower_s), s(predicted.upper_s))
     };
     let measured = measured.map(|m| format!("   {} in job {}", s(m.step_s), m.job.job)).unwrap_or_default();
     named(

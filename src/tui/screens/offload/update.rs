@@ -225,14 +225,10 @@ pub fn take(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     match model.offload.typing.take() {
-        Some(Typing::Expression(before)) => {
-            if before != model.offload.wish() {
-                model.offload.remember(before);
-            }
-        }
+        Some(Typing::Expression(before)) if before != model.offload.wish() => model.offload.remember(before),
         Some(Typing::Block(input)) => go_to_block(model, input.value()),
         Some(Typing::Profile(input)) => return deeds::save(model, input.value().trim(), Existing::Kept),
-        None => {}
+        Some(Typing::Expression(_)) | None => {}
     }
     Vec::new()
 }
@@ -254,13 +250,12 @@ pub fn back(model: &mut Model) -> Vec<Effect> {
     }
     match model.offload.typing.take() {
         Some(Typing::Expression(before)) => model.offload.put(before),
-        Some(Typing::Block(_) | Typing::Profile(_)) => {}
         None if model.offload.subject != Subject::Form => {
             let (draft, _) = model.compose.draft();
             model.offload.turn_to(Subject::Form, draft);
             return ask(model).into_iter().collect();
         }
-        None => {}
+        Some(Typing::Block(_) | Typing::Profile(_)) | None => {}
     }
     Vec::new()
 }

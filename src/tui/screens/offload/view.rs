@@ -112,11 +112,8 @@ fn nothing(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let mut lines = Vec::new();
     match (&model.offload.refusal, &model.link) {
         _ if model.offload.draft.model.trim().is_empty() => {
-            lines.push(line::text(
-                paint,
-                Role::Dim,
-                "No model is chosen. 7 opens the Run form, where one can be; 6 shows jobs: O tunes one.",
-            ));
+            lines.push(line::text(paint, Role::Dim, "No model is chosen. 7 opens the Run form, where one can be."));
+            lines.push(line::text(paint, Role::Dim, "6 shows jobs; O there opens this screen for a job's model."));
         }
         (Some(refusal), _) => {
             lines.push(line::text(
