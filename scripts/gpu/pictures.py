@@ -105,12 +105,11 @@ def rows_of(model, device, precision, turns, references, judge, problem):
     what = f"{model.name} {model.side}x{model.side} {precision}"
     greatest, mean = distance(turns.ours.images[0], references[judge])
     note = f"{model.steps} steps; mean {mean:.3f}"
-    for other in dict.fromkeys(("fp32", precision)):
-        if other != judge and other in references:
-            note += "; to the processor's {} at most {}, mean {:.3f}".format(other, *distance(turns.ours.images[0], references[other]))
+    beside = [p for p in dict.fromkeys(("fp32", precision)) if p in references]
+    far = lambda image, p: "to the processor's {} at most {}, mean {:.3f}".format(p, *distance(image, references[p]))
+    note += "".join(f"; {far(turns.ours.images[0], p)}" for p in beside if p != judge)
     if turns.theirs.images:
-        note += "; diffusers' here to the processor's fp32 at most {}, mean {:.3f}".format(
-            *distance(turns.theirs.images[0], references["fp32"]))
+        note += "; diffusers' here " + ", ".join(far(turns.theirs.images[0], p) for p in beside)
     if any((image != turns.ours.images[0]).any() for image in turns.ours.images):
         note += "; NOT the same bytes when made again"
     yield Row(f"{what}: picture", device, f"perilune, cpu {judge}", f"{greatest}/255", f"<= {BAR}/255", greatest <= BAR, note)
