@@ -100,16 +100,16 @@ class Turns:
         return problem
 
 
-def rows_of(model, device, precision, turns, references, problem):
-    """`references` are the processor's pictures: of this precision where it was made, and of fp32."""
+def rows_of(model, device, precision, turns, references, judge, problem):
+    """`references` are the processor's pictures by precision; the bar is for the distance to that of `judge`."""
     what = f"{model.name} {model.side}x{model.side} {precision}"
-    judge = precision if precision in references else "fp32"
     greatest, mean = distance(turns.ours.images[0], references[judge])
     note = f"{model.steps} steps; mean {mean:.3f}"
-    if judge != "fp32":
-        note += "; to the processor's fp32 at most {}, mean {:.3f}".format(*distance(turns.ours.images[0], references["fp32"]))
+    beside = [p for p in dict.fromkeys(("fp32", precision)) if p in references]
+    far = lambda image, p: "to the processor's {} at most {}, mean {:.3f}".format(p, *distance(image, references[p]))
+    note += "".join(f"; {far(turns.ours.images[0], p)}" for p in beside if p != judge)
     if turns.theirs.images:
-        note += "; diffusers' here to that at most {}, mean {:.3f}".format(*distance(turns.theirs.images[0], references["fp32"]))
+        note += "; diffusers' here " + ", ".join(far(turns.theirs.images[0], p) for p in beside)
     if any((image != turns.ours.images[0]).any() for image in turns.ours.images):
         note += "; NOT the same bytes when made again"
     yield Row(f"{what}: picture", device, f"perilune, cpu {judge}", f"{greatest}/255", f"<= {BAR}/255", greatest <= BAR, note)
@@ -122,11 +122,12 @@ def rows_of(model, device, precision, turns, references, problem):
     yield row
 
 
-def check(home, model, device, python, cache, threads=None, same_precision=True):
+def check(home, model, device, python, cache, threads=None, made=PRECISIONS, judge="fp32"):
     """Rows for one model in every precision. The daemon must run.
 
-    A picture is held against the processor's in the same precision: 8 bits of mantissa alone move a picture by
-    more than the bar. Without `same_precision`, which takes a processor long, all are held against fp32."""
+    The processor paints in the precisions `made`. What a picture should be is what fp32 makes of it, so that is what the
+    bar is for. `judge` "same" holds each against the processor's in its own precision instead, whose weights are
+    rounded alike."""
     folder, problem = None, model.problem
     try:
         if model.weights:
@@ -134,7 +135,6 @@ def check(home, model, device, python, cache, threads=None, same_precision=True)
     except NoPeer as error:
         problem = str(error)
     try:
-        made = PRECISIONS if same_precision else ("fp32",)
         references = {p: pixels(home.paint(*model.flags("cpu", p))["images"][0]["path"]) for p in made}
     except (Failed, ImportError) as error:
         yield Row(f"{model.name}: pictures", held=False, note=f"not checked: {error}")
@@ -143,6 +143,6 @@ def check(home, model, device, python, cache, threads=None, same_precision=True)
         turns = Turns(home, model, device, precision, folder, python, threads)
         try:
             ended = turns.take()
-            yield from rows_of(model, device, precision, turns, references, problem or ended)
+            yield from rows_of(model, device, precision, turns, references, precision if judge == "same" else judge, problem or ended)
         except Failed as error:
             yield Row(f"{model.name} {precision}: picture", held=False, note=str(error))

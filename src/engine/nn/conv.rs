@@ -33,7 +33,17 @@ impl Conv2d {
 
     /// `x [B, in, H, W]` to `[B, out, H', W']`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.conv2d(held.tensor(self.weight), Some(held.tensor(self.bias)), stride, padding, [1, 1], 1)
+        let weight = held.tensor(self.weight);
+        self.product(&x.to_kind(weight.kind()), weight, held.tensor(self.bias))
+    }
+
+    /// The same in `x`'s type, for which the weights are converted: for small layers that the whole stream passes.
+    pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+        let wanted = |at| held.tensor(at).to_kind(x.kind());
+        self.product(x, &wanted(self.weight), &wanted(self.bias))
+    }
+
+    fn product(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+        x.conv2d(weight, Some(bias), [self.stride; 2], [self.padding; 2], [1, 1], 1)
     }
 }

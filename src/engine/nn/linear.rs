@@ -1,6 +1,6 @@
 //! A matrix and a bias.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Scope, WeightRef};
 use crate::engine::residency::Held;
@@ -22,6 +22,17 @@ impl Linear {
 
     /// `x [.., in]` to `[.., out]`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        x.linear(&held.matrix(self.weight), self.bias.map(|b| held.tensor(b)))
+        let weight = held.matrix(self.weight);
+        x.to_kind(weight.kind()).linear(&weight, self.bias.map(|b| held.tensor(b)))
+    }
+
+    /// The same in `x`'s type, for which the weights are converted: for layers that a run uses once.
+    pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+        x.linear(&held.matrix(self.weight).to_kind(x.kind()), self.bias.map(|b| held.tensor(b).to_kind(x.kind())))
+    }
+
+    /// Returns the weights' type.
+    pub fn kind(&self, held: &Held<'_>) -> Kind {
+        held.tensor(self.weight).kind()
     }
 }

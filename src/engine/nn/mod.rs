@@ -5,6 +5,7 @@ pub mod conv;
 pub mod linear;
 pub mod norm;
 pub mod scope;
+pub mod wide;
 
 pub use attention::attend;
 pub use conv::Conv2d;

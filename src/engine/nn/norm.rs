@@ -23,9 +23,10 @@ impl GroupNorm {
         Ok(Self { weight: scope.weight("weight")?, bias: scope.weight("bias")?, eps })
     }
 
-    /// `x [B, C, ..]` to the same shape.
+    /// `x [B, C, ..]` to the same shape, in its type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        x.group_norm(Self::GROUPS, Some(held.tensor(self.weight)), Some(held.tensor(self.bias)), self.eps, true)
+        let wanted = |at| held.tensor(at).to_kind(x.kind());
+        x.group_norm(Self::GROUPS, Some(wanted(self.weight)), Some(wanted(self.bias)), self.eps, true)
     }
 }
 
@@ -43,9 +44,10 @@ impl LayerNorm {
         Ok(Self { weight: scope.weight("weight")?, bias: scope.weight("bias")?, eps })
     }
 
-    /// `x [.., C]` to the same shape.
+    /// `x [.., C]` to the same shape, in its type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let weight = held.tensor(self.weight);
-        x.layer_norm(weight.size(), Some(weight), Some(held.tensor(self.bias)), self.eps, true)
+        let wanted = |at| held.tensor(at).to_kind(x.kind());
+        let weight = wanted(self.weight);
+        x.layer_norm(weight.size(), Some(&weight), Some(&wanted(self.bias)), self.eps, true)
     }
 }

@@ -10,6 +10,7 @@ use crate::engine::device::{Compute, kind};
 use crate::engine::image::{self, Rgb};
 use crate::engine::loading::{LoadedClip, LoadedUnet, LoadedVae};
 use crate::engine::models::vae::tiling::{Tiles, in_tiles};
+use crate::engine::nn::wide::stream;
 use crate::engine::{EngineError, residency};
 use crate::families::sd15::LATENT_SCALE;
 use crate::sampling::{Course, NoiseTable, StartNoise, solve};
@@ -83,7 +84,7 @@ pub fn sample(
         passes: spec.passes,
         positive: conditioning.positive.shallow_clone(),
         negative: conditioning.negative.shallow_clone(),
-        kind: kind(precision),
+        kind: stream(kind(precision)),
     };
     let mut denoiser = Denoiser { eye, noise: start.noise, around, memory: Memory::new(spec.sampler) };
     Ok(solve(spec.sampler, &start.sigmas, start.latent, &mut denoiser)?.0)

@@ -50,11 +50,11 @@ pub struct Eye<'a> {
     pub cfg: f64,
     /// Whether both passes of guidance run together.
     pub passes: Passes,
-    /// What the picture shows, `[1, L, C]` in the weights' type.
+    /// What the picture shows, `[1, L, C]`.
     pub positive: Tensor,
     /// What it must not show; the same shape.
     pub negative: Tensor,
-    /// The weights' type.
+    /// The type of the network's stream.
     pub kind: Kind,
 }
 
@@ -78,7 +78,7 @@ impl Memory {
 }
 
 impl Eye<'_> {
-    /// `x [B, C, h, w]` in the weights' type to the network's output, guidance not yet applied: without, with.
+    /// `x [B, C, h, w]` in the stream's type to the network's output, guidance not yet applied: without, with.
     fn passes(&self, x: &Tensor, time: f64) -> Result<(Option<Tensor>, Tensor), EngineError> {
         let batch = x.size()[0];
         let wide = |context: &Tensor| context.expand([batch, -1, -1], false);

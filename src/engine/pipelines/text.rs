@@ -7,7 +7,7 @@ use crate::engine::loading::LoadedClip;
 use crate::prompt::Weighting;
 use crate::tokens::chunks::Window;
 
-/// Returns the context of these windows, `[1, 77·n, C]` in the weights' type.
+/// Returns the context of these windows, `[1, 77·n, C]` in the type that the encoder gives.
 pub fn encode(clip: &LoadedClip, windows: &[Window], weighting: Weighting, device: Device) -> Result<Tensor, EngineError> {
     let weighted = windows.iter().any(Window::is_weighted);
     let empty = Window::empty();

@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
+use crate::engine::nn::wide::stream;
 use crate::engine::nn::{LayerNorm, Linear, Scope, WeightRef, attend};
 use crate::engine::residency::Residency;
 use crate::families::{ClipConfig, FamilyError, Role};
@@ -51,12 +52,16 @@ impl ClipText {
         })
     }
 
-    /// `tokens [B, 77] i64` to the last hidden state after the final norm, `[B, 77, C]` in the weights' type.
+    /// `tokens [B, 77] i64` to the last hidden state after the final norm, `[B, 77, C]` in the type of a [`stream`].
+    ///
+    /// Products are in that type, too: a run reads its text once, and every step depends on it.
     pub fn forward(&self, residency: &Residency, tokens: &Tensor) -> Result<Tensor, EngineError> {
         let head = residency.head()?;
         let positions = head.tensor(self.position_embedding);
         let length = tokens.size()[1];
-        let mut x = Tensor::embedding(head.tensor(self.token_embedding), tokens, -1, false, false) + positions.narrow(0, 0, length);
+        let kind = stream(positions.kind());
+        let words = Tensor::embedding(head.tensor(self.token_embedding), tokens, -1, false, false).to_kind(kind);
+        let mut x = words + positions.narrow(0, 0, length);
         for layer in &self.layers {
             x = layer.forward(residency, &x)?;
         }
@@ -85,10 +90,10 @@ impl Layer {
     fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.block)?;
         let h = self.layer_norm1.forward(&held, x);
-        let (q, k, v) = (self.q_proj.forward(&held, &h), self.k_proj.forward(&held, &h), self.v_proj.forward(&held, &h));
-        let x = x + self.out_proj.forward(&held, &attend(&q, &k, &v, self.heads, Causal::Yes));
-        let h = self.fc1.forward(&held, &self.layer_norm2.forward(&held, &x));
-        Ok(x + self.fc2.forward(&held, &quick_gelu(&h)))
+        let (q, k, v) = (self.q_proj.exact(&held, &h), self.k_proj.exact(&held, &h), self.v_proj.exact(&held, &h));
+        let x = x + self.out_proj.exact(&held, &attend(&q, &k, &v, self.heads, Causal::Yes));
+        let h = self.fc1.exact(&held, &self.layer_norm2.forward(&held, &x));
+        Ok(x + self.fc2.exact(&held, &quick_gelu(&h)))
     }
 }
 

@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
+use crate::engine::nn::wide::add;
 use crate::engine::nn::{Conv2d, GroupNorm, LayerNorm, Linear, Scope, attend};
 use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
@@ -46,18 +47,19 @@ impl Resnet {
         })
     }
 
-    /// `x [B, in, H, W]`, `emb [B, 4·mc]` after its activation, to `[B, out, H, W]`.
+    /// `x [B, in, H, W]`, `emb [B, 4·mc]` after its activation, to `[B, out, H, W]` in `x`'s type.
     pub fn forward(&self, residency: &Residency, x: &Tensor, emb: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.first)?;
-        let mut h = self.in_conv.forward(&held, &self.in_norm.forward(&held, x).silu_());
-        let shift = self.emb.forward(&held, emb).unsqueeze(-1).unsqueeze(-1);
-        let h = h.g_add_(&shift);
+        let h = self.in_conv.forward(&held, &self.in_norm.forward(&held, x).silu_());
+        let shift = self.emb.forward(&held, emb).unsqueeze(-1).unsqueeze(-1).to_kind(x.kind());
+        let h = add(h, &shift);
         drop(held);
         let held = residency.acquire(self.second)?;
-        let mut h = self.out_conv.forward(&held, &self.out_norm.forward(&held, &h).silu_());
+        let h = self.out_conv.forward(&held, &self.out_norm.forward(&held, &h).silu_());
         Ok(match &self.skip {
-            Some(skip) => h.g_add_(&skip.forward(&held, x)),
-            None => h.g_add_(x),
+            // The whole stream passes here; rounded, it would not be wide behind it.
+            Some(skip) => add(h, &skip.exact(&held, x)),
+            None => add(h, x),
         })
     }
 }
@@ -75,9 +77,9 @@ impl Downsample {
         Ok(Self { block: scope.block()?, op: Conv2d::new(&scope.at("op"), 2, 1)? })
     }
 
-    /// `x [B, C, H, W]` to half the size, rounded up.
+    /// `x [B, C, H, W]` to half the size, rounded up; in its type.
     pub fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
-        Ok(self.op.forward(&residency.acquire(self.block)?, x))
+        Ok(self.op.forward(&residency.acquire(self.block)?, x).to_kind(x.kind()))
     }
 }
 
@@ -94,10 +96,10 @@ impl Upsample {
         Ok(Self { block: scope.block()?, conv: Conv2d::same(&scope.at("conv"))? })
     }
 
-    /// `x [B, C, H, W]` to `[B, C, size[0], size[1]]`.
+    /// `x [B, C, H, W]` to `[B, C, size[0], size[1]]` in its type.
     pub fn forward(&self, residency: &Residency, x: &Tensor, size: [i64; 2]) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.block)?;
-        Ok(self.conv.forward(&held, &x.upsample_nearest2d(size, None, None)))
+        Ok(self.conv.forward(&held, &x.upsample_nearest2d(size, None, None)).to_kind(x.kind()))
     }
 }
 
@@ -127,11 +129,11 @@ impl SpatialTransformer {
         })
     }
 
-    /// `x [B, C, H, W]`, `context [B, L, ctx]` to `[B, C, H, W]`.
+    /// `x [B, C, H, W]`, `context [B, L, ctx]` to `[B, C, H, W]` in `x`'s type.
     pub fn forward(&self, residency: &Residency, x: &Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.first)?;
-        let tokens = self.norm.forward(&held, x).flatten(2, 3).transpose(1, 2).contiguous();
-        let mut h = self.proj_in.forward(&held, &tokens);
+        let tokens = self.norm.forward(&held, x).to_kind(self.proj_in.kind(&held)).flatten(2, 3).transpose(1, 2).contiguous();
+        let mut h = self.proj_in.forward(&held, &tokens).to_kind(x.kind());
         drop((tokens, held));
         for block in &self.blocks {
             h = block.forward(residency, h, context)?;
@@ -171,10 +173,11 @@ impl TransformerBlock {
         })
     }
 
-    /// `x [B, L, C]`, `context [B, S, ctx]` to `[B, L, C]`.
+    /// `x [B, L, C]`, `context [B, S, ctx]` to `[B, L, C]` in `x`'s type.
     fn forward(&self, residency: &Residency, mut x: Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.attention)?;
-        let h = self.norm1.forward(&held, &x);
+        // Three products read it: rounded once.
+        let h = self.norm1.forward(&held, &x).to_kind(self.attn1.to_q.kind(&held));
         let mut x = x.g_add_(&self.attn1.forward(&held, &h, &h));
         let h = self.norm2.forward(&held, &x);
         let mut x = x.g_add_(&self.attn2.forward(&held, &h, context));

@@ -51,17 +51,19 @@ impl Unet {
         })
     }
 
-    /// `x [B, in, h, w]` in the weights' type, `time` 0…999, `context [B, L, ctx]` to `[B, out, h, w]`.
+    /// `x [B, in, h, w]`, `time` 0…999, `context [B, L, ctx]` to `[B, out, h, w]` in `x`'s type, which is that of the stream:
+    /// the weights' own, or the wider one that [`stream`](crate::engine::nn::wide::stream) names.
     pub fn forward(&self, residency: &Residency, x: &Tensor, time: f64, context: &Tensor) -> Result<Tensor, EngineError> {
         let head = residency.head()?;
         let sinusoid = time_embedding(time, self.model_channels, x.device()).to_kind(x.kind());
+        let context = &context.to_kind(self.time_in.kind(&head));
         let emb = self.time_out.forward(&head, &self.time_in.forward(&head, &sinusoid).silu_());
         // Every ResNet begins with the activation of the embedding; one is enough.
         let emb = emb.silu();
         let run = |parts: &[Part], mut x: Tensor, size: [i64; 2]| -> Result<Tensor, EngineError> {
             for part in parts {
                 x = match part {
-                    Part::ConvIn(conv) => conv.forward(&residency.head()?, &x),
+                    Part::ConvIn(conv) => conv.exact(&residency.head()?, &x),
                     Part::Resnet(resnet) => resnet.forward(residency, &x, &emb)?,
                     Part::Transformer(transformer) => transformer.forward(residency, &x, context)?,
                     Part::Downsample(down) => down.forward(residency, &x)?,
@@ -86,7 +88,7 @@ impl Unet {
             h = run(stage, h, size)?;
         }
         let head = residency.head()?;
-        Ok(self.out_conv.forward(&head, &self.out_norm.forward(&head, &h).silu_()))
+        Ok(self.out_conv.exact(&head, &self.out_norm.forward(&head, &h).silu_()))
     }
 }
 
