@@ -45,9 +45,14 @@ impl Client {
 
     /// Waits for the answer of this number.
     pub async fn answer(&mut self, id: u64) -> Result<Reply, Refusal> {
+        self.answer_within(id, PATIENCE).await
+    }
+
+    /// Waits so long for the answer of this number.
+    pub async fn answer_within(&mut self, id: u64, patience: Duration) -> Result<Reply, Refusal> {
         loop {
-            let Ok(frame) = timeout(PATIENCE, self.frame()).await else {
-                let message = format!("the daemon did not answer within {} s", PATIENCE.as_secs());
+            let Ok(frame) = timeout(patience, self.frame()).await else {
+                let message = format!("the daemon did not answer within {} s", patience.as_secs());
                 return Err(Refusal::new(Kind::NoDaemon, message, "it may hang; `perilune stop` ends it"));
             };
             let frame = frame?;

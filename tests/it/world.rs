@@ -292,7 +292,7 @@ impl World {
             Order::Pause(_) => engine.paused = true,
             Order::Resume(_) => engine.paused = false,
             Order::Shutdown => self.engine_dies(device),
-            Order::Configure(_) | Order::Ping(_) => {}
+            Order::Configure(_) | Order::Ping(_) | Order::Calibrate(_) => {}
         }
     }
 

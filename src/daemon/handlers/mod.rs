@@ -1,5 +1,6 @@
 //! One file per request. Each looks at the state, changes it, and asks for what is to be done.
 
+pub(super) mod calibrate;
 pub(super) mod cancel;
 pub(super) mod clear;
 pub(super) mod move_job;
@@ -36,6 +37,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
         Request::Plan(ask) => plan::plan(core, asker, ask),
+        Request::Calibrate(ask) => calibrate::calibrate(core, asker, ask),
         Request::List { states, after, limit } => {
             core.ask_ledger(Command::List { states, after, limit: limit.clamp(1, PAGE) }, Pending::Page(asker));
         }
@@ -80,6 +82,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
         }
         Some(Pending::FirstReadings) => submit::first_readings(core),
         Some(Pending::Plan(asker, ask)) => plan::read(core, asker, ask),
+        Some(Pending::Calibrate(asker, ask)) => calibrate::read(core, asker, ask),
         Some(_) | None => {}
     }
 }
