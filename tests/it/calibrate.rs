@@ -61,8 +61,8 @@ fn a_calibration_that_does_not_end_well_leaves_nothing() {
     home.script(&finds("dies"));
     home.run(&CALIBRATE).refused(1, "the engine of cpu exited with status 3");
     assert_eq!(planned(&home)["predicted"]["calibrated"], json!(false));
-    home.run(&["calibrate", "day"]).refused(4, "there is no model `day` in ");
-    home.run(&["calibrate", "--compute-device", "cuda:7"]).refused(4, "there is no device cuda:7");
+    home.run(&["calibrate", "day", "--json"]).refused(4, "there is no model `day` in ");
+    home.run(&["calibrate", "--compute-device", "cuda:7", "--json"]).refused(4, "there is no device cuda:7");
     home.run(&["calibrate", "--precision", "fp7"]).refused(2, "");
 }
 
