@@ -51,6 +51,8 @@ pub enum Pending {
     },
     /// What a calibration has found is on disk: tell of it.
     Calibrated(Asker, Box<CalibrationView>),
+    /// The devices were read: tell what plans are worked out from.
+    Tune(Asker, Box<PlanAsk>),
     /// The devices were read: tell of everything.
     StatusReadings(Asker),
     /// Everything, once.
@@ -86,6 +88,7 @@ impl Pending {
             | Self::Plan(..)
             | Self::Calibrate(..)
             | Self::Calibration { .. }
+            | Self::Tune(..)
             | Self::StatusReadings(_)
             | Self::Status(_)
             | Self::Subscribe(..)
@@ -119,6 +122,7 @@ impl Pending {
             | Self::Calibrate(asker, _)
             | Self::Calibration { asker, .. }
             | Self::Calibrated(asker, _)
+            | Self::Tune(asker, _)
             | Self::StatusReadings(asker)
             | Self::Status(asker)
             | Self::Subscribe(asker, _) => Some(*asker),

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use super::grounds::Evidence;
 use crate::families::Role;
 use crate::library::{Network, Roots, inventory, page_cache};
+use crate::placement::advice;
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, Grounds, Machine, Model, OffloadPlan, Planned, Room, learned, propose};
+use crate::placement::{
+    Experience, Files, History, Learned, Machine, Model, OffloadAsk, OffloadPlan, Planned, Room, Share, Walk, learned, propose,
+};
 use crate::units::{BlockIndex, Bytes, DeviceId, Timestamp};
 use crate::weights::{Block, BlockTable, Param, Precision};
 use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PredictedView, SweepPoint};
+use crate::wire::tune::TuneBlock;
 use crate::wire::work::Placed;
-use crate::wire::{PlanAsk, PlanView};
+use crate::wire::{PlanAsk, PlanView, TuneView};
 use crate::workflow::{Defaults, JobSpec, Kind, Refusal, resolve};
 
 /// The most points of a curve; a plan each.
@@ -27,8 +31,10 @@ pub struct Question {
     pub ask: Box<PlanAsk>,
     /// What stands in for what it does not say.
     pub defaults: Box<Defaults>,
-    /// The devices' memory.
+    /// The devices' memory. What this engine's weights take counts as free, since others would take their place.
     pub rooms: Vec<Room>,
+    /// What that is.
+    pub held: Vec<Share>,
     /// What the engine of the device that computes holds.
     pub placed: Option<Box<Placed>>,
     /// What that engine calls itself, if it lives.
@@ -39,53 +45,80 @@ pub struct Question {
     pub now: Timestamp,
 }
 
-/// Answers the question.
+/// Works out the plan that is asked for.
 pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
-    let Question { ask, defaults, rooms, placed, engine, experience, now } = question;
-    if let Some(points) = ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
+    if let Some(points) = question.ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
-    let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
-    let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
-    let network = Network::read(&files)?;
-    let precision = spec.computes_in();
-    let basis = experience.basis(spec.compute, precision, engine.as_deref());
-    let known = basis.map(|b| experience.known(b)).unwrap_or_default();
-    let where_files_are = page_cache::files(&files)?;
-    let machine = learned::machine(spec.compute, rooms, &known, where_files_are);
-    let model = network.model(spec.work(), precision, &machine.pace);
-    let held = placed.filter(|p| p.files == files && p.precision == precision && p.ask == spec.offload).map(|p| p.plan);
-    let found = Found { spec: &spec, table: &network.table, model: &model, machine: &machine };
-    let planned = found.planned(held.as_ref())?;
-    let walk = network.walk(spec.work());
-    let evidence = Evidence { known: &known, files: where_files_are, now };
-    let history = basis.and_then(|b| experience.history(b, &walk));
-    let predicted = PredictedView::of(&planned, history, evidence.of(&planned, &walk, model.grounds));
+    let points = question.ask.sweep;
+    let found = Found::gather(question, roots)?;
+    let spec = &found.spec;
+    let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
+    let planned = found.planned(held)?;
     let minimum = found.smallest();
-    let mut warnings = found.warnings(&planned);
-    let sweep = ask.sweep.map(|points| found.sweep(points)).transpose()?;
+    let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
+    let sweep = points.map(|points| found.sweep(points)).transpose()?;
     if minimum.is_none() {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
     }
     Ok(PlanView {
         blocks: found.blocks(&planned.plan),
-        layers: found.layers(precision),
+        layers: found.layers(spec.computes_in()),
         devices: found.devices(&planned),
         streamed_bytes_per_step: found.streamed(&planned.plan),
         model: spec.set.name.clone(),
         family: spec.set.family.name().to_owned(),
-        precision,
+        precision: spec.computes_in(),
         compute: spec.compute,
-        weights: model.bytes(),
-        stored: network.table.bytes(),
+        weights: found.model.bytes(),
+        stored: found.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
-        predicted,
+        predicted: PredictedView::of(&planned, found.history, found.evidence().of(&planned, &found.walk, found.model.grounds)),
         minimum_virtual_vram: minimum,
         staging: planned.staging,
         loaded: held.is_some(),
         warnings,
         sweep,
     })
+}
+
+/// Returns what plans are worked out from, for somebody who works them out.
+pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
+    // Whatever is asked now may be what is to be mended.
+    question.ask.draft.offload = OffloadAsk::default();
+    let held = std::mem::take(&mut question.held);
+    let Found { spec, table, model, machine, placed, history, .. } = Found::gather(question, roots)?;
+    let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };
+    Ok(TuneView {
+        blocks: table.blocks().iter().map(block).collect(),
+        model: spec.set.name.clone(),
+        family: spec.set.family.name().to_owned(),
+        precision: spec.computes_in(),
+        compute: spec.compute,
+        size: spec.size,
+        batch: spec.batch,
+        network: model,
+        machine,
+        held,
+        active: placed,
+        history,
+    })
+}
+
+/// Everything that a plan is made from.
+struct Found {
+    spec: JobSpec,
+    table: BlockTable,
+    model: Model,
+    machine: Machine,
+    /// What an engine holds of these files in this precision.
+    placed: Option<Box<Placed>>,
+    history: Option<History>,
+    /// What each walk through its blocks is.
+    walk: Walk,
+    known: Vec<Learned>,
+    files: Files,
+    now: Timestamp,
 }
 
 /// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
@@ -99,21 +132,34 @@ fn layer_type(param: &Param) -> Option<&'static str> {
     })
 }
 
-/// Everything that a plan is made from.
-struct Found<'a> {
-    spec: &'a JobSpec,
-    table: &'a BlockTable,
-    model: &'a Model,
-    machine: &'a Machine,
-}
+impl Found {
+    fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
+        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now } = question;
+        let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
+        let network = Network::read(&files)?;
+        let precision = spec.computes_in();
+        let basis = experience.basis(spec.compute, precision, engine.as_deref());
+        let known = basis.map(|b| experience.known(b)).unwrap_or_default();
+        let files_are = page_cache::files(&files)?;
+        let machine = learned::machine(spec.compute, rooms, &known, files_are);
+        let model = network.model(spec.work(), precision, &machine.pace);
+        let walk = network.walk(spec.work());
+        let placed = placed.filter(|p| p.files == files && p.precision == precision);
+        let history = basis.and_then(|b| experience.history(b, &walk));
+        Ok(Self { spec, table: network.table, model, machine, placed, history, walk, known, files: files_are, now })
+    }
 
-impl Found<'_> {
+    fn evidence(&self) -> Evidence<'_> {
+        Evidence { known: &self.known, files: self.files, now: self.now }
+    }
+
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
     fn planned(&self, held: Option<&OffloadPlan>) -> Result<Planned, Refusal> {
         if let Some(plan) = held {
-            return Ok(expect(plan, self.model, self.machine));
+            return Ok(expect(plan, &self.model, &self.machine));
         }
-        propose(&self.spec.offload, self.spec.compute, self.model, self.machine).map_err(|error| {
+        propose(&self.spec.offload, self.spec.compute, &self.model, &self.machine).map_err(|error| {
             let refusal = Refusal::from(&error);
             match self.smallest().filter(|n| refusal.kind == Kind::Refused && *n > Bytes::ZERO) {
                 Some(smallest) => {
@@ -126,11 +172,11 @@ impl Found<'_> {
 
     fn smallest(&self) -> Option<Bytes> {
         // Why there is none was told already, or does not matter to a plan that there is.
-        smallest(&self.spec.offload, self.spec.compute, self.model, self.machine).ok()
+        smallest(&self.spec.offload, self.spec.compute, &self.model, &self.machine).ok()
     }
 
     fn sweep(&self, points: u32) -> Result<Vec<SweepPoint>, Refusal> {
-        let curve = curve(&self.spec.offload, self.spec.compute, self.model, self.machine, points).map_err(|e| Refusal::from(&e))?;
+        let curve = curve(&self.spec.offload, self.spec.compute, &self.model, &self.machine, points).map_err(|e| Refusal::from(&e))?;
         let smallest = self.smallest();
         let point =
             |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: smallest.is_some_and(|n| n <= p.freed) };
@@ -198,30 +244,5 @@ impl Found<'_> {
             }
         };
         ids.into_iter().map(share).collect()
-    }
-
-    fn warnings(&self, planned: &Planned) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let predicted = &planned.predicted;
-        if !predicted.calibrated {
-            let mut unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.grounds.is_measured()))
-                .chain(predicted.links.iter().map(|l| (l.device, self.machine.speed(l.device).measured)))
-                .filter(|(_, measured)| !measured)
-                .map(|(device, _)| device.to_string())
-                .collect();
-            if self.model.grounds == Grounds::OtherSizes {
-                unmeasured.retain(|device| *device != self.spec.compute.to_string());
-                warnings.push("computing was not measured at this size: it is reckoned from others".to_owned());
-            }
-            if !unmeasured.is_empty() {
-                let which = unmeasured.join(" and ");
-                warnings.push(format!("the speed of {which} is assumed, not measured: a run measures it, or `perilune calibrate`"));
-            }
-        }
-        if predicted.step_s > predicted.compute_s * 1.5 && !predicted.links.is_empty() {
-            let waits = 100.0 * (1.0 - predicted.compute_s / predicted.step_s);
-            warnings.push(format!("{waits:.0} % of a step is waiting for weights"));
-        }
-        warnings
     }
 }

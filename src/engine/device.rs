@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use tch::{Cuda, Device, Kind};
 
 use super::EngineError;
+use crate::placement::Room;
+use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 
@@ -74,6 +76,27 @@ impl Compute {
             Device::Cuda(index) => cuda_memory(index),
             Device::Mps | Device::Vulkan => None,
         }
+    }
+
+    /// Returns the memory of this device and of those that may hold weights for it, where that can be told.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<Room> {
+        let room = |device: DeviceId, (total, free): (Bytes, Bytes)| Room {
+            device,
+            total,
+            free,
+            reserve: usual_reserve(device, total),
+            committed: Bytes::ZERO,
+        };
+        let host = || Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?));
+        let mut rooms: Vec<Room> = self.memory().map(|memory| room(self.id, memory)).into_iter().collect();
+        if let Device::Cuda(index) = self.device {
+            rooms.extend(host().map(|memory| room(DeviceId::Cpu, memory)));
+            let others = (0..usize::try_from(Cuda::device_count()).unwrap_or(0)).filter(|other| *other != index);
+            let other = |index: usize| Some(room(DeviceId::Cuda(u16::try_from(index).ok()?), cuda_memory(index)?));
+            rooms.extend(others.filter_map(other));
+        }
+        rooms
     }
 
     /// Waits until everything that was started on the device has ended.

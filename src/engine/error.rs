@@ -54,6 +54,14 @@ pub enum EngineError {
     /// Weights cannot live where they were asked to.
     #[error(transparent)]
     Placing(#[from] ProposalError),
+    /// Nothing carries weights from there to there.
+    #[error("weights cannot be streamed from {from} to {to}")]
+    NoWay {
+        /// The donor.
+        from: DeviceId,
+        /// The device that computes.
+        to: DeviceId,
+    },
     /// The device cannot be used.
     #[error("{device} cannot be used: {reason}")]
     NoDevice {
@@ -105,6 +113,7 @@ impl EngineError {
             | Self::NotFinite { .. }
             | Self::Changed { .. }
             | Self::Placing(_)
+            | Self::NoWay { .. }
             | Self::Library(_)
             | Self::Family { .. }
             | Self::Save(_) => false,
@@ -131,6 +140,12 @@ impl From<&EngineError> for Refusal {
                 Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
             }
             EngineError::Placing(source) => Self::from(source),
+            EngineError::NoWay { to: DeviceId::Cpu, .. } => Self::new(
+                Kind::Refused,
+                message,
+                "the processor takes weights from `disk`: what is in memory it computes with where it lies",
+            ),
+            EngineError::NoWay { .. } => Self::new(Kind::Refused, message, "name other donors with --donor-device"),
             EngineError::NoDevice { .. } => {
                 Self::new(Kind::Failed, message, "`perilune doctor` says what is missing; `perilune devices` lists what there is")
             }

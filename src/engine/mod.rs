@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod calibration;
+pub mod allocator;
 pub mod cancel;
 pub mod device;
 pub mod error;

@@ -24,9 +24,9 @@ use crate::library::page_cache;
 use crate::placement::{Files, Finding, Predicted, Walk, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
-use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
+use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory, Rebudget, Rebudgeted};
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{JobSpec, Refusal, Tiling};
+use crate::workflow::{JobSpec, Kind, Refusal, Tiling};
 
 /// Runs jobs on one device, and keeps what they loaded.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ impl Runner {
     fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let (unet, work) = (self.sets.ready_unet()?, run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        let taken: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().copied()).collect();
+        let taken: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned()).collect();
         let (walk, streamed) = (unet.walk(work), unet.residency.plan().streamed().len());
         run.learned = self.speeds.learn(precision, Steps { walk, walks: work.walks, streamed, taken: &taken });
         run.walk = Some(walk);
@@ -226,12 +226,24 @@ impl Runner {
 
     /// Waits while the operator holds the run.
     fn hold(&self, run: RunId, cancel: &CancelFlag) -> Result<(), EngineError> {
+        self.rebudget(run, cancel);
         if cancel.is_paused() {
             self.reporter.report(Report::Paused(run));
-            cancel.wait_while_paused()?;
+            while cancel.is_paused() {
+                cancel.wait_while_paused()?;
+                self.rebudget(run, cancel);
+            }
             self.reporter.report(Report::Resumed(run));
         }
         cancel.check()
+    }
+
+    /// Has weights live elsewhere where the operator wants it.
+    fn rebudget(&self, run: RunId, cancel: &CancelFlag) {
+        while let Some(ask) = cancel.take_budget() {
+            let refusal = Refusal::new(Kind::Refused, "weights cannot move between steps yet", "ask it of the next job");
+            self.reporter.report(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome: Rebudget::Refused(refusal) })));
+        }
     }
 
     fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {
@@ -305,7 +317,7 @@ impl Runner {
         let placement = Placement {
             asked: self.sets.asked(),
             measured: self.sets.measured(),
-            streamed_bytes_per_step: typical.bytes,
+            streamed_bytes_per_step: typical.bytes(),
             staging: self.sets.staging(),
             stalled_s_per_step: typical.stalled,
             predicted: run.predicted,
@@ -328,8 +340,9 @@ impl Runner {
     }
 
     fn report_memory(&self) {
-        let weights: Bytes = self.sets.measured().iter().map(|s| s.bytes).sum();
-        let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
+        let here = self.compute.id;
+        let weights: Bytes = self.sets.measured().iter().filter(|s| s.device == here).map(|s| s.bytes).sum();
+        let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
     }
 }

@@ -1,10 +1,12 @@
 //! What this machine is like: its memory now, and its speed as runs and calibrations have shown it.
 
+use std::collections::BTreeSet;
+
 use super::device::Compute;
 use super::residency::Traffic;
-use crate::placement::budget::usual_reserve;
-use crate::placement::{Files, Finding, Learned, Machine, Room, Sample, Speed, Subject, Walk, learned};
-use crate::units::{Bytes, DeviceId};
+use super::residency::traffic::Flow;
+use crate::placement::{Files, Finding, Learned, Machine, Sample, Speed, Subject, Walk, learned};
+use crate::units::Bytes;
 use crate::weights::Precision;
 
 /// What is known of this machine, as the daemon remembers it.
@@ -40,11 +42,7 @@ impl Speeds {
     /// Returns the machine as it is now, for computing in this precision with weights from such files.
     #[must_use]
     pub fn machine(&self, compute: &Compute, precision: Precision, files: Files) -> Machine {
-        let room = compute.memory().map(|(total, free)| {
-            let reserve = usual_reserve(compute.id, total);
-            Room { device: compute.id, total, free, reserve, committed: Bytes::ZERO }
-        });
-        learned::machine(compute.id, room.into_iter().collect(), &self.of(precision), files)
+        learned::machine(compute.id, compute.rooms(), &self.of(precision), files)
     }
 
     fn of(&self, precision: Precision) -> Vec<Learned> {
@@ -64,8 +62,8 @@ impl Speeds {
         let step = seconds.map(|seconds| Finding::Step(Sample { walk, seconds }));
         let mut found: Vec<Finding> = step.into_iter().filter(|step| !alone || !self.knows(precision, step)).collect();
         let blocks = taken.len() as u64 * walks * streamed as u64;
-        found.extend(link(Subject::Device(DeviceId::Disk), blocks, taken.iter().map(|(_, t)| (t.bytes - t.cached, t.busy))));
-        found.extend(link(Subject::PageCache, blocks, taken.iter().map(|(_, t)| (t.cached, t.busy_cached))));
+        let links: BTreeSet<Subject> = taken.iter().flat_map(|(_, traffic)| traffic.flows.keys().copied()).collect();
+        found.extend(links.into_iter().filter_map(|subject| link(subject, blocks, taken.iter().map(|(_, traffic)| traffic.over(subject)))));
         found
     }
 
@@ -75,8 +73,8 @@ impl Speeds {
 }
 
 /// The speed of what was streamed in these steps as so many blocks, where it was enough to tell.
-fn link(subject: Subject, blocks: u64, traffic: impl Iterator<Item = (Bytes, f64)>) -> Option<Finding> {
-    let (bytes, busy) = traffic.fold((Bytes::ZERO, 0.0), |(bytes, busy), (more, longer)| (bytes + more, busy + longer));
+fn link(subject: Subject, blocks: u64, flows: impl Iterator<Item = Flow>) -> Option<Finding> {
+    let (bytes, busy) = flows.fold((Bytes::ZERO, 0.0), |(bytes, busy), flow| (bytes + flow.bytes, busy + flow.busy));
     let speed = Speed { flops: 0.0, bytes_per_second: bytes.get() as f64 / busy, measured: true };
     let least = WORTH_A_MEASUREMENT.max(Bytes(WORTH_A_REQUEST.get().saturating_mul(blocks)));
     (bytes >= least && busy > 0.0).then_some(Finding::Speed(subject, speed))
@@ -86,7 +84,7 @@ fn link(subject: Subject, blocks: u64, traffic: impl Iterator<Item = (Bytes, f64
 mod tests {
     use super::*;
     use crate::placement::{Basis, Origin};
-    use crate::units::Timestamp;
+    use crate::units::{DeviceId, Timestamp};
 
     const WALK: Walk = Walk { weights: 1_000, flops: 1e12 };
     const DISK: Subject = Subject::Device(DeviceId::Disk);
@@ -106,18 +104,20 @@ mod tests {
     #[test]
     fn steps_show_how_fast_the_machine_is() {
         let speeds = Speeds::default();
-        let traffic = Traffic { bytes: Bytes(4_000_000_000), stalled: 2.0, busy: 4.0, ..Traffic::default() };
-        let took = |seconds: f64| (seconds, traffic);
+        let flow = |bytes, busy| Flow { bytes: Bytes(bytes), busy };
+        let traffic = Traffic { stalled: 2.0, flows: [(DISK, flow(4_000_000_000, 4.0))].into() };
+        let took = |seconds: f64| (seconds, traffic.clone());
         assert_eq!(learn(&speeds, &[took(99.0), took(12.0), took(12.0), took(40.0)]), [step(10.0), speed(DISK, 1e9)]);
         let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
         assert_eq!(speeds.learn(Precision::Fp32, twice)[0], step(5.0), "a walk takes half of a step of two");
         // A mixture tells of both.
-        let mixed = Traffic { bytes: Bytes(6_000_000_000), cached: Bytes(4_000_000_000), stalled: 0.0, busy: 2.0, busy_cached: 0.4 };
-        assert_eq!(learn(&speeds, &[(1.0, mixed), (1.0, mixed)]), [step(1.0), speed(DISK, 1e9), speed(Subject::PageCache, 1e10)]);
+        let flows = [(DISK, flow(2_000_000_000, 2.0)), (Subject::PageCache, flow(4_000_000_000, 0.4))];
+        let mixed = Traffic { stalled: 0.0, flows: flows.into() };
+        assert_eq!(learn(&speeds, &[(1.0, mixed.clone()), (1.0, mixed)]), [step(1.0), speed(DISK, 1e9), speed(Subject::PageCache, 1e10)]);
         // What was too little to tell, or came in crumbs, tells nothing.
-        let few = Traffic { bytes: Bytes::mib(9), busy: 1.0, ..Traffic::default() };
-        let crumbs = Traffic { bytes: Bytes::mib(9), busy: 1.0, ..Traffic::default() };
-        assert_eq!((learn(&speeds, &[(0.0, few)]), learn(&speeds, &[(0.0, crumbs); 9]), learn(&speeds, &[])), (vec![], vec![], vec![]));
+        let few = || (0.0, Traffic { stalled: 0.0, flows: [(DISK, flow(9 << 20, 1.0))].into() });
+        let crumbs: Vec<(f64, Traffic)> = (0..9).map(|_| few()).collect();
+        assert_eq!((learn(&speeds, &[few()]), learn(&speeds, &crumbs), learn(&speeds, &[])), (vec![], vec![], vec![]));
     }
 
     #[test]

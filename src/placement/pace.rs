@@ -83,7 +83,7 @@ impl Default for Pace {
 }
 
 /// What is known of a device's computing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
     /// What is assumed of blocks of which nothing was measured: operations, and bytes of weights, in a second.
     pub assumed: Speed,

@@ -2,17 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Allocation;
 use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::{Load, Quotas, Room, quotas};
-use super::error::BudgetError;
+use super::error::{AskError, BudgetError};
 use super::pace::{Grounds, Pace, Walk};
+use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
-use crate::units::{Bytes, DeviceId};
+use super::{Allocation, Parts, budget};
+use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::{BlockTable, Effort};
 
 /// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
@@ -50,7 +51,7 @@ impl Speed {
 }
 
 /// What is known of the machine.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// The memory of its devices.
     pub rooms: Vec<Room>,
@@ -104,7 +105,7 @@ impl ProposalError {
 }
 
 /// A model to be placed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its blocks: size on the compute device, seconds of computing in one walk through them.
     pub units: Vec<UnitCost>,
@@ -171,7 +172,7 @@ pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Mac
 
 /// Returns the smallest virtual VRAM with which weights and staging fit where they are computed with.
 pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Bytes, ProposalError> {
-    let everything = OffloadAsk { virtual_vram: VirtualVram::Auto, expert: None, donors: ask.donors_of(compute) };
+    let everything = OffloadAsk { virtual_vram: VirtualVram::Auto, expert: None, donors: ask.donors_of(compute), pins: ask.pins.clone() };
     let (request, _) = request(&everything, compute, model, machine)?;
     let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(model.bytes(), Room::capacity);
     Ok(sweep::smallest_budget(&request, capacity)?)
@@ -184,7 +185,7 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
         Some(Allocation::Auto) | None => Vec::new(),
     };
     let donors = if named.is_empty() { ask.donors_of(compute) } else { named };
-    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(model.bytes()), expert: None, donors };
+    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(model.bytes()), expert: None, donors, pins: ask.pins.clone() };
     let (request, _) = request(&everything, compute, model, machine)?;
     let walks = model.walks as f64;
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
@@ -198,7 +199,7 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     donors.sort_unstable();
     donors.dedup();
     let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
-    let question = question(plan.compute, model, machine, Goal::Free(Bytes::ZERO), donors);
+    let question = question((plan.compute, model.units.clone()), model, machine, Goal::Free(Bytes::ZERO), donors);
     let largest = streamed(plan, model).max();
     let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
     in_a_step(through_a_ring(&question, planned, model), model, machine)
@@ -246,15 +247,37 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
 
 /// Returns the question to the planner.
 pub fn request(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<(Request, Quotas), ProposalError> {
-    let fixed = model.units.iter().filter(|u| u.stay == Stay::Pinned).map(|u| u.bytes).sum();
-    let quotas = quotas(ask, compute, Load { total: model.bytes(), fixed }, &machine.rooms)?;
-    let donors = quotas.donors.iter().map(|quota| link(quota.device, quota.most, model, machine)).collect();
-    Ok((question(compute, model, machine, goal(ask, &quotas), donors), quotas))
+    let units = pinned(&ask.pins, compute, model)?;
+    let sum = |wanted: fn(&Stay) -> bool| units.iter().filter(|u| wanted(&u.stay)).map(|u| u.bytes).sum();
+    let load = Load { total: model.bytes(), fixed: sum(|s| *s == Stay::Pinned), away: sum(|s| matches!(s, Stay::At(_))) };
+    let quotas = quotas(ask, compute, load, &machine.rooms)?;
+    let told = |device: DeviceId| units.iter().filter(|u| u.stay == Stay::At(device)).map(|u| u.bytes).sum();
+    // Who is only pinned to, takes nothing else.
+    let named = |device: DeviceId| matches!(ask.expert, Some(Allocation::Listed(_))) || ask.donors_of(compute).contains(&device);
+    let most = |quota: &budget::Quota| if named(quota.device) { quota.most } else { quota.most.min(told(quota.device)) };
+    let donors = quotas.donors.iter().map(|quota| link(quota.device, most(quota), model, machine)).collect();
+    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
+    Ok((question((compute, units), model, machine, goal(ask, &quotas, capacity), donors), quotas))
 }
 
-fn question(compute: DeviceId, model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
+/// Returns the units with those that must live somewhere told so.
+fn pinned(pins: &Pins, compute: DeviceId, model: &Model) -> Result<Vec<UnitCost>, BudgetError> {
+    let mut units = model.units.clone();
+    let last = BlockIndex(u32::try_from(units.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    for (block, device) in pins.iter() {
+        let unit = units.get_mut(block.0 as usize).ok_or(AskError::NoBlock { block, last })?;
+        unit.stay = match unit.stay {
+            _ if device == compute => Stay::Pinned,
+            Stay::Pinned => return Err(AskError::NeverLeaves { block, device }.into()),
+            Stay::Movable | Stay::At(_) => Stay::At(device),
+        };
+    }
+    Ok(units)
+}
+
+fn question((compute, units): (DeviceId, Vec<UnitCost>), model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
     let calibrated = model.grounds.is_measured() && donors.iter().all(|d| machine.speed(d.device).measured);
-    Request { compute, units: model.units.clone(), goal, staging: Staging::Slots(SLOTS), donors, calibrated }
+    Request { compute, units, goal, staging: Staging::Slots(SLOTS), donors, calibrated }
 }
 
 /// The way from a donor. What travels is smaller than what it becomes, or larger.
@@ -263,14 +286,21 @@ fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> 
     DonorLink { device, capacity, bytes_per_second, latency_s: 0.0 }
 }
 
-fn goal(ask: &OffloadAsk, quotas: &Quotas) -> Goal {
+fn goal(ask: &OffloadAsk, quotas: &Quotas, capacity: Bytes) -> Goal {
     match (&ask.expert, ask.virtual_vram) {
         (Some(Allocation::Listed(listed)), _) => {
             let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
-            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: q.most }).collect(), rest: listed.rest() }
+            let last = quotas.donors.last().map(|q| q.device);
+            // Shares are what each device is to hold; whole blocks seldom come out even, which the last one makes up for.
+            let (rest, shares) = match listed.parts() {
+                Parts::Percents(_) => (listed.rest().or(last), true),
+                Parts::Bytes(_) | Parts::Fractions(_) => (listed.rest(), false),
+            };
+            let most = |q: &budget::Quota| if shares { q.wanted } else { q.most };
+            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: most(q) }).collect(), rest }
         }
         // What stays and what passes through must fit together.
-        (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(quotas.compute.most),
+        (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(capacity),
         (Some(Allocation::Auto) | None, _) => Goal::Free(quotas.leaving),
     }
 }
@@ -332,11 +362,58 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_model_are_kept_to_a_block() {
+        let shares = |text: &str, machine: &Machine| {
+            let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+            let planned = propose(&ask, CPU, &model(), machine).unwrap();
+            [CPU, DeviceId::Disk, DeviceId::Sim(0)].map(|device| on(&planned, device).get() >> 20)
+        };
+        let mut machine = machine(4096);
+        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        assert_eq!(shares("cpu,25%;disk,*", &machine), [208, 832, 0]);
+        assert_eq!(shares("cpu,25%;disk,75%", &machine), [208, 832, 0]);
+        assert_eq!(shares("cpu,50%;sim:0,25%;disk,25%", &machine), [464, 320, 256]);
+        assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_an_error_with_its_numbers() {
         let error = propose(&ask("500MiB"), CPU, &model(), &machine(580)).unwrap_err();
         assert_eq!(error.to_string(), "place weights on cpu: 592.0 MiB with 64.0 MiB of them for staging, but there is room for 580.0 MiB");
         assert!(propose(&ask("100MiB"), CPU, &model(), &machine(600)).is_err());
         assert!(!error.hint().is_empty());
+    }
+
+    #[test]
+    fn blocks_live_where_they_are_pinned() {
+        let mut machine = machine(4096);
+        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        machine.rooms[1].free = Bytes::mib(150);
+        let pinned = |text: &str, pins: &str| {
+            let mut ask = ask(text);
+            ask.pins = pins.parse().unwrap();
+            propose(&ask, CPU, &model(), &machine).map(|planned| planned.plan.homes)
+        };
+        let homes = pinned("0", "sim:0,3+9").unwrap();
+        assert_eq!((0..17).filter(|n| homes[*n] == DeviceId::Sim(0)).collect::<Vec<_>>(), [3, 9]);
+        assert!(homes.iter().all(|home| *home != DeviceId::Disk), "nothing else leaves");
+        let homes = pinned("500MiB", "sim:0,3;cpu,4-6").unwrap();
+        assert_eq!((homes[3], &homes[4..7]), (DeviceId::Sim(0), &[CPU; 3][..]));
+        assert_eq!(homes.iter().filter(|home| **home == DeviceId::Disk).count(), 7, "what is pinned away counts among what leaves");
+        assert_eq!(pinned("auto", "disk,16").unwrap().iter().filter(|home| **home != CPU).count(), 1);
+        for (amount, pins, message) in [
+            ("0", "sim:0,1-3", "keep what is pinned to sim:0 there: 42.0 MiB over what it may hold"),
+            ("0", "disk,17", "block 17 is pinned, but the last block is 16"),
+            ("0", "disk,0", "block 0 never leaves the device that computes, so it cannot be pinned to disk"),
+            ("0", "cuda:7,1", "there is no device cuda:7 here"),
+        ] {
+            let error = pinned(amount, pins).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert!(!error.hint().is_empty());
+        }
+        let listed =
+            OffloadAsk { expert: Some("cpu,512MiB;disk,*".parse().unwrap()), pins: "sim:0,1".parse().unwrap(), ..OffloadAsk::default() };
+        assert!(propose(&listed, CPU, &model(), &machine).unwrap_err().to_string().starts_with("keep what is pinned to sim:0 there"));
     }
 
     #[test]

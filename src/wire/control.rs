@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{PlanAsk, PlanView};
 use super::status::{EngineView, Notice, SetView, Status};
+use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
 use crate::jobs::{JobRow, JobState, JobView, Move, Progress};
-use crate::placement::{Basis, Finding};
+use crate::placement::{Basis, Finding, OffloadAsk};
 use crate::units::{DeviceId, JobId, Timestamp};
 use crate::weights::Precision;
 use crate::workflow::{JobDraft, ModelEntry, Refusal};
@@ -42,6 +43,8 @@ pub enum Request {
     /// Measures this box, on an engine that has nothing else to do. Answer, once all of it is on disk:
     /// [`Reply::Calibrated`]. Who leaves before has it stopped.
     Calibrate(CalibrateAsk),
+    /// What plans of a job are worked out from; what it asks to be offloaded does not matter. Answer: [`Reply::Tune`].
+    Tune(Box<PlanAsk>),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.
@@ -73,6 +76,14 @@ pub enum Request {
     Resume {
         /// Which job; `None` is the whole queue.
         job: Option<JobId>,
+    },
+    /// Gives a job's weights another budget: a waiting job's on the ledger, a running job's at its next step border.
+    /// Answer, once the blocks live where they shall: [`Reply::Changed`].
+    Rebudget {
+        /// Which job.
+        job: JobId,
+        /// What is to be offloaded from now on.
+        ask: OffloadAsk,
     },
     /// Forgets finished jobs. Answer: [`Reply::Cleared`].
     Clear {
@@ -149,6 +160,8 @@ pub enum Reply {
     Plan(Box<PlanView>),
     /// What was measured.
     Calibrated(Box<CalibrationView>),
+    /// What plans of a job are worked out from.
+    Tune(Box<TuneView>),
     /// A page of jobs.
     Rows {
         /// Whether the queue is paused.

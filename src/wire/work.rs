@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::status::PartView;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Walk};
+use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Share, Walk};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::weights::Precision;
-use crate::workflow::{JobSpec, Kind};
+use crate::workflow::{JobSpec, Kind, Refusal};
 
 /// What the daemon tells an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,14 @@ pub enum Order {
     Pause(RunId),
     /// Go on. Answer: [`Report::Resumed`].
     Resume(RunId),
+    /// Let the weights live elsewhere from the next step border on. Answer, unless the run ends before:
+    /// [`Report::Rebudgeted`].
+    Rebudget {
+        /// Which run.
+        run: RunId,
+        /// What is to be offloaded.
+        ask: Box<OffloadAsk>,
+    },
     /// Say that you live. Answer: [`Report::Pong`], also while a run computes.
     Ping(u64),
     /// End.
@@ -119,6 +127,17 @@ pub enum Report {
     Paused(RunId),
     /// The run goes on.
     Resumed(RunId),
+    /// What came of an [`Order::Rebudget`]; one for each, in their order. The run goes on either way.
+    Rebudgeted(Box<Rebudgeted>),
+    /// Something about a run that its operator should hear of at once.
+    Notice {
+        /// Which run.
+        run: RunId,
+        /// `info` or `warn`.
+        level: String,
+        /// What.
+        text: String,
+    },
     /// All images are written to their targets and flushed to disk.
     Finished(Box<Finished>),
     /// The run ended without images. The engine lives on unless `fatal`.
@@ -131,6 +150,38 @@ pub enum Report {
     Memory(Memory),
     /// The answer to [`Order::Ping`].
     Pong(u64),
+}
+
+/// What came of an order to let weights live elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rebudgeted {
+    /// Which run.
+    pub run: RunId,
+    /// What was asked.
+    pub ask: OffloadAsk,
+    /// Where the blocks live now, or why they live where they did.
+    pub outcome: Rebudget,
+}
+
+/// How an order to let weights live elsewhere ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebudget {
+    /// They live there.
+    Moved(Moved),
+    /// They live where they did.
+    Refused(Refusal),
+}
+
+/// Weights that live elsewhere now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The home of each block.
+    pub plan: OffloadPlan,
+    /// Bytes on each device, the one that computes first.
+    pub shares: Vec<Share>,
+    /// Seconds that the run stood still for it.
+    pub seconds: f64,
 }
 
 /// A run that succeeded.

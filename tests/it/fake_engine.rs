@@ -8,7 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test double is told what to do through its environment")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "libraries print, so the double does")]
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::Cursor;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -24,12 +24,12 @@ use perilune::families::cost::Work;
 use perilune::gallery;
 use perilune::jobs::{ImageRecord, Phase, Placement, Timing};
 use perilune::library::Network;
-use perilune::placement::{Finding, Predicted, Sample, Share, Walk};
+use perilune::placement::{Finding, OffloadAsk, OffloadPlan, Predicted, Sample, Share, Walk};
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
-use perilune::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, LoadedSet, Memory};
+use perilune::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
 use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
-use perilune::workflow::Kind;
+use perilune::workflow::{Kind, Refusal};
 use serde::Deserialize;
 
 /// How a calibration ends.
@@ -77,6 +77,10 @@ struct Script {
     stubborn: bool,
     /// Report one picture less than was asked for.
     forget_a_picture: bool,
+    /// Move no weights, for this reason.
+    immovable: Option<String>,
+    /// Say this at the start of a run, at this level.
+    notice: Option<(String, String)>,
     /// Add the run's number to this file when the pictures are written.
     tally: Option<PathBuf>,
     /// Have found out this about the machine.
@@ -107,6 +111,8 @@ impl Default for Script {
             chatter: 0,
             stubborn: false,
             forget_a_picture: false,
+            immovable: None,
+            notice: None,
             tally: None,
             learned: Vec::new(),
             calibration: Calibration::Succeeds,
@@ -133,6 +139,7 @@ impl Script {
 struct Signals {
     cancelled: Mutex<HashSet<RunId>>,
     paused: Mutex<HashSet<RunId>>,
+    budgets: Mutex<VecDeque<(RunId, OffloadAsk)>>,
     deaf: AtomicBool,
 }
 
@@ -194,6 +201,7 @@ fn listen(mut from: UnixStream, signals: &Signals, give: &Sender<RunOrder>, tell
             Order::Cancel(run) => drop(signals.cancelled.lock().unwrap().insert(run)),
             Order::Pause(run) => drop(signals.paused.lock().unwrap().insert(run)),
             Order::Resume(run) => drop(signals.paused.lock().unwrap().remove(&run)),
+            Order::Rebudget { run, ask } => signals.budgets.lock().unwrap().push_back((run, *ask)),
             Order::Ping(n) => {
                 if !signals.deaf.load(Ordering::SeqCst) {
                     tell.send(Report::Pong(n)).unwrap();
@@ -218,6 +226,9 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
     }
     signals.deaf.store(script.deaf, Ordering::SeqCst);
     say(Report::Started(run));
+    if let Some((level, text)) = script.notice.clone() {
+        say(Report::Notice { run, level, text });
+    }
     say(Report::Phase { run, phase: Phase::Loading });
     say(Report::Memory(Memory {
         set: Some(LoadedSet {
@@ -235,9 +246,11 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
             let (_, kind, message) = script.fail.clone().unwrap();
             return fail(kind, &message);
         }
+        rebudget(&script, order, tell, signals);
         if signals.paused.lock().unwrap().contains(&run) {
             say(Report::Paused(run));
             while signals.paused.lock().unwrap().contains(&run) && !signals.cancelled.lock().unwrap().contains(&run) {
+                rebudget(&script, order, tell, signals);
                 thread::sleep(Duration::from_millis(1));
             }
             say(Report::Resumed(run));
@@ -269,6 +282,22 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
         writeln!(file, "{} {run}", order.job).unwrap();
     }
     say(Report::Finished(Box::new(finished(&script, order, images))));
+}
+
+/// Says of each new budget that it is kept, or why not. Nothing is there that could move.
+fn rebudget(script: &Script, order: &RunOrder, tell: &Sender<Report>, signals: &Signals) {
+    while let Some((run, ask)) = signals.budgets.lock().unwrap().pop_front() {
+        let compute = order.spec.compute;
+        let outcome = match &script.immovable {
+            Some(reason) => Rebudget::Refused(Refusal::new(Kind::Refused, reason, "ask the fake")),
+            None => Rebudget::Moved(Moved {
+                plan: OffloadPlan { compute, homes: Vec::new() },
+                shares: vec![Share { device: compute, bytes: order.spec.set.bytes() }],
+                seconds: 0.25,
+            }),
+        };
+        tell.send(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome }))).unwrap();
+    }
 }
 
 fn misbehave(script: &Script, step: u32, order: &RunOrder, raw: &UnixStream) {

@@ -1,7 +1,7 @@
 //! Plans of models: what a run would do, asked of a real daemon.
 
 use perilune::jobs::JobState;
-use perilune::placement::{OffloadAsk, Origin, Similar};
+use perilune::placement::{OffloadAsk, Origin, Similar, propose};
 use perilune::units::{Bytes, DeviceId};
 use perilune::wire::plan::{Ground, PlanAsk, PlanView};
 use perilune::wire::{Reply, Request};
@@ -24,6 +24,26 @@ fn plan(talk: &mut Talk, draft: JobDraft) -> PlanView {
         Reply::Plan(view) => *view,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_tuner_works_out_the_same_plan_by_itself() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    // What is asked now does not matter, even where it cannot be had.
+    let ask = PlanAsk { draft: streaming("999TiB"), sweep: None };
+    let Reply::Tune(told) = talk.call(Request::Tune(Box::new(ask))) else { panic!() };
+    assert!(told.active.is_none() && told.held.is_empty() && told.blocks.len() == told.network.units.len());
+    for amount in ["0", "100KiB", "200KiB", "999GiB"] {
+        let draft = streaming(amount);
+        let here = propose(&draft.offload, told.compute, &told.network, &told.machine).unwrap();
+        let there = plan(&mut talk, draft);
+        let homes: Vec<DeviceId> = there.blocks.iter().map(|b| b.device).collect();
+        assert_eq!((here.plan.homes, here.staging), (homes, there.staging), "{amount}");
+        assert!((here.predicted.step_s - there.predicted.step_s).abs() < 1e-12, "{amount}");
+    }
+    let nothing = PlanAsk { draft: JobDraft { model: "day".to_owned(), ..a_job() }, sweep: None };
+    assert_eq!(talk.try_call(Request::Tune(Box::new(nothing))).unwrap_err().kind, Kind::NotFound);
 }
 
 /// What a fake run finds out, and what it expected.
@@ -121,7 +141,7 @@ fn each_mistake_has_its_exit_code() {
     check(&["cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
     check(&["bare"], 4, "`bare` brings no clip_l, which SD1.5 needs");
     check(&["night", "--compute-device", "cuda:0"], 4, "there is no device cuda:0 here");
-    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 5, "weights cannot be streamed to cuda:0 from cpu yet");
+    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 5, "there is no device cuda:0 here");
     check(&["night", "--expert-mode-allocations", "cpu,1kb;disk,1kb"], 5, "");
     check(
         &["night", "--virtual-vram", "1GiB", "--donor-device", "cpu", "--compute-device", "cpu"],

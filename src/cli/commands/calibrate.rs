@@ -1,7 +1,5 @@
 //! `perilune calibrate`: measures this box, for the forecasts of `plan`.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::cli::args::CalibrateArgs;
@@ -13,9 +11,6 @@ use crate::placement::Finding;
 use crate::wire::control::{CalibrateAsk, CalibrationView};
 use crate::wire::{Reply, Request};
 use crate::workflow::Refusal;
-
-/// Until it must be done: a large network on a slow processor takes the longest.
-const PATIENCE: Duration = Duration::from_mins(30);
 
 /// Measures, and prints what was found.
 pub(super) fn calibrate(context: &Context, args: CalibrateArgs) -> Result<(), Refusal> {
@@ -31,7 +26,7 @@ pub(super) fn calibrate(context: &Context, args: CalibrateArgs) -> Result<(), Re
     let view = context.with_daemon(|daemon| async move {
         let mut daemon = daemon;
         let id = daemon.ask(Request::Calibrate(ask)).await?;
-        match daemon.answer_within(id, PATIENCE).await? {
+        match daemon.answer_whenever(id).await? {
             Reply::Calibrated(view) => Ok(*view),
             reply => Err(unexpected(&reply)),
         }

@@ -9,8 +9,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::arena::{ALIGNMENT, Arena, cut_up, on_threads};
 use crate::engine::device::{Compute, kind};
+use crate::engine::residency::cuda::CudaError;
 use crate::library::{LibraryError, MappedFile};
-use crate::units::Bytes;
+use crate::units::{Bytes, DeviceId};
 use crate::weights::{Block, Precision, TensorEntry};
 
 /// Mapped files, in the order of a catalog's file numbers.
@@ -28,9 +29,25 @@ pub enum LoadError {
     /// libtorch refused.
     #[error(transparent)]
     Torch(#[from] TchError),
-    /// The system refused this much memory.
-    #[error("the system gives no {0} for weights")]
-    Memory(Bytes),
+    /// There is not so much memory.
+    #[error("{device} gives no {bytes} for weights")]
+    Memory {
+        /// Where.
+        device: DeviceId,
+        /// How much.
+        bytes: Bytes,
+    },
+    /// CUDA's driver refused.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// Nothing carries weights from there to there.
+    #[error("weights cannot be streamed from {from} to {to}")]
+    NoWay {
+        /// The donor.
+        from: DeviceId,
+        /// The device that computes.
+        to: DeviceId,
+    },
 }
 
 /// A block's weights on the compute device: room for them first, then they themselves.
@@ -85,8 +102,11 @@ impl Vault {
         let stays_in_map = |s: &Source<'_>| on_processor && s.is_as_wanted(precision);
         let in_map = sources.iter().filter(|s| stays_in_map(s)).map(|s| s.entry.bytes()).sum();
         let size: usize = sources.iter().filter(|s| !stays_in_map(s)).map(|s| s.size_in(precision).next_multiple_of(ALIGNMENT)).sum();
-        let mut arena =
-            if on_processor && size > 0 { Some(Arena::new(size).map_err(|_| LoadError::Memory(Bytes(size as u64)))?) } else { None };
+        let mut arena = if on_processor && size > 0 {
+            Some(Arena::new(size).map_err(|_| LoadError::Memory { device: DeviceId::Cpu, bytes: Bytes(size as u64) })?)
+        } else {
+            None
+        };
         let tensor = |source: &Source<'_>| match &mut arena {
             _ if stays_in_map(source) => source.tensor(),
             Some(arena) => source.within(arena, precision),
@@ -220,7 +240,6 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::units::DeviceId;
     use crate::weights::{DType, Param, Shape};
 
     const COUNT: usize = 3000;
