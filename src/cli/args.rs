@@ -87,6 +87,12 @@ pub enum Command {
     /// With --blocks and --compat, says for blocks in a file what `ComfyUI-MultiGPU` makes of a string, block by block,
     /// its errors included. Where the file says what is expected, ends with code 1 if a case differs.
     Plan(Box<PlanArgs>),
+    /// Measures this box once, for `plan`: links, and blocks of each kind
+    ///
+    /// Reads past the page cache and from it, copies memory, and computes with blocks of each kind at two sizes; with a
+    /// model, also its network at three. What is found holds for this device, precision, library and driver, and later runs
+    /// correct it. The device must be idle. Ctrl-C ends it, and nothing is kept.
+    Calibrate(CalibrateArgs),
     /// Makes a picture with the model that comes with the program
     Demo {
         /// Folder for the picture
@@ -268,6 +274,21 @@ pub struct PlanArgs {
     /// Print the tables that the original prints; about a model, of where our planner puts it
     #[arg(long)]
     pub tables: bool,
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CalibrateArgs {
+    /// A model whose steps are measured too, from whose files the disk's speed is taken: a path, or a name from the model
+    /// folders
+    #[arg(value_name = "PATH|NAME")]
+    pub model: Option<String>,
+    /// The device that computes: cuda:N or cpu
+    #[arg(long, value_name = "DEVICE")]
+    pub compute_device: Option<DeviceId>,
+    /// What to compute in: fp32, bf16, fp16
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<Precision>,
 }
 
 /// The queue.

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::input::Ticket;
 use super::output::Output;
 use super::pending::Pending;
-use super::{handlers, reports, snapshot};
+use super::{calibrations, handlers, reports, snapshot};
 use crate::jobs::JobView;
 use crate::ledger::{Answer, Entry, LedgerError};
 use crate::wire::{Change, Reply};
@@ -67,6 +67,7 @@ fn go_on(core: &mut Core, pending: Pending, answer: Answer) {
         (Pending::Assign { job, device, generation }, Answer::Assigned { run, view }) => {
             reports::assigned(core, job, device, generation, run, *view);
         }
+        (Pending::Calibrated(asker, view), Answer::Done) => calibrations::recorded(core, asker, view),
         (Pending::Record(run), _) => reports::recorded(core, run),
         (Pending::Nothing | Pending::Change(None), _) => {}
         (pending, answer) => tracing::error!("the ledger answered {answer:?} to {pending:?}"),

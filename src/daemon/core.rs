@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::calibrations::Calibration;
 use super::handlers;
 use super::input::{Asker, Input, Ticket};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Attempt, Engine, Queue};
-use super::{answers, reports, scheduler, supervision};
+use super::{answers, calibrations, reports, scheduler, supervision};
 use crate::config::Supervision;
 use crate::devices::Visible;
 use crate::jobs::JobState;
@@ -56,6 +57,8 @@ pub struct Core {
     pub(super) queue: Queue,
     pub(super) attempts: BTreeMap<RunId, Attempt>,
     pub(super) engines: BTreeMap<DeviceId, Engine>,
+    /// What is being measured, and where.
+    pub(super) calibrations: BTreeMap<DeviceId, Calibration>,
     /// Jobs in final states; the others are counted by the queue.
     pub(super) finished: Counts,
     /// What runs have shown of this box.
@@ -117,6 +120,7 @@ impl Core {
             queue: Queue::default(),
             attempts: BTreeMap::new(),
             engines: BTreeMap::new(),
+            calibrations: BTreeMap::new(),
             finished,
             experience: recovered.experience.clone(),
             paused: recovered.paused,
@@ -168,6 +172,9 @@ impl Core {
 
     /// Starts what can start, and tells what is to be told.
     fn settle(&mut self) {
+        if self.stop_by.is_none() {
+            calibrations::start(self);
+        }
         if self.stop_by.is_some() {
             self.end_when_all_is_said();
         } else if !self.paused && self.trouble.is_none() {

@@ -58,19 +58,26 @@ pub(super) fn keep(core: &mut Core, compute: DeviceId, lesson: Lesson) {
     let learned: Vec<Learned> = findings.into_iter().map(learned).collect();
     let forecast =
         forecast.map(|(predicted_s, measured_s, calibrated)| Forecast { basis, model, walk, predicted_s, measured_s, calibrated });
-    remember(core, learned, forecast);
+    remember(core, learned, forecast, Pending::Nothing);
+}
+
+/// Keeps what a calibration has found; `then` follows when it is on disk.
+pub(super) fn calibrated(core: &mut Core, basis: &Basis, findings: Vec<Finding>, then: Pending) {
+    let found = core.now;
+    let learned = |finding| Learned { basis: basis.clone(), finding, found, origin: Origin::Calibration };
+    remember(core, sound(&findings).into_iter().map(learned).collect(), None, then);
 }
 
 /// Keeps what was found for the next plan and for the next daemon.
-fn remember(core: &mut Core, found: Vec<Learned>, forecast: Option<Forecast>) {
-    if found.is_empty() && forecast.is_none() {
+fn remember(core: &mut Core, found: Vec<Learned>, forecast: Option<Forecast>, then: Pending) {
+    if found.is_empty() && forecast.is_none() && then == Pending::Nothing {
         return;
     }
     let learned = found.into_iter().map(|one| core.experience.learn(one)).collect();
     if let Some(forecast) = &forecast {
         core.experience.foretold(forecast.clone());
     }
-    core.ask_ledger(Command::Learn { learned, forecast }, Pending::Nothing);
+    core.ask_ledger(Command::Learn { learned, forecast }, then);
 }
 
 #[cfg(test)]

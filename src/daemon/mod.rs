@@ -4,6 +4,7 @@
 //! lie two lists: `Input`, everything that can happen, and `Output`, everything that can be asked for.
 
 mod answers;
+mod calibrations;
 pub mod core;
 pub mod engines;
 mod grounds;

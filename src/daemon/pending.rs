@@ -4,7 +4,7 @@ use super::input::Asker;
 use crate::jobs::JobState;
 use crate::units::{DeviceId, JobId, RunId, SessionId};
 use crate::wire::PlanAsk;
-use crate::wire::control::Topics;
+use crate::wire::control::{CalibrateAsk, CalibrationView, Topics};
 
 /// What follows when something that takes time is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,17 @@ pub enum Pending {
     Devices(Asker),
     /// The devices were read: work out a plan.
     Plan(Asker, Box<PlanAsk>),
+    /// The devices were read: look at what is to be calibrated.
+    Calibrate(Asker, CalibrateAsk),
+    /// What is to be calibrated was looked at: have it done.
+    Calibration {
+        /// Who wants it.
+        asker: Asker,
+        /// Whether a model's steps are measured too.
+        with_network: bool,
+    },
+    /// What a calibration has found is on disk: tell of it.
+    Calibrated(Asker, Box<CalibrationView>),
     /// The devices were read: tell what plans are worked out from.
     Tune(Asker, Box<PlanAsk>),
     /// The devices were read: tell of everything.
@@ -75,6 +86,8 @@ impl Pending {
             | Self::Show(_)
             | Self::Devices(_)
             | Self::Plan(..)
+            | Self::Calibrate(..)
+            | Self::Calibration { .. }
             | Self::Tune(..)
             | Self::StatusReadings(_)
             | Self::Status(_)
@@ -87,6 +100,7 @@ impl Pending {
             | Self::Retry(..)
             | Self::Clear(_)
             | Self::Assign { .. }
+            | Self::Calibrated(..)
             | Self::Record(_) => false,
         }
     }
@@ -105,6 +119,9 @@ impl Pending {
             | Self::Show(asker)
             | Self::Devices(asker)
             | Self::Plan(asker, _)
+            | Self::Calibrate(asker, _)
+            | Self::Calibration { asker, .. }
+            | Self::Calibrated(asker, _)
             | Self::Tune(asker, _)
             | Self::StatusReadings(asker)
             | Self::Status(asker)

@@ -48,7 +48,9 @@ pub fn reason(job: &Waiting, queue: &Queue, engines: &BTreeMap<DeviceId, Engine>
     match engine.map(|e| e.mode) {
         Some(Mode::Assigning(other)) => Some(WaitReason::After(other)),
         Some(Mode::Busy(run)) => queue.active().find(|j| queue.get(*j).is_some_and(|w| w.run == Some(run))).map(WaitReason::After),
-        Some(Mode::Absent | Mode::Starting | Mode::Ending(_) | Mode::Backoff(_) | Mode::Broken(_)) | None => Some(WaitReason::Engine),
+        Some(Mode::Absent | Mode::Starting | Mode::Calibrating | Mode::Ending(_) | Mode::Backoff(_) | Mode::Broken(_)) | None => {
+            Some(WaitReason::Engine)
+        }
         Some(Mode::Ready(_)) => None,
     }
 }

@@ -8,7 +8,7 @@ use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Engine, FAILED_STARTS, Mode};
-use super::{handlers, reports, snapshot};
+use super::{calibrations, handlers, reports, snapshot};
 use crate::jobs::{Failure, JobState};
 use crate::ledger::{Command, Interruption};
 use crate::telemetry::Frame;
@@ -76,6 +76,8 @@ fn said(core: &mut Core, device: DeviceId, report: Report) {
         Report::Notice { run, level, text } => reports::noticed(core, run, &level, &text),
         Report::Finished(finished) => reports::finished(core, *finished),
         Report::Failed(failed) => reports::failed(core, *failed),
+        Report::Found(finding) => calibrations::found(core, device, finding),
+        Report::Calibrated(failure) => calibrations::ended(core, device, failure.map(|f| *f)),
         Report::Memory(memory) => {
             if let Some(engine) = core.engines.get_mut(&device) {
                 engine.memory = Some(memory);
@@ -112,6 +114,9 @@ fn died(core: &mut Core, device: DeviceId, exit: Exit) {
     if let Some(orphans) = core.orphans.remove(&device) {
         core.emit(Output::Discard(orphans));
     }
+    if !in_order {
+        calibrations::lost(core, device, &how);
+    }
     if let Some(run) = run {
         reports::lost(core, run, &exit.how, exit.log);
     } else if unready && !in_order {
@@ -133,6 +138,7 @@ fn broken(core: &mut Core, device: DeviceId, refusal: &Refusal) {
         tracing::error!("{text}");
         core.notice("crit", text, None);
     }
+    calibrations::lost(core, device, &format!("cannot be started: {}", refusal.message));
     give_up(core, device, &format!(": {}", refusal.message), refusal.hint.as_deref(), &[]);
 }
 
@@ -161,7 +167,7 @@ pub(super) fn wake_at(engine: &Engine, policy: &Policy) -> Option<Timestamp> {
     match engine.mode {
         Mode::Backoff(at) | Mode::Broken(at) | Mode::Ending(at) => Some(at),
         Mode::Ready(since) => policy.engine_idle_s.map(|s| since.plus(Duration::from_secs_f64(s.max(0.0)))),
-        Mode::Absent | Mode::Starting | Mode::Assigning(_) | Mode::Busy(_) => None,
+        Mode::Absent | Mode::Starting | Mode::Assigning(_) | Mode::Busy(_) | Mode::Calibrating => None,
     }
 }
 
@@ -189,7 +195,7 @@ pub(super) fn tick(core: &mut Core) {
                 let why = "did not end in order and was killed".to_owned();
                 core.emit(Output::Kill { device, why });
             }
-            Mode::Absent | Mode::Starting | Mode::Assigning(_) | Mode::Busy(_) => {}
+            Mode::Absent | Mode::Starting | Mode::Assigning(_) | Mode::Busy(_) | Mode::Calibrating => {}
         }
         core.news.engines = true;
     }
@@ -231,6 +237,7 @@ pub(super) fn stop(core: &mut Core) {
     }
     tracing::info!("ending");
     core.stop_by = Some(core.now.plus(STOP_LIMIT));
+    calibrations::give_up(core);
     let running: Vec<RunId> = core.attempts.values().filter(|a| a.is_with_engine()).map(|a| a.run).collect();
     for run in running {
         let Some(attempt) = core.attempts.remove(&run) else { continue };

@@ -18,7 +18,7 @@ use super::residency::Traffic;
 use super::sets::Sets;
 use super::speeds::{self, Speeds};
 use super::steps::Steps;
-use super::{EngineError, heap, save};
+use super::{EngineError, calibration, heap, save};
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::page_cache;
@@ -26,7 +26,7 @@ use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Walk, ver
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::weights::Precision;
-use crate::wire::work::{FailedRun, Finished, Memory};
+use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
 use crate::wire::{Report, RunOrder};
 use crate::workflow::{JobSpec, Refusal, Tiling};
 
@@ -105,13 +105,24 @@ impl Runner {
             }
             Err(error) => {
                 tracing::warn!(run = order.run.0, "{error}");
-                let refusal = Refusal::from(&error);
-                let fatal = error.is_fatal();
-                let failed = FailedRun { run: order.run, kind: refusal.kind, message: refusal.message, hint: refusal.hint, fatal };
-                self.reporter.report(Report::Failed(Box::new(failed)));
-                !fatal
+                self.reporter.report(Report::Failed(Box::new(failed_run(order.run, &error))));
+                !error.is_fatal()
             }
         }
+    }
+
+    /// Measures the machine, with nothing loaded, and reports how that ended. Returns whether the engine can go on.
+    pub fn calibrate(&mut self, order: &CalibrateOrder, cancel: &CancelFlag) -> bool {
+        self.sets = Sets::default();
+        heap::trim();
+        self.report_memory();
+        let tell = |finding| self.reporter.report(Report::Found(finding));
+        let measured = catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| calibration::calibrate(&self.compute, order, cancel, &tell))));
+        let result = self.unwound(Role::Denoiser, measured);
+        heap::trim();
+        let failure = result.as_ref().err().map(|error| failed_run(CALIBRATION, error));
+        self.reporter.report(Report::Calibrated(failure.map(Box::new)));
+        !result.is_err_and(|error| error.is_fatal())
     }
 
     fn stages(&mut self, run: &mut Run<'_>) -> Result<Vec<ImageRecord>, EngineError> {
@@ -349,6 +360,11 @@ impl Runner {
         let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
     }
+}
+
+fn failed_run(run: RunId, error: &EngineError) -> FailedRun {
+    let refusal = Refusal::from(error);
+    FailedRun { run, kind: refusal.kind, message: refusal.message, hint: refusal.hint, fatal: error.is_fatal() }
 }
 
 fn note_tiles(warnings: &mut Vec<String>, why: &str) {

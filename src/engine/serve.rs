@@ -27,7 +27,7 @@ use super::runner::Runner;
 use crate::gallery;
 use crate::units::RunId;
 use crate::wire::hello::{HelloFrame, Mismatch};
-use crate::wire::work::Configure;
+use crate::wire::work::{CALIBRATION, CalibrateOrder, Configure};
 use crate::wire::{FrameError, Hello, Limit, Order, Report, RunOrder, blocking};
 
 /// Why an engine could not serve.
@@ -53,6 +53,7 @@ pub enum ServeError {
 /// What the reader thread passes on.
 enum Work {
     Run(Box<RunOrder>, CancelFlag),
+    Calibrate(Box<CalibrateOrder>, CancelFlag),
     Stop,
 }
 
@@ -102,9 +103,13 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
 }
 
 fn work_until_stopped(runner: &mut Runner, incoming: &Receiver<Work>, current: &CurrentRun) {
-    while let Ok(Work::Run(order, cancel)) = incoming.recv() {
-        let alive = runner.run(&order, &cancel);
-        current.clear(order.run);
+    while let Ok(work) = incoming.recv() {
+        let (run, alive) = match work {
+            Work::Run(order, cancel) => (order.run, runner.run(&order, &cancel)),
+            Work::Calibrate(order, cancel) => (CALIBRATION, runner.calibrate(&order, &cancel)),
+            Work::Stop => break,
+        };
+        current.clear(run);
         if !alive {
             break;
         }
@@ -168,6 +173,11 @@ impl Listener {
                 let cancel = CancelFlag::default();
                 self.current.set(order.run, cancel.clone());
                 self.pass_on(Work::Run(order, cancel));
+            }
+            Order::Calibrate(order) => {
+                let cancel = CancelFlag::default();
+                self.current.set(CALIBRATION, cancel.clone());
+                self.pass_on(Work::Calibrate(order, cancel));
             }
             Order::Cancel(run) => self.current.reach(run, CancelFlag::cancel),
             Order::Pause(run) => self.current.reach(run, CancelFlag::pause),

@@ -12,8 +12,9 @@ use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
 use crate::jobs::{JobRow, JobState, JobView, Move, Progress};
-use crate::placement::OffloadAsk;
-use crate::units::{JobId, Timestamp};
+use crate::placement::{Basis, Finding, OffloadAsk};
+use crate::units::{DeviceId, JobId, Timestamp};
+use crate::weights::Precision;
 use crate::workflow::{JobDraft, ModelEntry, Refusal};
 
 /// A request and the number its answer will carry.
@@ -39,6 +40,9 @@ pub enum Request {
     Submit(Box<JobDraft>),
     /// What would become of a job's weights. Answer: [`Reply::Plan`].
     Plan(Box<PlanAsk>),
+    /// Measures this box, on an engine that has nothing else to do. Answer, once all of it is on disk:
+    /// [`Reply::Calibrated`]. Who leaves before has it stopped.
+    Calibrate(CalibrateAsk),
     /// What plans of a job are worked out from; what it asks to be offloaded does not matter. Answer: [`Reply::Tune`].
     Tune(Box<PlanAsk>),
     /// A page of jobs. Answer: [`Reply::Rows`].
@@ -99,6 +103,26 @@ pub enum Request {
     Stop,
 }
 
+/// What is to be measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrateAsk {
+    /// A model whose steps are to be measured too.
+    pub model: Option<String>,
+    /// The device that computes.
+    pub compute_device: Option<DeviceId>,
+    /// What to compute in.
+    pub precision: Option<Precision>,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationView {
+    /// What it holds for.
+    pub basis: Basis,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
 /// What a subscriber wants to hear of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topics {
@@ -134,6 +158,8 @@ pub enum Reply {
     Accepted(JobId),
     /// What would become of a job's weights.
     Plan(Box<PlanView>),
+    /// What was measured.
+    Calibrated(Box<CalibrationView>),
     /// What plans of a job are worked out from.
     Tune(Box<TuneView>),
     /// A page of jobs.

@@ -19,6 +19,8 @@ pub enum Order {
     Configure(Configure),
     /// Run a job. Answers: [`Report::Started`], then others, then [`Report::Finished`] or [`Report::Failed`].
     Run(Box<RunOrder>),
+    /// Measure the machine. Answers: [`Report::Found`] for each finding, then [`Report::Calibrated`].
+    Calibrate(Box<CalibrateOrder>),
     /// Stop a run between two blocks. Its [`Report::Failed`] is then of kind `interrupted`.
     Cancel(RunId),
     /// Wait between two steps. Answer: [`Report::Paused`].
@@ -63,6 +65,20 @@ pub struct RunOrder {
     pub targets: Vec<PathBuf>,
     /// What engines of this name have found out about this machine before.
     pub known: Vec<Learned>,
+}
+
+/// The number under which a calibration is stopped; a ledger's runs begin at 1.
+pub const CALIBRATION: RunId = RunId(0);
+
+/// What is to be measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrateOrder {
+    /// What to compute in.
+    pub precision: Precision,
+    /// The files of a diffusion network whose steps are to be measured; none for blocks of each kind alone.
+    pub network: Vec<PathBuf>,
+    /// A folder on the disk that is to be measured where the network's files are too small.
+    pub scratch: PathBuf,
 }
 
 /// What an engine tells the daemon.
@@ -126,6 +142,10 @@ pub enum Report {
     Finished(Box<Finished>),
     /// The run ended without images. The engine lives on unless `fatal`.
     Failed(Box<FailedRun>),
+    /// A calibration has found something.
+    Found(Finding),
+    /// A calibration is at its end, or has failed; only the first kind counts.
+    Calibrated(Option<Box<FailedRun>>),
     /// What the engine holds on its device has changed.
     Memory(Memory),
     /// The answer to [`Order::Ping`].

@@ -20,16 +20,27 @@ use std::thread;
 use std::time::Duration;
 
 use perilune::families::Role;
+use perilune::families::cost::Work;
 use perilune::gallery;
 use perilune::jobs::{ImageRecord, Phase, Placement, Timing};
 use perilune::library::Network;
 use perilune::placement::{Finding, OffloadAsk, OffloadPlan, Predicted, Sample, Share, Walk};
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
-use perilune::wire::work::{FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
+use perilune::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
 use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
 use perilune::workflow::{Kind, Refusal};
 use serde::Deserialize;
+
+/// How a calibration ends.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Calibration {
+    Succeeds,
+    Fails,
+    Dies,
+    Hangs,
+}
 
 /// How to behave.
 #[derive(Debug, Clone, Deserialize)]
@@ -74,6 +85,8 @@ struct Script {
     tally: Option<PathBuf>,
     /// Have found out this about the machine.
     learned: Vec<Finding>,
+    /// How a calibration ends.
+    calibration: Calibration,
     /// Have computed so many seconds in each walk.
     walk_s: Option<f64>,
     /// Have expected this of a step.
@@ -102,6 +115,7 @@ impl Default for Script {
             notice: None,
             tally: None,
             learned: Vec::new(),
+            calibration: Calibration::Succeeds,
             walk_s: None,
             predicted: None,
         }
@@ -182,6 +196,8 @@ fn listen(mut from: UnixStream, signals: &Signals, give: &Sender<RunOrder>, tell
                 }
             }
             Order::Run(order) => give.send(*order).unwrap(),
+            Order::Calibrate(order) => calibrate(&order, tell),
+            Order::Cancel(CALIBRATION) => tell.send(calibrated(Some("cancelled"))).unwrap(),
             Order::Cancel(run) => drop(signals.cancelled.lock().unwrap().insert(run)),
             Order::Pause(run) => drop(signals.paused.lock().unwrap().insert(run)),
             Order::Resume(run) => drop(signals.paused.lock().unwrap().remove(&run)),
@@ -319,6 +335,37 @@ fn finished(script: &Script, order: &RunOrder, images: Vec<ImageRecord>) -> Fini
     let learned = script.learned.iter().copied().chain(step).collect();
     let timing = Timing { total: 0.5, sample: 0.25, per_step: vec![0.01], ..Timing::default() };
     Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned, walk }
+}
+
+/// Finds what the script says; with a network, the steps of it too.
+fn calibrate(order: &CalibrateOrder, tell: &Sender<Report>) {
+    let script = Script::read();
+    for finding in &script.learned {
+        tell.send(Report::Found(*finding)).unwrap();
+    }
+    match script.calibration {
+        Calibration::Succeeds => {
+            if let (Some(seconds), Ok(network)) = (script.walk_s, Network::read(&order.network)) {
+                let walk = network.walk(Work::of("64x64".parse().unwrap(), 1, 1.0, 1));
+                tell.send(Report::Found(Finding::Step(Sample { walk, seconds }))).unwrap();
+            }
+            tell.send(calibrated(None)).unwrap();
+        }
+        Calibration::Fails => tell.send(calibrated(Some("the fake cannot measure"))).unwrap(),
+        Calibration::Dies => std::process::exit(3),
+        Calibration::Hangs => {}
+    }
+}
+
+fn calibrated(failure: Option<&str>) -> Report {
+    let failed = |message: &str| FailedRun {
+        run: CALIBRATION,
+        kind: Kind::Failed,
+        message: message.to_owned(),
+        hint: Some("ask the fake".to_owned()),
+        fatal: false,
+    };
+    Report::Calibrated(failure.map(failed).map(Box::new))
 }
 
 /// What the real engine would walk through.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod bad_input;
+mod calibrate;
 mod cli;
 mod cli_plan;
 mod dashboard;

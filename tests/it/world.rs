@@ -316,7 +316,7 @@ impl World {
                 }
             }
             Order::Shutdown => self.engine_dies(device),
-            Order::Configure(_) | Order::Ping(_) => {}
+            Order::Configure(_) | Order::Ping(_) | Order::Calibrate(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod bridge;
+mod calibrate;
 mod compat;
 mod config;
 mod dashboard;
@@ -33,6 +34,7 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
         Some(Command::Sets(SetsCommand::List)) => sets::list(context).map(done),
         Some(Command::Plan(args)) => plan::plan(context, *args),
+        Some(Command::Calibrate(args)) => calibrate::calibrate(context, args).map(done),
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
         Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
         Some(Command::Stop) => stop::stop(context).map(done),

@@ -1,5 +1,6 @@
 //! One file per request. Each looks at the state, changes it, and asks for what is to be done.
 
+pub(super) mod calibrate;
 pub(super) mod cancel;
 pub(super) mod clear;
 pub(super) mod move_job;
@@ -36,6 +37,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Devices => read_devices(core, Pending::Devices(asker), READING),
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
+        Request::Calibrate(ask) => calibrate::calibrate(core, asker, ask),
         Request::Plan(ask) => plan::plan(core, Pending::Plan(asker, ask)),
         Request::Tune(ask) => plan::plan(core, Pending::Tune(asker, ask)),
         Request::List { states, after, limit } => {
@@ -82,6 +84,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
             core.answer(asker, Ok(Reply::Devices { devices, host }));
         }
         Some(Pending::FirstReadings) => submit::first_readings(core),
+        Some(Pending::Calibrate(asker, ask)) => calibrate::read(core, asker, ask),
         Some(Pending::Plan(asker, ask)) => {
             let question = plan::question(core, ask);
             core.emit(Output::LookUp(asker, LookUp::Plan(question)));

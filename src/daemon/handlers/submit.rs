@@ -68,11 +68,13 @@ pub(super) fn all_heard(core: &Core) -> bool {
 
 /// What the draft asks for is known: writes the job down.
 pub(in crate::daemon) fn prepared(core: &mut Core, ticket: Ticket, result: Result<Box<JobSpec>, Refusal>) {
-    let Some(Pending::Draft { asker, held }) = core.pending.remove(&ticket) else { return };
+    let pending = core.pending.remove(&ticket);
     let checked = open_for_jobs(core).and(result).and_then(|spec| on_a_device_that_is_there(core, spec));
-    match checked {
-        Ok(spec) => core.ask_ledger(Command::Append { spec, held }, Pending::Append(asker)),
-        Err(refusal) => core.answer(asker, Err(refusal)),
+    match (pending, checked) {
+        (Some(Pending::Draft { asker, held }), Ok(spec)) => core.ask_ledger(Command::Append { spec, held }, Pending::Append(asker)),
+        (Some(Pending::Draft { asker, .. }), Err(refusal)) => core.answer(asker, Err(refusal)),
+        (Some(Pending::Calibration { asker, with_network }), checked) => super::calibrate::prepared(core, asker, with_network, checked),
+        (Some(_) | None, _) => {}
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Mode {
     Assigning(JobId),
     /// It runs a job.
     Busy(RunId),
+    /// It measures the machine.
+    Calibrating,
     /// It was told to end, and is killed at that time.
     Ending(Timestamp),
     /// It died, and is started again at that time.
@@ -157,7 +159,7 @@ impl Engine {
     pub fn is_alive(&self) -> bool {
         match self.mode {
             Mode::Absent | Mode::Backoff(_) | Mode::Broken(_) => false,
-            Mode::Starting | Mode::Ready(_) | Mode::Assigning(_) | Mode::Busy(_) | Mode::Ending(_) => true,
+            Mode::Starting | Mode::Ready(_) | Mode::Assigning(_) | Mode::Busy(_) | Mode::Calibrating | Mode::Ending(_) => true,
         }
     }
 
@@ -167,7 +169,7 @@ impl Engine {
         let (state, retry) = match self.mode {
             Mode::Starting => (EngineState::Starting, None),
             Mode::Absent | Mode::Ready(_) | Mode::Ending(_) => (EngineState::Ready, None),
-            Mode::Assigning(_) | Mode::Busy(_) => (EngineState::Busy, None),
+            Mode::Assigning(_) | Mode::Busy(_) | Mode::Calibrating => (EngineState::Busy, None),
             Mode::Backoff(until) => (EngineState::Backoff, Some(until)),
             Mode::Broken(until) => (EngineState::Broken, Some(until)),
         };
