@@ -17,6 +17,8 @@ GROUP = "group-host"
 PLACES = [(0.5, "cpu"), (0.9, "cpu"), (0.5, "disk"), (0.9, "cpu,disk")]
 # A card this small (a share of the real one's memory) has no room for the network in fp32.
 SMALL = 0.045
+# On one this small it has, but what it computes with has not.
+NARROW = 0.0525
 
 LINK = """
 import json, time, torch
@@ -77,7 +79,7 @@ def rows_of(name, run, resident, link):
     yield Row(f"{name}: seconds per step", f"{run.step:.4g} s", f"{least:.4g} s {what}", f"{run.step / least:.2f} x",
               f"<= {bar} x" if bar else "-", run.step <= bar * least if bar else None,
               f"all resident {resident.step:.4g} s; {run.placement['streamed_bytes_per_step'] / 1e9:.2f} GB streamed; waited "
-              f"{run.placement['stalled_s_per_step']:.4g} s a step")
+              f"{run.placement['stalled_s_per_step']:.4g} s a step; {run.placement['staging'] / MIB:.0f} MiB staging")
     if predicted := run.placement.get("predicted"):
         error = abs(predicted["step_s"] - run.step) / run.step
         yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.step:.4g} s", f"{100 * error:.0f} %", "<= 10 %" if predicted["calibrated"] else "-",
@@ -103,11 +105,10 @@ def peer_row(name, model, python, cache, ours, side, cfg):
         yield Row(f"{name}: beside diffusers' group offloading", f"{ours:.4g} s", note=str(error))
 
 
-def small_card(model, device, options, libraries):
+def small_card(home_of, model, device):
     """A card without room: what does not fit is an error that names it, and virtual VRAM makes it fit."""
     name = f"a card of {100 * SMALL:.1f} % of this one, fp32"
-    with Home(options.bin, libraries=libraries) as home:
-        home.environment["PYTORCH_CUDA_ALLOC_CONF"] = f"per_process_memory_fraction:{SMALL}"
+    with home_of(SMALL) as home:
         home.start()
         try:
             home.paint(*model_flags(model, device, 256, 7, "fp32"))
@@ -123,18 +124,72 @@ def small_card(model, device, options, libraries):
             yield Row(f"{name}: 90 % on cpu", "failed", bar="it runs", held=False, note=str(error)[:160])
 
 
+def out_of_memory_in_a_step(home_of, model, device, resident):
+    """Weights have room and activations have not: weights give way, the same step is tried again, and the picture is the same."""
+    name = f"a card of {100 * NARROW:.2f} % of this one, 512x512 fp32"
+    with home_of(NARROW) as home:
+        home.start()
+        try:
+            run = Run(home, model_flags(model, device, 512, 7.0, "fp32"))
+            told = [warning for warning in run.last["warnings"] if "is repeated" in warning]
+            same = bool((run.image == resident.image).all())
+            yield Row(f"{name}: a step without memory", f"{len(told)} repeated, {'the same' if same else 'OTHER'} bytes", bar="repeated, the same",
+                      held=same and bool(told), note="; ".join(told)[:200] or "there was memory enough")
+        except Failed as error:
+            yield Row(f"{name}: a step without memory", "failed", bar="it runs", held=False, note=str(error)[:200])
+
+
+HOG = """
+import sys, torch
+free, total = torch.cuda.mem_get_info()
+torch.zeros(1, device="cuda:0")
+print("ready", flush=True)
+sys.stdin.readline()
+free, total = torch.cuda.mem_get_info()
+there = torch.empty(free - (1 << 30), dtype=torch.uint8, device="cuda:0")
+print("taken", flush=True)
+sys.stdin.readline()
+"""
+
+
+def somebody_takes_memory(home, model, device, python):
+    """Another process takes what is free while a run computes: weights give way between two steps, and the picture is the same."""
+    name = "another process takes the GPU's free memory"
+    flags = model.flags(device, PRECISION, steps=400)
+    quiet = Run(home, flags)
+    hog = subprocess.Popen([python, "-c", HOG], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        hog.stdout.readline()
+        following, asked = home.follow(*flags), False
+        for _, line in following:
+            if not asked and line.get("step", 0) >= 20:
+                asked = True
+                hog.stdin.write("\n")
+                hog.stdin.flush()
+        told = [warning for warning in following.last["warnings"] if "was short" in warning]
+        same = bool((pixels(following.last["images"][0]["path"]) == quiet.image).all())
+        yield Row(name, f"{'gave way' if told else 'did not give way'}, {'the same' if same else 'OTHER'} bytes", bar="gives way, the same",
+                  held=same and bool(told), note="; ".join(told)[:200])
+    except Failed as error:
+        yield Row(name, "failed", bar="gives way, the same", held=False, note=str(error)[:200])
+    finally:
+        hog.kill()
+        hog.wait()
+
+
 def check(home, model, device, python, options, libraries):
     """Rows of everything that streams."""
     speeds = links(python)
     yield Row("link host -> GPU, as torch copies", f"{speeds['pinned'] / 1e9:.1f} GB/s pinned", f"{speeds['pageable'] / 1e9:.1f} GB/s pageable")
     for side, cfg in ((512, 7.0), (64, 1.0)):
         resident = Run(home, model_flags(model, device, side, cfg))
+        # Plans rest on what runs have shown: one for each donor.
+        for donors in ("cpu", "disk")[:1 + (side == 512)]:
+            Run(home, offloaded(model, device, side, cfg, 0.3, donors))
         for share, donors in PLACES if side == 512 else PLACES[:2]:
             name = f"{100 * share:.0f} % on {donors}, {side}x{side}"
             try:
-                flags = offloaded(model, device, side, cfg, share, donors)
-                Run(home, flags)
-                run = Run(home, flags)
+                run = Run(home, offloaded(model, device, side, cfg, share, donors))
                 yield from rows_of(name, run, resident, speeds["pinned"])
                 if donors == "cpu":
                     yield from peer_row(name, model, python, options.cache, run.step, side, cfg) if share == 0.9 else ()
@@ -148,4 +203,11 @@ def check(home, model, device, python, options, libraries):
             yield from list(rows_of(name, run, resident, speeds["pinned"]))[:1]
         except Failed as error:
             yield Row(name, "failed", bar="it runs", held=False, note=str(error)[:300])
-    yield from small_card(model, device, options, libraries)
+
+    def home_of(share):
+        small = Home(options.bin, libraries=libraries)
+        small.environment["PYTORCH_CUDA_ALLOC_CONF"] = f"per_process_memory_fraction:{share}"
+        return small
+    yield from small_card(home_of, model, device)
+    yield from out_of_memory_in_a_step(home_of, model, device, Run(home, model_flags(model, device, 512, 7.0, "fp32")))
+    yield from somebody_takes_memory(home, model, device, python)

@@ -50,11 +50,13 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     if let Some(points) = question.ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
-    let points = question.ask.sweep;
+    let (points, now) = (question.ask.sweep, question.now);
     let found = Found::gather(question, roots)?;
     let spec = &found.spec;
     let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
+    let evidence = Evidence { known: &found.known, files: found.files, now };
+    let predicted = PredictedView::of(&planned, found.history, evidence.of(&planned, &found.walk, found.model.grounds));
     let minimum = found.smallest();
     let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
     let sweep = points.map(|points| found.sweep(points)).transpose()?;
@@ -73,7 +75,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         weights: found.model.bytes(),
         stored: found.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
-        predicted: PredictedView::of(&planned, found.history, found.evidence().of(&planned, &found.walk, found.model.grounds)),
+        predicted,
         minimum_virtual_vram: minimum,
         staging: planned.staging,
         loaded: held.is_some(),
@@ -105,22 +107,6 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
     })
 }
 
-/// Everything that a plan is made from.
-struct Found {
-    spec: JobSpec,
-    table: BlockTable,
-    model: Model,
-    machine: Machine,
-    /// What an engine holds of these files in this precision.
-    placed: Option<Box<Placed>>,
-    history: Option<History>,
-    /// What each walk through its blocks is.
-    walk: Walk,
-    known: Vec<Learned>,
-    files: Files,
-    now: Timestamp,
-}
-
 /// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
 fn layer_type(param: &Param) -> Option<&'static str> {
     let layer = param.name.strip_suffix(".weight")?;
@@ -132,26 +118,37 @@ fn layer_type(param: &Param) -> Option<&'static str> {
     })
 }
 
+/// Everything that a plan is made from.
+struct Found {
+    spec: JobSpec,
+    table: BlockTable,
+    model: Model,
+    machine: Machine,
+    /// What an engine holds of these files in this precision.
+    placed: Option<Box<Placed>>,
+    /// What is known of the device that computes, in this precision.
+    known: Vec<Learned>,
+    files: Files,
+    walk: Walk,
+    history: Option<History>,
+}
+
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
-        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now } = question;
+        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now: _ } = question;
         let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
         let network = Network::read(&files)?;
         let precision = spec.computes_in();
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
         let known = basis.map(|b| experience.known(b)).unwrap_or_default();
-        let files_are = page_cache::files(&files)?;
-        let machine = learned::machine(spec.compute, rooms, &known, files_are);
+        let where_they_are = page_cache::files(&files)?;
+        let machine = learned::machine(spec.compute, rooms, &known, where_they_are);
         let model = network.model(spec.work(), precision, &machine.pace);
-        let walk = network.walk(spec.work());
         let placed = placed.filter(|p| p.files == files && p.precision == precision);
+        let walk = network.walk(spec.work());
         let history = basis.and_then(|b| experience.history(b, &walk));
-        Ok(Self { spec, table: network.table, model, machine, placed, history, walk, known, files: files_are, now })
-    }
-
-    fn evidence(&self) -> Evidence<'_> {
-        Evidence { known: &self.known, files: self.files, now: self.now }
+        Ok(Self { spec, table: network.table, model, machine, placed, known, files: where_they_are, walk, history })
     }
 
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.

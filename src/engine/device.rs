@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use tch::{Cuda, Device, Kind};
 
-use super::EngineError;
+use super::{EngineError, allocator, heap};
 use crate::placement::Room;
 use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId};
@@ -97,6 +97,15 @@ impl Compute {
             rooms.extend(others.filter_map(other));
         }
         rooms
+    }
+
+    /// Gives memory back that libtorch keeps for later, the host's and the device's own.
+    pub fn trim(&self) {
+        heap::trim();
+        match self.device {
+            Device::Cuda(_) => allocator::give_back(),
+            Device::Cpu | Device::Mps | Device::Vulkan => {}
+        }
     }
 
     /// Waits until everything that was started on the device has ended.

@@ -26,6 +26,16 @@ pub enum EngineError {
         /// What was asked for last.
         asked: Option<Bytes>,
     },
+    /// The device has not enough memory, and giving weights back was of no use.
+    #[error("{error}{}; {ledger}", repeats.map(|n| format!(", after {n} repeats of the step")).unwrap_or_default())]
+    Exhausted {
+        /// What happened last.
+        error: Box<EngineError>,
+        /// How often the step was repeated, if it was.
+        repeats: Option<u32>,
+        /// Who holds what of the device.
+        ledger: String,
+    },
     /// A result is not a number.
     #[error("{place} gave values that are not numbers, in step {step}")]
     NotFinite {
@@ -110,6 +120,7 @@ impl EngineError {
             Self::Torch { .. } | Self::NoDevice { .. } => true,
             Self::Cancelled
             | Self::OutOfMemory { .. }
+            | Self::Exhausted { .. }
             | Self::NotFinite { .. }
             | Self::Changed { .. }
             | Self::Placing(_)
@@ -126,7 +137,7 @@ impl From<&EngineError> for Refusal {
         let message = error.to_string();
         match error {
             EngineError::Cancelled => Self::bare(Kind::Interrupted, message),
-            EngineError::OutOfMemory { .. } => Self::new(
+            EngineError::OutOfMemory { .. } | EngineError::Exhausted { .. } => Self::new(
                 Kind::Failed,
                 message,
                 "make the picture or the batch smaller, compute in fp16 or bf16, or free memory on the device; the engine goes on",

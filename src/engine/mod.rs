@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 pub mod heap;
 pub mod image;
+pub mod keeping;
 pub mod loading;
 pub mod models;
 pub mod nn;
@@ -23,5 +24,6 @@ pub mod save;
 pub mod serve;
 pub mod sets;
 pub mod speeds;
+pub mod steps;
 
 pub use error::EngineError;

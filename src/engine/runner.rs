@@ -1,5 +1,6 @@
 //! One job: load, read the prompts, sample, decode, save. The only place that catches unwinding.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -9,46 +10,50 @@ use super::account::Account;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::error::panic_text;
+use super::keeping::{Keeper, Senses};
 use super::loading::Asked;
 use super::pipelines::sd15::{self, Cut};
-use super::preview;
-use super::reporter::{PreviewRate, Reporter, preview as preview_report};
+use super::reporter::Reporter;
 use super::residency::Traffic;
 use super::sets::Sets;
-use super::speeds::{Speeds, Steps};
+use super::speeds::{Ran, Speeds};
+use super::steps::Steps;
 use super::{EngineError, calibration, heap, save};
 use crate::families::Role;
-use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::page_cache;
-use crate::placement::{Files, Finding, Predicted, Walk, verify};
+use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Walk, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
-use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory, Rebudget, Rebudgeted};
+use crate::weights::Precision;
+use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{JobSpec, Kind, Refusal, Tiling};
+use crate::workflow::{JobSpec, Refusal, Tiling};
 
 /// Runs jobs on one device, and keeps what they loaded.
 #[derive(Debug)]
 pub struct Runner {
-    compute: Compute,
-    sets: Sets,
+    pub(super) compute: Compute,
+    pub(super) sets: Sets,
     table: NoiseTable,
     account: Account,
     speeds: Speeds,
-    reporter: Reporter,
+    pub(super) reporter: Reporter,
+    pub(super) keeper: RefCell<Keeper>,
 }
 
 /// One run on its way.
-struct Run<'a> {
-    order: &'a RunOrder,
-    cancel: &'a CancelFlag,
-    timing: Timing,
-    warnings: Vec<String>,
+pub(super) struct Run<'a> {
+    pub(super) order: &'a RunOrder,
+    pub(super) cancel: &'a CancelFlag,
+    pub(super) timing: Timing,
+    pub(super) warnings: Vec<String>,
+    /// How many steps were finished when weights moved last, if they did.
+    pub(super) moved_at: Option<usize>,
     /// What was expected of a step.
     predicted: Option<Predicted>,
     /// What was streamed in each step.
-    traffic: Vec<Traffic>,
+    pub(super) traffic: Vec<Traffic>,
     /// What the steps have shown.
     learned: Vec<Finding>,
     /// What each of their walks was.
@@ -59,6 +64,12 @@ impl Runner {
     /// Returns a runner that has loaded nothing yet.
     #[must_use]
     pub fn new(compute: Compute, reporter: Reporter) -> Self {
+        Self::sensing(compute, reporter, Senses::real())
+    }
+
+    /// Returns a runner that sees the device's memory and the time with these.
+    #[must_use]
+    pub fn sensing(compute: Compute, reporter: Reporter, senses: Senses) -> Self {
         Self {
             compute,
             sets: Sets::default(),
@@ -66,6 +77,7 @@ impl Runner {
             account: Account::start(),
             speeds: Speeds::default(),
             reporter,
+            keeper: RefCell::new(Keeper::new(senses)),
         }
     }
 
@@ -77,6 +89,7 @@ impl Runner {
             cancel,
             timing: Timing::default(),
             warnings: Vec::new(),
+            moved_at: None,
             predicted: None,
             traffic: Vec::new(),
             learned: Vec::new(),
@@ -116,12 +129,10 @@ impl Runner {
         let began = Instant::now();
         let spec = &run.order.spec;
         self.speeds.recall(&run.order.known);
-        let precision = spec.precision.unwrap_or_else(|| self.compute.default_precision());
+        let precision = self.precision_of(spec);
 
         self.phase(run.order.run, Phase::Loading);
-        let stored = spec.set.component(Role::Denoiser).filter(|_| !spec.offload.is_nothing());
-        let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
-        let machine = self.speeds.machine(&self.compute, precision, files);
+        let machine = self.machine(spec, &spec.offload, Bytes::ZERO)?;
         let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
         let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
         run.timing.load = seconds;
@@ -165,6 +176,21 @@ impl Runner {
         Ok(images)
     }
 
+    /// Returns the machine as it is now for what is asked of it, with what `held` takes of the compute device counted as free.
+    pub(super) fn machine(&self, spec: &JobSpec, ask: &OffloadAsk, held: Bytes) -> Result<Machine, EngineError> {
+        let stored = spec.set.component(Role::Denoiser).filter(|_| !ask.is_nothing());
+        let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
+        let mut machine = self.speeds.machine(&self.compute, self.precision_of(spec), files);
+        for room in machine.rooms.iter_mut().filter(|room| room.device == self.compute.id) {
+            room.free = (room.free + held).min(room.total);
+        }
+        Ok(machine)
+    }
+
+    fn precision_of(&self, spec: &JobSpec) -> Precision {
+        spec.precision.unwrap_or_else(|| self.compute.default_precision())
+    }
+
     /// Loads the autoencoder where it is not loaded yet.
     fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let seconds = self.timed(Role::Vae, |me| me.sets.load_vae(&me.compute, run.cancel))?.1;
@@ -176,74 +202,35 @@ impl Runner {
 
     /// Returns a stage's seconds without those in which it waited for weights that were brought when they were first
     /// asked for; those are the loading's.
-    fn without_loading(&self, timing: &mut Timing, seconds: f64) -> f64 {
+    pub(super) fn without_loading(&self, timing: &mut Timing, seconds: f64) -> f64 {
         let loading = self.sets.take_bringing().as_secs_f64();
         timing.load += loading;
         seconds - loading
     }
 
     fn sample(&self, run: &mut Run<'_>, picture: Option<&Tensor>) -> Result<Tensor, EngineError> {
-        let (order, cancel) = (run.order, run.cancel);
-        let spec = &order.spec;
+        let spec = &run.order.spec;
         let ready = self.sets.ready()?;
         let start = sd15::start(spec, &self.table, picture, self.compute.device);
         let steps = u32::try_from(start.sigmas.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        let mut rate = PreviewRate::new();
-        let (timing, traffic) = (&mut run.timing, &mut run.traffic);
-        // What was fetched before the first step is not the first step's.
-        let _before: Traffic = ready.unet.residency.take_traffic();
-        let mut on_step = |step: usize, seconds: f64, denoised: &Tensor| {
-            let loaded = timing.load;
-            let seconds = self.without_loading(timing, seconds);
-            if timing.load > loaded {
-                self.report_memory();
-            }
-            timing.per_step.push(seconds);
-            traffic.push(ready.unet.residency.take_traffic());
-            let step = u32::try_from(step + 1).unwrap_or(u32::MAX);
-            self.reporter.report(Report::Step { run: order.run, step, steps, seconds });
-            if rate.take()
-                && let Some(small) = preview::thumbnail(denoised, &LATENT_RGB)
-            {
-                self.reporter.report(preview_report(order.run, step, &small));
-            }
-            self.hold(order.run, cancel)
-        };
+        let mut around = Steps::new(self, run, &ready.unet.residency, steps);
+        // What was asked for while weights were loaded need not wait for the first step.
+        around.border()?;
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        sd15::sample(spec, ready.unet, &self.table, start, ready.conditioning, precision, &mut on_step)
+        sd15::sample(spec, ready.unet, &self.table, start, ready.conditioning, precision, &mut around)
     }
 
     /// Keeps what the run has shown of the machine.
     fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let (unet, work) = (self.sets.ready_unet()?, run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        let taken: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned()).collect();
+        let taken = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned());
+        // Steps before weights moved last were another matter.
+        let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
         let (walk, streamed) = (unet.walk(work), unet.residency.plan().streamed().len());
-        run.learned = self.speeds.learn(precision, Steps { walk, walks: work.walks, streamed, taken: &taken });
+        run.learned = self.speeds.learn(precision, Ran { walk, walks: work.walks, streamed, taken: &taken });
         run.walk = Some(walk);
         Ok(())
-    }
-
-    /// Waits while the operator holds the run.
-    fn hold(&self, run: RunId, cancel: &CancelFlag) -> Result<(), EngineError> {
-        self.rebudget(run, cancel);
-        if cancel.is_paused() {
-            self.reporter.report(Report::Paused(run));
-            while cancel.is_paused() {
-                cancel.wait_while_paused()?;
-                self.rebudget(run, cancel);
-            }
-            self.reporter.report(Report::Resumed(run));
-        }
-        cancel.check()
-    }
-
-    /// Has weights live elsewhere where the operator wants it.
-    fn rebudget(&self, run: RunId, cancel: &CancelFlag) {
-        while let Some(ask) = cancel.take_budget() {
-            let refusal = Refusal::new(Kind::Refused, "weights cannot move between steps yet", "ask it of the next job");
-            self.reporter.report(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome: Rebudget::Refused(refusal) })));
-        }
     }
 
     fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {
@@ -298,7 +285,7 @@ impl Runner {
         Ok((value, began.elapsed().as_secs_f64()))
     }
 
-    fn guarded<T>(&self, role: Role, work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    pub(super) fn guarded<T>(&self, role: Role, work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
         let result = catch_unwind(AssertUnwindSafe(work));
         self.unwound(role, result)
     }
@@ -320,7 +307,8 @@ impl Runner {
             streamed_bytes_per_step: typical.bytes(),
             staging: self.sets.staging(),
             stalled_s_per_step: typical.stalled,
-            predicted: run.predicted,
+            // A forecast is for one plan.
+            predicted: run.predicted.filter(|_| run.moved_at.is_none()),
         };
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
         Finished {
@@ -335,11 +323,27 @@ impl Runner {
         }
     }
 
+    /// Tells the operator of something at once.
+    pub(super) fn warn(&self, run: RunId, text: &str) {
+        tracing::warn!(run = run.0, "{text}");
+        self.reporter.report(Report::Notice { run, level: "warn".to_owned(), text: text.to_owned() });
+    }
+
+    /// Says in words who holds what of the device that computes.
+    pub(super) fn ledger(&self) -> String {
+        let device = self.compute.id;
+        let mut parts: Vec<String> = self.sets.holders(device).into_iter().map(|(role, bytes)| format!("{bytes} {role}")).collect();
+        let weights = self.sets.measured().iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
+        let beyond = self.account.beyond(weights - self.sets.in_map(), &self.compute);
+        parts.extend(beyond.map(|bytes| format!("{bytes} beyond weights")));
+        format!("{device} holds {}; {}", parts.join(", "), self.keeper.borrow().told(&self.compute))
+    }
+
     fn phase(&self, run: RunId, phase: Phase) {
         self.reporter.report(Report::Phase { run, phase });
     }
 
-    fn report_memory(&self) {
+    pub(super) fn report_memory(&self) {
         let here = self.compute.id;
         let weights: Bytes = self.sets.measured().iter().filter(|s| s.device == here).map(|s| s.bytes).sum();
         let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);

@@ -1,22 +1,21 @@
 //! The model set that is loaded, kept between runs; parts that the next job needs again stay.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use tch::Device;
-
+use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
 use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, OpenedVae};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
-use super::{EngineError, allocator};
 use crate::families::{FamilyError, Role};
 use crate::placement::plan::total;
 use crate::placement::{OffloadAsk, Share};
-use crate::units::Bytes;
+use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 use crate::wire::status::PartView;
 use crate::wire::work::{LoadedSet, Placed};
@@ -39,7 +38,8 @@ pub struct Sets {
 struct PartKey {
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
     precision: Precision,
-    offload: OffloadAsk,
+    /// Changed where the operator wants weights to live elsewhere from the next step on.
+    offload: RefCell<OffloadAsk>,
 }
 
 /// Everything that the text encoder's output depends on.
@@ -77,12 +77,12 @@ impl Sets {
     ) -> Result<(), EngineError> {
         let target = |offload| Target { compute, precision, cancel, offload };
         let clip = key(set, Role::ClipL, precision)?;
-        let unet = PartKey { offload: asked.ask.clone(), ..key(set, Role::Denoiser, precision)? };
+        let unet = PartKey { offload: RefCell::new(asked.ask.clone()), ..key(set, Role::Denoiser, precision)? };
         let vae = key(set, Role::Vae, VAE_PRECISION)?;
         let dropped = [drop_other(&mut self.clip, &clip), drop_other(&mut self.unet, &unet), drop_other(&mut self.vae, &vae)];
-        if dropped.contains(&true) && compute.device != Device::Cpu {
+        if dropped.contains(&true) {
             // Pieces of another size would not fit into what they have left.
-            allocator::give_back();
+            compute.trim();
         }
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
         if self.clip.is_none() {
@@ -90,8 +90,7 @@ impl Sets {
             self.clip = Some((clip, loaded));
         }
         if self.unet.is_none() {
-            let offload = if asked.ask.is_nothing() { Offload::Nothing } else { Offload::Asked(asked) };
-            let loaded = LoadedUnet::load(&paths(&unet), target(offload))?;
+            let loaded = LoadedUnet::load(&paths(&unet), target(Offload::of(asked)))?;
             self.unet = Some((unet, loaded));
         }
         self.opened_vae = match &self.vae {
@@ -102,6 +101,15 @@ impl Sets {
             residency.serve(cancel);
         }
         self.check_unreplaced(set, &vae)
+    }
+
+    /// Has the diffusion network's weights live where a plan for this ask has them, between two steps. The next job that asks
+    /// the same finds them there. Where that fails they live where they did.
+    pub fn rebudget(&self, compute: &Compute, asked: &Asked, cancel: &CancelFlag) -> Result<(), EngineError> {
+        let (key, unet) = self.unet.as_ref().ok_or_else(|| not_loaded(Role::Denoiser))?;
+        unet.rebudget(Target { compute, precision: key.precision, cancel, offload: Offload::of(asked) })?;
+        key.offload.replace(asked.ask.clone());
+        Ok(())
     }
 
     /// Fails where a file was replaced while the parts were opened one after the other: they are not of one model.
@@ -176,6 +184,13 @@ impl Sets {
         residency.map_or_else(|| role.name().to_owned(), |(_, residency)| residency.place())
     }
 
+    /// Returns what each part holds of a device, its staging memory counted where that is the one that computes.
+    #[must_use]
+    pub fn holders(&self, compute: DeviceId) -> Vec<(Role, Bytes)> {
+        let of = |residency: &Residency| residency.measured().iter().filter(|s| s.device == compute).map(|s| s.bytes).sum::<Bytes>();
+        self.residencies().into_iter().map(|(role, r)| (role, of(r) + r.staging())).collect()
+    }
+
     /// Returns the bytes that plans put on each device.
     #[must_use]
     pub fn asked(&self) -> Vec<Share> {
@@ -233,7 +248,7 @@ impl Sets {
         let placed = |(key, unet): &(PartKey, LoadedUnet)| Placed {
             files: paths(key),
             precision: key.precision,
-            ask: key.offload.clone(),
+            ask: key.offload.borrow().clone(),
             plan: unet.residency.plan().clone(),
         };
         let placed = self.unet.as_ref().map(placed).map(Box::new);
@@ -266,7 +281,7 @@ fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, Engi
         let metadata = fs::metadata(path).map_err(|e| crate::library::LibraryError::io(path, "looking at it", e))?;
         Ok((path.clone(), metadata.len(), metadata.modified().ok()))
     };
-    Ok(PartKey { files: component.files.iter().map(stamp).collect::<Result<_, EngineError>>()?, precision, offload: OffloadAsk::default() })
+    Ok(PartKey { files: component.files.iter().map(stamp).collect::<Result<_, EngineError>>()?, precision, offload: RefCell::default() })
 }
 
 fn paths(key: &PartKey) -> Vec<PathBuf> {

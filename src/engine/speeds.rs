@@ -20,9 +20,9 @@ const WORTH_A_MEASUREMENT: Bytes = Bytes::mib(16);
 /// Blocks smaller than this tell of what a request costs, and little of the speed at which larger ones come.
 const WORTH_A_REQUEST: Bytes = Bytes::mib(1);
 
-/// The steps of a run.
+/// The steps that a run has done.
 #[derive(Debug, Clone, Copy)]
-pub struct Steps<'a> {
+pub struct Ran<'a> {
     /// What each one walked through, so many times.
     pub walk: Walk,
     /// Walks in a step.
@@ -52,8 +52,8 @@ impl Speeds {
     /// Returns what a run has shown in this precision. Its first step warms the machine up, so it counts only where it is
     /// the only one, and then only where nothing better is known.
     #[must_use]
-    pub fn learn(&self, precision: Precision, steps: Steps<'_>) -> Vec<Finding> {
-        let Steps { walk, walks, streamed, taken } = steps;
+    pub fn learn(&self, precision: Precision, steps: Ran<'_>) -> Vec<Finding> {
+        let Ran { walk, walks, streamed, taken } = steps;
         let alone = taken.len() == 1;
         let taken = if alone { taken } else { taken.get(1..).unwrap_or_default() };
         let mut computing: Vec<f64> = taken.iter().map(|(seconds, traffic)| (seconds - traffic.stalled) / walks.max(1) as f64).collect();
@@ -63,7 +63,7 @@ impl Speeds {
         let mut found: Vec<Finding> = step.into_iter().filter(|step| !alone || !self.knows(precision, step)).collect();
         let blocks = taken.len() as u64 * walks * streamed as u64;
         let links: BTreeSet<Subject> = taken.iter().flat_map(|(_, traffic)| traffic.flows.keys().copied()).collect();
-        found.extend(links.into_iter().filter_map(|subject| link(subject, blocks, taken.iter().map(|(_, traffic)| traffic.over(subject)))));
+        found.extend(links.into_iter().filter_map(|subject| link(subject, blocks, taken.iter().map(|(_, t)| t.over(subject)))));
         found
     }
 
@@ -90,7 +90,7 @@ mod tests {
     const DISK: Subject = Subject::Device(DeviceId::Disk);
 
     fn learn(speeds: &Speeds, taken: &[(f64, Traffic)]) -> Vec<Finding> {
-        speeds.learn(Precision::Fp32, Steps { walk: WALK, walks: 1, streamed: 10, taken })
+        speeds.learn(Precision::Fp32, Ran { walk: WALK, walks: 1, streamed: 10, taken })
     }
 
     fn step(seconds: f64) -> Finding {
@@ -104,20 +104,20 @@ mod tests {
     #[test]
     fn steps_show_how_fast_the_machine_is() {
         let speeds = Speeds::default();
-        let flow = |bytes, busy| Flow { bytes: Bytes(bytes), busy };
-        let traffic = Traffic { stalled: 2.0, flows: [(DISK, flow(4_000_000_000, 4.0))].into() };
-        let took = |seconds: f64| (seconds, traffic.clone());
+        let flow = |bytes, busy| Flow { bytes, busy };
+        let gigabytes = |n: u64| Bytes(n * 1_000_000_000);
+        let traffic = |flows: &[(Subject, Flow)]| Traffic { stalled: 0.0, flows: flows.iter().copied().collect() };
+        let took = |seconds: f64| (seconds, Traffic { stalled: 2.0, ..traffic(&[(DISK, flow(gigabytes(4), 4.0))]) });
         assert_eq!(learn(&speeds, &[took(99.0), took(12.0), took(12.0), took(40.0)]), [step(10.0), speed(DISK, 1e9)]);
-        let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
+        let twice = Ran { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
         assert_eq!(speeds.learn(Precision::Fp32, twice)[0], step(5.0), "a walk takes half of a step of two");
         // A mixture tells of both.
-        let flows = [(DISK, flow(2_000_000_000, 2.0)), (Subject::PageCache, flow(4_000_000_000, 0.4))];
-        let mixed = Traffic { stalled: 0.0, flows: flows.into() };
-        assert_eq!(learn(&speeds, &[(1.0, mixed.clone()), (1.0, mixed)]), [step(1.0), speed(DISK, 1e9), speed(Subject::PageCache, 1e10)]);
+        let mixed = (1.0, traffic(&[(DISK, flow(gigabytes(2), 2.0)), (Subject::PageCache, flow(gigabytes(4), 0.4))]));
+        assert_eq!(learn(&speeds, &[mixed.clone(), mixed]), [step(1.0), speed(DISK, 1e9), speed(Subject::PageCache, 1e10)]);
         // What was too little to tell, or came in crumbs, tells nothing.
-        let few = || (0.0, Traffic { stalled: 0.0, flows: [(DISK, flow(9 << 20, 1.0))].into() });
-        let crumbs: Vec<(f64, Traffic)> = (0..9).map(|_| few()).collect();
-        assert_eq!((learn(&speeds, &[few()]), learn(&speeds, &crumbs), learn(&speeds, &[])), (vec![], vec![], vec![]));
+        let few = (0.0, traffic(&[(DISK, flow(Bytes::mib(9), 1.0))]));
+        let crumbs = vec![few.clone(); 9];
+        assert_eq!((learn(&speeds, &[few]), learn(&speeds, &crumbs), learn(&speeds, &[])), (vec![], vec![], vec![]));
     }
 
     #[test]

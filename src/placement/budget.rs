@@ -34,6 +34,32 @@ pub fn usual_reserve(device: DeviceId, total: Bytes) -> Bytes {
         // The weights lie there already.
         DeviceId::Disk => return Bytes::ZERO,
     };
+    // On a small host, or in a small container, what others need is smaller, too.
+    least.min(Bytes(total.get() / RESERVE_AT_MOST)).max(Bytes(total.get() / 100 * percent))
+}
+
+/// Whatever must stay free is no more than this part of the device: a quarter.
+const RESERVE_AT_MOST: u64 = 4;
+
+/// Free memory below which a run gives weights back, on a GPU: as much as plans leave.
+pub const GPU_MARGIN_PERCENT: u64 = GPU_RESERVE_PERCENT;
+
+/// The same on the host, in percent of its memory: half of what plans leave, so that a run that gave weights back takes them
+/// again when a plan would place them. It is also where earlyoom (its manual, `-m`) kills; it warns at twice as much.
+pub const HOST_MARGIN_PERCENT: u64 = 5;
+
+/// The same on the host, whatever its size: the kernel's own watermarks are tens of MiB, and a step takes more at once.
+pub const HOST_MARGIN: Bytes = Bytes::mib(128);
+
+/// Returns how much of a device of this size must be free between two steps: with less, a run gives weights back.
+#[must_use]
+pub fn margin(device: DeviceId, total: Bytes) -> Bytes {
+    let (least, percent) = match device {
+        DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => (GPU_RESERVE, GPU_MARGIN_PERCENT),
+        DeviceId::Cpu => (HOST_MARGIN, HOST_MARGIN_PERCENT),
+        // Nothing is computed there.
+        DeviceId::Disk => return Bytes::ZERO,
+    };
     least.max(Bytes(total.get() / 100 * percent))
 }
 
@@ -188,7 +214,8 @@ impl Bench<'_> {
             compute.most = self.capacity(self.compute)?;
         }
         compute.wanted = compute.wanted.min(compute.most).max(self.load.fixed);
-        compute.most = compute.most.max(self.load.fixed);
+        // A share of the model is a budget, too: where blocks do not come out even, others hold more of them.
+        compute.most = if takes_rest { compute.most.max(self.load.fixed) } else { compute.wanted };
         let mut rest = self.load.total.saturating_sub(compute.wanted);
         for quota in &mut donors {
             quota.wanted = quota.wanted.min(quota.most).min(rest);
@@ -340,6 +367,14 @@ mod tests {
     }
 
     #[test]
+    fn the_device_that_computes_holds_no_more_than_was_listed() {
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO };
+        for text in ["cuda:0,50%;cpu,*", "cuda:0,50%;cpu,50%", "cuda:0,4gb;cpu,*", "cuda:0,0.5;cpu,*"] {
+            assert_eq!(quotas(&expert(text), GPU, load, &machine()).unwrap().compute.most, Bytes::gib(4), "{text}");
+        }
+    }
+
+    #[test]
     fn what_never_moves_is_charged_first() {
         let load = Load { total: Bytes::gib(8), fixed: Bytes::gib(1), away: Bytes::ZERO };
         let of = |ask: &OffloadAsk| quotas(ask, GPU, load, &machine()).unwrap();
@@ -359,8 +394,11 @@ mod tests {
         assert_eq!(usual_reserve(GPU, Bytes::gib(4)), Bytes::mib(256));
         assert_eq!(usual_reserve(GPU, Bytes::gib(100)), Bytes::gib(3));
         assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(100)), Bytes::gib(10));
-        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(4)), Bytes::gib(2));
+        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(12)), Bytes::gib(2));
+        assert_eq!(usual_reserve(DeviceId::Cpu, Bytes::gib(4)), Bytes::gib(1));
         assert_eq!(usual_reserve(DeviceId::Disk, Bytes::gib(4)), Bytes::ZERO);
+        assert_eq!(margin(GPU, Bytes::gib(4)), usual_reserve(GPU, Bytes::gib(4)));
+        assert_eq!((margin(DeviceId::Cpu, Bytes::gib(100)), margin(DeviceId::Cpu, Bytes::gib(1))), (Bytes::gib(5), Bytes::mib(128)));
     }
 
     fn asks() -> impl Strategy<Value = OffloadAsk> {

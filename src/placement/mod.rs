@@ -22,10 +22,11 @@ pub mod planner;
 pub mod shortage;
 pub mod sweep;
 pub mod propose;
-pub mod pace;
 pub mod advice;
+pub mod pace;
 pub mod learned;
 pub mod stream;
+pub mod pressure;
 pub mod verify;
 #[cfg(test)]
 mod golden;

@@ -22,6 +22,13 @@ const SLOTS: u32 = 2;
 const WORTH_LESS_STAGING: f64 = 1.005;
 /// Sizes of staging memory that are tried between one largest block and two.
 const SIZES: u64 = 16;
+/// How much longer a step takes where more staging memory than that is worth it: blocks that are large and soon computed
+/// with have then come while others compute that are small and take long.
+const WORTH_MORE_STAGING: f64 = 1.05;
+/// How much of the time that more staging memory could save may be left for having less of it.
+const NEARLY_ALL: f64 = 1.02;
+/// The most staging memory, as a share of what leaves: so many parts of so many.
+const MOST_STAGING: (u64, u64) = (2, 5);
 
 /// How fast a device is, as far as it was measured, and otherwise assumed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -160,9 +167,10 @@ impl Model {
 /// Returns where the blocks go, and what a step will take.
 pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
-    let planned = in_a_step(through_a_ring(&request, plan(&request)?, model), model, machine);
+    let planned = plan(&request)?;
     let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
     let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
+    let planned = in_a_step(through_a_ring(&request, planned, model, capacity.saturating_sub(kept)), model, machine);
     let needed = kept + planned.staging;
     if needed > capacity {
         return Err(ProposalError::Crowded { device: compute, needed, staging: planned.staging, capacity });
@@ -202,18 +210,19 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     let question = question((plan.compute, model.units.clone()), model, machine, Goal::Free(Bytes::ZERO), donors);
     let largest = streamed(plan, model).max();
     let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
-    in_a_step(through_a_ring(&question, planned, model), model, machine)
+    in_a_step(through_a_ring(&question, planned, model, Bytes(u64::MAX)), model, machine)
 }
 
 fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iterator<Item = Bytes> + 'a {
     model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
 }
 
-/// Gives a plan that was made for slots the smallest ring through which a step is as fast.
+/// Gives a plan that was made for slots the smallest ring through which a step is as fast; a larger one than the slots, of
+/// at most `most` bytes, where that makes it much faster.
 ///
-/// It stays as large as the slots where speeds are guessed, and where weights are stored as something else than they are
-/// computed with: the block in use is then expanded beside it.
-fn through_a_ring(request: &Request, planned: Planned, model: &Model) -> Planned {
+/// It is as large as the slots where speeds are guessed, and not smaller where weights are stored as something else than
+/// they are computed with: the block in use is then expanded beside it.
+fn through_a_ring(request: &Request, planned: Planned, model: &Model, most: Bytes) -> Planned {
     let Some(largest) = streamed(&planned.plan, model).max() else { return planned };
     let slots = Staging::Slots(SLOTS).bytes(Some(largest));
     let all: Bytes = streamed(&planned.plan, model).sum();
@@ -223,8 +232,25 @@ fn through_a_ring(request: &Request, planned: Planned, model: &Model) -> Planned
     let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
     let expect = |staging| planner::expect(&Request { staging: Staging::Ring(staging), ..request.clone() }, &planned.plan);
     let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
-    let staging = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
-    Planned { staging, predicted: expect(staging), plan: planned.plan }
+    let usual = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
+    let predicted = expect(usual);
+    let larger = larger_ring((largest, slots, all), most, request.calibrated, |size| expect(size).step_s);
+    let staging = larger.filter(|size| predicted.step_s > expect(*size).step_s * WORTH_MORE_STAGING).unwrap_or(usual);
+    Planned { staging, predicted: if staging == usual { predicted } else { expect(staging) }, plan: planned.plan }
+}
+
+/// Returns the smallest ring beyond the slots that is nearly as good as any, where a step's seconds can be foretold at all.
+fn larger_ring(
+    (largest, slots, all): (Bytes, Bytes, Bytes),
+    most: Bytes,
+    calibrated: bool,
+    step_s: impl Fn(Bytes) -> f64,
+) -> Option<Bytes> {
+    let most = most.min(Bytes(all.get() / MOST_STAGING.1 * MOST_STAGING.0));
+    let halves = (1u64..).map(|n| Bytes(slots.get() + largest.get() / 2 * n)).take_while(|size| *size <= most);
+    let tried: Vec<(Bytes, f64)> = if calibrated { halves.map(|size| (size, step_s(size))).collect() } else { Vec::new() };
+    let best = tried.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
+    tried.into_iter().find(|(_, seconds)| *seconds <= best * NEARLY_ALL).map(|(size, _)| size)
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
@@ -374,6 +400,25 @@ mod tests {
         assert_eq!(shares("cpu,25%;disk,75%", &machine), [208, 832, 0]);
         assert_eq!(shares("cpu,50%;sim:0,25%;disk,25%", &machine), [464, 320, 256]);
         assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
+    }
+
+    #[test]
+    fn a_larger_ring_is_taken_where_a_step_is_much_faster_for_it() {
+        // Half of the network takes long and is small, the other half is large and soon done with.
+        let unit = |n: u64| UnitCost {
+            bytes: Bytes::mib(if n < 20 { 2 } else { 64 }),
+            seconds: if n < 20 { 0.1 } else { 0.001 },
+            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
+        };
+        let model = Model { units: (0..40).map(unit).collect(), ..model() };
+        let everything = ask(&format!("{}b", model.bytes().get()));
+        let roomy = propose(&everything, CPU, &model, &machine(4096)).unwrap();
+        assert!(roomy.staging > Bytes::mib(128) && roomy.staging <= Bytes::mib(528), "{}", roomy.staging);
+        let tight = propose(&everything, CPU, &model, &machine(140)).unwrap();
+        assert!(tight.staging <= Bytes::mib(138) && tight.predicted.step_s > 1.05 * roomy.predicted.step_s);
+        let guessed = propose(&everything, CPU, &model, &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
+        assert_eq!(guessed.staging, Bytes::mib(128));
+        assert_eq!(expect(&roomy.plan, &model, &machine(4096)), roomy);
     }
 
     #[test]

@@ -20,14 +20,23 @@ pub fn broken(compute: DeviceId, asked: &[Share], measured: &[Share]) -> Vec<Str
     devices.dedup();
     let line = |device: DeviceId| {
         let (asked, measured) = (on(asked, device), on(measured, device));
-        let slack = SLACK.max(Bytes(asked.get() / 100 * SLACK_PERCENT));
-        if measured > asked + slack {
-            return Some(format!("{device} holds {measured} of weights, {asked} were planned"));
+        if is_kept(compute, device, asked, measured) {
+            None
+        } else if measured > asked {
+            Some(format!("{device} holds {measured} of weights, {asked} were planned"))
+        } else {
+            Some(format!("the donor {device} holds {measured} of {asked} planned"))
         }
-        let is_short = device != compute && measured.get() < asked.get() / 100 * LEAST_PERCENT;
-        is_short.then(|| format!("the donor {device} holds {measured} of {asked} planned"))
     };
     devices.into_iter().filter_map(line).collect()
+}
+
+/// Returns whether a device holds what was planned for it.
+#[must_use]
+pub fn is_kept(compute: DeviceId, device: DeviceId, asked: Bytes, measured: Bytes) -> bool {
+    let slack = SLACK.max(Bytes(asked.get() / 100 * SLACK_PERCENT));
+    let is_short = device != compute && measured.get() < asked.get() / 100 * LEAST_PERCENT;
+    measured <= asked + slack && !is_short
 }
 
 #[cfg(test)]

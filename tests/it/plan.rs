@@ -141,7 +141,12 @@ fn each_mistake_has_its_exit_code() {
     check(&["cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
     check(&["bare"], 4, "`bare` brings no clip_l, which SD1.5 needs");
     check(&["night", "--compute-device", "cuda:0"], 4, "there is no device cuda:0 here");
-    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 5, "there is no device cuda:0 here");
+    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 4, "there is no device cuda:0 here");
+    check(
+        &["night", "--compute-device", "cpu", "--virtual-vram", "1GiB", "--donor-device", "cuda:0"],
+        5,
+        "weights cannot be streamed to cpu from cuda:0",
+    );
     check(&["night", "--expert-mode-allocations", "cpu,1kb;disk,1kb"], 5, "");
     check(
         &["night", "--virtual-vram", "1GiB", "--donor-device", "cpu", "--compute-device", "cpu"],

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the measured deviations are worth seeing with --nocapture")]
 
 mod fixture;
+mod keeping;
 mod networks;
 mod offload;
 mod pictures;

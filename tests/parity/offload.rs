@@ -7,6 +7,8 @@ use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
 use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::residency::Placing;
+use perilune::engine::residency::faults::{Fault, arm, pending};
 use perilune::families::{Role, describe};
 use perilune::library::open;
 use perilune::placement::{OffloadPlan, Subject};
@@ -181,6 +183,94 @@ fn a_pass_that_is_broken_off_leaves_no_trace() {
         }
         assert!(outputs(&unet, Precision::Fp32) == expected, "after a pass of {stop} blocks");
     }
+}
+
+/// Blocks move to and fro between passes, through staging memory of any size; the bits stay, and so do the sums.
+#[test]
+fn blocks_that_move_between_passes_give_the_same_bits() {
+    for (file, precision) in CASES {
+        let path = sd15().join(file);
+        let unet = load(&path, *precision, Offload::Nothing).unwrap();
+        let expected = outputs(&unet, *precision);
+        let table = unet.residency.table();
+        let plans: [(&str, &dyn Fn(u32) -> bool, u64); 8] = [
+            ("nine of ten", &|n| n % 10 != 0, 0),
+            ("none", &|_| false, 0),
+            ("all", &|_| true, 20),
+            ("every second", &|n| n % 2 == 0, 35),
+            ("the others", &|n| n % 2 == 1, 35),
+            ("the others, through less", &|n| n % 2 == 1, 0),
+            ("one", &|n| n == 7, 13),
+            ("none again", &|_| false, 0),
+        ];
+        for (what, is_streamed, tenths) in plans {
+            let placing = Placing { plan: plan(table, is_streamed), staging: room(table, tenths), later: &[] };
+            tch::no_grad(|| unet.residency.rebudget(&placing)).unwrap();
+            assert_eq!(*unet.residency.plan(), placing.plan);
+            assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {what}");
+            assert_eq!(unet.residency.staging() == Bytes::ZERO, placing.plan.streamed().is_empty(), "{what}");
+            assert!(outputs(&unet, *precision) == expected, "{file} in {precision}, streamed: {what}");
+        }
+    }
+}
+
+/// Memory for the new plan cannot be had: for its staging, for the first block that comes, for a later one.
+#[test]
+fn a_move_that_fails_leaves_the_blocks_where_they_were() {
+    let path = sd15().join("sd15-fp16.safetensors");
+    let unet = load(&path, Precision::Fp32, Offload::Nothing).unwrap();
+    let expected = outputs(&unet, Precision::Fp32);
+    let table = unet.residency.table();
+    let at = |is_streamed: &dyn Fn(u32) -> bool| Placing { plan: plan(table, is_streamed), staging: room(table, 13), later: &[] };
+    let (before, after) = (at(&|n| n % 3 == 0), at(&|n| n % 3 == 1));
+    unet.residency.rebudget(&before).unwrap();
+    for k in [0, 1, 3] {
+        arm(Fault::Room, &[(k, Bytes::mib(1))]);
+        let error = unet.residency.rebudget(&after).unwrap_err();
+        assert_eq!(pending(), 0);
+        assert!(matches!(error, EngineError::OutOfMemory { asked: Some(Bytes(1_048_576)), .. }), "{error}");
+        assert_eq!(*unet.residency.plan(), before.plan);
+        assert!(outputs(&unet, Precision::Fp32) == expected, "after failure {k}");
+        assert_eq!(unet.residency.asked(), unet.residency.measured());
+        // Even the way back may fail: then what is missing comes when it is asked for.
+        arm(Fault::Room, &[(k, Bytes::mib(1)), (k + 1, Bytes::mib(1))]);
+        unet.residency.rebudget(&after).unwrap_err();
+        assert_eq!(pending(), 0);
+        assert!(outputs(&unet, Precision::Fp32) == expected, "after two failures from {k}");
+    }
+    unet.residency.rebudget(&after).unwrap();
+    assert!(outputs(&unet, Precision::Fp32) == expected);
+}
+
+#[test]
+fn what_is_given_up_is_really_free_and_comes_back() {
+    let path = sd15().join("sd15-fp16.safetensors");
+    let unet = load(&path, Precision::Fp32, Offload::Nothing).unwrap();
+    let expected = outputs(&unet, Precision::Fp32);
+    let own = unet.residency.own();
+    let need = Bytes(own.get() / 3);
+    let given = unet.residency.give_up(need, DeviceId::Disk).unwrap();
+    assert!(given >= need && given == unet.residency.given_up(), "{given} of {need}");
+    assert!(own - unet.residency.own() >= need, "staging was not counted: {} of {own} are left", unet.residency.own());
+    assert!(outputs(&unet, Precision::Fp32) == expected);
+    assert_eq!(unet.residency.asked(), unet.residency.measured());
+    // As little as comes back, as much as can, and then the rest.
+    assert_eq!(unet.residency.take_back(Bytes(1)).unwrap(), Bytes::ZERO);
+    let some = unet.residency.take_back(Bytes(given.get() / 2)).unwrap();
+    assert!(some > Bytes::ZERO && some <= Bytes(given.get() / 2) && unet.residency.given_up() == given - some);
+    assert!(outputs(&unet, Precision::Fp32) == expected);
+    unet.residency.take_back(given).unwrap();
+    assert_eq!((unet.residency.given_up(), unet.residency.own()), (Bytes::ZERO, own));
+    assert!(outputs(&unet, Precision::Fp32) == expected);
+    // All of it, and no more than there is: the head stays.
+    unet.residency.give_up(Bytes::gib(1), DeviceId::Disk).unwrap();
+    assert_eq!(unet.residency.plan().streamed().len(), unet.residency.table().blocks().len() - 1);
+    assert_eq!(unet.residency.give_up(Bytes(1), DeviceId::Disk).unwrap(), Bytes::ZERO);
+    assert!(outputs(&unet, Precision::Fp32) == expected);
+    // Weights that lie in the page cache have nothing to give.
+    let mapped = load(&sd15().join("sd15.safetensors"), Precision::Fp32, Offload::Nothing).unwrap();
+    outputs(&mapped, Precision::Fp32);
+    assert_eq!(mapped.residency.give_up(Bytes(1), DeviceId::Disk).unwrap(), Bytes::ZERO);
 }
 
 #[test]

@@ -101,6 +101,14 @@ pub struct Asked {
     pub work: Work,
 }
 
+impl<'a> Offload<'a> {
+    /// Returns what an ask leads to: where nothing is asked, nothing is planned.
+    #[must_use]
+    pub fn of(asked: &'a Asked) -> Self {
+        if asked.ask.is_nothing() { Self::Nothing } else { Self::Asked(asked) }
+    }
+}
+
 impl Target<'_> {
     /// Returns where the blocks go of a part that is `model` for an ask.
     fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
@@ -128,9 +136,14 @@ impl LoadedUnet {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
         let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
         let model = Unet::new(&config, &table).map_err(wrong(files))?;
-        let placing = target.placing(&table, |asked, pace| network::model(&config, &table, asked.work, target.precision, pace))?;
+        let placing = placing_of(&config, &table, target)?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
+    }
+
+    /// Has the blocks live where a plan for this ask has them, between two steps.
+    pub fn rebudget(&self, target: Target<'_>) -> Result<(), EngineError> {
+        self.residency.rebudget(&placing_of(&self.config, self.residency.table(), target)?)
     }
 
     /// Returns what one walk through it is, in a step of this work.
@@ -144,8 +157,12 @@ impl LoadedUnet {
     pub fn expect(&self, work: Work, precision: Precision, machine: &Machine) -> Predicted {
         let (table, plan) = (self.residency.table(), self.residency.plan());
         let model = network::model(&self.config, table, work, precision, &machine.pace);
-        expect(plan, &model, machine).predicted
+        expect(&plan, &model, machine).predicted
     }
+}
+
+fn placing_of(config: &UnetConfig, table: &BlockTable, target: Target<'_>) -> Result<Placing<'static>, EngineError> {
+    target.placing(table, |asked, pace| network::model(config, table, asked.work, target.precision, pace))
 }
 
 impl LoadedClip {

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::latent::Latent;
 use super::noise::NoiseSource;
-use super::solve::{Denoiser, Memory, OnStep};
+use super::solve::{Around, Denoiser, Eye, Memory};
 use super::text;
 use crate::engine::device::{Compute, kind};
 use crate::engine::image::{self, Rgb};
@@ -73,9 +73,9 @@ pub fn sample(
     start: Start,
     conditioning: &Conditioning,
     precision: Precision,
-    on_step: &mut OnStep<'_>,
+    around: &mut dyn Around,
 ) -> Result<Tensor, EngineError> {
-    let mut denoiser = Denoiser {
+    let eye = Eye {
         unet,
         table,
         prediction: spec.prediction,
@@ -84,10 +84,8 @@ pub fn sample(
         positive: conditioning.positive.shallow_clone(),
         negative: conditioning.negative.shallow_clone(),
         kind: kind(precision),
-        noise: start.noise,
-        on_step,
-        memory: Memory::new(spec.sampler),
     };
+    let mut denoiser = Denoiser { eye, noise: start.noise, around, memory: Memory::new(spec.sampler) };
     Ok(solve(spec.sampler, &start.sigmas, start.latent, &mut denoiser)?.0)
 }
 

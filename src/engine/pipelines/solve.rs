@@ -13,12 +13,33 @@ use crate::sampling::solver::Field;
 use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide};
 use crate::workflow::Passes;
 
-/// Hears of every finished step: its number from 0, its seconds, and the newest estimate of the clean latent.
-/// An error stops the run. It may wait, too: this is where a run is held.
-pub type OnStep<'a> = dyn FnMut(usize, f64, &Tensor) -> Result<(), EngineError> + 'a;
+/// What goes on around a run's steps.
+pub trait Around {
+    /// Has the network look at the latents once. Where memory runs out it may make room and have it look again: solver and
+    /// noise were not touched meanwhile, so the repeated step is the same step.
+    fn look(&mut self, look: &dyn Fn() -> Result<Latent, EngineError>) -> Result<Latent, EngineError> {
+        look()
+    }
+
+    /// Hears of every finished step: its number from 0, its seconds, and the newest estimate of the clean latent.
+    /// An error stops the run. It may wait, too: this is where a run is held, and where its weights move.
+    fn finished_step(&mut self, step: usize, seconds: f64, denoised: &Tensor) -> Result<(), EngineError>;
+}
 
 /// Everything that a denoising run needs besides its solver.
 pub struct Denoiser<'a> {
+    /// What looks at the latents.
+    pub eye: Eye<'a>,
+    /// Noise for stochastic solvers.
+    pub noise: NoiseSource,
+    /// What goes on around the steps.
+    pub around: &'a mut dyn Around,
+    /// See [`Memory`].
+    pub memory: Memory,
+}
+
+/// The network and all that its answers depend on besides the latents.
+pub struct Eye<'a> {
     /// The network.
     pub unet: &'a LoadedUnet,
     /// Noise level to time.
@@ -35,12 +56,6 @@ pub struct Denoiser<'a> {
     pub negative: Tensor,
     /// The weights' type.
     pub kind: Kind,
-    /// Noise for stochastic solvers.
-    pub noise: NoiseSource,
-    /// Hears of every finished step.
-    pub on_step: &'a mut OnStep<'a>,
-    /// See [`Memory`].
-    pub memory: Memory,
 }
 
 /// What a run remembers between calls.
@@ -62,7 +77,7 @@ impl Memory {
     }
 }
 
-impl Denoiser<'_> {
+impl Eye<'_> {
     /// `x [B, C, h, w]` in the weights' type to the network's output, guidance not yet applied: without, with.
     fn passes(&self, x: &Tensor, time: f64) -> Result<(Option<Tensor>, Tensor), EngineError> {
         let batch = x.size()[0];
@@ -88,14 +103,28 @@ impl Denoiser<'_> {
         }
     }
 
+    /// Returns the estimate of the clean latent in `x`, both in fp32.
+    fn look(&self, x: &Latent, sigma: f64, step: usize) -> Result<Latent, EngineError> {
+        // A look that was broken off may have left it so.
+        self.unet.residency.watch(false);
+        let input = (&x.0 * input_scale(sigma)).to_kind(self.kind);
+        let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
+        let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
+        let denoised = match without {
+            None => clean(with),
+            Some(without) => guide(&clean(with), &clean(without), self.cfg),
+        };
+        let finite = denoised.0.isfinite().all().int64_value(&[]) != 0;
+        if finite { Ok(denoised) } else { Err(self.find_culprit(&x.0, sigma, step)) }
+    }
+
     /// Runs the last call again with every block's output looked at, to name the first that is not finite.
-    fn find_culprit(&self, x: &Tensor, sigma: f64) -> EngineError {
+    fn find_culprit(&self, x: &Tensor, sigma: f64, step: usize) -> EngineError {
         let residency = &self.unet.residency;
         residency.watch(true);
         let input = (x * input_scale(sigma)).to_kind(self.kind);
         let found = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated));
         residency.watch(false);
-        let step = self.memory.step + 1;
         match found {
             Err(EngineError::NotFinite { place, .. }) => EngineError::NotFinite { place, step },
             Err(other) => other,
@@ -108,15 +137,8 @@ impl Field<Latent> for Denoiser<'_> {
     type Error = EngineError;
 
     fn denoise(&mut self, x: &Latent, sigma: f64) -> Result<Latent, EngineError> {
-        let input = (&x.0 * input_scale(sigma)).to_kind(self.kind);
-        let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
-        let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
-        let denoised = match without {
-            None => clean(with),
-            Some(without) => guide(&clean(with), &clean(without), self.cfg),
-        };
-        let finite = denoised.0.isfinite().all().int64_value(&[]) != 0;
-        if finite { Ok(denoised) } else { Err(self.find_culprit(&x.0, sigma)) }
+        let (eye, step) = (&self.eye, self.memory.step + 1);
+        self.around.look(&|| eye.look(x, sigma, step))
     }
 
     fn noise(&mut self, from: f64, to: f64) -> Result<Latent, EngineError> {
@@ -131,7 +153,7 @@ impl Field<Latent> for Denoiser<'_> {
     fn finished_step(&mut self, step: usize, _x: &Latent, denoised: &Latent) -> Result<(), EngineError> {
         let seconds = self.memory.began.elapsed().as_secs_f64();
         self.memory.step = step + 1;
-        (self.on_step)(step, seconds, &denoised.0)?;
+        self.around.finished_step(step, seconds, &denoised.0)?;
         self.memory.began = Instant::now();
         Ok(())
     }

@@ -1,39 +1,49 @@
 //! A component's blocks: those that live on the compute device, and those that are streamed to it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tch::{Device, Tensor};
 
 use super::Traffic;
-use super::residents::Residents;
+use super::faults::{self, Fault};
+use super::rebudget::GivenUp;
+use super::residents::{Resident, Residents};
 use super::staging::{Staging, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
 use crate::engine::loading::assemble::Target;
-use crate::engine::loading::{LoadError, Vault, Weights};
+use crate::engine::loading::{LoadError, Vault};
 use crate::engine::nn::WeightRef;
 use crate::families::Role;
 use crate::placement::plan::total;
 use crate::placement::{OffloadPlan, Share};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable};
+use crate::weights::{Block, BlockTable, Precision};
 
 /// The blocks of one component.
 #[derive(Debug)]
 pub struct Residency {
     role: Role,
     table: BlockTable,
-    plan: OffloadPlan,
-    residents: Residents,
+    compute: DeviceId,
+    pub(super) precision: Precision,
+    /// Where each block lives: changed between two steps, see [`rebudget`](super::rebudget).
+    pub(super) plan: RefCell<OffloadPlan>,
+    /// The staging memory that was asked for, as weights are stored.
+    pub(super) room: Cell<Bytes>,
+    pub(super) residents: Residents,
     /// Those that few runs use.
     later: Vec<BlockIndex>,
-    staging: Option<RefCell<Staging>>,
+    pub(super) staging: RefCell<Option<Staging>>,
+    /// What memory pressure keeps elsewhere than the plan that was asked for had it.
+    pub(super) given_up: RefCell<GivenUp>,
     vault: Arc<Vault>,
     cancel: CancelFlag,
     current: Cell<BlockIndex>,
-    lent: Cell<u32>,
+    pub(super) lent: Cell<u32>,
     watching: Cell<bool>,
 }
 
@@ -46,7 +56,7 @@ pub struct Held<'a> {
 
 #[derive(Debug)]
 enum Lent<'a> {
-    Resident(&'a [Tensor]),
+    Resident(Rc<Resident>),
     /// Over staging memory, until the next streamed block is asked for.
     Staged {
         weights: Vec<Tensor>,
@@ -62,7 +72,7 @@ impl Held<'_> {
     pub fn tensor(&self, at: WeightRef) -> &Tensor {
         assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
         match &self.weights {
-            Lent::Resident(weights) => &weights[at.0.param],
+            Lent::Resident(resident) => &resident.weights().tensors()[at.0.param],
             Lent::Staged { weights, .. } => &weights[at.0.param],
         }
     }
@@ -111,49 +121,75 @@ impl Residency {
     /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
         let Placing { plan, staging: room, later } = placing;
-        let is_streamed = !plan.streamed().is_empty();
         let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
-        let at_once = is_streamed || target.compute.device != Device::Cpu;
-        let mut residency = Self {
+        let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu;
+        let residency = Self {
             role,
+            compute: plan.compute,
+            precision: target.precision,
             residents: Residents::new(&table, vault, target.compute, target.precision),
             later,
-            plan,
+            plan: RefCell::new(plan),
+            room: Cell::new(room),
             table,
-            staging: None,
+            staging: RefCell::new(None),
+            given_up: RefCell::default(),
             vault: Arc::clone(vault),
             cancel: target.cancel.clone(),
             current: Cell::new(BlockIndex(0)),
             lent: Cell::new(0),
             watching: Cell::new(false),
         };
-        if is_streamed {
-            let wanted = Wanted { table: &residency.table, plan: &residency.plan, vault, precision: target.precision, ring: room };
-            let staging = Staging::new(wanted, target.compute).map_err(|e| residency.failed(e))?;
-            residency.staging = Some(RefCell::new(staging));
-        }
-        let wanted = (0..).map(BlockIndex).zip(residency.table.blocks());
-        for (index, block) in wanted.filter(|(index, _)| residency.lives_here(*index) && !residency.later.contains(index)) {
-            target.cancel.check()?;
-            residency.current.set(index);
-            residency.residents.make_room(index, block).map_err(|e| residency.failed(e))?;
-            if at_once {
-                residency.bring(index, block)?;
-            }
-        }
+        residency.take_memory(at_once)?;
         Ok(residency)
     }
 
-    fn lives_here(&self, block: BlockIndex) -> bool {
-        self.plan.home(block) == self.plan.compute
+    /// Takes the memory that the plan asks for and, `at_once`, brings the blocks that live here.
+    pub(super) fn take_memory(&self, at_once: bool) -> Result<(), EngineError> {
+        drop(self.ring()?);
+        let wanted = (0..).map(BlockIndex).zip(self.table.blocks());
+        for (index, block) in wanted.filter(|(index, _)| self.lives_here(*index) && !self.later.contains(index)) {
+            self.cancel.check()?;
+            self.current.set(index);
+            self.residents.make_room(index, block).map_err(|e| self.failed(e))?;
+            if at_once {
+                self.bring(index, block)?;
+            }
+        }
+        Ok(())
     }
 
-    fn bring(&self, index: BlockIndex, block: &Block) -> Result<&Weights, EngineError> {
+    /// Returns the memory through which blocks are streamed, taking it where that is still to be done; `None` where all live
+    /// here.
+    fn ring(&self) -> Result<Option<RefMut<'_, Staging>>, EngineError> {
+        if self.staging.borrow().is_none() {
+            let plan = self.plan.borrow();
+            if plan.streamed().is_empty() {
+                return Ok(None);
+            }
+            if let Some(asked) = faults::due(Fault::Room) {
+                return Err(self.out_of_memory(asked));
+            }
+            let (table, vault, precision, ring) = (&self.table, &self.vault, self.precision, self.room.get());
+            let staging = Staging::new(Wanted { table, plan: &plan, vault, precision, ring }, self.residents.compute());
+            self.staging.replace(Some(staging.map_err(|e| self.failed(e))?));
+        }
+        Ok(RefMut::filter_map(self.staging.borrow_mut(), Option::as_mut).ok())
+    }
+
+    fn lives_here(&self, block: BlockIndex) -> bool {
+        self.plan.borrow().home(block) == self.compute
+    }
+
+    fn bring(&self, index: BlockIndex, block: &Block) -> Result<Rc<Resident>, EngineError> {
         self.current.set(index);
         let is_new = !self.residents.has(index);
-        let weights = self.residents.bring(index, block).map_err(|e| self.failed(e))?;
-        if is_new { self.check_unwritten().map(|()| weights) } else { Ok(weights) }
+        if let Some(asked) = Some(Fault::Room).filter(|_| is_new).and_then(faults::due) {
+            return Err(self.out_of_memory(asked));
+        }
+        let resident = self.residents.bring(index, block).map_err(|e| self.failed(e))?;
+        if is_new { self.check_unwritten().map(|()| resident) } else { Ok(resident) }
     }
 
     /// Returns the error of a block that cannot be had.
@@ -161,10 +197,14 @@ impl Residency {
         match error {
             LoadError::File(error) => EngineError::Library(error),
             LoadError::Memory { device, bytes: asked } => EngineError::OutOfMemory { device, place: self.place(), asked: Some(asked) },
-            LoadError::Torch(error) => EngineError::torch(&error, self.plan.compute, &self.place()),
+            LoadError::Torch(error) => EngineError::torch(&error, self.compute, &self.place()),
             LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
             LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
         }
+    }
+
+    fn out_of_memory(&self, asked: Bytes) -> EngineError {
+        EngineError::OutOfMemory { device: self.compute, place: self.place(), asked: Some(asked) }
     }
 
     /// Lends a block. An error where it cannot be had, or where the run was taken back: this is where a run can stop.
@@ -175,19 +215,23 @@ impl Residency {
     pub fn acquire(&self, block: BlockIndex) -> Result<Held<'_>, EngineError> {
         self.cancel.check()?;
         self.current.set(block);
+        if let Some(asked) = faults::due(Fault::Loan) {
+            return Err(self.out_of_memory(asked));
+        }
         let of_table = self.table.block(block);
         if let Some(of_table) = of_table.filter(|_| self.lives_here(block)) {
-            let weights = self.bring(block, of_table)?;
-            if let Some(staging) = self.staging.as_ref().filter(|_| self.lent.get() == 0) {
-                staging.borrow_mut().move_on().map_err(|e| self.failed(e))?;
+            let resident = self.bring(block, of_table)?;
+            if let Some(staging) = self.staging.borrow_mut().as_mut().filter(|_| self.lent.get() == 0) {
+                staging.move_on().map_err(|e| self.failed(e))?;
             }
-            return Ok(Held { block, weights: Lent::Resident(weights.tensors()) });
+            return Ok(Held { block, weights: Lent::Resident(resident) });
         }
-        let streamed = self.staging.as_ref().zip(of_table);
-        assert!(streamed.is_some(), "there is no {}", self.place());
         assert_eq!(self.lent.get(), 0, "{} was asked for while another streamed block was on loan", self.place());
-        let lend = |(staging, of_table): (&RefCell<Staging>, &Block)| staging.borrow_mut().lend(block, of_table);
-        let weights = streamed.map_or_else(|| Ok(Vec::new()), lend).map_err(|e| self.failed(e))?;
+        let mut ring = self.ring()?;
+        let streamed = ring.as_mut().zip(of_table);
+        assert!(streamed.is_some(), "there is no {}", self.place());
+        let weights = streamed.map_or_else(|| Ok(Vec::new()), |(ring, of_table)| ring.lend(block, of_table));
+        let weights = weights.map_err(|e| self.failed(e))?;
         self.lent.set(1);
         Ok(Held { block, weights: Lent::Staged { weights, lent: &self.lent } })
     }
@@ -222,8 +266,8 @@ impl Residency {
 
     /// Returns where each block lives.
     #[must_use]
-    pub fn plan(&self) -> &OffloadPlan {
-        &self.plan
+    pub fn plan(&self) -> Ref<'_, OffloadPlan> {
+        self.plan.borrow()
     }
 
     /// Returns the table of blocks.
@@ -253,27 +297,27 @@ impl Residency {
                 self.residents.size_of(block)
             }
         };
-        self.plan.shares(&(0..).zip(self.table.blocks()).map(bytes).collect::<Vec<_>>())
+        self.plan.borrow().shares(&(0..).zip(self.table.blocks()).map(bytes).collect::<Vec<_>>())
     }
 
     /// Returns the bytes that weights take on each device now, counted from the tensors themselves and from what streams.
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
-        let resident = self.residents.iter().flat_map(Weights::tensors).map(size_of_tensor).sum();
-        let streamed = self.staging.as_ref().map(|s| s.borrow().held()).unwrap_or_default();
-        total(&[vec![Share { device: self.plan.compute, bytes: resident }], streamed])
+        let resident = self.residents.here().iter().map(|r| r.bytes()).sum();
+        let streamed = self.staging.borrow().as_ref().map(Staging::held).unwrap_or_default();
+        total(&[vec![Share { device: self.compute, bytes: resident }], streamed])
     }
 
     /// Returns the memory on the compute device through which blocks are streamed.
     #[must_use]
     pub fn staging(&self) -> Bytes {
-        self.staging.as_ref().map_or(Bytes::ZERO, |s| s.borrow().memory())
+        self.staging.borrow().as_ref().map_or(Bytes::ZERO, Staging::memory)
     }
 
     /// Returns what streaming has done since this was last asked.
     #[must_use]
     pub fn take_traffic(&self) -> Traffic {
-        self.staging.as_ref().map_or_else(Traffic::default, |s| s.borrow_mut().take_traffic())
+        self.staging.borrow_mut().as_mut().map_or_else(Traffic::default, Staging::take_traffic)
     }
 
     /// Returns how long weights have been brought to the compute device since this was last asked; streaming not counted.
@@ -285,12 +329,12 @@ impl Residency {
     /// Returns how much of the weights lies in the page cache and not in memory of this process.
     #[must_use]
     pub fn in_map(&self) -> Bytes {
-        self.residents.iter().map(Weights::in_map).sum()
+        self.residents.here().iter().map(|r| r.weights().in_map()).sum()
     }
 
     /// Fails where somebody wrote into a file whose bytes are computed with: the results are not of one model.
     pub fn check_files(&self) -> Result<(), EngineError> {
-        if self.staging.is_some() || self.in_map() > Bytes::ZERO { self.check_unwritten() } else { Ok(()) }
+        if self.staging.borrow().is_some() || self.in_map() > Bytes::ZERO { self.check_unwritten() } else { Ok(()) }
     }
 
     fn check_unwritten(&self) -> Result<(), EngineError> {
@@ -303,8 +347,4 @@ impl Residency {
 
 fn place_of(role: Role, index: BlockIndex, block: &Block) -> String {
     format!("{role} block {index} (`{}`)", block.name)
-}
-
-fn size_of_tensor(tensor: &Tensor) -> Bytes {
-    Bytes((tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64)
 }

@@ -160,7 +160,8 @@ impl Carrier for DiskMover {
     }
 }
 
-/// Which link a file's bytes come over.
+/// Returns which link a file's bytes come over.
+#[must_use]
 pub fn link(is_cached: bool) -> Subject {
     if is_cached { Subject::PageCache } else { Subject::Device(DeviceId::Disk) }
 }
@@ -175,6 +176,7 @@ pub fn memory(size: usize) -> io::Result<MmapMut> {
 }
 
 /// Returns whether the page cache holds all of a span.
+#[must_use]
 pub fn is_cached(vault: &Vault, span: &Span) -> bool {
     let map = vault.files().get(span.file);
     let bytes = map.and_then(|map| map.bytes().get(span.start as usize..span.start as usize + span.needed));

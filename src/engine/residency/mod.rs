@@ -9,12 +9,15 @@ pub mod crew;
 pub mod cuda;
 pub mod disk;
 pub mod donor_file;
+pub mod faults;
 pub mod host_donor;
 pub mod layout;
 pub mod packed;
+pub mod rebudget;
 pub mod residents;
 pub mod staging;
 pub mod traffic;
 
 pub use blocks::{Held, Placing, Residency};
+pub use rebudget::GivenUp;
 pub use traffic::Traffic;

@@ -1,8 +1,11 @@
-//! Blocks that live on the compute device, brought once.
+//! Blocks that live on the compute device: each is brought once, and may be let go between two steps.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tch::Tensor;
 
 use crate::engine::device::{Compute, kind};
 use crate::engine::loading::{LoadError, Vault, Weights};
@@ -12,7 +15,7 @@ use crate::weights::{Block, BlockTable, Precision};
 /// The blocks of a component that are on its compute device, or will be when they are asked for.
 #[derive(Debug)]
 pub struct Residents {
-    blocks: Vec<OnceCell<Resident>>,
+    blocks: RefCell<Vec<Option<Rc<Resident>>>>,
     vault: Arc<Vault>,
     compute: Compute,
     precision: Precision,
@@ -21,17 +24,53 @@ pub struct Residents {
 
 /// A block, or room for it.
 #[derive(Debug)]
-struct Resident {
+pub struct Resident {
     weights: Weights,
     is_here: Cell<bool>,
+}
+
+impl Resident {
+    /// Returns its weights.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Returns the bytes of its tensors.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.weights.tensors().iter().map(size_of_tensor).sum()
+    }
+
+    /// Returns what is free again once it is let go: what lies in the page cache is not its own.
+    #[must_use]
+    pub fn own(&self) -> Bytes {
+        self.bytes().saturating_sub(self.weights.in_map())
+    }
+}
+
+fn size_of_tensor(tensor: &Tensor) -> Bytes {
+    Bytes((tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64)
 }
 
 impl Residents {
     /// Returns a place for each block; nothing is brought yet.
     #[must_use]
     pub fn new(table: &BlockTable, vault: &Arc<Vault>, compute: &Compute, precision: Precision) -> Self {
-        let blocks = table.blocks().iter().map(|_| OnceCell::new()).collect();
-        Self { blocks, vault: Arc::clone(vault), compute: compute.clone(), precision, bringing: Cell::new(Duration::ZERO) }
+        let blocks = table.blocks().iter().map(|_| None).collect();
+        Self {
+            blocks: RefCell::new(blocks),
+            vault: Arc::clone(vault),
+            compute: compute.clone(),
+            precision,
+            bringing: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// Returns where they are.
+    #[must_use]
+    pub fn compute(&self) -> &Compute {
+        &self.compute
     }
 
     /// Makes room for a block, once. What is small and stays is best taken before computing takes and leaves what is large.
@@ -42,17 +81,19 @@ impl Residents {
         self.room(index, block).map(|_| ())
     }
 
-    fn room(&self, index: BlockIndex, block: &Block) -> Result<&Resident, LoadError> {
-        let place = &self.blocks[index.0 as usize];
-        if let Some(resident) = place.get() {
-            return Ok(resident);
+    fn room(&self, index: BlockIndex, block: &Block) -> Result<Rc<Resident>, LoadError> {
+        let place = index.0 as usize;
+        if let Some(resident) = &self.blocks.borrow()[place] {
+            return Ok(Rc::clone(resident));
         }
         let weights = self.vault.make_room(block, &self.compute, self.precision)?;
-        Ok(place.get_or_init(|| Resident { weights, is_here: Cell::new(false) }))
+        let resident = Rc::new(Resident { weights, is_here: Cell::new(false) });
+        self.blocks.borrow_mut()[place] = Some(Rc::clone(&resident));
+        Ok(resident)
     }
 
     /// Returns a block, after bringing it here where it is not.
-    pub fn bring(&self, index: BlockIndex, block: &Block) -> Result<&Weights, LoadError> {
+    pub fn bring(&self, index: BlockIndex, block: &Block) -> Result<Rc<Resident>, LoadError> {
         let resident = self.room(index, block)?;
         if !resident.is_here.get() {
             let began = Instant::now();
@@ -61,18 +102,32 @@ impl Residents {
             resident.is_here.set(true);
             self.bringing.set(self.bringing.get() + began.elapsed());
         }
-        Ok(&resident.weights)
+        Ok(resident)
+    }
+
+    /// Lets a block go: its memory is free again once nobody computes with it. Weights are only read, so nothing is lost.
+    pub fn let_go(&self, index: BlockIndex) {
+        if let Some(place) = self.blocks.borrow_mut().get_mut(index.0 as usize) {
+            *place = None;
+        }
+    }
+
+    /// Returns a block where it is here.
+    #[must_use]
+    pub fn get(&self, index: BlockIndex) -> Option<Rc<Resident>> {
+        self.blocks.borrow().get(index.0 as usize).cloned().flatten().filter(|r| r.is_here.get())
     }
 
     /// Returns whether a block is here.
     #[must_use]
     pub fn has(&self, index: BlockIndex) -> bool {
-        self.blocks.get(index.0 as usize).and_then(OnceCell::get).is_some_and(|r| r.is_here.get())
+        self.get(index).is_some()
     }
 
     /// Returns the blocks that are here.
-    pub fn iter(&self) -> impl Iterator<Item = &Weights> {
-        self.blocks.iter().filter_map(OnceCell::get).filter(|r| r.is_here.get()).map(|r| &r.weights)
+    #[must_use]
+    pub fn here(&self) -> Vec<Rc<Resident>> {
+        self.blocks.borrow().iter().flatten().filter(|r| r.is_here.get()).cloned().collect()
     }
 
     /// Returns the bytes of a block once it is here.

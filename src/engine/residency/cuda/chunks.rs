@@ -78,7 +78,7 @@ impl Chunks {
     }
 
     /// Begins to bring a block from its files to the GPU's memory at `target`, which may be written to once `after` has been.
-    pub(super) fn from_files(&self, block: &Block, packed: &Packed, target: u64, after: Arc<[Arc<Event>]>) -> Arc<Coming> {
+    pub(super) fn bring_from_files(&self, block: &Block, packed: &Packed, target: u64, after: &Arc<[Arc<Event>]>) -> Arc<Coming> {
         let layout = Layout::of(block);
         let is_cached = layout.spans.iter().all(|span| is_cached(&self.vault, span));
         let mut parts = Vec::new();
@@ -99,7 +99,7 @@ impl Chunks {
     }
 
     /// The same from host memory, which must stay as long as the threads.
-    pub(super) fn from_memory(&self, bytes: &[u8], target: u64, after: Arc<[Arc<Event>]>) -> Arc<Coming> {
+    pub(super) fn bring_from_memory(&self, bytes: &[u8], target: u64, after: &Arc<[Arc<Event>]>) -> Arc<Coming> {
         let part = |(n, part): (usize, &[u8])| {
             let whole = Piece { from: 0, target: target + (n * CHUNK) as u64, length: part.len() };
             (Source::Memory(Lent(part.as_ptr(), part.len())), vec![whole])
@@ -108,10 +108,10 @@ impl Chunks {
         self.give(parts, after, Subject::Device(DeviceId::Cpu), Bytes(bytes.len() as u64))
     }
 
-    fn give(&self, parts: Vec<(Source, Vec<Piece>)>, after: Arc<[Arc<Event>]>, link: Subject, bytes: Bytes) -> Arc<Coming> {
+    fn give(&self, parts: Vec<(Source, Vec<Piece>)>, after: &Arc<[Arc<Event>]>, link: Subject, bytes: Bytes) -> Arc<Coming> {
         let coming = Arc::new(Coming::of(parts.len()));
         lock(&self.meters).of(link).count(bytes);
-        let chunk = |(source, pieces)| Chunk { source, pieces, after: Arc::clone(&after), link, coming: Arc::clone(&coming) };
+        let chunk = |(source, pieces)| Chunk { source, pieces, after: Arc::clone(after), link, coming: Arc::clone(&coming) };
         self.crew.give(parts.into_iter().map(chunk));
         coming
     }

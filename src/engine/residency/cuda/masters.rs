@@ -115,7 +115,9 @@ impl Masters {
 
 fn pieces(blocks: &[Donated<'_>]) -> Pieces {
     let mut pieces = Pieces::default();
-    blocks.iter().for_each(|one| pieces.push(one.index, one.layout));
+    for one in blocks {
+        pieces.push(one.index, one.layout);
+    }
     pieces
 }
 

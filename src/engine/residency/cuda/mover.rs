@@ -149,12 +149,12 @@ impl CudaMover {
     /// Has it brought through chunks.
     fn bring(&self, block: BlockIndex, home: DeviceId, place: &Range<usize>, after: Vec<Arc<Event>>) -> Option<Way> {
         let (chunks, target) = (self.chunks.as_ref()?, self.address(place.start));
-        let coming = match (home, &self.masters.host) {
-            (DeviceId::Cpu, Some(host)) => chunks.from_memory(host.memory.bytes().get(host.pieces.of(block)?)?, target, after.into()),
-            _ => {
-                let (of_table, layout) = self.layout(block)?;
-                chunks.from_files(of_table, layout, target, after.into())
-            }
+        let after: Arc<[Arc<Event>]> = after.into();
+        let coming = if let (DeviceId::Cpu, Some(host)) = (home, &self.masters.host) {
+            chunks.bring_from_memory(host.memory.bytes().get(host.pieces.of(block)?)?, target, &after)
+        } else {
+            let (of_table, layout) = self.layout(block)?;
+            chunks.bring_from_files(of_table, layout, target, &after)
         };
         Some(Way::Chunks(coming))
     }

@@ -1,0 +1,302 @@
+//! Runs whose weights move between steps, and whose memory runs short or out: the picture is the same to the bit.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use perilune::engine::cancel::CancelFlag;
+use perilune::engine::device::Compute;
+use perilune::engine::keeping::Senses;
+use perilune::engine::reporter::Reporter;
+use perilune::engine::residency::faults::{Fault, arm, pending};
+use perilune::engine::runner::Runner;
+use perilune::placement::OffloadAsk;
+use perilune::placement::budget::margin;
+use perilune::sampling::Sampler;
+use perilune::units::{Bytes, DeviceId, JobId, RunId, Size};
+use perilune::wire::work::{FailedRun, Finished, Placed, Rebudget};
+use perilune::wire::{Report, RunOrder};
+use perilune::workflow::{JobSpec, Kind};
+
+use crate::fixture::sd15;
+use crate::process::job;
+
+/// How much memory the device of these tests has.
+const TOTAL: Bytes = Bytes::gib(10);
+
+/// A device whose free memory and time a test says, step by step.
+#[derive(Clone)]
+struct Device {
+    /// Borders between steps that were seen, the one before the first counted.
+    borders: Rc<Cell<u64>>,
+    /// What happens at a border, before memory is looked at.
+    script: Rc<RefCell<Script>>,
+}
+
+/// What is free at the nth border.
+type Script = Box<dyn FnMut(u64) -> Bytes>;
+
+/// Seconds from border to border.
+const APART: u64 = 4;
+
+impl Device {
+    fn new(script: impl FnMut(u64) -> Bytes + 'static) -> Self {
+        Self { borders: Rc::default(), script: Rc::new(RefCell::new(Box::new(script))) }
+    }
+
+    /// One with plenty of memory.
+    fn calm() -> Self {
+        Self::new(|_| Bytes::gib(9))
+    }
+
+    fn senses(&self) -> Senses {
+        let (here, there) = (self.clone(), self.clone());
+        Senses {
+            memory: Box::new(move |_| Some((TOTAL, (here.script.borrow_mut())(here.borders.get())))),
+            now: Box::new(move || {
+                let at = there.borders.replace(there.borders.get() + 1);
+                Duration::from_secs(at * APART)
+            }),
+        }
+    }
+}
+
+struct Ended {
+    reports: Vec<Report>,
+    result: Result<(Finished, Vec<u8>), FailedRun>,
+}
+
+impl Ended {
+    fn notices(&self) -> Vec<String> {
+        let notice = |report: &Report| match report {
+            Report::Notice { level, text, .. } => Some(format!("{level} {text}")),
+            _ => None,
+        };
+        self.reports.iter().filter_map(notice).collect()
+    }
+
+    fn budgets(&self) -> Vec<&Rebudget> {
+        self.reports.iter().filter_map(|r| if let Report::Rebudgeted(r) = r { Some(&r.outcome) } else { None }).collect()
+    }
+
+    fn placed(&self) -> Placed {
+        let placed = |report: &Report| if let Report::Memory(memory) = report { memory.set.clone()?.placed } else { None };
+        *self.reports.iter().rev().find_map(placed).unwrap()
+    }
+}
+
+/// An engine's runner in this very thread.
+struct Bench {
+    runner: Runner,
+    heard: std::sync::mpsc::Receiver<Report>,
+    runs: i64,
+}
+
+impl Bench {
+    fn on(device: &Device) -> Self {
+        let (tell, heard) = channel();
+        let compute = Compute::open(DeviceId::Cpu, None).unwrap();
+        Self { runner: Runner::sensing(compute, Reporter::new(tell), device.senses()), heard, runs: 0 }
+    }
+
+    fn run(&mut self, spec: &JobSpec, cancel: &CancelFlag) -> Ended {
+        self.runs += 1;
+        let folder = tempfile::tempdir().unwrap();
+        let targets = vec![folder.path().join("picture.png")];
+        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new() };
+        assert!(self.runner.run(&order, cancel), "the engine would end");
+        let (mut reports, mut result) = (Vec::new(), None);
+        for report in self.heard.try_iter() {
+            match report {
+                Report::Finished(finished) => {
+                    let pixels = image::open(&finished.images[0].path).unwrap().into_rgb8().into_raw();
+                    result = Some(Ok((*finished, pixels)));
+                }
+                Report::Failed(failed) => result = Some(Err(*failed)),
+                other => reports.push(other),
+            }
+        }
+        Ended { reports, result: result.unwrap() }
+    }
+
+    fn paint(&mut self, spec: &JobSpec) -> Vec<u8> {
+        self.run(spec, &CancelFlag::default()).result.unwrap().1
+    }
+}
+
+/// Weights are expanded on the way, so what is resident has memory of its own.
+fn expanded() -> JobSpec {
+    JobSpec { size: Size::new(32, 32).unwrap(), steps: 6, ..job(&sd15().join("sd15-fp16.safetensors")) }
+}
+
+fn asking(virtual_vram: &str) -> OffloadAsk {
+    OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), ..OffloadAsk::default() }
+}
+
+#[test]
+fn weights_move_between_steps_and_the_picture_stays() {
+    let expected = Bench::on(&Device::calm()).paint(&expanded());
+    let cancel = CancelFlag::default();
+    let flag = cancel.clone();
+    // Behind the second border all leaves, behind the third some returns, behind the fifth all does.
+    let device = Device::new(move |border| {
+        match border {
+            1 => flag.rebudget(asking("1GiB")),
+            3 => {
+                flag.rebudget(asking("1MiB"));
+                flag.rebudget(OffloadAsk { expert: Some("cpu,50%;disk,*".parse().unwrap()), ..OffloadAsk::default() });
+            }
+            5 => flag.rebudget(asking("0")),
+            _ => {}
+        }
+        Bytes::gib(9)
+    });
+    let mut bench = Bench::on(&device);
+    let ended = bench.run(&expanded(), &cancel);
+    let (finished, pixels) = ended.result.as_ref().unwrap();
+    assert!(*pixels == expected);
+    let moved: Vec<usize> =
+        ended.budgets().iter().map(|b| if let Rebudget::Moved(m) = b { m.plan.streamed().len() } else { 999 }).collect();
+    let [all, some, half, none] = moved[..] else { panic!("{moved:?}") };
+    assert!(all > 20 && some > 0 && some < half && half < all && none == 0, "{moved:?}");
+    assert_eq!((finished.placement.predicted.as_ref(), finished.warnings.len()), (None, 0), "{:?}", finished.warnings);
+    assert_eq!(finished.placement.asked, finished.placement.measured);
+    assert!(ended.placed().ask.is_nothing());
+}
+
+#[test]
+fn the_next_job_finds_what_a_move_has_left() {
+    let cancel = CancelFlag::default();
+    cancel.rebudget(asking("2MiB"));
+    let mut bench = Bench::on(&Device::calm());
+    let ended = bench.run(&expanded(), &cancel);
+    let moved = ended.placed();
+    assert_eq!(moved.ask, asking("2MiB"));
+    assert!(!moved.plan.streamed().is_empty());
+    // Nothing is brought again: what stays has stayed.
+    let next = bench.run(&JobSpec { offload: asking("2MiB"), ..expanded() }, &CancelFlag::default());
+    assert_eq!(next.placed(), moved);
+    assert!(next.result.unwrap().1 == ended.result.unwrap().1);
+}
+
+#[test]
+fn a_budget_that_cannot_be_kept_is_refused_and_the_run_goes_on() {
+    let spec = expanded();
+    let expected = Bench::on(&Device::calm()).paint(&spec);
+    let cancel = CancelFlag::default();
+    cancel.rebudget(OffloadAsk { donors: vec![DeviceId::Cuda(9)], ..asking("1MiB") });
+    let flag = cancel.clone();
+    let device = Device::new(move |border| {
+        if border == 1 {
+            arm(Fault::Room, &[(0, Bytes::mib(3))]);
+            flag.rebudget(asking("1MiB"));
+        }
+        Bytes::gib(9)
+    });
+    let ended = Bench::on(&device).run(&spec, &cancel);
+    assert!(ended.result.as_ref().unwrap().1 == expected);
+    let refused: Vec<(Kind, String)> = ended
+        .budgets()
+        .into_iter()
+        .map(|b| if let Rebudget::Refused(r) = b { (r.kind, r.message.clone()) } else { panic!("{b:?}") })
+        .collect();
+    assert_eq!(refused[0].0, Kind::NotFound, "{refused:?}");
+    assert!(refused[1].1.starts_with("out of memory on cpu in ") && refused[1].1.ends_with(": 3.0 MiB more were needed"), "{refused:?}");
+    assert!(ended.placed().ask.is_nothing());
+}
+
+/// Another process takes memory for a while.
+#[test]
+fn memory_that_others_take_is_given_back_and_taken_again() {
+    let spec = JobSpec { steps: 10, ..expanded() };
+    let expected = Bench::on(&Device::calm()).paint(&spec);
+    let least = margin(DeviceId::Cpu, TOTAL);
+    // It is looked at twice where it is short.
+    let device = Device::new(move |look| if (2..4).contains(&look) { least - Bytes::mib(1) } else { Bytes::gib(9) });
+    let mut bench = Bench::on(&device);
+    let ended = bench.run(&spec, &CancelFlag::default());
+    let (finished, pixels) = ended.result.as_ref().unwrap();
+    assert!(*pixels == expected);
+    let notices = ended.notices();
+    let [shrunk, grown] = &notices[..] else { panic!("{notices:?}") };
+    assert!(shrunk.starts_with("warn memory of cpu was short by 1.0 MiB: ") && shrunk.ends_with(" and come from disk"), "{shrunk}");
+    assert!(grown.starts_with("warn cpu has memory again: ") && grown.ends_with("all of them are back"), "{grown}");
+    let told: Vec<String> = finished.warnings.iter().map(|w| format!("warn {w}")).collect();
+    assert_eq!(told, notices, "the run's own account says the same");
+    assert!(ended.placed().plan.streamed().is_empty());
+    assert!(finished.placement.predicted.is_none());
+}
+
+#[test]
+fn a_run_that_ended_short_of_memory_grows_in_the_next() {
+    let least = margin(DeviceId::Cpu, TOTAL);
+    let device = Device::new(move |look| if (5..12).contains(&look) { least - Bytes::mib(1) } else { Bytes::gib(9) });
+    let mut bench = Bench::on(&device);
+    let spec = expanded();
+    let first = bench.run(&spec, &CancelFlag::default());
+    assert!(!first.placed().plan.streamed().is_empty());
+    let mut last = bench.run(&spec, &CancelFlag::default());
+    assert!(last.result.as_ref().unwrap().1 == first.result.as_ref().unwrap().1);
+    last = bench.run(&spec, &CancelFlag::default());
+    assert!(last.placed().plan.streamed().is_empty(), "{:?}", last.notices());
+    assert!(last.result.unwrap().1 == first.result.unwrap().1);
+}
+
+#[test]
+fn memory_that_is_short_without_help_is_told_once() {
+    let spec = JobSpec { size: Size::new(32, 32).unwrap(), steps: 5, ..job(&sd15().join("sd15.safetensors")) };
+    let ended = Bench::on(&Device::new(|_| Bytes::mib(7))).run(&spec, &CancelFlag::default());
+    let notices = ended.notices();
+    let [told] = &notices[..] else { panic!("{notices:?}") };
+    assert_eq!(
+        told,
+        "warn memory of cpu is short (7.0 MiB of 10.0 GiB are free), and the run has no weights there that it could give back"
+    );
+    assert!(ended.result.is_ok());
+}
+
+/// A device whose memory runs out when so many blocks were asked for, counted from the first step on: the text encoder's blocks
+/// are no step's matter.
+fn failing(at: &[(u64, Bytes)]) -> Device {
+    let mut faults = Some(at.to_vec());
+    Device::new(move |_| {
+        if let Some(faults) = faults.take() {
+            arm(Fault::Loan, &faults);
+        }
+        Bytes::gib(9)
+    })
+}
+
+/// Whatever solver, whichever block: the step that memory ran out in is repeated with the same noise.
+#[test]
+fn a_step_that_runs_out_of_memory_is_repeated_and_the_picture_stays() {
+    let times: [&[u64]; 3] = [&[90], &[150, 151, 152], &[100, 140, 200]];
+    for (sampler, at) in Sampler::ALL.iter().zip(times.into_iter().cycle()) {
+        let spec = JobSpec { sampler: *sampler, steps: 4, ..expanded() };
+        let expected = Bench::on(&Device::calm()).paint(&spec);
+        let faults: Vec<(u64, Bytes)> = at.iter().map(|n| (*n, Bytes::kib(200))).collect();
+        let ended = Bench::on(&failing(&faults)).run(&spec, &CancelFlag::default());
+        assert_eq!(pending(), 0, "{sampler} {at:?}");
+        let (finished, pixels) = ended.result.unwrap_or_else(|failed| panic!("{sampler} {at:?}: {}", failed.message));
+        assert!(pixels == expected, "{sampler} {at:?}");
+        let repeated = |w: &&String| w.contains(" of weights left cpu and come from disk, and step ");
+        assert_eq!(finished.warnings.iter().filter(repeated).count(), at.len(), "{:?}", finished.warnings);
+    }
+}
+
+#[test]
+fn memory_that_runs_out_again_and_again_is_an_error_that_says_who_holds_it() {
+    let faults = [100, 101, 102, 103].map(|n| (n, Bytes::kib(10)));
+    let mut bench = Bench::on(&failing(&faults));
+    let spec = expanded();
+    let expected = Bench::on(&Device::calm()).paint(&spec);
+    let ended = bench.run(&spec, &CancelFlag::default());
+    let failed = ended.result.as_ref().unwrap_err();
+    assert!(failed.message.starts_with("out of memory on cpu in denoiser block "), "{}", failed.message);
+    let told = failed.message.contains(": 10.0 KiB more were needed, after 3 repeats of the step; cpu holds ");
+    assert!(told && failed.message.ends_with("; 9.0 GiB of 10.0 GiB are free"), "{}", failed.message);
+    assert!(failed.message.contains(" denoiser, ") && failed.message.contains(" beyond weights"), "{}", failed.message);
+    assert_eq!((ended.notices().len(), failed.fatal, failed.kind), (3, false, Kind::Failed));
+    assert!(bench.paint(&spec) == expected, "the engine goes on");
+}
