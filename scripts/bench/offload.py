@@ -3,14 +3,22 @@ from contextlib import ExitStack
 from statistics import median
 
 from generation import take_turns
-from offload_sides import MIB, OFFLOADED, Disk, Ours, Scene, Theirs, network_bytes, offload_flags
+from home import Failed
+from offload_sides import MIB, OFFLOADED, Disk, Ours, Scene, Theirs, network_bytes, offload_flags, one_line
+from pagecache import become
 from session import unmeasured
 from table import Bar, Figure
 
 ACCELERATE, GROUP = "accelerate-disk", "group-disk"
 # Steps of a picture of 64x64 for each that is asked of 512x512.
 SMALL_STEPS = 4
-PLANS = [0.05 + 0.1 * n for n in range(10)]
+# Size, guidance, and share of the network on the disk.
+PLANS = [(64, 1, 0.05), (64, 1, 0.35), (64, 1, 0.65), (64, 1, 0.95), (64, 7, 0.5), (128, 1, 0.8), (256, 1, 0.2), (256, 1, 0.9),
+         (256, 7, 0.6), (512, 1, 0.9)]
+# Above this size a step takes seconds, and few tell.
+LARGE = 256
+# How long a calibration with this network may take.
+CALIBRATION_S = 1800
 
 
 def row(what, ours, unit, peer=None, peer_name="", bar=None, note=(), sides=(), also=()):
@@ -108,18 +116,35 @@ def devices(bench):
 
 
 def prediction(bench):
-    """What was said that a step will take, beside what it took, at ten budgets."""
+    """What was said that a step will take, beside what it took: ten plans of several budgets and sizes after one calibration,
+    in one home, so that each plan knows what those before it have shown."""
     what, weights, errors, plans = "predicted step, median error", bench.weights(wide=True), [], []
-    for share in PLANS:
-        side = Ours(f"{100 * share:.0f} % on the disk", Scene(64, 1, SMALL_STEPS * bench.steps, cold=True), bench, weights,
-                    offload_flags(weights, share))
-        take_turns([side], 1)
-        told = (side.reported("predicted") or {}).get("step_s")
-        if side.problem or not told or not side.step:
-            why = side.problem or ("no prediction in the run's report" if not told else "no step after the first")
-            yield unmeasured(what, f"{why}; {len(errors)} of {len(PLANS)} plans measured")
+    become(weights, True)
+    with bench.home(config=f"engine_threads: {bench.threads}\n") as home:
+        home.start()
+        try:
+            home.run("calibrate", weights, "--compute-device", "cpu", "--precision", "fp32", timeout=CALIBRATION_S)
+            for size, cfg, share in PLANS:
+                told, took = one_plan(bench, home, weights, (size, cfg, share))
+                errors.append(100 * abs(told - took) / took)
+                guided = ", CFG" if cfg != 1 else ""
+                plans.append(f"{size}x{size}{guided}, {100 * share:.0f} %: {told:.2f} and {took:.2f} s")
+        except (Failed, TimeoutError, RuntimeError) as error:
+            yield unmeasured(what, f"{one_line(error)}; {len(errors)} of {len(PLANS)} plans measured")
             return
-        errors.append(100 * abs(told - side.step) / side.step)
-        plans.append(f"{100 * share:.0f} %: {told:.2f} and {side.step:.2f} s")
     yield row(what, median(errors), "%", bar=Bar(10), note=[
-        f"64x64, page cache cold; on the disk, said and took: {', '.join(plans)}"])
+        f"after `calibrate`, page cache cold; size, on the disk, said and took: {'; '.join(plans)}"])
+
+
+def one_plan(bench, home, weights, plan):
+    """(seconds that `plan` says, median seconds of the steps after the first) for a size, a guidance and a share on the disk."""
+    size, cfg, share = plan
+    become(weights, True)
+    asked = ["--cfg", cfg, "--size", f"{size}x{size}", "--sampler", "euler", "--compute-device", "cpu", "--precision", "fp32",
+             *offload_flags(weights, share)]
+    told = home.json("plan", weights, *asked)["predicted"]
+    if not told["calibrated"]:
+        raise Failed(f"the plan for {size}x{size} does not rest on measurements: {told['rests_on']}")
+    steps = bench.steps if size > LARGE else SMALL_STEPS * bench.steps
+    done = home.paint("--model", weights, "--prompt", "a night", "--steps", steps, "--tiling", "never", *asked)
+    return told["step_s"], median(done["timing"]["per_step"][1:])

@@ -459,7 +459,6 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
         blocks: (0..count).map(block).collect(),
         network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1 },
         machine: Machine {
-            pace: Pace::assumed(compute),
             rooms: vec![room(DeviceId::Cuda(0), 24.0, 20.5), room(DeviceId::Cuda(1), 24.0, 22.6), room(DeviceId::Cpu, 31.2, 9.5)],
             speeds: vec![
                 (DeviceId::Cpu, measured(3e11, 12e9)),
