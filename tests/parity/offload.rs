@@ -7,6 +7,7 @@ use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
 use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::nn::wide::stream;
 use perilune::engine::residency::Placing;
 use perilune::engine::residency::faults::{Fault, arm, pending};
 use perilune::families::{Role, describe};
@@ -48,7 +49,7 @@ fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<Loade
 
 /// What two passes in a row give: the second meets staging memory that is in use.
 fn outputs(unet: &LoadedUnet, precision: Precision) -> Vec<Tensor> {
-    let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(kind(precision));
+    let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(stream(kind(precision)));
     let pass = |time: f64| unet.model.forward(&unet.residency, &input("x"), time, &input("context")).unwrap();
     tch::no_grad(|| [981.0, 1.0].map(pass).into_iter().collect())
 }

@@ -32,6 +32,7 @@ impl Linear {
     }
 
     /// Returns the weights' type.
+    #[must_use]
     pub fn kind(&self, held: &Held<'_>) -> Kind {
         held.tensor(self.weight).kind()
     }

@@ -16,7 +16,6 @@ pub fn stream(weights: Kind) -> Kind {
 }
 
 /// Adds what a layer gave to the stream that it read, in the stream's type.
-#[must_use]
 pub fn add(mut layer: Tensor, stream: &Tensor) -> Tensor {
     // Where both are of one type, no memory beside the layer's is needed.
     if layer.kind() == stream.kind() { layer.g_add_(stream) } else { layer + stream }
