@@ -1,7 +1,8 @@
 //! Works out where a job's weights would live. Reads headers, so it is done on a thread of its own.
 
+use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::families::Role;
-use crate::library::{Network, Roots, inventory, page_cache};
+use crate::library::{Network, Roots, inventory, network, page_cache};
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
@@ -32,11 +33,13 @@ pub struct Question {
     pub engine: Option<String>,
     /// What runs have shown.
     pub experience: Experience,
+    /// GPUs that are simulated.
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 /// Answers the question.
 pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
-    let Question { ask, defaults, rooms, placed, engine, experience } = question;
+    let Question { ask, defaults, rooms, placed, engine, experience, simulated } = question;
     if let Some(points) = ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
@@ -47,6 +50,11 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let basis = experience.basis(spec.compute, precision, engine.as_deref());
     let known = basis.map(|b| experience.speeds(b)).unwrap_or_default();
     let machine = learned::machine(rooms, &known, page_cache::files(&files)?);
+    let machine = if is_simulated(spec.compute) {
+        machine.seen_from(spec.compute, &simulated, network::beside(&spec.set, Role::Denoiser, precision)?)
+    } else {
+        machine
+    };
     let model = network.model(spec.work(), precision, machine.speed(spec.compute));
     let held = placed.filter(|p| p.files == files && p.precision == precision && p.ask == spec.offload).map(|p| p.plan);
     let found = Found { spec: &spec, table: &network.table, model: &model, machine: &machine };
@@ -76,6 +84,10 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         warnings,
         sweep,
     })
+}
+
+fn is_simulated(device: DeviceId) -> bool {
+    matches!(device, DeviceId::Sim(_))
 }
 
 /// Everything that a plan is made from.
@@ -161,6 +173,10 @@ impl Found<'_> {
     fn warnings(&self, planned: &Planned) -> Vec<String> {
         let mut warnings = Vec::new();
         let predicted = &planned.predicted;
+        if is_simulated(self.spec.compute) {
+            let compute = self.spec.compute;
+            warnings.push(format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
+        }
         if !predicted.calibrated {
             let unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.measured))
                 .chain(predicted.links.iter().map(|l| (l.device, self.machine.speed(l.device).measured)))

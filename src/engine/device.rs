@@ -4,13 +4,16 @@
 
 use std::error::Error as _;
 use std::fs;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tch::{Cuda, Device, Kind};
 
 use super::EngineError;
+use super::simulated::Simulated;
+use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
+use crate::wire::work::Configure;
 
 /// Where tensors live and how they are computed.
 #[derive(Debug, Clone)]
@@ -21,9 +24,29 @@ pub struct Compute {
     pub device: Device,
     /// What it and the library are called, for people.
     pub about: String,
+    /// Memory and links, where it is simulated: then libtorch computes on the processor.
+    pub simulated: Option<Arc<Simulated>>,
 }
 
 impl Compute {
+    /// Opens the device that an engine is for.
+    pub fn of(configure: &Configure) -> Result<Self, EngineError> {
+        match configure.device {
+            DeviceId::Sim(_) => Self::simulated(configure.device, configure.threads, &configure.simulated),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Self::open(configure.device, configure.threads),
+        }
+    }
+
+    /// Opens a simulated GPU, one of these.
+    pub fn simulated(id: DeviceId, threads: Option<u32>, gpus: &[SimulatedGpu]) -> Result<Self, EngineError> {
+        let no_device = || EngineError::NoDevice { device: id, reason: "no profile of the daemon's defines it".to_owned() };
+        let simulated = Simulated::new(id, gpus).ok_or_else(no_device)?;
+        let processor = Self::open(DeviceId::Cpu, threads)?;
+        let name = simulated.gpu().map(|gpu| gpu.name.clone()).unwrap_or_default();
+        let about = format!("{SIMULATED} {name}: {}", processor.about);
+        Ok(Self { id, about, simulated: Some(Arc::new(simulated)), ..processor })
+    }
+
     /// Opens the device, loading libtorch's CUDA half where it is one of NVIDIA's.
     pub fn open(id: DeviceId, threads: Option<u32>) -> Result<Self, EngineError> {
         let no_device = |reason: String| EngineError::NoDevice { device: id, reason };
@@ -33,7 +56,7 @@ impl Compute {
         match id {
             DeviceId::Cpu => {
                 let about = format!("libtorch{VERSION} on {} threads", tch::get_num_threads());
-                Ok(Self { id, device: Device::Cpu, about })
+                Ok(Self { id, device: Device::Cpu, about, simulated: None })
             }
             DeviceId::Cuda(index) => {
                 load_cuda().map_err(no_device)?;
@@ -44,7 +67,7 @@ impl Compute {
                 // Parity with the processor: TensorFloat-32 has 10 bits of mantissa.
                 tch::Cuda::cudnn_set_benchmark(false);
                 let about = format!("libtorch{VERSION} with {}, device {index} of {count}", card(index));
-                Ok(Self { id, device: Device::Cuda(usize::from(index)), about })
+                Ok(Self { id, device: Device::Cuda(usize::from(index)), about, simulated: None })
             }
             DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => Err(no_device("nothing can be computed there".to_owned())),
         }

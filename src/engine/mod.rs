@@ -20,6 +20,7 @@ pub mod runner;
 pub mod save;
 pub mod serve;
 pub mod sets;
+pub mod simulated;
 pub mod speeds;
 
 pub use error::EngineError;

@@ -20,7 +20,7 @@ use super::{EngineError, heap, save};
 use crate::families::Role;
 use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::library::page_cache;
+use crate::library::{network, page_cache};
 use crate::placement::{Files, Predicted, Speed, Subject, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
@@ -107,7 +107,11 @@ impl Runner {
         self.phase(run.order.run, Phase::Loading);
         let stored = spec.set.component(Role::Denoiser).filter(|_| !spec.offload.is_nothing());
         let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
-        let machine = self.speeds.machine(&self.compute, precision, files);
+        let mut machine = self.speeds.machine(&self.compute, precision, files);
+        if let Some(simulated) = &self.compute.simulated {
+            simulated.set_taken(&run.order.taken);
+            machine = simulated.seen(machine, network::beside(&spec.set, Role::Denoiser, precision)?);
+        }
         let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
         let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
         run.timing.load = seconds;
@@ -313,7 +317,8 @@ impl Runner {
     fn report_memory(&self) {
         let weights: Bytes = self.sets.measured().iter().map(|s| s.bytes).sum();
         let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
-        self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
+        let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
+        self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations, simulated }));
     }
 }
 

@@ -30,8 +30,10 @@ impl Speeds {
     #[must_use]
     pub fn machine(&self, compute: &Compute, precision: Precision, files: Files) -> Machine {
         let room = compute.memory().map(|(total, free)| {
-            let reserve = usual_reserve(compute.id, total);
-            Room { device: compute.id, total, free, reserve, committed: Bytes::ZERO }
+            // A simulated GPU keeps its own books; what it computes on is the host.
+            let device = if compute.simulated.is_some() { DeviceId::Cpu } else { compute.id };
+            let reserve = usual_reserve(device, total);
+            Room { device, total, free, reserve, committed: Bytes::ZERO }
         });
         learned::machine(room.into_iter().collect(), &self.of(precision), files)
     }

@@ -59,6 +59,15 @@ impl OffloadAsk {
         }
     }
 
+    /// Returns every device that is named.
+    fn named(&self) -> Vec<DeviceId> {
+        let listed = match &self.expert {
+            Some(Allocation::Listed(listed)) => listed.devices(),
+            Some(Allocation::Auto) | None => Vec::new(),
+        };
+        self.donors.iter().copied().chain(listed).collect()
+    }
+
     /// Checks that it can be meant by someone who computes on `compute`.
     pub fn check(&self, compute: DeviceId) -> Result<(), AskError> {
         match compute {
@@ -67,6 +76,12 @@ impl OffloadAsk {
         }
         if self.expert.is_some() && self.virtual_vram != VirtualVram::None {
             return Err(AskError::ExpertAndVirtual);
+        }
+        let simulated = |device: &DeviceId| matches!(device, DeviceId::Sim(_));
+        if !simulated(&compute)
+            && let Some(device) = self.named().into_iter().find(simulated)
+        {
+            return Err(AskError::SimulatedDonor { device, compute });
         }
         for (at, device) in self.donors.iter().copied().enumerate() {
             if let DeviceId::Amd(_) = device {

@@ -69,7 +69,7 @@ pub fn machine(rooms: Vec<Room>, known: &[(Subject, Speed)], files: Files) -> Ma
         Files::Cached => Some((DeviceId::Disk, cache)),
         Files::OnDisk => None,
     };
-    Machine { rooms, speeds: known.iter().filter_map(device).chain(cached).collect() }
+    Machine { rooms, speeds: known.iter().filter_map(device).chain(cached).collect(), latencies: Vec::new() }
 }
 
 /// What a measurement holds for: this box, computing so, with that library and driver.

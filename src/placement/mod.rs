@@ -21,6 +21,8 @@ pub mod shortage;
 pub mod sweep;
 pub mod propose;
 pub mod learned;
+pub mod simulated;
+pub mod pool;
 pub mod stream;
 pub mod verify;
 #[cfg(test)]

@@ -37,10 +37,10 @@ impl Speed {
     #[must_use]
     pub const fn assumed(device: DeviceId) -> Self {
         let (flops, bytes_per_second) = match device {
-            // Eight cores with AVX2 in fp32; two channels of memory.
-            DeviceId::Cpu => (3e11, 12e9),
+            // Eight cores with AVX2 in fp32; two channels of memory. What is simulated computes there, too.
+            DeviceId::Cpu | DeviceId::Sim(_) => (3e11, 12e9),
             // A card of the middle class in 16 bits, behind PCIe 4.0 x16.
-            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => (3e13, 20e9),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) => (3e13, 20e9),
             // An NVMe disk behind PCIe 3.0 x4.
             DeviceId::Disk => (0.0, 2e9),
         };
@@ -55,6 +55,8 @@ pub struct Machine {
     pub rooms: Vec<Room>,
     /// The speed of those of which it was measured.
     pub speeds: Vec<(DeviceId, Speed)>,
+    /// Seconds before the first byte from a donor, where that is known.
+    pub latencies: Vec<(DeviceId, f64)>,
 }
 
 impl Machine {
@@ -62,6 +64,12 @@ impl Machine {
     #[must_use]
     pub fn speed(&self, device: DeviceId) -> Speed {
         self.speeds.iter().find(|(d, _)| *d == device).map_or(Speed::assumed(device), |(_, speed)| *speed)
+    }
+
+    /// Returns the seconds before the first byte from a donor; as good as none where nothing is known.
+    #[must_use]
+    pub fn latency_s(&self, donor: DeviceId) -> f64 {
+        self.latencies.iter().find(|(d, _)| *d == donor).map_or(0.0, |(_, seconds)| *seconds)
     }
 }
 
@@ -248,7 +256,7 @@ fn question(compute: DeviceId, model: &Model, machine: &Machine, goal: Goal, don
 /// The way from a donor. What travels is smaller than what it becomes, or larger.
 fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> DonorLink {
     let bytes_per_second = machine.speed(device).bytes_per_second / model.stored_share.max(f64::MIN_POSITIVE);
-    DonorLink { device, capacity, bytes_per_second, latency_s: 0.0 }
+    DonorLink { device, capacity, bytes_per_second, latency_s: machine.latency_s(device) }
 }
 
 fn goal(ask: &OffloadAsk, quotas: &Quotas) -> Goal {
@@ -284,6 +292,7 @@ mod tests {
         Machine {
             rooms: vec![Room { device: CPU, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }],
             speeds: vec![(DeviceId::Disk, speed)],
+            latencies: Vec::new(),
         }
     }
 

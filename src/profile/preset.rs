@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::SimulatedGpu;
 use crate::placement::{Allocation, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
@@ -39,6 +40,9 @@ pub struct Preset {
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.
     pub priority: Option<i32>,
+    /// GPUs that a daemon with this profile simulates; the N-th is `sim:N`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 /// A preset that cannot be read.
@@ -52,8 +56,11 @@ pub struct PresetError {
 }
 
 /// The presets that come with the program, by name.
-pub const EMBEDDED: &[(&str, &str)] =
-    &[("fast", include_str!("../../profiles/fast.yaml")), ("sd15", include_str!("../../profiles/sd15.yaml"))];
+pub const EMBEDDED: &[(&str, &str)] = &[
+    ("fast", include_str!("../../profiles/fast.yaml")),
+    ("sd15", include_str!("../../profiles/sd15.yaml")),
+    ("simulated", include_str!("../../profiles/simulated.yaml")),
+];
 
 impl Preset {
     /// Reads a preset. `file` is named in the error.
@@ -88,6 +95,7 @@ impl Preset {
             expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
+            simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },
         }
     }
 }
@@ -151,7 +159,7 @@ mod tests {
     fn every_preset_that_ships_can_be_read() {
         for (name, _) in EMBEDDED {
             let preset = Preset::embedded(name).unwrap().unwrap();
-            assert!(preset.steps.is_some(), "{name} says nothing about steps");
+            assert!(preset.steps.is_some() || !preset.simulated.is_empty(), "{name} says nothing");
         }
         assert!(Preset::embedded("slow").is_none());
     }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::status::PartView;
+use crate::devices::SimulatedGpu;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::{Learned, OffloadAsk, OffloadPlan, Speed, Subject};
+use crate::placement::{Learned, OffloadAsk, OffloadPlan, Share, Speed, Subject};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::weights::Precision;
 use crate::workflow::{JobSpec, Kind};
@@ -32,7 +33,7 @@ pub enum Order {
 }
 
 /// What an engine is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configure {
     /// Its compute device.
     pub device: DeviceId,
@@ -40,6 +41,8 @@ pub struct Configure {
     pub threads: Option<u32>,
     /// The least level of log lines to write: `info`, `debug`, …
     pub log: String,
+    /// All simulated GPUs, where its compute device is one of them.
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 /// One attempt at a job.
@@ -55,6 +58,8 @@ pub struct RunOrder {
     pub targets: Vec<PathBuf>,
     /// Speeds that engines of this name have found here before.
     pub known: Vec<Learned>,
+    /// What other engines hold of simulated GPUs.
+    pub taken: Vec<Share>,
 }
 
 /// What an engine tells the daemon.
@@ -154,6 +159,9 @@ pub struct Memory {
     pub set: Option<LoadedSet>,
     /// Bytes beyond weights: activations, buffers, the library's cache. `None` where it cannot be told.
     pub activations: Option<Bytes>,
+    /// What it has taken of each simulated GPU, by its ledger.
+    #[serde(default)]
+    pub simulated: Vec<Share>,
 }
 
 /// The model set that an engine holds.

@@ -104,11 +104,11 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
         let message = format!("--clip is given {} times", draft.clip.len());
         return Err(Refusal::new(Kind::Usage, message, format!("no model has more than {MAX_CLIPS} text encoders")));
     }
-    if let Some(device) = draft.compute_device.filter(|d| !matches!(d, DeviceId::Cuda(_) | DeviceId::Cpu)) {
+    if let Some(device) = draft.compute_device.filter(|d| !matches!(d, DeviceId::Cuda(_) | DeviceId::Cpu | DeviceId::Sim(_))) {
         return Err(Refusal::new(
             Kind::Usage,
             format!("{device} cannot compute"),
-            "use cpu or cuda:N; `perilune devices` lists what there is",
+            "use cpu, cuda:N or sim:N; `perilune devices` lists what there is",
         ));
     }
     draft.compute_device.map_or(Ok(()), |device| check_offload(&draft.offload, device))
@@ -124,8 +124,11 @@ fn check_offload(ask: &OffloadAsk, compute: DeviceId) -> Result<(), Refusal> {
         Some(Allocation::Listed(listed)) => listed.devices(),
         Some(Allocation::Auto) | None => ask.donors_of(compute),
     };
-    let is_other = |device: &DeviceId| *device != DeviceId::Disk && *device != compute;
-    if compute != DeviceId::Cpu || listed.iter().any(is_other) {
+    let is_donor = |donor: DeviceId| match (compute, donor) {
+        (DeviceId::Cpu, DeviceId::Disk) | (DeviceId::Sim(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Sim(_)) => true,
+        (DeviceId::Cpu | DeviceId::Sim(_) | DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Disk, _) => donor == compute,
+    };
+    if matches!(compute, DeviceId::Cuda(_)) || !listed.iter().copied().all(is_donor) {
         return Err(Refusal::new(
             Kind::Refused,
             format!("weights cannot be streamed to {compute} from {} yet", devices(&listed)),
@@ -266,12 +269,18 @@ mod tests {
     }
 
     #[test]
-    fn streams_from_the_disk_to_the_processor_only() {
+    fn says_which_weights_can_be_streamed_where() {
         let whole = inventory(Some(Family::Sd15), WHOLE);
         assert!(resolve(&offloaded("1GiB", &[], DeviceId::Cpu), &whole, &defaults()).is_ok());
         let message = "weights cannot be streamed to cuda:0 from cpu yet".to_owned();
         assert_eq!(refusal(&offloaded("1GiB", &[], DeviceId::Cuda(0)), &whole), (5, message));
         assert!(resolve(&offloaded("0", &[], DeviceId::Cuda(0)), &whole, &defaults()).is_ok());
+        let sim = DeviceId::Sim;
+        assert!(resolve(&offloaded("1GiB", &[sim(1), DeviceId::Cpu, DeviceId::Disk], sim(0)), &whole, &defaults()).is_ok());
+        let message = "weights cannot be streamed to sim:0 from cuda:0 yet".to_owned();
+        assert_eq!(refusal(&offloaded("1GiB", &[DeviceId::Cuda(0)], sim(0)), &whole), (5, message));
+        let message = "sim:0 is simulated, so it cannot hold weights for cpu".to_owned();
+        assert_eq!(refusal(&offloaded("1GiB", &[sim(0)], DeviceId::Cpu), &whole), (2, message));
     }
 
     #[test]

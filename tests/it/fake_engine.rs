@@ -68,6 +68,8 @@ struct Script {
     tally: Option<PathBuf>,
     /// Have found out these speeds.
     learned: Vec<(Subject, Speed)>,
+    /// Hold so much of simulated GPUs.
+    simulated: Vec<Share>,
     /// Have expected this of a step.
     predicted: Option<Predicted>,
 }
@@ -92,6 +94,7 @@ impl Default for Script {
             forget_a_picture: false,
             tally: None,
             learned: Vec::new(),
+            simulated: Vec::new(),
             predicted: None,
         }
     }
@@ -206,6 +209,7 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
             placed: None,
         }),
         activations: Some(Bytes::mib(1)),
+        simulated: script.simulated.clone(),
     }));
     say(Report::Phase { run, phase: Phase::Sampling });
     for step in 0..=order.spec.steps {

@@ -16,6 +16,7 @@ mod protocol;
 mod queue;
 mod screens;
 mod scripts;
+mod simulated;
 mod supervision;
 mod support;
 mod telemetry;

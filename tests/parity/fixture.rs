@@ -4,12 +4,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use perilune::families::{Family, describe};
+use perilune::library::open;
 use tch::{Device, Kind, Tensor};
 
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py"]))
+    FOLDER.get_or_init(|| of(Family::Sd15))
+}
+
+/// The folder with tiny models of a family, by the script of its name.
+pub(crate) fn of(family: Family) -> PathBuf {
+    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py"])
+}
+
+/// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.
+pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(of(family)).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let is_whole = |path: &PathBuf| {
+        let description = open(path, None).ok().and_then(|source| describe(&source).ok());
+        description.is_some_and(|d| d.family == Some(family) && d.missing.is_empty())
+    };
+    paths.retain(is_whole);
+    assert!(!paths.is_empty(), "scripts/parity/{family}.py writes no model of {family}");
+    paths
 }
 
 fn made_by(script: &str, imports: &[&str]) -> PathBuf {

@@ -5,9 +5,8 @@ use crate::daemon::input::Asker;
 use crate::daemon::output::{LookUp, Output};
 use crate::daemon::pending::Pending;
 use crate::daemon::planning::Question;
-use crate::daemon::state::Engine;
-use crate::placement::Room;
 use crate::placement::budget::usual_reserve;
+use crate::placement::{Room, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
 
@@ -23,10 +22,11 @@ pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
     let compute = ask.draft.compute_device.unwrap_or(defaults.compute);
     let engine = core.engines.get(&compute);
     let question = Question {
-        rooms: rooms(core, engine),
+        rooms: rooms(core, compute),
         placed: engine.and_then(|e| e.memory.as_ref()?.set.as_ref()?.placed.clone()),
         engine: engine.and_then(|e| e.about.clone()),
         experience: core.experience.clone(),
+        simulated: core.policy.simulated.clone(),
         ask,
         defaults,
     };
@@ -35,11 +35,11 @@ pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
 
 /// The memory of every device. What this engine's weights take counts as free, since others would take their place. A disk
 /// has no room among these: the weights lie there already, whatever is free.
-fn rooms(core: &Core, engine: Option<&Engine>) -> Vec<Room> {
-    let set = engine.and_then(|e| e.memory.as_ref()?.set.as_ref());
+fn rooms(core: &Core, compute: DeviceId) -> Vec<Room> {
+    let set = core.engines.get(&compute).and_then(|e| e.memory.as_ref()?.set.as_ref());
     let parts = set.map(|s| s.parts.as_slice()).unwrap_or_default();
     let held = |device| parts.iter().filter(|p| p.device == device).map(|p| p.bytes).sum::<Bytes>();
-    let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk);
+    let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk && !d.simulated);
     let room = |(device, total, free): (DeviceId, Bytes, Bytes)| Room {
         device,
         total,
@@ -47,5 +47,8 @@ fn rooms(core: &Core, engine: Option<&Engine>) -> Vec<Room> {
         reserve: usual_reserve(device, total),
         committed: Bytes::ZERO,
     };
-    known.filter_map(|d| d.memory.map(|m| room((d.id, m.total, m.free)))).collect()
+    let real = known.filter_map(|d| d.memory.map(|m| room((d.id, m.total, m.free))));
+    let others = crate::daemon::simulated::held_by_others(core, compute);
+    let taken = |device| others.iter().filter(|s| s.device == device).map(|s| s.bytes).sum();
+    real.chain(simulated::rooms(&core.policy.simulated, taken)).collect()
 }
