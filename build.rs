@@ -10,7 +10,21 @@ fn main() {
     name_the_build();
     if env::var_os("CARGO_FEATURE_ENGINE").is_some() {
         link_libtorch();
+        compile_allocator();
     }
+}
+
+/// What tch lacks, in a few lines of C++ over libtorch's own headers.
+fn compile_allocator() {
+    let include = libtorch().join("include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .warnings(false)
+        .file("src/engine/allocator.cpp")
+        .compile("perilune_allocator");
 }
 
 /// Two programs of one build speak with each other; a digest of the sources tells builds apart.
@@ -37,10 +51,13 @@ fn feed(path: &Path, digest: &mut u64) {
     }
 }
 
+fn libtorch() -> PathBuf {
+    env::var_os("LIBTORCH").map_or_else(|| PathBuf::from(".libtorch/torch"), PathBuf::from)
+}
+
 /// The version stands in a file that the wheel and the archive have each under another name.
 fn name_libtorch() {
-    let folder = env::var_os("LIBTORCH").map_or_else(|| PathBuf::from(".libtorch/torch"), PathBuf::from);
-    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let read = |name: &str| fs::read_to_string(libtorch().join(name)).ok();
     let wheel = || read("version.py")?.lines().find_map(|l| l.strip_prefix("__version__ = ")).map(|v| v.trim_matches('\'').to_owned());
     let version = read("build-version").map(|v| v.trim().to_owned()).or_else(wheel);
     let version = version.map(|v| format!(" {v}")).unwrap_or_default();

@@ -60,11 +60,14 @@ class Painter:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.import_s = time.perf_counter() - BEGAN
         began = time.perf_counter()
-        instead = {"unet": network(offload, folder, store)} if offload else {}
+        instead = {"unet": network(offload, folder, store, device, self.type)} if offload else {}
         self.pipe = StableDiffusionPipeline.from_pretrained(
             folder, torch_dtype=self.type, tokenizer=None, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
             **instead)
-        if not offload:
+        if offload:
+            self.pipe.text_encoder.to(device)
+            self.pipe.vae.to(device)
+        else:
             self.pipe.to(device)
         self.pipe.set_progress_bar_config(disable=True)
         self.settle()

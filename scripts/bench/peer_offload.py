@@ -3,7 +3,8 @@
 
     python peer_offload.py MODE FOLDER STORE      writes MODE's copy of FOLDER's network to STORE, once
 
-Modes: accelerate-disk (accelerate.disk_offload) and group-disk (diffusers' apply_group_offloading with
+Modes: group-host (diffusers' group offloading from pinned host memory to a GPU, a copy stream beside computing; needs no
+store), accelerate-disk (accelerate.disk_offload) and group-disk (diffusers' apply_group_offloading with
 offload_to_disk_path, a group per block: on a processor it is faster than a group per layer, and gives the same picture).
 Copies are made in a process of their own, so that the painter never holds the network: it begins with empty weights, as
 a careful user of either does.
@@ -16,7 +17,7 @@ import warnings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 
-MODES = ("accelerate-disk", "group-disk")
+MODES = ("accelerate-disk", "group-disk", "group-host")
 CPU = "cpu"
 
 
@@ -31,10 +32,16 @@ def offload(unet, mode, store):
     return unet
 
 
-def network(mode, folder, store):
-    """The network with weights in the store and none in memory."""
+def network(mode, folder, store, device=CPU, dtype=None):
+    """The network with weights in the store, or where the mode keeps them, and no more in memory."""
     import torch
     from diffusers import UNet2DConditionModel
+    if mode == "group-host":
+        from diffusers.hooks import apply_group_offloading
+        unet = UNet2DConditionModel.from_pretrained(f"{folder}/unet", torch_dtype=dtype).eval()
+        apply_group_offloading(unet, onload_device=torch.device(device), offload_device=torch.device(CPU), offload_type="block_level",
+                               num_blocks_per_group=1, use_stream=True, non_blocking=True)
+        return unet
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(f"{folder}/unet"))
     if mode != "accelerate-disk":

@@ -4,6 +4,7 @@ use std::fs;
 
 use tch::Device;
 
+use super::allocator;
 use super::device::Compute;
 use crate::units::Bytes;
 
@@ -20,12 +21,13 @@ impl Account {
         Self { at_start: resident() }
     }
 
-    /// Returns what is held beyond `weights`. On a GPU the driver's own table of processes tells, so `None`.
+    /// Returns what is held beyond `weights`: on a GPU what libtorch has taken from the driver, be it in use or kept for later.
     #[must_use]
     pub fn beyond(&self, weights: Bytes, compute: &Compute) -> Option<Bytes> {
         match compute.device {
             Device::Cpu => Some(resident()? - self.at_start? - weights),
-            Device::Cuda(_) | Device::Mps | Device::Vulkan => None,
+            Device::Cuda(index) => Some(allocator::held(index)?.reserved - weights),
+            Device::Mps | Device::Vulkan => None,
         }
     }
 }

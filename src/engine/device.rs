@@ -11,6 +11,8 @@ use tch::{Cuda, Device, Kind};
 use super::EngineError;
 use super::simulated::Simulated;
 use crate::devices::{SIMULATED, SimulatedGpu};
+use crate::placement::Room;
+use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 use crate::wire::work::Configure;
@@ -97,6 +99,29 @@ impl Compute {
             Device::Cuda(index) => cuda_memory(index),
             Device::Mps | Device::Vulkan => None,
         }
+    }
+
+    /// Returns the memory of this device and of those that may hold weights for it, where that can be told.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<Room> {
+        let room = |device: DeviceId, (total, free): (Bytes, Bytes)| Room {
+            device,
+            total,
+            free,
+            reserve: usual_reserve(device, total),
+            committed: Bytes::ZERO,
+        };
+        let host = || Some((host_memory("MemTotal:")?, host_memory("MemAvailable:")?));
+        // A simulated GPU keeps its own books; its memory here is the host's.
+        let here = if self.simulated.is_some() { DeviceId::Cpu } else { self.id };
+        let mut rooms: Vec<Room> = self.memory().map(|memory| room(here, memory)).into_iter().collect();
+        if let Device::Cuda(index) = self.device {
+            rooms.extend(host().map(|memory| room(DeviceId::Cpu, memory)));
+            let others = (0..usize::try_from(Cuda::device_count()).unwrap_or(0)).filter(|other| *other != index);
+            let other = |index: usize| Some(room(DeviceId::Cuda(u16::try_from(index).ok()?), cuda_memory(index)?));
+            rooms.extend(others.filter_map(other));
+        }
+        rooms
     }
 
     /// Waits until everything that was started on the device has ended.

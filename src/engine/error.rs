@@ -7,6 +7,7 @@ use tch::TchError;
 
 use crate::library::LibraryError;
 use crate::placement::ProposalError;
+use crate::placement::pool::Full;
 use crate::units::{Bytes, DeviceId};
 use crate::workflow::{Kind, Refusal};
 
@@ -54,6 +55,22 @@ pub enum EngineError {
     /// Weights cannot live where they were asked to.
     #[error(transparent)]
     Placing(#[from] ProposalError),
+    /// Memory whose budget is hard has no room for weights.
+    #[error("{place}: {full}")]
+    Budget {
+        /// The block.
+        place: String,
+        /// What was needed, and what is free.
+        full: Full,
+    },
+    /// Nothing carries weights from there to there.
+    #[error("weights cannot be streamed from {from} to {to}")]
+    NoWay {
+        /// The donor.
+        from: DeviceId,
+        /// The device that computes.
+        to: DeviceId,
+    },
     /// The device cannot be used.
     #[error("{device} cannot be used: {reason}")]
     NoDevice {
@@ -105,6 +122,8 @@ impl EngineError {
             | Self::NotFinite { .. }
             | Self::Changed { .. }
             | Self::Placing(_)
+            | Self::NoWay { .. }
+            | Self::Budget { .. }
             | Self::Library(_)
             | Self::Family { .. }
             | Self::Save(_) => false,
@@ -131,6 +150,17 @@ impl From<&EngineError> for Refusal {
                 Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
             }
             EngineError::Placing(source) => Self::from(source),
+            EngineError::Budget { .. } => Self::new(
+                Kind::Refused,
+                message,
+                "let more leave the device, or let virtual VRAM be `auto`; a larger one is a matter of the daemon's profile",
+            ),
+            EngineError::NoWay { to: DeviceId::Cpu, .. } => Self::new(
+                Kind::Refused,
+                message,
+                "the processor takes weights from `disk`: what is in memory it computes with where it lies",
+            ),
+            EngineError::NoWay { .. } => Self::new(Kind::Refused, message, "name other donors with --donor-device"),
             EngineError::NoDevice { .. } => {
                 Self::new(Kind::Failed, message, "`perilune doctor` says what is missing; `perilune devices` lists what there is")
             }

@@ -4,6 +4,7 @@
 //! orders and sets flags, one compute thread owns every tensor, and reports leave through one writer.
 
 pub mod account;
+pub mod allocator;
 pub mod cancel;
 pub mod device;
 pub mod error;

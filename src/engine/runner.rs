@@ -207,7 +207,7 @@ impl Runner {
     fn learn(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let flops = self.sets.ready_unet()?.flops(run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        let steps: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().copied()).collect();
+        let steps: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned()).collect();
         run.learned = self.speeds.learn((self.compute.id, precision), flops, &steps);
         Ok(())
     }
@@ -293,7 +293,7 @@ impl Runner {
         let placement = Placement {
             asked: self.sets.asked(),
             measured: self.sets.measured(),
-            streamed_bytes_per_step: typical.bytes,
+            streamed_bytes_per_step: typical.bytes(),
             staging: self.sets.staging(),
             stalled_s_per_step: typical.stalled,
             predicted: run.predicted,
@@ -315,8 +315,9 @@ impl Runner {
     }
 
     fn report_memory(&self) {
-        let weights: Bytes = self.sets.measured().iter().map(|s| s.bytes).sum();
-        let activations = self.account.beyond(weights - self.sets.in_map(), &self.compute);
+        let here = self.compute.id;
+        let weights: Bytes = self.sets.measured().iter().filter(|s| s.device == here).map(|s| s.bytes).sum();
+        let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);
         let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations, simulated }));
     }

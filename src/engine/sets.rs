@@ -4,13 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::EngineError;
+use tch::Device;
+
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
 use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, OpenedVae};
 use super::pipelines::sd15::{self, Conditioning};
 use super::residency::Residency;
+use super::{EngineError, allocator};
 use crate::families::{FamilyError, Role};
 use crate::placement::plan::total;
 use crate::placement::{OffloadAsk, Share};
@@ -77,9 +79,11 @@ impl Sets {
         let clip = key(set, Role::ClipL, precision)?;
         let unet = PartKey { offload: asked.ask.clone(), ..key(set, Role::Denoiser, precision)? };
         let vae = key(set, Role::Vae, VAE_PRECISION)?;
-        drop_other(&mut self.clip, &clip);
-        drop_other(&mut self.unet, &unet);
-        drop_other(&mut self.vae, &vae);
+        let dropped = [drop_other(&mut self.clip, &clip), drop_other(&mut self.unet, &unet), drop_other(&mut self.vae, &vae)];
+        if dropped.contains(&true) && compute.device != Device::Cpu {
+            // Pieces of another size would not fit into what they have left.
+            allocator::give_back();
+        }
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
         if self.clip.is_none() {
             let loaded = LoadedClip::load(&paths(&clip), target(Offload::Nothing))?;
@@ -251,10 +255,9 @@ impl Sets {
     }
 }
 
-fn drop_other<T>(slot: &mut Option<(PartKey, T)>, wanted: &PartKey) {
-    if slot.as_ref().is_some_and(|(key, _)| key != wanted) {
-        *slot = None;
-    }
+/// Drops what is not wanted, and returns whether that was anything.
+fn drop_other<T>(slot: &mut Option<(PartKey, T)>, wanted: &PartKey) -> bool {
+    slot.take_if(|(key, _)| key != wanted).is_some()
 }
 
 fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, EngineError> {

@@ -1,11 +1,11 @@
 //! What this machine is like: its memory now, and its speed as runs have shown it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::device::Compute;
 use super::residency::Traffic;
-use crate::placement::budget::usual_reserve;
-use crate::placement::{Files, Learned, Machine, Room, Speed, Subject, learned};
+use super::residency::traffic::Flow;
+use crate::placement::{Files, Learned, Machine, Speed, Subject, learned};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 
@@ -29,13 +29,7 @@ impl Speeds {
     /// Returns the machine as it is now, for computing in this precision with weights from such files.
     #[must_use]
     pub fn machine(&self, compute: &Compute, precision: Precision, files: Files) -> Machine {
-        let room = compute.memory().map(|(total, free)| {
-            // A simulated GPU keeps its own books; what it computes on is the host.
-            let device = if compute.simulated.is_some() { DeviceId::Cpu } else { compute.id };
-            let reserve = usual_reserve(device, total);
-            Room { device, total, free, reserve, committed: Bytes::ZERO }
-        });
-        learned::machine(room.into_iter().collect(), &self.of(precision), files)
+        learned::machine(compute.rooms(), &self.of(precision), files)
     }
 
     fn of(&self, precision: Precision) -> Vec<(Subject, Speed)> {
@@ -55,16 +49,16 @@ impl Speeds {
             let bytes_per_second = self.measured.get(&(precision, here)).copied().unwrap_or(Speed::assumed(compute)).bytes_per_second;
             found.push((here, Speed { flops: flops / seconds, bytes_per_second, measured: true }));
         }
-        found.extend(link(Subject::Device(DeviceId::Disk), steps.iter().map(|(_, t)| (t.bytes - t.cached, t.busy))));
-        found.extend(link(Subject::PageCache, steps.iter().map(|(_, t)| (t.cached, t.busy_cached))));
+        let links: BTreeSet<Subject> = steps.iter().flat_map(|(_, traffic)| traffic.flows.keys().copied()).collect();
+        found.extend(links.into_iter().filter_map(|subject| link(subject, steps.iter().map(|(_, traffic)| traffic.over(subject)))));
         self.measured.extend(found.iter().map(|(subject, speed)| ((precision, *subject), *speed)));
         found
     }
 }
 
 /// The speed of what was streamed in these steps, where it was enough to tell.
-fn link(subject: Subject, traffic: impl Iterator<Item = (Bytes, f64)>) -> Option<(Subject, Speed)> {
-    let (bytes, busy) = traffic.fold((Bytes::ZERO, 0.0), |(bytes, busy), (more, longer)| (bytes + more, busy + longer));
+fn link(subject: Subject, flows: impl Iterator<Item = Flow>) -> Option<(Subject, Speed)> {
+    let (bytes, busy) = flows.fold((Bytes::ZERO, 0.0), |(bytes, busy), flow| (bytes + flow.bytes, busy + flow.busy));
     let speed = Speed { flops: 0.0, bytes_per_second: bytes.get() as f64 / busy, measured: true };
     (bytes >= WORTH_A_MEASUREMENT && busy > 0.0).then_some((subject, speed))
 }
@@ -84,19 +78,21 @@ mod tests {
     fn steps_show_how_fast_the_machine_is() {
         let mut speeds = Speeds::default();
         assert_eq!(of(&speeds, DeviceId::Cpu, Files::OnDisk), Speed::assumed(DeviceId::Cpu));
-        let traffic = Traffic { bytes: Bytes(4_000_000_000), stalled: 2.0, busy: 4.0, ..Traffic::default() };
-        let step = |seconds: f64| (seconds, traffic);
+        let flow = |bytes, busy| Flow { bytes: Bytes(bytes), busy };
+        let disk = Subject::Device(DeviceId::Disk);
+        let step = |seconds: f64| (seconds, Traffic { stalled: 2.0, flows: [(disk, flow(4_000_000_000, 4.0))].into() });
         speeds.learn(HERE, 1e12, &[step(99.0), step(12.0), step(12.0), step(40.0)]);
         assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 1e11).abs() < 1.0);
         assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
         assert!(!of(&speeds, DeviceId::Disk, Files::Cached).measured, "the page cache is another matter");
         assert_eq!(speeds.of(Precision::Bf16), [], "and so is another precision");
         // A mixture of both tells of both.
-        let mixed = Traffic { bytes: Bytes(6_000_000_000), cached: Bytes(4_000_000_000), stalled: 0.0, busy: 2.0, busy_cached: 0.4 };
-        speeds.learn(HERE, 1e12, &[(1.0, mixed), (1.0, mixed)]);
+        let flows = [(disk, flow(2_000_000_000, 2.0)), (Subject::PageCache, flow(4_000_000_000, 0.4))];
+        let mixed = Traffic { stalled: 0.0, flows: flows.into() };
+        speeds.learn(HERE, 1e12, &[(1.0, mixed.clone()), (1.0, mixed)]);
         assert!((of(&speeds, DeviceId::Disk, Files::Cached).bytes_per_second - 1e10).abs() < 1.0);
         // What was too little to tell changes nothing.
-        assert_eq!(speeds.learn(HERE, 0.0, &[(0.0, Traffic { bytes: Bytes(1), busy: 1.0, ..Traffic::default() })]), []);
+        assert_eq!(speeds.learn(HERE, 0.0, &[(0.0, Traffic { stalled: 0.0, flows: [(disk, flow(1, 1.0))].into() })]), []);
         assert_eq!(speeds.learn(HERE, 1e12, &[]), []);
         assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
     }

@@ -86,7 +86,7 @@ impl Stream {
     /// the same.
     ///
     /// A block that comes out of turn, as after a pass that was broken off, is fetched, and the order goes on from there.
-    pub fn acquire<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<Place, M::Error> {
+    pub fn acquire<M: Mover + ?Sized>(&mut self, block: BlockIndex, mover: &mut M) -> Result<Place, M::Error> {
         if self.current != Some(block) {
             self.give_up(mover);
             self.skip_to(block, mover)?;
@@ -98,7 +98,7 @@ impl Stream {
     }
 
     /// Hears that computing goes on with a block that is not streamed: what was acquired last is given up.
-    pub fn move_on<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
+    pub fn move_on<M: Mover + ?Sized>(&mut self, mover: &mut M) -> Result<(), M::Error> {
         if self.current.is_none() {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Stream {
     }
 
     /// Gives up the block that was acquired last, and waits for what is coming: nothing moves any more.
-    pub fn settle<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
+    pub fn settle<M: Mover + ?Sized>(&mut self, mover: &mut M) -> Result<(), M::Error> {
         self.give_up(mover);
         let coming: Vec<BlockIndex> = self.lying.iter().filter(|l| !l.is_here).map(|l| l.block).collect();
         coming.into_iter().try_for_each(|block| self.arrive(block, mover))
@@ -122,7 +122,7 @@ impl Stream {
         self.order.iter().map(|s| s.size).sum::<usize>() <= self.size
     }
 
-    fn give_up<M: Mover>(&mut self, mover: &mut M) {
+    fn give_up<M: Mover + ?Sized>(&mut self, mover: &mut M) {
         let Some(block) = self.current.take() else { return };
         mover.leave(block);
         if !self.has_room_for_all() {
@@ -130,7 +130,7 @@ impl Stream {
         }
     }
 
-    fn arrive<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
+    fn arrive<M: Mover + ?Sized>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
         let Some(at) = self.lying.iter().position(|l| l.block == block && !l.is_here) else { return Ok(()) };
         let arrived = mover.arrive(block);
         match arrived {
@@ -141,7 +141,7 @@ impl Stream {
     }
 
     /// Gets blocks out of the way that should have been used before this one.
-    fn skip_to<M: Mover>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
+    fn skip_to<M: Mover + ?Sized>(&mut self, block: BlockIndex, mover: &mut M) -> Result<(), M::Error> {
         if self.lying.iter().any(|l| l.block == block) {
             while let Some(first) = self.lying.front().copied().filter(|l| l.block != block && !self.has_room_for_all()) {
                 self.arrive(first.block, mover)?;
@@ -157,7 +157,7 @@ impl Stream {
     }
 
     /// Begins what comes next, as long as there is room for it.
-    fn fill<M: Mover>(&mut self, mover: &mut M) -> Result<(), M::Error> {
+    fn fill<M: Mover + ?Sized>(&mut self, mover: &mut M) -> Result<(), M::Error> {
         while let Some(Streamed { block, size }) = self.order.get(self.next).copied() {
             let end_of_ring = self.cursor.next_multiple_of(self.size.max(1) as u64);
             let begin = if end_of_ring - self.cursor < size as u64 { end_of_ring } else { self.cursor };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use perilune::families::{Family, describe};
 use perilune::library::open;
@@ -33,6 +33,9 @@ pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
 }
 
 fn made_by(script: &str, imports: &[&str]) -> PathBuf {
+    // Tests run beside each other, and whoever waits finds it made.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scripts = root.join("scripts/parity");
     let mut digest = 0xcbf2_9ce4_8422_2325_u64;

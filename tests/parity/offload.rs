@@ -9,7 +9,7 @@ use perilune::engine::loading::assemble::Target;
 use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
 use perilune::families::{Family, Role, describe};
 use perilune::library::open;
-use perilune::placement::OffloadPlan;
+use perilune::placement::{OffloadPlan, Subject};
 use perilune::units::{BlockIndex, Bytes, DeviceId};
 use perilune::weights::{BlockTable, Precision};
 use tch::Tensor;
@@ -139,7 +139,8 @@ fn blocks_that_the_page_cache_does_not_hold_give_the_same_bits() {
         rustix::fs::fadvise(&copy, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         assert!(outputs(&unet, precision) == expected, "{file} in {precision}");
         let traffic = unet.residency.take_traffic();
-        assert!(traffic.cached.get() * 10 < traffic.bytes.get(), "the page cache held {} of {}", traffic.cached, traffic.bytes);
+        let (cached, all) = (traffic.over(Subject::PageCache).bytes, traffic.bytes());
+        assert!(cached.get() * 10 < all.get(), "the page cache held {cached} of {all}");
     }
 }
 
@@ -154,7 +155,7 @@ fn what_streams_is_counted() {
     let share = |device| unet.residency.measured().into_iter().find(|s| s.device == device).unwrap().bytes;
     assert_eq!((share(DeviceId::Disk), share(DeviceId::Disk) + share(DeviceId::Cpu)), (streamed, table.bytes()));
     outputs(&unet, Precision::Fp16);
-    let begun = unet.residency.take_traffic().bytes;
+    let begun = unet.residency.take_traffic().bytes();
     // Two passes, and the first blocks of a third.
     assert!(begun >= Bytes(2 * streamed.get()) && begun < Bytes(3 * streamed.get()), "{begun} of {streamed}");
     let largest = plan.streamed().into_iter().map(|b| table.block(b).unwrap().bytes()).max().unwrap();

@@ -9,8 +9,10 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::arena::{ALIGNMENT, Arena, cut_up, on_threads};
 use crate::engine::device::{Compute, kind};
+use crate::engine::residency::cuda::CudaError;
 use crate::library::{LibraryError, MappedFile};
-use crate::units::Bytes;
+use crate::placement::pool::{Full, Grant};
+use crate::units::{Bytes, DeviceId};
 use crate::weights::{Block, Precision, TensorEntry};
 
 /// Mapped files, in the order of a catalog's file numbers.
@@ -28,9 +30,28 @@ pub enum LoadError {
     /// libtorch refused.
     #[error(transparent)]
     Torch(#[from] TchError),
-    /// The system refused this much memory.
-    #[error("the system gives no {0} for weights")]
-    Memory(Bytes),
+    /// There is not so much memory.
+    #[error("{device} gives no {bytes} for weights")]
+    Memory {
+        /// Where.
+        device: DeviceId,
+        /// How much.
+        bytes: Bytes,
+    },
+    /// CUDA's driver refused.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// A budget would not be kept.
+    #[error(transparent)]
+    Budget(#[from] Full),
+    /// Nothing carries weights from there to there.
+    #[error("weights cannot be streamed from {from} to {to}")]
+    NoWay {
+        /// The donor.
+        from: DeviceId,
+        /// The device that computes.
+        to: DeviceId,
+    },
 }
 
 /// A block's weights on the compute device: room for them first, then they themselves.
@@ -40,6 +61,7 @@ pub struct Weights {
     tensors: Vec<Tensor>,
     in_map: Bytes,
     arena: Option<Arena>,
+    _granted: Option<Grant>,
     vault: Arc<Vault>,
 }
 
@@ -78,22 +100,30 @@ impl Vault {
     }
 
     /// Makes room for a block's weights on the compute device. On the processor, what is stored as it is wanted needs none:
-    /// it is used where it lies, in the page cache.
+    /// it is used where it lies, in the page cache. A simulated GPU has memory of its own for all of them, as many bytes as
+    /// they have.
     pub fn make_room(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
         let sources = block.params.iter().map(|p| self.source(&p.entry)).collect::<Result<Vec<_>, _>>()?;
         let on_processor = compute.device == Device::Cpu;
-        let stays_in_map = |s: &Source<'_>| on_processor && s.is_as_wanted(precision);
+        let stays_in_map = |s: &Source<'_>| on_processor && compute.simulated.is_none() && s.is_as_wanted(precision);
+        let granted = match &compute.simulated {
+            Some(simulated) => simulated.take_here(Bytes(sources.iter().map(|s| s.size_in(precision) as u64).sum()))?,
+            None => None,
+        };
         let in_map = sources.iter().filter(|s| stays_in_map(s)).map(|s| s.entry.bytes()).sum();
         let size: usize = sources.iter().filter(|s| !stays_in_map(s)).map(|s| s.size_in(precision).next_multiple_of(ALIGNMENT)).sum();
-        let mut arena =
-            if on_processor && size > 0 { Some(Arena::new(size).map_err(|_| LoadError::Memory(Bytes(size as u64)))?) } else { None };
+        let mut arena = if on_processor && size > 0 {
+            Some(Arena::new(size).map_err(|_| LoadError::Memory { device: DeviceId::Cpu, bytes: Bytes(size as u64) })?)
+        } else {
+            None
+        };
         let tensor = |source: &Source<'_>| match &mut arena {
             _ if stays_in_map(source) => source.tensor(),
             Some(arena) => source.within(arena, precision),
             None => Tensor::f_empty(source.entry.shape.as_i64(), (kind(precision), compute.device)),
         };
         let tensors = sources.iter().map(tensor).collect::<Result<_, _>>()?;
-        Ok(Weights { tensors, in_map, arena, vault: Arc::clone(self) })
+        Ok(Weights { tensors, in_map, arena, _granted: granted, vault: Arc::clone(self) })
     }
 
     /// Returns the mapped files, in the order of a catalog's file numbers.
@@ -220,7 +250,6 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::units::DeviceId;
     use crate::weights::{DType, Param, Shape};
 
     const COUNT: usize = 3000;

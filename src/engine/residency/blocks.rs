@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tch::{Device, Tensor};
 
-use super::disk::Traffic;
+use super::Traffic;
 use super::residents::Residents;
-use super::staging::Staging;
+use super::staging::{Staging, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
 use crate::engine::loading::assemble::Target;
@@ -111,10 +111,10 @@ impl Residency {
     /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
         let Placing { plan, staging: room, later } = placing;
-        let streamed = plan.streamed();
+        let is_streamed = !plan.streamed().is_empty();
         let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
-        let at_once = !streamed.is_empty() || target.compute.device != Device::Cpu;
+        let at_once = is_streamed || target.compute.device != Device::Cpu || target.compute.simulated.is_some();
         let mut residency = Self {
             role,
             residents: Residents::new(&table, vault, target.compute, target.precision),
@@ -128,9 +128,10 @@ impl Residency {
             lent: Cell::new(0),
             watching: Cell::new(false),
         };
-        if !streamed.is_empty() {
-            let staging = Staging::new(&residency.table, &streamed, vault, target.precision, room);
-            residency.staging = Some(RefCell::new(staging.map_err(|e| residency.failed(e))?));
+        if is_streamed {
+            let wanted = Wanted { table: &residency.table, plan: &residency.plan, vault, precision: target.precision, ring: room };
+            let staging = Staging::new(wanted, target.compute).map_err(|e| residency.unstaged(e))?;
+            residency.staging = Some(RefCell::new(staging));
         }
         let wanted = (0..).map(BlockIndex).zip(residency.table.blocks());
         for (index, block) in wanted.filter(|(index, _)| residency.lives_here(*index) && !residency.later.contains(index)) {
@@ -159,8 +160,19 @@ impl Residency {
     fn failed(&self, error: LoadError) -> EngineError {
         match error {
             LoadError::File(error) => EngineError::Library(error),
-            LoadError::Memory(asked) => EngineError::OutOfMemory { device: self.plan.compute, place: self.place(), asked: Some(asked) },
+            LoadError::Memory { device, bytes: asked } => EngineError::OutOfMemory { device, place: self.place(), asked: Some(asked) },
             LoadError::Torch(error) => EngineError::torch(&error, self.plan.compute, &self.place()),
+            LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
+            LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
+            LoadError::Budget(full) => EngineError::Budget { place: self.place(), full },
+        }
+    }
+
+    /// Returns the error of memory through which blocks cannot pass.
+    fn unstaged(&self, error: LoadError) -> EngineError {
+        match error {
+            LoadError::Budget(full) => EngineError::Budget { place: format!("streamed blocks of the {}", self.role), full },
+            other => self.failed(other),
         }
     }
 
@@ -257,13 +269,8 @@ impl Residency {
     #[must_use]
     pub fn measured(&self) -> Vec<Share> {
         let resident = self.residents.iter().flat_map(Weights::tensors).map(size_of_tensor).sum();
-        let mut shares = vec![Share { device: self.plan.compute, bytes: resident }];
-        let order = self.staging.as_ref().map(|s| s.borrow().order()).unwrap_or_default();
-        for index in order {
-            let bytes = self.table.block(index).map_or(Bytes::ZERO, Block::bytes);
-            shares.push(Share { device: self.plan.home(index), bytes });
-        }
-        total(&[shares])
+        let streamed = self.staging.as_ref().map(|s| s.borrow().held()).unwrap_or_default();
+        total(&[vec![Share { device: self.plan.compute, bytes: resident }], streamed])
     }
 
     /// Returns the memory on the compute device through which blocks are streamed.

@@ -42,6 +42,12 @@ impl DonorFile {
         self.read_from(file, start, target, needed).map_err(|e| LibraryError::io(&self.path, "streaming from it", e))
     }
 
+    /// Reads these bytes, whole pages or not, through the page cache.
+    pub fn read_exact(&self, start: u64, target: &mut [u8]) -> Result<(), LibraryError> {
+        let needed = target.len();
+        self.read_from(&self.buffered, start, target, needed).map_err(|e| LibraryError::io(&self.path, "reading it", e))
+    }
+
     fn read_from(&self, file: &File, start: u64, target: &mut [u8], needed: usize) -> io::Result<()> {
         let mut done = 0;
         while done < needed {

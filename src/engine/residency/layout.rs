@@ -9,6 +9,7 @@
 //! place  |....aaaa|aabbb...|..cc....|
 //! ```
 
+use crate::units::Bytes;
 use crate::weights::{Block, TensorEntry};
 
 /// What disks read and memory is handed out by.
@@ -38,6 +39,8 @@ pub struct Layout {
     pub offsets: Vec<usize>,
     /// How large the place is.
     pub size: usize,
+    /// What of it are weights.
+    pub weights: Bytes,
 }
 
 impl Layout {
@@ -47,7 +50,7 @@ impl Layout {
         let entries: Vec<&TensorEntry> = block.params.iter().map(|p| &p.entry).collect();
         let mut by_place: Vec<usize> = (0..entries.len()).collect();
         by_place.sort_by_key(|&i| (entries[i].file, entries[i].start));
-        let mut layout = Self { spans: Vec::new(), offsets: vec![0; entries.len()], size: 0 };
+        let mut layout = Self { offsets: vec![0; entries.len()], weights: block.bytes(), ..Self::default() };
         for i in by_place {
             layout.offsets[i] = layout.place(entries[i]);
         }

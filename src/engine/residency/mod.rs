@@ -4,11 +4,18 @@
 //! so letting go never copies anything back.
 
 pub mod blocks;
+pub mod carrier;
+pub mod crew;
+pub mod cuda;
 pub mod disk;
 pub mod donor_file;
+pub mod host_donor;
 pub mod layout;
+pub mod packed;
 pub mod residents;
+pub mod simulated;
 pub mod staging;
+pub mod traffic;
 
 pub use blocks::{Held, Placing, Residency};
-pub use disk::Traffic;
+pub use traffic::Traffic;

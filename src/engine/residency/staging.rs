@@ -6,69 +6,110 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::disk::{DiskMover, Traffic};
+use super::Traffic;
+use super::carrier::Carrier;
+use super::cuda::CudaMover;
+use super::disk::DiskMover;
 use super::layout::{Layout, PAGE};
-use crate::engine::device::kind;
-use crate::engine::loading::arena::ALIGNMENT;
+use super::packed::{self, Packed};
+use super::simulated::SimMover;
+use crate::engine::device::{Compute, kind};
 use crate::engine::loading::vault::{is_as_wanted, size_as, stored};
 use crate::engine::loading::{LoadError, Vault};
+use crate::placement::pool::Grant;
 use crate::placement::stream::{Stream, Streamed};
-use crate::units::{BlockIndex, Bytes};
+use crate::placement::{OffloadPlan, Share};
+use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::{Block, BlockTable, Param, Precision, TensorEntry};
 
-/// The streamed blocks of a component on the processor, and the memory they pass through: a ring for weights as they are
-/// stored, and one scratch for the block in use where it is computed with in another precision.
+/// The streamed blocks of a component, and the memory of the compute device that they pass through: a ring for weights as
+/// they are stored, and one scratch for the block in use where it is computed with in another precision.
 #[derive(Debug)]
 pub struct Staging {
     stream: Stream,
-    mover: DiskMover,
+    carrier: Box<dyn Carrier>,
     scratch: Option<Tensor>,
+    _granted: Option<Grant>,
     precision: Precision,
+    device: Device,
+}
+
+/// What is to be streamed.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The component's blocks.
+    pub table: &'a BlockTable,
+    /// Where they live.
+    pub plan: &'a OffloadPlan,
+    /// Their files.
+    pub vault: &'a Arc<Vault>,
+    /// What they are computed with in.
+    pub precision: Precision,
+    /// The ring, as weights are stored; where it is too small for the largest block, it will be as large as that.
+    pub ring: Bytes,
 }
 
 impl Staging {
-    /// Takes all the memory that streaming these blocks will need: a ring of `asked` bytes or, where that is too small for
-    /// the largest, as much as that needs.
-    pub fn new(
-        table: &BlockTable,
-        streamed: &[BlockIndex],
-        vault: &Arc<Vault>,
-        precision: Precision,
-        asked: Bytes,
-    ) -> Result<Self, LoadError> {
-        let mut layouts: Vec<Option<Layout>> = vec![None; table.blocks().len()];
-        let (mut order, mut scratch) = (Vec::with_capacity(streamed.len()), 0);
-        for &index in streamed {
-            let Some(block) = table.block(index) else { continue };
-            let layout = Layout::of(block);
-            order.push(Streamed { block: index, size: layout.size });
-            layouts[index.0 as usize] = Some(layout);
-            scratch = expanded(block, precision)?.max(scratch);
-        }
-        let size = ring_size(asked, &order);
-        let mover = DiskMover::new(vault, layouts, size)?;
-        let room = |size: usize| Tensor::f_empty([i64::try_from(size).unwrap_or(i64::MAX)], (Kind::Uint8, Device::Cpu));
+    /// Takes all the memory that streaming these blocks will need.
+    pub fn new(wanted: Wanted<'_>, compute: &Compute) -> Result<Self, LoadError> {
+        let Wanted { table, plan, vault, precision, ring } = wanted;
+        let streamed: Vec<(BlockIndex, &Block)> = plan.streamed().into_iter().filter_map(|n| Some((n, table.block(n)?))).collect();
+        let is_aligned = compute.device != Device::Cpu || compute.simulated.is_some();
+        let scratch =
+            streamed.iter().map(|(_, block)| expanded(block, precision, is_aligned)).try_fold(0, |most, one| one.map(|n| n.max(most)))?;
+        let order = |sizes: &dyn Fn(BlockIndex) -> usize| {
+            let order: Vec<Streamed> = streamed.iter().map(|(n, _)| Streamed { block: *n, size: sizes(*n) }).collect();
+            let size = ring_size(ring, &order);
+            (order, size)
+        };
+        let granted = match &compute.simulated {
+            Some(simulated) if scratch > 0 => simulated.take_here(Bytes(scratch as u64))?,
+            Some(_) | None => None,
+        };
+        let (order, size, carrier): (_, _, Box<dyn Carrier>) = match (compute.device, &compute.simulated) {
+            (_, Some(simulated)) => {
+                let layouts = laid_out(table, &streamed, Packed::of);
+                let (order, size) = order(&|n| size_of(&layouts, n, |l| l.size));
+                (order, size, Box::new(SimMover::new(wanted, layouts, size, simulated)?))
+            }
+            (Device::Cpu, None) => {
+                if let Some((_, from)) = homes(plan).find(|(_, home)| *home != DeviceId::Disk) {
+                    return Err(LoadError::NoWay { from, to: compute.id });
+                }
+                let layouts = laid_out(table, &streamed, Layout::of);
+                let (order, size) = order(&|n| size_of(&layouts, n, |l| l.size));
+                (order, size, Box::new(DiskMover::new(vault, layouts, size)?))
+            }
+            (Device::Cuda(_), None) => {
+                let layouts = laid_out(table, &streamed, Packed::of);
+                let (order, size) = order(&|n| size_of(&layouts, n, |l| l.size));
+                (order, size, Box::new(CudaMover::new(wanted, layouts, size, compute)?))
+            }
+            (Device::Mps | Device::Vulkan, None) => return Err(LoadError::NoWay { from: DeviceId::Disk, to: compute.id }),
+        };
+        let room = |size: usize| Tensor::f_empty([i64::try_from(size).unwrap_or(i64::MAX)], (Kind::Uint8, compute.device));
         let scratch = if scratch == 0 { None } else { Some(room(scratch)?) };
-        Ok(Self { stream: Stream::new(order, size), mover, scratch, precision })
+        Ok(Self { stream: Stream::new(order, size), carrier, scratch, _granted: granted, precision, device: compute.device })
     }
 
-    /// Returns the weights of a streamed block, in the order of its parameters, after waiting for them. What was lent
-    /// before must not be used any more.
+    /// Returns the weights of a streamed block, in the order of its parameters, for work that is given to the device from
+    /// now on. What was lent before must not be used any more.
     pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Vec<Tensor>, LoadError> {
-        let _place = self.stream.acquire(index, &mut self.mover)?;
+        let _place = self.stream.acquire(index, self.carrier.as_mut())?;
         let (wanted, mut used) = (kind(self.precision), 0);
-        let places = self.mover.weights(index);
+        let places = self.carrier.weights(index);
         let lend = |(param, place): (&Param, *const u8)| {
             let stored = stored(&param.entry)?;
-            // SAFETY: the bytes are in the block's place, as many as shape and type take, which the parser has checked. They stay
-            // until the next block is acquired; `Residency` sees to it that no tensor of a block is lent longer.
-            let source = unsafe { Tensor::f_from_blob(place, &param.entry.shape.as_i64(), &[], stored, Device::Cpu) }?;
+            // SAFETY: the bytes are in the block's place on this device, as many as shape and type take, which the parser has
+            // checked. They stay until the next block is acquired; `Residency` sees to it that no tensor of a block is lent
+            // longer, and the carrier that work on the device is done with them.
+            let source = unsafe { Tensor::f_from_blob(place, &param.entry.shape.as_i64(), &[], stored, self.device) }?;
             if is_as_wanted(place, stored, wanted) {
                 return Ok(source);
             }
             let size = size_as(&param.entry, wanted);
             let mut target = self.part_of_scratch(used, size, wanted)?.f_view(param.entry.shape.as_i64().as_slice())?;
-            used += size.next_multiple_of(ALIGNMENT);
+            used += size.next_multiple_of(packed::ALIGNMENT);
             target.f_copy_(&source)?;
             Ok(target)
         };
@@ -77,7 +118,7 @@ impl Staging {
 
     /// Hears that computing goes on with a block that is resident.
     pub fn move_on(&mut self) -> Result<(), LoadError> {
-        Ok(self.stream.move_on(&mut self.mover)?)
+        self.stream.move_on(self.carrier.as_mut())
     }
 
     fn part_of_scratch(&self, start: usize, size: usize, kind: Kind) -> Result<Tensor, TchError> {
@@ -86,22 +127,22 @@ impl Staging {
         scratch.f_narrow(0, start, size)?.f_view_dtype(kind)
     }
 
-    /// Returns the streamed blocks, in order of execution.
-    #[must_use]
-    pub fn order(&self) -> Vec<BlockIndex> {
-        self.stream.order().collect()
-    }
-
     /// Returns the memory that streaming takes on the compute device.
     #[must_use]
     pub fn memory(&self) -> Bytes {
         let scratch = self.scratch.as_ref().map_or(0, |s| s.numel() as u64);
-        self.mover.memory() + Bytes(scratch)
+        self.carrier.memory() + Bytes(scratch)
     }
 
     /// Returns what streaming has done since this was last asked.
     pub fn take_traffic(&mut self) -> Traffic {
-        self.mover.take_traffic()
+        self.carrier.take_traffic()
+    }
+
+    /// Returns what each donor holds of the streamed blocks.
+    #[must_use]
+    pub fn held(&self) -> Vec<Share> {
+        self.carrier.held()
     }
 }
 
@@ -115,12 +156,33 @@ fn ring_size(asked: Bytes, order: &[Streamed]) -> usize {
 }
 
 /// Returns how much scratch a block needs.
-fn expanded(block: &Block, precision: Precision) -> Result<usize, TchError> {
+fn expanded(block: &Block, precision: Precision, is_aligned: bool) -> Result<usize, TchError> {
     let wanted = kind(precision);
     let one = |entry: &TensorEntry| {
-        // An address in the ring is as far behind a page's begin as the byte in its file.
-        let is_aligned = entry.start.is_multiple_of(wanted.elt_size_in_bytes() as u64);
-        Ok(if stored(entry)? == wanted && is_aligned { 0 } else { size_as(entry, wanted).next_multiple_of(ALIGNMENT) })
+        // On the processor, an address in the ring is as far behind a page's begin as the byte in its file.
+        let is_aligned = is_aligned || entry.start.is_multiple_of(wanted.elt_size_in_bytes() as u64);
+        let is_as_wanted = stored(entry)? == wanted && is_aligned;
+        Ok(if is_as_wanted { 0 } else { size_as(entry, wanted).next_multiple_of(packed::ALIGNMENT) })
     };
     block.params.iter().map(|p| one(&p.entry)).sum()
+}
+
+/// Returns a layout for each block that is streamed, by its place in the table.
+fn laid_out<L: Clone>(table: &BlockTable, streamed: &[(BlockIndex, &Block)], of: impl Fn(&Block) -> L) -> Vec<Option<L>> {
+    let mut layouts = vec![None; table.blocks().len()];
+    for (index, block) in streamed {
+        if let Some(layout) = layouts.get_mut(index.0 as usize) {
+            *layout = Some(of(block));
+        }
+    }
+    layouts
+}
+
+fn size_of<L>(layouts: &[Option<L>], index: BlockIndex, size: impl Fn(&L) -> usize) -> usize {
+    layouts.get(index.0 as usize).and_then(Option::as_ref).map_or(0, size)
+}
+
+/// Returns the streamed blocks with the devices that hold them.
+pub fn homes(plan: &OffloadPlan) -> impl Iterator<Item = (BlockIndex, DeviceId)> {
+    plan.streamed().into_iter().map(|index| (index, plan.home(index)))
 }

@@ -1,0 +1,151 @@
+"""Weights that stream to the GPU: the same picture to the byte, as fast as computing or the link allow, and where they should be."""
+import json
+import subprocess
+from statistics import median
+
+from generation import tensor_bytes
+from home import Failed, Home
+from offload_sides import MIB, NETWORK
+from peer import NoPeer, Peer, folder_of
+from pictures import pixels
+from rows import Row
+
+PRECISION = "fp16"
+STEPS = 24
+GROUP = "group-host"
+# What leaves the GPU, as a share of the network, and to whom.
+PLACES = [(0.5, "cpu"), (0.9, "cpu"), (0.5, "disk"), (0.9, "cpu,disk")]
+# A card this small (a share of the real one's memory) has no room for the network in fp32.
+SMALL = 0.045
+
+LINK = """
+import json, time, torch
+def speed(copy, count):
+    copy(); torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(8): copy()
+    torch.cuda.synchronize()
+    return 8 * count / (time.perf_counter() - began)
+count = 64 << 20
+there, pinned, usual = torch.empty(count, dtype=torch.uint8, device="cuda:0"), torch.empty(count, dtype=torch.uint8).pin_memory(), torch.ones(count, dtype=torch.uint8)
+print(json.dumps({"pinned": speed(lambda: there.copy_(pinned, non_blocking=True), count), "pageable": speed(lambda: there.copy_(usual), count)}))
+"""
+
+
+def links(python):
+    """Bytes a second from host memory to the GPU, as torch copies 64 MiB."""
+    return json.loads(subprocess.run([python, "-c", LINK], check=True, capture_output=True, text=True, timeout=120).stdout)
+
+
+class Run:
+    """A run and what its report says."""
+
+    def __init__(self, home, flags):
+        self.last = home.paint(*flags)
+        self.step = median(self.last["timing"]["per_step"][1:])
+        self.image = pixels(self.last["images"][0]["path"])
+        self.placement = self.last["placement"]
+
+    def on(self, device, name):
+        return sum(share["bytes"] for share in self.placement[name] if share["device"] == device)
+
+
+def model_flags(model, device, side, cfg, precision=PRECISION):
+    flags = model.flags(device, precision, steps=STEPS)
+    at = {"--size": f"{side}x{side}", "--cfg": cfg}
+    return [at.get(flags[n - 1], flag) if n else flag for n, flag in enumerate(flags)]
+
+
+def offloaded(model, device, side, cfg, share, donors, precision=PRECISION):
+    freed = round(share * network_bytes(model, precision) / MIB)
+    return [*model_flags(model, device, side, cfg, precision), "--virtual-vram", f"{freed}MiB", "--donor-device", donors]
+
+
+def network_bytes(model, precision=PRECISION):
+    """The network's size on the device; the file holds two bytes a weight."""
+    stored = tensor_bytes(model.weights, lambda name: name.startswith(NETWORK))
+    return stored * (2 if precision == "fp32" else 1)
+
+
+def rows_of(name, run, resident, link):
+    same = run.image.shape == resident.image.shape and (run.image == resident.image).all()
+    yield Row(f"{name}: picture", "the same bytes" if same else "OTHER bytes", "all resident", bar="the same", held=bool(same),
+              note="; ".join(run.last.get("warnings", [])))
+    least = max(resident.step, run.placement["streamed_bytes_per_step"] / link)
+    what = "all resident" if least == resident.step else f"{link / 1e9:.1f} GB/s"
+    bar = 1.05 if "disk" not in name else None
+    yield Row(f"{name}: seconds per step", f"{run.step:.4g} s", f"{least:.4g} s {what}", f"{run.step / least:.2f} x",
+              f"<= {bar} x" if bar else "-", run.step <= bar * least if bar else None,
+              f"all resident {resident.step:.4g} s; {run.placement['streamed_bytes_per_step'] / 1e9:.2f} GB streamed; waited "
+              f"{run.placement['stalled_s_per_step']:.4g} s a step")
+    if predicted := run.placement.get("predicted"):
+        error = abs(predicted["step_s"] - run.step) / run.step
+        yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.step:.4g} s", f"{100 * error:.0f} %", "<= 10 %" if predicted["calibrated"] else "-",
+                  error <= 0.1 if predicted["calibrated"] else None, "" if predicted["calibrated"] else "speeds were assumed")
+    for device in sorted({share["device"] for share in run.placement["asked"] + run.placement["measured"]}):
+        asked, measured = run.on(device, "asked"), run.on(device, "measured")
+        apart, allowed = abs(asked - measured), max(64 * MIB, asked / 100)
+        yield Row(f"{name}: bytes on {device}", f"{measured / MIB:.1f} MiB", f"{asked / MIB:.1f} MiB asked", f"{apart / MIB:.1f} MiB",
+                  f"<= {allowed / MIB:.0f} MiB", apart <= allowed)
+
+
+def peer_row(name, model, python, cache, ours, side, cfg):
+    """diffusers' group offloading from host memory, on a stream of its own."""
+    try:
+        with Peer(python, folder_of(python, model.weights, "real", cache), "cuda:0", PRECISION, offload=GROUP, store=GROUP) as peer:
+            peer.wait_ready()
+            for _ in range(2):
+                steps = peer.paint(seed=1, steps=STEPS, cfg=cfg, size=side)["per_step"][1:]
+        theirs = median(steps)
+        yield Row(f"{name}: beside diffusers' group offloading", f"{ours:.4g} s", f"{theirs:.4g} s", f"{ours / theirs:.2f} x",
+                  note="all of theirs streams, on a stream of its own (use_stream)")
+    except NoPeer as error:
+        yield Row(f"{name}: beside diffusers' group offloading", f"{ours:.4g} s", note=str(error))
+
+
+def small_card(model, device, options, libraries):
+    """A card without room: what does not fit is an error that names it, and virtual VRAM makes it fit."""
+    name = f"a card of {100 * SMALL:.1f} % of this one, fp32"
+    with Home(options.bin, libraries=libraries) as home:
+        home.environment["PYTORCH_CUDA_ALLOC_CONF"] = f"per_process_memory_fraction:{SMALL}"
+        home.start()
+        try:
+            home.paint(*model_flags(model, device, 256, 7, "fp32"))
+            yield Row(f"{name}: all resident", "it ran", bar="out of memory", held=False)
+        except Failed as error:
+            text = str(error)
+            yield Row(f"{name}: all resident", "out of memory" if "out of memory" in text else "another error", bar="out of memory",
+                      held="out of memory" in text, note=text[:160])
+        try:
+            run = Run(home, offloaded(model, device, 256, 7, 0.9, "cpu", "fp32"))
+            yield Row(f"{name}: 90 % on cpu", f"{run.step:.4g} s a step", bar="it runs", held=True)
+        except Failed as error:
+            yield Row(f"{name}: 90 % on cpu", "failed", bar="it runs", held=False, note=str(error)[:160])
+
+
+def check(home, model, device, python, options, libraries):
+    """Rows of everything that streams."""
+    speeds = links(python)
+    yield Row("link host -> GPU, as torch copies", f"{speeds['pinned'] / 1e9:.1f} GB/s pinned", f"{speeds['pageable'] / 1e9:.1f} GB/s pageable")
+    for side, cfg in ((512, 7.0), (64, 1.0)):
+        resident = Run(home, model_flags(model, device, side, cfg))
+        for share, donors in PLACES if side == 512 else PLACES[:2]:
+            name = f"{100 * share:.0f} % on {donors}, {side}x{side}"
+            try:
+                flags = offloaded(model, device, side, cfg, share, donors)
+                Run(home, flags)
+                run = Run(home, flags)
+                yield from rows_of(name, run, resident, speeds["pinned"])
+                if donors == "cpu":
+                    yield from peer_row(name, model, python, options.cache, run.step, side, cfg) if share == 0.9 else ()
+            except Failed as error:
+                yield Row(name, "failed", bar="it runs", held=False, note=str(error)[:300])
+    for precision in ("fp32", "bf16"):
+        name = f"90 % on cpu, 256x256, {precision} from fp16"
+        try:
+            resident = Run(home, model_flags(model, device, 256, 7.0, precision))
+            run = Run(home, offloaded(model, device, 256, 7.0, 0.9, "cpu", precision))
+            yield from list(rows_of(name, run, resident, speeds["pinned"]))[:1]
+        except Failed as error:
+            yield Row(name, "failed", bar="it runs", held=False, note=str(error)[:300])
+    yield from small_card(model, device, options, libraries)

@@ -1,0 +1,110 @@
+//! What streaming has done: how much came over each link, how long that took, and how long computing waited for it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::placement::Subject;
+use crate::units::Bytes;
+
+/// What streaming has done.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Traffic {
+    /// Seconds that computing waited for blocks.
+    pub stalled: f64,
+    /// What came over each link. The page cache is told apart from the disk.
+    pub flows: BTreeMap<Subject, Flow>,
+}
+
+/// What came over a link.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Flow {
+    /// Bytes, as they are stored.
+    pub bytes: Bytes,
+    /// Seconds in which something was coming.
+    pub busy: f64,
+}
+
+impl Traffic {
+    /// Returns what came over all links.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.flows.values().map(|f| f.bytes).sum()
+    }
+
+    /// Returns what came over one.
+    #[must_use]
+    pub fn over(&self, link: Subject) -> Flow {
+        self.flows.get(&link).copied().unwrap_or_default()
+    }
+
+    /// Returns the median of each.
+    #[must_use]
+    pub fn typical(steps: &[Self]) -> Self {
+        let links = steps.iter().flat_map(|t| t.flows.keys().copied());
+        let flow = |link| Flow {
+            bytes: Bytes(median(steps.iter().map(|t| t.over(link).bytes.get()), Ord::cmp)),
+            busy: median(steps.iter().map(|t| t.over(link).busy), f64::total_cmp),
+        };
+        Self { stalled: median(steps.iter().map(|t| t.stalled), f64::total_cmp), flows: links.map(|link| (link, flow(link))).collect() }
+    }
+}
+
+fn median<T: Copy + Default>(values: impl Iterator<Item = T>, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable_by(order);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// How long something was coming over a link: blocks may come at the same time.
+#[derive(Debug, Default)]
+pub struct Meter {
+    until: Option<Instant>,
+    flow: Flow,
+}
+
+impl Meter {
+    /// Counts what has begun to come.
+    pub fn count(&mut self, bytes: Bytes) {
+        self.flow.bytes += bytes;
+    }
+
+    /// Counts the time of what has come.
+    pub fn arrived(&mut self, begun: Instant) {
+        let now = Instant::now();
+        let from = self.until.map_or(begun, |until| until.max(begun));
+        self.flow.busy += now.saturating_duration_since(from).as_secs_f64();
+        self.until = Some(now);
+    }
+}
+
+/// A meter for each link.
+#[derive(Debug, Default)]
+pub struct Meters(BTreeMap<Subject, Meter>);
+
+impl Meters {
+    /// Returns a link's meter.
+    pub fn of(&mut self, link: Subject) -> &mut Meter {
+        self.0.entry(link).or_default()
+    }
+
+    /// Returns what was counted since this was last asked.
+    pub fn take(&mut self) -> BTreeMap<Subject, Flow> {
+        self.0.iter_mut().map(|(link, meter)| (*link, std::mem::take(&mut meter.flow))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::DeviceId;
+
+    #[test]
+    fn the_typical_step_has_the_median_of_each_link() {
+        let (disk, cache) = (Subject::Device(DeviceId::Disk), Subject::PageCache);
+        let step = |link, bytes, busy| Traffic { stalled: busy, flows: [(link, Flow { bytes: Bytes(bytes), busy })].into() };
+        let typical = Traffic::typical(&[step(disk, 5, 3.0), step(disk, 7, 1.0), step(cache, 9, 2.0)]);
+        assert_eq!((typical.stalled, typical.over(disk)), (2.0, Flow { bytes: Bytes(5), busy: 1.0 }));
+        assert_eq!((typical.over(cache), typical.bytes()), (Flow::default(), Bytes(5)));
+        assert_eq!(Traffic::typical(&[]), Traffic::default());
+    }
+}
