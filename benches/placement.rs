@@ -5,7 +5,13 @@
 use perilune::placement::planner::{DonorLink, Goal, Request, Stay, UnitCost, plan};
 use perilune::placement::simulate::Staging;
 use perilune::placement::sweep::sweep;
-use perilune::units::{Bytes, DeviceId};
+use perilune::placement::{Machine, Model, Room, Speed};
+use perilune::tui::screens::offload::state::Wish;
+use perilune::tui::screens::offload::{Facts, work};
+use perilune::units::{Bytes, DeviceId, Size};
+use perilune::weights::Precision;
+use perilune::wire::TuneView;
+use perilune::wire::tune::TuneBlock;
 
 /// The seconds of computing in a step, by what then limits it: the links, neither, or computing.
 const COMPUTE_S: [f64; 3] = [0.05, 0.5, 5.0];
@@ -63,4 +69,52 @@ fn sweep_1000_points_1_donor(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
 fn sweep_1000_points_8_donors(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
     let request = request(compute_s, 8);
     bencher.bench(|| sweep(&request, 1000));
+}
+
+/// What the tuner knows of the same units on a machine with that many devices, all measured.
+fn facts(compute_s: f64, devices: u16) -> Facts {
+    let units = request(compute_s, 1).units;
+    let ids: Vec<DeviceId> = (0..devices - 1).map(DeviceId::Cuda).chain([DeviceId::Cpu]).collect();
+    let room = |device: &DeviceId| {
+        let total = Bytes::gib(if *device == DeviceId::Cuda(0) { 24 } else { 3 });
+        Room { device: *device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }
+    };
+    let speed = |(k, device): (u32, &DeviceId)| {
+        (*device, Speed { flops: 3e13, bytes_per_second: 25e9 / (1.0 + f64::from(k) / 4.0), measured: true })
+    };
+    Facts::of(TuneView {
+        model: "night".to_owned(),
+        family: "sd15".to_owned(),
+        precision: Precision::Bf16,
+        compute: DeviceId::Cuda(0),
+        size: Size::new(1024, 1024).expect("both sides are divisible by 8"),
+        batch: 1,
+        blocks: units.iter().map(|u| TuneBlock { name: "block".to_owned(), stored: u.bytes }).collect(),
+        network: Model { units, stored_share: 1.0, measured: true, walks: 1 },
+        machine: Machine { rooms: ids.iter().map(room).collect(), speeds: (0..).zip(&ids).map(speed).collect() },
+        held: Vec::new(),
+        active: None,
+        history: None,
+    })
+}
+
+/// A key in the tuner: a hundred blocks on eight devices; 5 ms is the target.
+#[divan::bench(args = COMPUTE_S)]
+fn tuner_amount_100_blocks_8_devices(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let facts = facts(compute_s, 8);
+    let donors = facts.view.machine.rooms.iter().skip(1).map(|r| r.device).collect();
+    let wish = Wish { text: "5GiB".to_owned(), donors, ..Wish::default() };
+    assert!(work(&facts, &wish).outcome.is_ok());
+    bencher.bench(|| work(&facts, &wish));
+}
+
+/// The same with a list, and blocks that are pinned.
+#[divan::bench(args = COMPUTE_S)]
+fn tuner_list_100_blocks_8_devices(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let facts = facts(compute_s, 8);
+    let donors: Vec<String> = facts.view.machine.rooms.iter().skip(1).map(|r| format!("{},900MiB", r.device)).collect();
+    let text = format!("{};cuda:0,*", donors.join(";"));
+    let wish = Wish { text, pins: "cuda:3,10-12;cpu,40".parse().expect("these are pins"), ..Wish::default() };
+    assert!(work(&facts, &wish).outcome.is_ok());
+    bencher.bench(|| work(&facts, &wish));
 }

@@ -77,7 +77,7 @@ def rows_of(name, run, resident, link):
     yield Row(f"{name}: seconds per step", f"{run.step:.4g} s", f"{least:.4g} s {what}", f"{run.step / least:.2f} x",
               f"<= {bar} x" if bar else "-", run.step <= bar * least if bar else None,
               f"all resident {resident.step:.4g} s; {run.placement['streamed_bytes_per_step'] / 1e9:.2f} GB streamed; waited "
-              f"{run.placement['stalled_s_per_step']:.4g} s a step")
+              f"{run.placement['stalled_s_per_step']:.4g} s a step; {run.placement['staging'] / MIB:.0f} MiB staging")
     if predicted := run.placement.get("predicted"):
         error = abs(predicted["step_s"] - run.step) / run.step
         yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.step:.4g} s", f"{100 * error:.0f} %", "<= 10 %" if predicted["calibrated"] else "-",
@@ -129,12 +129,13 @@ def check(home, model, device, python, options, libraries):
     yield Row("link host -> GPU, as torch copies", f"{speeds['pinned'] / 1e9:.1f} GB/s pinned", f"{speeds['pageable'] / 1e9:.1f} GB/s pageable")
     for side, cfg in ((512, 7.0), (64, 1.0)):
         resident = Run(home, model_flags(model, device, side, cfg))
+        # Plans rest on what runs have shown: one for each donor.
+        for donors in ("cpu", "disk")[:1 + (side == 512)]:
+            Run(home, offloaded(model, device, side, cfg, 0.3, donors))
         for share, donors in PLACES if side == 512 else PLACES[:2]:
             name = f"{100 * share:.0f} % on {donors}, {side}x{side}"
             try:
-                flags = offloaded(model, device, side, cfg, share, donors)
-                Run(home, flags)
-                run = Run(home, flags)
+                run = Run(home, offloaded(model, device, side, cfg, share, donors))
                 yield from rows_of(name, run, resident, speeds["pinned"])
                 if donors == "cpu":
                     yield from peer_row(name, model, python, options.cache, run.step, side, cfg) if share == 0.9 else ()

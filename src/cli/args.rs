@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
-use crate::placement::{Allocation, VirtualVram};
+use crate::placement::{Allocation, Pins, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size};
@@ -201,6 +201,14 @@ pub struct PlacingArgs {
     /// The device that computes: cuda:N or cpu
     #[arg(long, value_name = "DEVICE")]
     pub compute_device: Option<DeviceId>,
+    /// Where weights live.
+    #[command(flatten)]
+    pub offload: OffloadArgs,
+}
+
+/// Where a generation's weights live.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OffloadArgs {
     /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto
     #[arg(long, value_name = "BYTES")]
     pub virtual_vram: Option<VirtualVram>,
@@ -210,6 +218,9 @@ pub struct PlacingArgs {
     /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
     #[arg(long, value_name = "DEVICE,AMOUNT;…")]
     pub expert_mode_allocations: Option<Allocation>,
+    /// Blocks that must live on a certain device, by the numbers of `perilune plan`: "disk,3-7+12;cpu,2"
+    #[arg(long, value_name = "DEVICE,BLOCKS;…")]
+    pub pin_blocks: Option<Pins>,
 }
 
 /// What is to be placed, and by whose rules.
@@ -254,7 +265,7 @@ pub struct PlanArgs {
     /// Whose rules: distorch2, distorch-v1
     #[arg(long, value_name = "RULES")]
     pub compat: Option<Rules>,
-    /// Print the tables that the original prints
+    /// Print the tables that the original prints; about a model, of where our planner puts it
     #[arg(long)]
     pub tables: bool,
 }
@@ -294,6 +305,15 @@ pub enum QueueCommand {
         job: JobId,
         /// Where to: up, down, first, last, before:JOB
         to: Move,
+    },
+    /// Has a job's weights live elsewhere: a running job's from its next step on, to the same picture
+    #[command(group = ArgGroup::new("budget").required(true).args(["virtual_vram", "expert_mode_allocations"]))]
+    Rebudget {
+        /// Its number
+        job: JobId,
+        /// Where its weights live.
+        #[command(flatten)]
+        offload: OffloadArgs,
     },
     /// Keeps the queue, or one job, from going on
     Pause {

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::{PlanArgs, RunArgs};
+use super::args::{OffloadArgs, PlanArgs, RunArgs};
 use super::context::Context;
 use crate::client::Place;
 use crate::config::Origin;
 use crate::library::{FolderKind, find};
 use crate::placement::OffloadAsk;
+use crate::profile::Preset;
 use crate::wire::PlanAsk;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
@@ -45,17 +46,23 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         output,
         priority: args.priority.or(preset.priority),
         compute_device: args.placing.compute_device.or(context.settings.compute_device.value),
-        offload: OffloadAsk {
-            virtual_vram: args.placing.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
-            donors: if args.placing.donor_device.is_empty() { preset.donor_device.clone() } else { args.placing.donor_device },
-            expert: args.placing.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
-        },
+        offload: offload(args.placing.offload, &preset),
         held: args.held,
         owner: Some(context.environment.user()),
     };
     // Here already, for JSON has no word for a number that is none: the daemon would take it for one left out.
     check_ranges(&draft)?;
     Ok(draft)
+}
+
+/// Returns what is asked to be offloaded, with a profile's words where the arguments say nothing.
+pub fn offload(args: OffloadArgs, preset: &Preset) -> OffloadAsk {
+    OffloadAsk {
+        virtual_vram: args.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
+        donors: if args.donor_device.is_empty() { preset.donor_device.clone() } else { args.donor_device },
+        expert: args.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
+        pins: args.pin_blocks.or_else(|| preset.pin_blocks.clone()).unwrap_or_default(),
+    }
 }
 
 /// Returns the job that is to be planned.

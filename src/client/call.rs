@@ -45,13 +45,17 @@ impl Client {
 
     /// Waits for the answer of this number.
     pub async fn answer(&mut self, id: u64) -> Result<Reply, Refusal> {
+        let Ok(answer) = timeout(PATIENCE, self.answer_whenever(id)).await else {
+            let message = format!("the daemon did not answer within {} s", PATIENCE.as_secs());
+            return Err(Refusal::new(Kind::NoDaemon, message, "it may hang; `perilune stop` ends it"));
+        };
+        answer
+    }
+
+    /// Waits for the answer of this number, however long that takes.
+    pub async fn answer_whenever(&mut self, id: u64) -> Result<Reply, Refusal> {
         loop {
-            let Ok(frame) = timeout(PATIENCE, self.frame()).await else {
-                let message = format!("the daemon did not answer within {} s", PATIENCE.as_secs());
-                return Err(Refusal::new(Kind::NoDaemon, message, "it may hang; `perilune stop` ends it"));
-            };
-            let frame = frame?;
-            match frame {
+            match self.frame().await? {
                 ServerFrame::Reply { id: of, reply } if of == id => return Ok(reply),
                 ServerFrame::Error { id: of, error } if of.is_none_or(|of| of == id) => return Err(error),
                 ServerFrame::Event(event) => self.events.push_back(*event),

@@ -1,7 +1,8 @@
 //! Profiles: the user's own first, then those that come with the program.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Paths};
 use crate::profile::{EMBEDDED, Preset};
@@ -21,6 +22,49 @@ pub fn load(paths: &Paths, name: &str) -> Result<Preset, ConfigError> {
     }
 }
 
+/// What becomes of a profile that there is already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It is kept, and nothing is saved.
+    Kept,
+    /// The new one takes its place.
+    Replaced,
+}
+
+/// What became of a profile that was to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// It is in this file.
+    In(PathBuf),
+    /// There is one of this name, and it was kept.
+    Exists,
+}
+
+/// Saves a profile of the user's own. What is there is either the old one or the new one, never half of one.
+pub fn save(folder: &Path, name: &str, preset: &Preset, existing: Existing) -> Result<Saved, ConfigError> {
+    let path = folder.join(format!("{name}.yaml"));
+    let failed = |source| ConfigError::Io { path: path.clone(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let text = preset.write();
+    let written = match existing {
+        Existing::Kept => OpenOptions::new().write(true).create_new(true).open(&path).and_then(|file| put(file, &text)),
+        Existing::Replaced => {
+            let beside = folder.join(format!(".{name}.yaml.new"));
+            File::create(&beside).and_then(|file| put(file, &text)).and_then(|()| fs::rename(&beside, &path))
+        }
+    };
+    match written {
+        Ok(()) => Ok(Saved::In(path)),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && existing == Existing::Kept => Ok(Saved::Exists),
+        Err(source) => Err(failed(source)),
+    }
+}
+
+fn put(mut file: File, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 /// Returns the names of all profiles.
 #[must_use]
 pub fn names(paths: &Paths) -> Vec<String> {
@@ -32,4 +76,23 @@ pub fn names(paths: &Paths) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_never_replaced_without_having_been_asked_for() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("profiles");
+        let preset = |steps| Preset { steps: Some(steps), donor_device: vec![crate::units::DeviceId::Disk], ..Preset::default() };
+        let path = folder.join("night.yaml");
+        assert_eq!(save(&folder, "night", &preset(4), Existing::Kept).unwrap(), Saved::In(path.clone()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "steps: 4\ndonor_device:\n- disk\n");
+        assert_eq!(save(&folder, "night", &preset(8), Existing::Kept).unwrap(), Saved::Exists);
+        assert_eq!(save(&folder, "night", &preset(8), Existing::Replaced).unwrap(), Saved::In(path.clone()));
+        let read = Preset::parse(&fs::read_to_string(&path).unwrap(), "night.yaml").unwrap();
+        assert_eq!((read, fs::read_dir(&folder).unwrap().count()), (preset(8), 1));
+    }
 }

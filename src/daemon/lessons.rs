@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::pending::Pending;
 use crate::ledger::Command;
-use crate::placement::{Basis, Forecast, Learned, Speed, Subject};
+use crate::placement::{Basis, Finding, Forecast, Learned, Origin, Walk};
 use crate::units::DeviceId;
 use crate::weights::Precision;
 use crate::wire::work::Finished;
@@ -13,7 +13,8 @@ use crate::wire::work::Finished;
 pub(super) struct Lesson {
     model: String,
     precision: Precision,
-    speeds: Vec<(Subject, Speed)>,
+    findings: Vec<Finding>,
+    walk: Option<Walk>,
     /// Seconds of a step as foretold and as measured, and whether the forecast rested on measurements.
     forecast: Option<(f64, f64, bool)>,
 }
@@ -23,9 +24,21 @@ impl Lesson {
     pub(super) fn of(model: &str, finished: &Finished) -> Option<Self> {
         let measured_s = median(&finished.timing.per_step);
         let forecast = finished.placement.predicted.as_ref().zip(measured_s).map(|(p, s)| (p.step_s, s, p.calibrated));
+        let forecast = forecast.filter(|(predicted_s, measured_s, _)| predicted_s.is_finite() && measured_s.is_finite());
         let precision = finished.precision.parse().ok()?;
-        Some(Self { model: model.to_owned(), precision, speeds: finished.learned.clone(), forecast })
+        Some(Self {
+            model: model.to_owned(),
+            precision,
+            findings: sound(&finished.learned),
+            walk: finished.walk.filter(|w| w.flops.is_finite()),
+            forecast,
+        })
     }
+}
+
+/// What can be reckoned with: an engine's word is not taken for granted.
+fn sound(findings: &[Finding]) -> Vec<Finding> {
+    findings.iter().filter(|f| f.is_sound()).copied().collect()
 }
 
 /// The median of all steps but the first, which waits for more than the others.
@@ -38,16 +51,22 @@ fn median(steps: &[f64]) -> Option<f64> {
 /// Keeps what the engine of a device has taught.
 pub(super) fn keep(core: &mut Core, compute: DeviceId, lesson: Lesson) {
     let Some(engine) = core.engines.get(&compute).and_then(|e| e.about.clone()) else { return };
-    let Lesson { model, precision, speeds, forecast } = lesson;
+    let Lesson { model, precision, findings, walk, forecast } = lesson;
     let basis = Basis { compute, precision, engine };
-    let learned: Vec<Learned> = speeds.into_iter().map(|(subject, speed)| Learned { basis: basis.clone(), subject, speed }).collect();
-    let forecast = forecast.map(|(predicted_s, measured_s, calibrated)| Forecast { basis, model, predicted_s, measured_s, calibrated });
-    if learned.is_empty() && forecast.is_none() {
+    let found = core.now;
+    let learned = |finding| Learned { basis: basis.clone(), finding, found, origin: Origin::Run };
+    let learned: Vec<Learned> = findings.into_iter().map(learned).collect();
+    let forecast =
+        forecast.map(|(predicted_s, measured_s, calibrated)| Forecast { basis, model, walk, predicted_s, measured_s, calibrated });
+    remember(core, learned, forecast);
+}
+
+/// Keeps what was found for the next plan and for the next daemon.
+fn remember(core: &mut Core, found: Vec<Learned>, forecast: Option<Forecast>) {
+    if found.is_empty() && forecast.is_none() {
         return;
     }
-    for found in &learned {
-        core.experience.learn(found.clone());
-    }
+    let learned = found.into_iter().map(|one| core.experience.learn(one)).collect();
     if let Some(forecast) = &forecast {
         core.experience.foretold(forecast.clone());
     }

@@ -6,6 +6,7 @@
 mod answers;
 pub mod core;
 pub mod engines;
+mod grounds;
 mod handlers;
 pub mod input;
 mod lessons;

@@ -108,4 +108,6 @@ pub enum LookUp {
     Log(u32),
     /// What would become of a job's weights.
     Plan(Box<Question>),
+    /// What plans of a job are worked out from.
+    Tune(Box<Question>),
 }

@@ -40,6 +40,8 @@ pub enum Pending {
     Devices(Asker),
     /// The devices were read: work out a plan.
     Plan(Asker, Box<PlanAsk>),
+    /// The devices were read: tell what plans are worked out from.
+    Tune(Asker, Box<PlanAsk>),
     /// The devices were read: tell of everything.
     StatusReadings(Asker),
     /// Everything, once.
@@ -73,6 +75,7 @@ impl Pending {
             | Self::Show(_)
             | Self::Devices(_)
             | Self::Plan(..)
+            | Self::Tune(..)
             | Self::StatusReadings(_)
             | Self::Status(_)
             | Self::Subscribe(..)
@@ -102,6 +105,7 @@ impl Pending {
             | Self::Show(asker)
             | Self::Devices(asker)
             | Self::Plan(asker, _)
+            | Self::Tune(asker, _)
             | Self::StatusReadings(asker)
             | Self::Status(asker)
             | Self::Subscribe(asker, _) => Some(*asker),

@@ -1,18 +1,25 @@
 //! Works out where a job's weights would live. Reads headers, so it is done on a thread of its own.
 
+use std::collections::BTreeMap;
+
+use super::grounds::Evidence;
 use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::families::Role;
-use crate::library::{Network, Roots, inventory, network, page_cache};
+use crate::library::{Network, Roots, inventory, network as networks, page_cache};
+use crate::placement::advice;
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, Machine, Model, OffloadPlan, Planned, Room, learned, propose};
-use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable};
-use crate::wire::plan::{BlockView, DeviceShare, PredictedView, SweepPoint};
+use crate::placement::{
+    Experience, Files, History, Learned, Machine, Model, OffloadAsk, OffloadPlan, Planned, Room, Share, Walk, learned, propose,
+};
+use crate::units::{BlockIndex, Bytes, DeviceId, Timestamp};
+use crate::weights::{Block, BlockTable, Param, Precision};
+use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PredictedView, SweepPoint};
+use crate::wire::tune::TuneBlock;
 use crate::wire::work::Placed;
-use crate::wire::{PlanAsk, PlanView};
+use crate::wire::{PlanAsk, PlanView, TuneView};
 use crate::workflow::{Defaults, JobSpec, Kind, Refusal, resolve};
 
 /// The most points of a curve; a plan each.
@@ -25,57 +32,55 @@ pub struct Question {
     pub ask: Box<PlanAsk>,
     /// What stands in for what it does not say.
     pub defaults: Box<Defaults>,
-    /// The devices' memory.
+    /// The devices' memory. What this engine's weights take counts as free, since others would take their place.
     pub rooms: Vec<Room>,
+    /// What that is.
+    pub held: Vec<Share>,
     /// What the engine of the device that computes holds.
     pub placed: Option<Box<Placed>>,
     /// What that engine calls itself, if it lives.
     pub engine: Option<String>,
     /// What runs have shown.
     pub experience: Experience,
+    /// The time.
+    pub now: Timestamp,
     /// GPUs that are simulated.
     pub simulated: Vec<SimulatedGpu>,
 }
 
-/// Answers the question.
+/// Works out the plan that is asked for.
 pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
-    let Question { ask, defaults, rooms, placed, engine, experience, simulated } = question;
-    if let Some(points) = ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
+    if let Some(points) = question.ask.sweep.filter(|n| !(2..=MOST_POINTS).contains(n)) {
         return Err(Refusal::new(Kind::Usage, format!("--sweep {points} is out of range"), format!("use 2 to {MOST_POINTS}; 11 is usual")));
     }
-    let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
-    let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
-    let network = Network::read(&files)?;
-    let precision = spec.computes_in();
-    let basis = experience.basis(spec.compute, precision, engine.as_deref());
-    let known = basis.map(|b| experience.speeds(b)).unwrap_or_default();
-    let machine = learned::machine(rooms, &known, page_cache::files(&files)?);
-    let machine = if is_simulated(spec.compute) {
-        machine.seen_from(spec.compute, &simulated, network::beside(&spec.set, Role::Denoiser, precision)?)
-    } else {
-        machine
-    };
-    let model = network.model(spec.work(), precision, machine.speed(spec.compute));
-    let held = placed.filter(|p| p.files == files && p.precision == precision && p.ask == spec.offload).map(|p| p.plan);
-    let found = Found { spec: &spec, table: &network.table, model: &model, machine: &machine };
-    let planned = found.planned(held.as_ref())?;
-    let predicted = PredictedView::of(&planned, basis.and_then(|b| experience.history(b)));
+    let (points, now) = (question.ask.sweep, question.now);
+    let found = Found::gather(question, roots)?;
+    let spec = &found.spec;
+    let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
+    let planned = found.planned(held)?;
+    let evidence = Evidence { known: &found.known, files: found.files, now };
+    let predicted = PredictedView::of(&planned, found.history, evidence.of(&planned, &found.walk, found.model.grounds));
     let minimum = found.smallest();
-    let mut warnings = found.warnings(&planned);
-    let sweep = ask.sweep.map(|points| found.sweep(points)).transpose()?;
+    let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
+    if is_simulated(spec.compute) {
+        let compute = spec.compute;
+        warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
+    }
+    let sweep = points.map(|points| found.sweep(points)).transpose()?;
     if minimum.is_none() {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
     }
     Ok(PlanView {
         blocks: found.blocks(&planned.plan),
+        layers: found.layers(spec.computes_in()),
         devices: found.devices(&planned),
         streamed_bytes_per_step: found.streamed(&planned.plan),
         model: spec.set.name.clone(),
         family: spec.set.family.name().to_owned(),
-        precision,
+        precision: spec.computes_in(),
         compute: spec.compute,
-        weights: model.bytes(),
-        stored: network.table.bytes(),
+        weights: found.model.bytes(),
+        stored: found.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
         predicted,
         minimum_virtual_vram: minimum,
@@ -86,25 +91,86 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     })
 }
 
+/// Returns what plans are worked out from, for somebody who works them out.
+pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
+    // Whatever is asked now may be what is to be mended.
+    question.ask.draft.offload = OffloadAsk::default();
+    let held = std::mem::take(&mut question.held);
+    let Found { spec, table, model, machine, placed, history, .. } = Found::gather(question, roots)?;
+    let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };
+    Ok(TuneView {
+        blocks: table.blocks().iter().map(block).collect(),
+        model: spec.set.name.clone(),
+        family: spec.set.family.name().to_owned(),
+        precision: spec.computes_in(),
+        compute: spec.compute,
+        size: spec.size,
+        batch: spec.batch,
+        network: model,
+        machine,
+        held,
+        active: placed,
+        history,
+    })
+}
+
 fn is_simulated(device: DeviceId) -> bool {
     matches!(device, DeviceId::Sim(_))
 }
 
-/// Everything that a plan is made from.
-struct Found<'a> {
-    spec: &'a JobSpec,
-    table: &'a BlockTable,
-    model: &'a Model,
-    machine: &'a Machine,
+/// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
+fn layer_type(param: &Param) -> Option<&'static str> {
+    let layer = param.name.strip_suffix(".weight")?;
+    Some(match (param.entry.shape.rank(), layer.contains(".transformer_blocks.")) {
+        (0 | 1, true) => "LayerNorm",
+        (0 | 1, false) => "GroupNorm",
+        (2, _) => "Linear",
+        (_, _) => "Conv2d",
+    })
 }
 
-impl Found<'_> {
+/// Everything that a plan is made from.
+struct Found {
+    spec: JobSpec,
+    table: BlockTable,
+    model: Model,
+    machine: Machine,
+    /// What an engine holds of these files in this precision.
+    placed: Option<Box<Placed>>,
+    /// What is known of the device that computes, in this precision.
+    known: Vec<Learned>,
+    files: Files,
+    walk: Walk,
+    history: Option<History>,
+}
+
+impl Found {
+    fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
+        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now: _, simulated } = question;
+        let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
+        let network = Network::read(&files)?;
+        let precision = spec.computes_in();
+        let basis = experience.basis(spec.compute, precision, engine.as_deref());
+        let known = basis.map(|b| experience.known(b)).unwrap_or_default();
+        let where_they_are = page_cache::files(&files)?;
+        let mut machine = learned::machine(spec.compute, rooms, &known, where_they_are);
+        if is_simulated(spec.compute) {
+            machine = machine.seen_from(spec.compute, &simulated, networks::beside(&spec.set, Role::Denoiser, precision)?);
+        }
+        let model = network.model(spec.work(), precision, &machine.pace);
+        let placed = placed.filter(|p| p.files == files && p.precision == precision);
+        let walk = network.walk(spec.work());
+        let history = basis.and_then(|b| experience.history(b, &walk));
+        Ok(Self { spec, table: network.table, model, machine, placed, known, files: where_they_are, walk, history })
+    }
+
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
     fn planned(&self, held: Option<&OffloadPlan>) -> Result<Planned, Refusal> {
         if let Some(plan) = held {
-            return Ok(expect(plan, self.model, self.machine));
+            return Ok(expect(plan, &self.model, &self.machine));
         }
-        propose(&self.spec.offload, self.spec.compute, self.model, self.machine).map_err(|error| {
+        propose(&self.spec.offload, self.spec.compute, &self.model, &self.machine).map_err(|error| {
             let refusal = Refusal::from(&error);
             match self.smallest().filter(|n| refusal.kind == Kind::Refused && *n > Bytes::ZERO) {
                 Some(smallest) => {
@@ -117,11 +183,11 @@ impl Found<'_> {
 
     fn smallest(&self) -> Option<Bytes> {
         // Why there is none was told already, or does not matter to a plan that there is.
-        smallest(&self.spec.offload, self.spec.compute, self.model, self.machine).ok()
+        smallest(&self.spec.offload, self.spec.compute, &self.model, &self.machine).ok()
     }
 
     fn sweep(&self, points: u32) -> Result<Vec<SweepPoint>, Refusal> {
-        let curve = curve(&self.spec.offload, self.spec.compute, self.model, self.machine, points).map_err(|e| Refusal::from(&e))?;
+        let curve = curve(&self.spec.offload, self.spec.compute, &self.model, &self.machine, points).map_err(|e| Refusal::from(&e))?;
         let smallest = self.smallest();
         let point =
             |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: smallest.is_some_and(|n| n <= p.freed) };
@@ -136,8 +202,29 @@ impl Found<'_> {
             bytes: unit.bytes,
             stored: block.bytes(),
             device: plan.home(index),
+            pinned: block.pinned,
+            layers: block.params.iter().filter_map(layer_type).count().try_into().unwrap_or(u32::MAX),
         };
         blocks.map(view).collect()
+    }
+
+    fn layers(&self, precision: Precision) -> Vec<LayerKind> {
+        let mut kinds: BTreeMap<&'static str, (u32, u64)> = BTreeMap::new();
+        let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
+        let types: BTreeMap<&str, &'static str> =
+            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
+        for param in params {
+            let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
+            let (count, elements) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
+            *count += u32::from(layer_type(param).is_some());
+            *elements += param.entry.elements();
+        }
+        let kind = |(name, (count, elements)): (&str, (u32, u64))| LayerKind {
+            name: name.to_owned(),
+            count,
+            bytes: Bytes(elements * precision.bytes()),
+        };
+        kinds.into_iter().map(kind).collect()
     }
 
     fn streamed(&self, plan: &OffloadPlan) -> Bytes {
@@ -168,27 +255,5 @@ impl Found<'_> {
             }
         };
         ids.into_iter().map(share).collect()
-    }
-
-    fn warnings(&self, planned: &Planned) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let predicted = &planned.predicted;
-        if is_simulated(self.spec.compute) {
-            let compute = self.spec.compute;
-            warnings.push(format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
-        }
-        if !predicted.calibrated {
-            let unmeasured: Vec<String> = std::iter::once((self.spec.compute, self.model.measured))
-                .chain(predicted.links.iter().map(|l| (l.device, self.machine.speed(l.device).measured)))
-                .filter(|(_, measured)| !measured)
-                .map(|(device, _)| device.to_string())
-                .collect();
-            warnings.push(format!("the speed of {} is assumed, not measured: one run measures it", unmeasured.join(" and ")));
-        }
-        if predicted.step_s > predicted.compute_s * 1.5 && !predicted.links.is_empty() {
-            let waits = 100.0 * (1.0 - predicted.compute_s / predicted.step_s);
-            warnings.push(format!("{waits:.0} % of a step is waiting for weights"));
-        }
-        warnings
     }
 }

@@ -3,6 +3,8 @@
 //! A run that was cut off goes back to the queue. A run whose pictures are on record gets them named,
 //! and is never run again. A job whose record cannot be read is set aside, and all others go on.
 
+use std::collections::VecDeque;
+
 use super::core::Core;
 use super::output::Output;
 use super::pending::Pending;
@@ -50,6 +52,7 @@ fn naming(core: &Core, unnamed: &crate::ledger::Unnamed, device: DeviceId) -> At
         ordered: core.now,
         progress: Progress::starting(0),
         step_seconds: Vec::new(),
+        rebudgets: VecDeque::new(),
         stop_by: None,
     }
 }

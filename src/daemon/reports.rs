@@ -7,9 +7,11 @@
 //!
 //! Once the ledger knows that the pictures are on disk, the job will be done, whoever dies.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use super::core::Core;
+use super::handlers::rebudget;
 use super::lessons::{self, Lesson};
 use super::output::Output;
 use super::pending::Pending;
@@ -76,6 +78,7 @@ fn order(core: &mut Core, device: DeviceId, run: RunId, view: JobView) {
             ordered: core.now,
             progress: Progress::starting(spec.steps),
             step_seconds: Vec::new(),
+            rebudgets: VecDeque::new(),
             stop_by: None,
         },
     );
@@ -146,6 +149,12 @@ pub(super) fn paused(core: &mut Core, run: RunId, state: JobState) {
     core.ask_ledger(Command::Set { job, state }, Pending::Change(None));
 }
 
+/// The engine says something that its operator should hear of.
+pub(super) fn noticed(core: &mut Core, run: RunId, level: &str, text: &str) {
+    let Some(job) = core.attempts.get(&run).map(|a| a.job) else { return };
+    core.notice(level, format!("job {job}: {text}"), Some(job));
+}
+
 /// The engine has written all pictures.
 pub(super) fn finished(core: &mut Core, finished: Finished) {
     let run = finished.run;
@@ -166,6 +175,8 @@ pub(super) fn finished(core: &mut Core, finished: Finished) {
     let lesson = Lesson::of(&attempt.model, &finished);
     let mut timing = finished.timing;
     timing.queued = attempt.ordered.since(attempt.created).as_secs_f64();
+    let too_late = std::mem::take(&mut attempt.rebudgets);
+    rebudget::over(core, job, too_late);
     let outcome = Outcome { timing, placement: finished.placement, precision: finished.precision, warnings: finished.warnings };
     free(core, device, run);
     core.ask_ledger(Command::Finish { run, job, outcome: Box::new(outcome), images: planned }, Pending::Record(run));
@@ -221,6 +232,7 @@ pub(super) fn failed(core: &mut Core, report: FailedRun) {
     let Some(attempt) = core.attempts.get(&run).filter(|a| a.is_with_engine()).cloned() else { return };
     free(core, attempt.device, run);
     core.attempts.remove(&run);
+    rebudget::over(core, attempt.job, attempt.rebudgets);
     core.emit(Output::Discard(attempt.targets));
     let cancelling = core.queue.get(attempt.job).is_some_and(|j| j.entry.cancelling);
     if cancelling {
@@ -236,6 +248,7 @@ pub(super) fn failed(core: &mut Core, report: FailedRun) {
 pub(super) fn lost(core: &mut Core, run: RunId, how: &str, log: Vec<String>) {
     let Some(attempt) = core.attempts.get(&run).filter(|a| a.is_with_engine()).cloned() else { return };
     core.attempts.remove(&run);
+    rebudget::over(core, attempt.job, attempt.rebudgets);
     core.emit(Output::Discard(attempt.targets));
     if core.queue.get(attempt.job).is_some_and(|j| j.entry.cancelling) {
         cancelled(core, attempt.job, run);

@@ -311,6 +311,7 @@ impl Hands {
                     .map(|(path, description)| Reply::Description { path: path.display().to_string(), description: Box::new(description) }),
                 LookUp::Log(limit) => Ok(log(limit)),
                 LookUp::Plan(question) => planning::answer(*question, &roots).map(|view| Reply::Plan(Box::new(view))),
+                LookUp::Tune(question) => planning::facts(*question, &roots).map(|view| Reply::Tune(Box::new(view))),
             };
             drop(tell.blocking_send(Message::Input(Input::LookedUp(asker, result))));
         }));

@@ -8,7 +8,7 @@ use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Engine, FAILED_STARTS, Mode};
-use super::{reports, snapshot};
+use super::{handlers, reports, snapshot};
 use crate::jobs::{Failure, JobState};
 use crate::ledger::{Command, Interruption};
 use crate::telemetry::Frame;
@@ -76,6 +76,8 @@ fn said(core: &mut Core, device: DeviceId, report: Report) {
         Report::Preview { run, step, width, height, rgb } => reports::preview(core, run, step, (width, height), rgb),
         Report::Paused(run) => reports::paused(core, run, JobState::Paused),
         Report::Resumed(run) => reports::paused(core, run, JobState::Running),
+        Report::Rebudgeted(report) => handlers::rebudget::rebudgeted(core, *report),
+        Report::Notice { run, level, text } => reports::noticed(core, run, &level, &text),
         Report::Finished(finished) => reports::finished(core, *finished),
         Report::Failed(failed) => reports::failed(core, *failed),
         Report::Memory(memory) => {
@@ -236,6 +238,7 @@ pub(super) fn stop(core: &mut Core) {
     let running: Vec<RunId> = core.attempts.values().filter(|a| a.is_with_engine()).map(|a| a.run).collect();
     for run in running {
         let Some(attempt) = core.attempts.remove(&run) else { continue };
+        handlers::rebudget::over(core, attempt.job, attempt.rebudgets);
         core.orphans.entry(attempt.device).or_default().extend(attempt.targets);
         let job = attempt.job;
         if core.queue.get(job).is_some_and(|j| j.entry.cancelling) {

@@ -1,8 +1,11 @@
-//! The flags with which an operator reaches into a run: stop it, or hold it between two steps.
+//! The flags with which an operator reaches into a run: stop it, hold it between two steps, or have its weights live
+//! elsewhere from the next step on.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::EngineError;
+use crate::placement::OffloadAsk;
 
 /// Shared between the reader thread, which sets it, and the compute thread, which polls it.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +15,8 @@ pub struct CancelFlag(Arc<(Mutex<Wanted>, Condvar)>);
 struct Wanted {
     cancelled: bool,
     paused: bool,
+    /// What is to be offloaded from the next step on, in the order in which it was asked.
+    budgets: VecDeque<OffloadAsk>,
 }
 
 impl CancelFlag {
@@ -30,6 +35,17 @@ impl CancelFlag {
         self.change(|w| w.paused = false);
     }
 
+    /// Has weights live elsewhere from the next step on.
+    pub fn rebudget(&self, ask: OffloadAsk) {
+        self.change(|w| w.budgets.push_back(ask));
+    }
+
+    /// Returns what is to be offloaded from now on, the oldest first: once each.
+    #[must_use]
+    pub fn take_budget(&self) -> Option<OffloadAsk> {
+        self.wanted().budgets.pop_front()
+    }
+
     /// Returns an error once the run was taken back.
     pub fn check(&self) -> Result<(), EngineError> {
         if self.wanted().cancelled { Err(EngineError::Cancelled) } else { Ok(()) }
@@ -41,11 +57,12 @@ impl CancelFlag {
         self.wanted().paused
     }
 
-    /// Waits until the run may go on; an error if it was taken back meanwhile.
+    /// Waits until the run may go on, or weights are to live elsewhere; an error if it was taken back meanwhile.
     pub fn wait_while_paused(&self) -> Result<(), EngineError> {
         let (lock, changed) = &*self.0;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = changed.wait_while(guard, |w| w.paused && !w.cancelled).unwrap_or_else(PoisonError::into_inner);
+        let wanted =
+            changed.wait_while(guard, |w| w.paused && !w.cancelled && w.budgets.is_empty()).unwrap_or_else(PoisonError::into_inner);
         if wanted.cancelled { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 

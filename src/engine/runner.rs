@@ -15,18 +15,18 @@ use super::preview;
 use super::reporter::{PreviewRate, Reporter, preview as preview_report};
 use super::residency::Traffic;
 use super::sets::Sets;
-use super::speeds::Speeds;
+use super::speeds::{Speeds, Steps};
 use super::{EngineError, heap, save};
 use crate::families::Role;
 use crate::families::sd15::LATENT_RGB;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::{network, page_cache};
-use crate::placement::{Files, Predicted, Speed, Subject, verify};
+use crate::placement::{Files, Finding, Predicted, Walk, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
-use crate::wire::work::{FailedRun, Finished, Memory};
+use crate::wire::work::{FailedRun, Finished, Memory, Rebudget, Rebudgeted};
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{JobSpec, Refusal, Tiling};
+use crate::workflow::{JobSpec, Kind, Refusal, Tiling};
 
 /// Runs jobs on one device, and keeps what they loaded.
 #[derive(Debug)]
@@ -50,7 +50,9 @@ struct Run<'a> {
     /// What was streamed in each step.
     traffic: Vec<Traffic>,
     /// What the steps have shown.
-    learned: Vec<(Subject, Speed)>,
+    learned: Vec<Finding>,
+    /// What each of their walks was.
+    walk: Option<Walk>,
 }
 
 impl Runner {
@@ -78,6 +80,7 @@ impl Runner {
             predicted: None,
             traffic: Vec::new(),
             learned: Vec::new(),
+            walk: None,
         };
         let result = tch::no_grad(|| self.stages(&mut run));
         heap::trim();
@@ -204,22 +207,36 @@ impl Runner {
     }
 
     /// Keeps what the run has shown of the machine.
-    fn learn(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
-        let flops = self.sets.ready_unet()?.flops(run.order.spec.work());
+    fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
+        let (unet, work) = (self.sets.ready_unet()?, run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        let steps: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned()).collect();
-        run.learned = self.speeds.learn((self.compute.id, precision), flops, &steps);
+        let taken: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned()).collect();
+        let (walk, streamed) = (unet.walk(work), unet.residency.plan().streamed().len());
+        run.learned = self.speeds.learn(precision, Steps { walk, walks: work.walks, streamed, taken: &taken });
+        run.walk = Some(walk);
         Ok(())
     }
 
     /// Waits while the operator holds the run.
     fn hold(&self, run: RunId, cancel: &CancelFlag) -> Result<(), EngineError> {
+        self.rebudget(run, cancel);
         if cancel.is_paused() {
             self.reporter.report(Report::Paused(run));
-            cancel.wait_while_paused()?;
+            while cancel.is_paused() {
+                cancel.wait_while_paused()?;
+                self.rebudget(run, cancel);
+            }
             self.reporter.report(Report::Resumed(run));
         }
         cancel.check()
+    }
+
+    /// Has weights live elsewhere where the operator wants it.
+    fn rebudget(&self, run: RunId, cancel: &CancelFlag) {
+        while let Some(ask) = cancel.take_budget() {
+            let refusal = Refusal::new(Kind::Refused, "weights cannot move between steps yet", "ask it of the next job");
+            self.reporter.report(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome: Rebudget::Refused(refusal) })));
+        }
     }
 
     fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {
@@ -307,6 +324,7 @@ impl Runner {
             precision: precision.name().to_owned(),
             warnings: run.warnings,
             learned: run.learned,
+            walk: run.walk,
         }
     }
 

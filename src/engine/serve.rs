@@ -172,6 +172,7 @@ impl Listener {
             Order::Cancel(run) => self.current.reach(run, CancelFlag::cancel),
             Order::Pause(run) => self.current.reach(run, CancelFlag::pause),
             Order::Resume(run) => self.current.reach(run, CancelFlag::resume),
+            Order::Rebudget { run, ask } => self.current.reach(run, |flag| flag.rebudget(*ask)),
             Order::Ping(n) => self.reporter.report(Report::Pong(n)),
             // Both only come at their own time; at another they change nothing.
             Order::Configure(_) | Order::Shutdown => {}

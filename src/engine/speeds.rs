@@ -1,112 +1,133 @@
-//! What this machine is like: its memory now, and its speed as runs have shown it.
+//! What this machine is like: its memory now, and its speed as runs and calibrations have shown it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::device::Compute;
 use super::residency::Traffic;
 use super::residency::traffic::Flow;
-use crate::placement::{Files, Learned, Machine, Speed, Subject, learned};
-use crate::units::{Bytes, DeviceId};
+use crate::placement::{Files, Finding, Learned, Machine, Sample, Speed, Subject, Walk, learned};
+use crate::units::Bytes;
 use crate::weights::Precision;
 
-/// Speeds that were measured, since the engine began or before.
+/// What is known of this machine, as the daemon remembers it.
 #[derive(Debug, Clone, Default)]
 pub struct Speeds {
-    measured: BTreeMap<(Precision, Subject), Speed>,
+    known: Vec<Learned>,
 }
 
-/// Less than this, in all steps together, tells nothing about a disk.
+/// Less than this, in all steps together, tells nothing about a link.
 const WORTH_A_MEASUREMENT: Bytes = Bytes::mib(16);
+/// Blocks smaller than this tell of what a request costs, and little of the speed at which larger ones come.
+const WORTH_A_REQUEST: Bytes = Bytes::mib(1);
+
+/// The steps of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps<'a> {
+    /// What each one walked through, so many times.
+    pub walk: Walk,
+    /// Walks in a step.
+    pub walks: u64,
+    /// Blocks that are streamed in a walk.
+    pub streamed: usize,
+    /// How long each took, and what was streamed meanwhile.
+    pub taken: &'a [(f64, Traffic)],
+}
 
 impl Speeds {
-    /// Takes in what was measured before. What this engine has measured itself is newer.
+    /// Takes in what is known, which is all that this engine has told and what was there before it.
     pub fn recall(&mut self, known: &[Learned]) {
-        for learned in known {
-            self.measured.entry((learned.basis.precision, learned.subject)).or_insert(learned.speed);
-        }
+        self.known = known.to_vec();
     }
 
     /// Returns the machine as it is now, for computing in this precision with weights from such files.
     #[must_use]
     pub fn machine(&self, compute: &Compute, precision: Precision, files: Files) -> Machine {
-        learned::machine(compute.rooms(), &self.of(precision), files)
+        learned::machine(compute.id, compute.rooms(), &self.of(precision), files)
     }
 
-    fn of(&self, precision: Precision) -> Vec<(Subject, Speed)> {
-        let in_it = self.measured.iter().filter(|((computed_in, _), _)| *computed_in == precision);
-        in_it.map(|((_, subject), speed)| (*subject, *speed)).collect()
+    fn of(&self, precision: Precision) -> Vec<Learned> {
+        self.known.iter().filter(|l| l.basis.precision == precision).cloned().collect()
     }
 
-    /// Learns from a run: what each step computed, how long each took, and what was streamed meanwhile. Returns what was
-    /// found. The first step warms the machine up, so it counts only where it is the only one.
-    pub fn learn(&mut self, (compute, precision): (DeviceId, Precision), flops: f64, steps: &[(f64, Traffic)]) -> Vec<(Subject, Speed)> {
-        let steps = if steps.len() > 1 { &steps[1..] } else { steps };
-        let mut computing: Vec<f64> = steps.iter().map(|(seconds, traffic)| seconds - traffic.stalled).collect();
+    /// Returns what a run has shown in this precision. Its first step warms the machine up, so it counts only where it is
+    /// the only one, and then only where nothing better is known.
+    #[must_use]
+    pub fn learn(&self, precision: Precision, steps: Steps<'_>) -> Vec<Finding> {
+        let Steps { walk, walks, streamed, taken } = steps;
+        let alone = taken.len() == 1;
+        let taken = if alone { taken } else { taken.get(1..).unwrap_or_default() };
+        let mut computing: Vec<f64> = taken.iter().map(|(seconds, traffic)| (seconds - traffic.stalled) / walks.max(1) as f64).collect();
         computing.sort_unstable_by(f64::total_cmp);
-        let mut found = Vec::new();
-        if let Some(seconds) = computing.get(computing.len() / 2).filter(|s| **s > 0.0 && flops > 0.0) {
-            let here = Subject::Device(compute);
-            let bytes_per_second = self.measured.get(&(precision, here)).copied().unwrap_or(Speed::assumed(compute)).bytes_per_second;
-            found.push((here, Speed { flops: flops / seconds, bytes_per_second, measured: true }));
-        }
-        let links: BTreeSet<Subject> = steps.iter().flat_map(|(_, traffic)| traffic.flows.keys().copied()).collect();
-        found.extend(links.into_iter().filter_map(|subject| link(subject, steps.iter().map(|(_, traffic)| traffic.over(subject)))));
-        self.measured.extend(found.iter().map(|(subject, speed)| ((precision, *subject), *speed)));
+        let seconds = computing.get(computing.len() / 2).copied().filter(|s| *s > 0.0 && walk.flops > 0.0);
+        let step = seconds.map(|seconds| Finding::Step(Sample { walk, seconds }));
+        let mut found: Vec<Finding> = step.into_iter().filter(|step| !alone || !self.knows(precision, step)).collect();
+        let blocks = taken.len() as u64 * walks * streamed as u64;
+        let links: BTreeSet<Subject> = taken.iter().flat_map(|(_, traffic)| traffic.flows.keys().copied()).collect();
+        found.extend(links.into_iter().filter_map(|subject| link(subject, blocks, taken.iter().map(|(_, t)| t.over(subject)))));
         found
+    }
+
+    fn knows(&self, precision: Precision, finding: &Finding) -> bool {
+        self.known.iter().any(|l| l.basis.precision == precision && l.finding.is_about(finding))
     }
 }
 
-/// The speed of what was streamed in these steps, where it was enough to tell.
-fn link(subject: Subject, flows: impl Iterator<Item = Flow>) -> Option<(Subject, Speed)> {
+/// The speed of what was streamed in these steps as so many blocks, where it was enough to tell.
+fn link(subject: Subject, blocks: u64, flows: impl Iterator<Item = Flow>) -> Option<Finding> {
     let (bytes, busy) = flows.fold((Bytes::ZERO, 0.0), |(bytes, busy), flow| (bytes + flow.bytes, busy + flow.busy));
     let speed = Speed { flops: 0.0, bytes_per_second: bytes.get() as f64 / busy, measured: true };
-    (bytes >= WORTH_A_MEASUREMENT && busy > 0.0).then_some((subject, speed))
+    let least = WORTH_A_MEASUREMENT.max(Bytes(WORTH_A_REQUEST.get().saturating_mul(blocks)));
+    (bytes >= least && busy > 0.0).then_some(Finding::Speed(subject, speed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::Basis;
+    use crate::placement::{Basis, Origin};
+    use crate::units::{DeviceId, Timestamp};
 
-    const HERE: (DeviceId, Precision) = (DeviceId::Cpu, Precision::Fp32);
+    const WALK: Walk = Walk { weights: 1_000, flops: 1e12 };
+    const DISK: Subject = Subject::Device(DeviceId::Disk);
 
-    fn of(speeds: &Speeds, device: DeviceId, files: Files) -> Speed {
-        learned::machine(Vec::new(), &speeds.of(Precision::Fp32), files).speed(device)
+    fn learn(speeds: &Speeds, taken: &[(f64, Traffic)]) -> Vec<Finding> {
+        speeds.learn(Precision::Fp32, Steps { walk: WALK, walks: 1, streamed: 10, taken })
+    }
+
+    fn step(seconds: f64) -> Finding {
+        Finding::Step(Sample { walk: WALK, seconds })
+    }
+
+    fn speed(subject: Subject, bytes_per_second: f64) -> Finding {
+        Finding::Speed(subject, Speed { flops: 0.0, bytes_per_second, measured: true })
     }
 
     #[test]
     fn steps_show_how_fast_the_machine_is() {
-        let mut speeds = Speeds::default();
-        assert_eq!(of(&speeds, DeviceId::Cpu, Files::OnDisk), Speed::assumed(DeviceId::Cpu));
-        let flow = |bytes, busy| Flow { bytes: Bytes(bytes), busy };
-        let disk = Subject::Device(DeviceId::Disk);
-        let step = |seconds: f64| (seconds, Traffic { stalled: 2.0, flows: [(disk, flow(4_000_000_000, 4.0))].into() });
-        speeds.learn(HERE, 1e12, &[step(99.0), step(12.0), step(12.0), step(40.0)]);
-        assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 1e11).abs() < 1.0);
-        assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
-        assert!(!of(&speeds, DeviceId::Disk, Files::Cached).measured, "the page cache is another matter");
-        assert_eq!(speeds.of(Precision::Bf16), [], "and so is another precision");
-        // A mixture of both tells of both.
-        let flows = [(disk, flow(2_000_000_000, 2.0)), (Subject::PageCache, flow(4_000_000_000, 0.4))];
-        let mixed = Traffic { stalled: 0.0, flows: flows.into() };
-        speeds.learn(HERE, 1e12, &[(1.0, mixed.clone()), (1.0, mixed)]);
-        assert!((of(&speeds, DeviceId::Disk, Files::Cached).bytes_per_second - 1e10).abs() < 1.0);
-        // What was too little to tell changes nothing.
-        assert_eq!(speeds.learn(HERE, 0.0, &[(0.0, Traffic { stalled: 0.0, flows: [(disk, flow(1, 1.0))].into() })]), []);
-        assert_eq!(speeds.learn(HERE, 1e12, &[]), []);
-        assert!((of(&speeds, DeviceId::Disk, Files::OnDisk).bytes_per_second - 1e9).abs() < 1.0);
+        let speeds = Speeds::default();
+        let flow = |bytes, busy| Flow { bytes, busy };
+        let gigabytes = |n: u64| Bytes(n * 1_000_000_000);
+        let traffic = |flows: &[(Subject, Flow)]| Traffic { stalled: 0.0, flows: flows.iter().copied().collect() };
+        let took = |seconds: f64| (seconds, Traffic { stalled: 2.0, ..traffic(&[(DISK, flow(gigabytes(4), 4.0))]) });
+        assert_eq!(learn(&speeds, &[took(99.0), took(12.0), took(12.0), took(40.0)]), [step(10.0), speed(DISK, 1e9)]);
+        let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
+        assert_eq!(speeds.learn(Precision::Fp32, twice)[0], step(5.0), "a walk takes half of a step of two");
+        // A mixture tells of both.
+        let mixed = (1.0, traffic(&[(DISK, flow(gigabytes(2), 2.0)), (Subject::PageCache, flow(gigabytes(4), 0.4))]));
+        assert_eq!(learn(&speeds, &[mixed.clone(), mixed]), [step(1.0), speed(DISK, 1e9), speed(Subject::PageCache, 1e10)]);
+        // What was too little to tell, or came in crumbs, tells nothing.
+        let few = (0.0, traffic(&[(DISK, flow(Bytes::mib(9), 1.0))]));
+        let crumbs = vec![few.clone(); 9];
+        assert_eq!((learn(&speeds, &[few]), learn(&speeds, &crumbs), learn(&speeds, &[])), (vec![], vec![], vec![]));
     }
 
     #[test]
-    fn what_was_known_before_counts_until_it_is_measured_again() {
+    fn a_first_step_alone_does_not_count_where_more_is_known() {
         let mut speeds = Speeds::default();
+        assert_eq!(learn(&speeds, &[(3.0, Traffic::default())]), [step(3.0)]);
         let basis = Basis { compute: DeviceId::Cpu, precision: Precision::Fp32, engine: "libtorch".to_owned() };
-        let speed = Speed { flops: 7.0, bytes_per_second: 1.0, measured: true };
-        let known = Learned { basis, subject: Subject::Device(DeviceId::Cpu), speed };
-        speeds.recall(std::slice::from_ref(&known));
-        assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 7.0).abs() < 1e-9);
-        speeds.learn(HERE, 8.0, &[(1.0, Traffic::default())]);
-        speeds.recall(&[known]);
-        assert!((of(&speeds, DeviceId::Cpu, Files::OnDisk).flops - 8.0).abs() < 1e-9);
+        speeds.recall(&[Learned { basis, finding: step(2.0), found: Timestamp(0), origin: Origin::Run }]);
+        assert_eq!(learn(&speeds, &[(3.0, Traffic::default())]), []);
+        assert_eq!(learn(&speeds, &[(3.0, Traffic::default()), (2.5, Traffic::default())]), [step(2.5)]);
+        assert_eq!((speeds.of(Precision::Fp32).len(), speeds.of(Precision::Bf16).len()), (1, 0));
     }
 }

@@ -6,7 +6,7 @@
 use super::UnetConfig;
 use super::unet::Layer;
 use crate::units::{BlockIndex, Size};
-use crate::weights::BlockTable;
+use crate::weights::{BlockKind, BlockTable, Effort};
 
 /// Tokens of one window of text.
 const WINDOW: u64 = 77;
@@ -34,10 +34,10 @@ impl Work {
     }
 }
 
-/// Returns the floating-point operations of each block of a UNet in a step, in the table's order.
+/// Returns what each block of a UNet computes in a step, in the table's order.
 #[must_use]
-pub fn unet_flops(config: &UnetConfig, table: &BlockTable, work: Work) -> Vec<f64> {
-    let mut tally = Tally { table, flops: vec![0.0; table.blocks().len()], rows: work.rows as f64 };
+pub fn unet_efforts(config: &UnetConfig, table: &BlockTable, work: Work) -> Vec<Effort> {
+    let mut tally = Tally { table, efforts: vec![Effort::default(); table.blocks().len()], rows: work.rows as f64 };
     let halved = |(h, w): (u64, u64)| (h.div_ceil(2), w.div_ceil(2));
     let mut levels = vec![work.latent];
     tally.weights("time_embed", 1);
@@ -61,30 +61,42 @@ pub fn unet_flops(config: &UnetConfig, table: &BlockTable, work: Work) -> Vec<f6
             }
         }
     }
-    tally.flops
+    tally.efforts
 }
 
-/// Returns the floating-point operations of each block of a text encoder or autoencoder, up to a factor that is the same
-/// for all: every weight is used as often as the others.
+/// Returns what each block of a text encoder or autoencoder computes, up to a factor that is the same for all: every weight
+/// is used as often as the others.
 #[must_use]
-pub fn weight_flops(table: &BlockTable) -> Vec<f64> {
-    table.blocks().iter().map(|block| 2.0 * block.elements() as f64 * WINDOW as f64).collect()
+pub fn weight_efforts(table: &BlockTable) -> Vec<Effort> {
+    let flops = |elements: u64| 2.0 * elements as f64 * WINDOW as f64;
+    table.blocks().iter().map(|block| Effort::of(BlockKind::FeedForward, flops(block.elements()))).collect()
 }
 
 fn cells((height, width): (u64, u64)) -> u64 {
     height * width
 }
 
+/// What a weight of this name is used for.
+fn kind_of(tensor: &str) -> BlockKind {
+    if tensor.contains(".attn") {
+        BlockKind::Attention
+    } else if tensor.contains(".ff.") {
+        BlockKind::FeedForward
+    } else {
+        BlockKind::Convolution
+    }
+}
+
 struct Tally<'a> {
     table: &'a BlockTable,
-    flops: Vec<f64>,
+    efforts: Vec<Effort>,
     rows: f64,
 }
 
 impl Tally<'_> {
-    fn add(&mut self, block: BlockIndex, flops: f64) {
-        if let Some(sum) = self.flops.get_mut(block.0 as usize) {
-            *sum += flops * self.rows;
+    fn add(&mut self, block: BlockIndex, kind: BlockKind, flops: f64) {
+        if let Some(effort) = self.efforts.get_mut(block.0 as usize) {
+            effort.add(kind, flops * self.rows);
         }
     }
 
@@ -95,16 +107,16 @@ impl Tally<'_> {
 
     fn weights_but(&mut self, prefix: &str, places: u64, is_left_out: &dyn Fn(&str) -> bool) {
         let prefix = format!("{prefix}.");
-        let used: Vec<(BlockIndex, u64)> = self
+        let used: Vec<(BlockIndex, BlockKind, u64)> = self
             .table
             .under(&prefix)
             .filter(|(name, _)| !is_left_out(name))
-            .filter_map(|(name, slot)| Some((slot.block, self.table.entry(name)?)))
-            .filter(|(_, entry)| entry.shape.rank() >= 2)
-            .map(|(block, entry)| (block, entry.elements()))
+            .filter_map(|(name, slot)| Some((slot.block, kind_of(name), self.table.entry(name)?)))
+            .filter(|(_, _, entry)| entry.shape.rank() >= 2)
+            .map(|(block, kind, entry)| (block, kind, entry.elements()))
             .collect();
-        for (block, elements) in used {
-            self.add(block, 2.0 * elements as f64 * places as f64);
+        for (block, kind, elements) in used {
+            self.add(block, kind, 2.0 * elements as f64 * places as f64);
         }
     }
 
@@ -123,7 +135,7 @@ impl Tally<'_> {
             self.weights(&format!("{block}.attn2.to_v"), WINDOW);
             if let Some(home) = self.table.slot(&format!("{block}.attn1.to_q.weight")).map(|slot| slot.block) {
                 let tokens = (cells + WINDOW) as f64;
-                self.add(home, 4.0 * cells as f64 * tokens * channels as f64);
+                self.add(home, BlockKind::Attention, 4.0 * cells as f64 * tokens * channels as f64);
             }
         }
     }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{Entry, LedgerError, damage, history, lessons, queue, runs};
 use crate::jobs::{Failure, JobRow, JobState, JobView, Placement, Rank, Timing};
-use crate::placement::{Forecast, Learned};
+use crate::placement::{Forecast, Learned, OffloadAsk};
 use crate::units::{DeviceId, JobId, RunId, Seed, Timestamp};
 use crate::wire::{Cursor, Notice};
 use crate::workflow::JobSpec;
@@ -100,6 +100,13 @@ pub enum Command {
     },
     /// Failed and cancelled jobs are to be tried again, behind all of their priority.
     Retry(Vec<JobId>),
+    /// What is offloaded of a job's weights, in this and in later attempts.
+    Rebudget {
+        /// Which job.
+        job: JobId,
+        /// What is asked of it now.
+        ask: OffloadAsk,
+    },
     /// New places in the queue.
     Place(Vec<(JobId, i32, Rank)>),
     /// Whether the operator keeps new jobs from starting.
@@ -235,11 +242,12 @@ impl Command {
             Self::WantCancel(jobs) => queue::want_cancel(connection, jobs, now),
             Self::Cancel { jobs, run } => queue::cancel(connection, jobs, *run, now),
             Self::Retry(jobs) => queue::retry(connection, jobs, now),
+            Self::Rebudget { job, ask } => queue::rebudget(connection, *job, ask, now),
             Self::Place(places) => queue::place(connection, places),
             Self::PauseQueue(paused) => queue::pause(connection, *paused, now),
             Self::Clear(states) => history::clear(connection, states),
             Self::Note(notice) => history::event(connection, notice.time, &notice.level, notice.job, &notice.text).map(|()| Answer::Done),
-            Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref(), now),
+            Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref()),
             Self::List { states, after, limit } => history::list(connection, states, after.as_ref(), *limit),
             Self::Views { jobs, finished } => history::views(connection, jobs, *finished),
         }

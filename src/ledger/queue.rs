@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{changed, to_json, urgency, whole_entry, whole_view};
 use super::{Answer, LedgerError, history};
 use crate::jobs::{JobState, Rank};
+use crate::placement::{FullAsk, OffloadAsk};
 use crate::units::{JobId, RunId, Timestamp};
 use crate::workflow::JobSpec;
 
@@ -117,6 +118,17 @@ pub(super) fn place(connection: &Connection, places: &[(JobId, i32, Rank)]) -> R
     }
     let jobs: Vec<JobId> = places.iter().map(|p| p.0).collect();
     changed(connection, &jobs)
+}
+
+pub(super) fn rebudget(connection: &Connection, job: JobId, ask: &OffloadAsk, now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("change what a job offloads");
+    let mut spec = whole_view(connection, job)?.spec;
+    spec.offload = ask.clone();
+    let mut update = connection.prepare_cached("UPDATE details SET spec = ?2 WHERE job = ?1").map_err(sqlite())?;
+    update.execute(params![job.0, to_json("job", &spec)?]).map_err(sqlite())?;
+    let text = format!("offloads `{}` from now on", FullAsk { compute: spec.compute, ask: ask.clone() });
+    history::event(connection, now, "info", Some(job), &text)?;
+    changed(connection, &[job])
 }
 
 pub(super) fn pause(connection: &Connection, paused: bool, now: Timestamp) -> Result<Answer, LedgerError> {

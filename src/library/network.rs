@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::{LibraryError, sources};
-use crate::families::cost::{Work, unet_flops};
+use crate::families::cost::{Work, unet_efforts};
 use crate::families::{Component, FamilyError, Role, UnetConfig, block_table, detect};
-use crate::placement::{Model, Speed};
+use crate::placement::{Model, Pace, Walk};
 use crate::units::Bytes;
 use crate::weights::{Block, BlockTable, Catalog, Precision};
 use crate::workflow::ModelSet;
@@ -29,15 +29,27 @@ impl Network {
 
     /// Returns it as something to be placed.
     #[must_use]
-    pub fn model(&self, work: Work, precision: Precision, speed: Speed) -> Model {
-        model(&self.config, &self.table, work, precision, speed)
+    pub fn model(&self, work: Work, precision: Precision, pace: &Pace) -> Model {
+        model(&self.config, &self.table, work, precision, pace)
+    }
+
+    /// Returns what one walk through it is, in a step of this work.
+    #[must_use]
+    pub fn walk(&self, work: Work) -> Walk {
+        walk(&self.config, &self.table, work)
     }
 }
 
 /// Returns a network as something to be placed: the one way, for what is shown beforehand and for what is done.
 #[must_use]
-pub fn model(config: &UnetConfig, table: &BlockTable, work: Work, precision: Precision, speed: Speed) -> Model {
-    Model::of(table, &unet_flops(config, table, work), work.walks, precision.bytes(), speed)
+pub fn model(config: &UnetConfig, table: &BlockTable, work: Work, precision: Precision, pace: &Pace) -> Model {
+    Model::of(table, &unet_efforts(config, table, work), work.walks, precision.bytes(), pace)
+}
+
+/// Returns what one walk through a network is, in a step of this work.
+#[must_use]
+pub fn walk(config: &UnetConfig, table: &BlockTable, work: Work) -> Walk {
+    Model::walk(table, &unet_efforts(config, table, work), work.walks)
 }
 
 /// Returns what the headers of these files say of one part, and its blocks.

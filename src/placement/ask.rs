@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::{AllocationError, AskError, Problem};
 use super::expression::{self, AUTO, Allocation, Bare, exact};
+use super::pins::Pins;
 use super::span::Span;
 use crate::units::{Bytes, DeviceId};
 
@@ -38,13 +39,16 @@ pub struct OffloadAsk {
     pub donors: Vec<DeviceId>,
     /// How much goes where, instead of the two above.
     pub expert: Option<Allocation>,
+    /// Blocks that must live on a certain device, whatever the others say.
+    #[serde(skip_serializing_if = "Pins::is_empty")]
+    pub pins: Pins,
 }
 
 impl OffloadAsk {
     /// Returns whether everything stays where it is computed.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.virtual_vram == VirtualVram::None && self.expert.is_none()
+        self.virtual_vram == VirtualVram::None && self.expert.is_none() && self.pins.is_empty()
     }
 
     /// Returns who takes what leaves `compute`: those named, else the host's memory, or its disk for the host itself.
@@ -59,13 +63,16 @@ impl OffloadAsk {
         }
     }
 
-    /// Returns every device that is named.
-    fn named(&self) -> Vec<DeviceId> {
-        let listed = match &self.expert {
-            Some(Allocation::Listed(listed)) => listed.devices(),
-            Some(Allocation::Auto) | None => Vec::new(),
+    /// Returns every device that it may give weights to.
+    #[must_use]
+    pub fn devices(&self, compute: DeviceId) -> Vec<DeviceId> {
+        let mut devices = match (&self.expert, self.virtual_vram) {
+            (Some(Allocation::Listed(listed)), _) => listed.devices(),
+            (None, VirtualVram::None) => Vec::new(),
+            (Some(Allocation::Auto), _) | (None, _) => self.donors_of(compute),
         };
-        self.donors.iter().copied().chain(listed).collect()
+        devices.extend(self.pins.devices().into_iter().filter(|d| !devices.contains(d)).collect::<Vec<_>>());
+        devices
     }
 
     /// Checks that it can be meant by someone who computes on `compute`.
@@ -79,7 +86,7 @@ impl OffloadAsk {
         }
         let simulated = |device: &DeviceId| matches!(device, DeviceId::Sim(_));
         if !simulated(&compute)
-            && let Some(device) = self.named().into_iter().find(simulated)
+            && let Some(device) = self.devices(compute).into_iter().find(simulated)
         {
             return Err(AskError::SimulatedDonor { device, compute });
         }
@@ -162,7 +169,7 @@ impl FromStr for FullAsk {
             [compute, gigabytes, donors] => {
                 let compute = compute.device()?;
                 let virtual_vram = virtual_vram(*gigabytes, Bare::Gibibytes)?;
-                Ok(Self { compute, ask: OffloadAsk { virtual_vram, donors: devices(*donors)?, expert } })
+                Ok(Self { compute, ask: OffloadAsk { virtual_vram, donors: devices(*donors)?, expert, pins: Pins::default() } })
             }
             fields => Err(rest.error(Problem::Fields { found: fields.len() })),
         }
@@ -211,8 +218,11 @@ mod tests {
     #[test]
     fn one_text_holds_all_four_parameters() {
         let asked: FullAsk = "#cuda:0;4.0;cuda:1,cpu".parse().unwrap();
-        let ask =
-            OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes::gib(4)), donors: vec![DeviceId::Cuda(1), DeviceId::Cpu], expert: None };
+        let ask = OffloadAsk {
+            virtual_vram: VirtualVram::AtLeast(Bytes::gib(4)),
+            donors: vec![DeviceId::Cuda(1), DeviceId::Cpu],
+            ..OffloadAsk::default()
+        };
         assert_eq!(asked, FullAsk { compute: GPU, ask });
         for (text, canonical) in [
             (" cuda:0,2.5gb ; cpu,* # cuda:0 ", "cuda:0,2560MiB;cpu,*#cuda:0"),
@@ -261,12 +271,12 @@ mod tests {
         let check = |ask: &OffloadAsk| ask.check(GPU);
         let some = VirtualVram::Auto;
         assert_eq!(check(&OffloadAsk::default()), Ok(()));
-        let donors = |donors: &[DeviceId]| OffloadAsk { virtual_vram: some, donors: donors.to_vec(), expert: None };
+        let donors = |donors: &[DeviceId]| OffloadAsk { virtual_vram: some, donors: donors.to_vec(), ..OffloadAsk::default() };
         assert_eq!(check(&donors(&[DeviceId::Cpu, DeviceId::Disk])), Ok(()));
         assert_eq!(check(&donors(&[DeviceId::Cpu, GPU])), Err(AskError::ComputeIsDonor { device: GPU }));
         assert_eq!(check(&donors(&[DeviceId::Cpu, DeviceId::Cpu])), Err(AskError::DonorTwice { device: DeviceId::Cpu }));
         assert_eq!(check(&donors(&[DeviceId::Amd(0)])), Err(AskError::CannotHold { device: DeviceId::Amd(0) }));
-        let both = OffloadAsk { virtual_vram: some, donors: Vec::new(), expert: Some(Allocation::Auto) };
+        let both = OffloadAsk { virtual_vram: some, expert: Some(Allocation::Auto), ..OffloadAsk::default() };
         assert_eq!(check(&both), Err(AskError::ExpertAndVirtual));
         assert_eq!(OffloadAsk::default().check(DeviceId::Disk), Err(AskError::CannotCompute { device: DeviceId::Disk }));
     }
@@ -278,6 +288,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&ask).unwrap(), json);
         assert_eq!(serde_json::from_str::<OffloadAsk>("{}").unwrap(), OffloadAsk::default());
         assert!(serde_json::from_str::<OffloadAsk>(r#"{"donor":"cpu"}"#).is_err());
+        let pinned: OffloadAsk = serde_json::from_str(r#"{"pins":"disk,4+3"}"#).unwrap();
+        assert_eq!((pinned.is_nothing(), serde_json::to_value(&pinned).unwrap()["pins"].as_str()), (false, Some("disk,3-4")));
+        assert_eq!(pinned.devices(DeviceId::Cpu), [DeviceId::Disk]);
         let expert: OffloadAsk = serde_json::from_str(r#"{"expert":"cuda:0,1gb; cpu,*"}"#).unwrap();
         assert!(!expert.is_nothing() && OffloadAsk { donors: vec![GPU], ..OffloadAsk::default() }.is_nothing());
         assert_eq!(serde_json::to_value(&expert).unwrap()["expert"], "cuda:0,1GiB;cpu,*");

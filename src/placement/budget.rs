@@ -4,6 +4,8 @@
 //! there is none, that is an error that names the missing bytes: nothing ever stays on the device that computes
 //! because there was no better place for it.
 
+use serde::{Deserialize, Serialize};
+
 use super::ask::{OffloadAsk, VirtualVram};
 use super::decimal::Decimal;
 use super::error::BudgetError;
@@ -38,7 +40,7 @@ pub fn usual_reserve(device: DeviceId, total: Bytes) -> Bytes {
 }
 
 /// What is known about a device's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// The device.
     pub device: DeviceId,
@@ -67,6 +69,8 @@ pub struct Load {
     pub total: Bytes,
     /// Those among them that never leave the device that computes.
     pub fixed: Bytes,
+    /// Those among them that must live elsewhere.
+    pub away: Bytes,
 }
 
 /// A device's part of the model.
@@ -151,9 +155,11 @@ impl Bench<'_> {
 
     /// So many bytes leave, to each donor in turn what it has room for.
     fn relieved(&self, ask: &OffloadAsk, leaving: Bytes) -> Result<Quotas, BudgetError> {
+        let leaving = leaving.max(self.load.away);
         let stays = self.load.total.saturating_sub(leaving);
         self.fits_compute(stays)?;
-        let names = if leaving == Bytes::ZERO { Vec::new() } else { ask.donors_of(self.compute) };
+        let mut names = if leaving == Bytes::ZERO { Vec::new() } else { ask.donors_of(self.compute) };
+        names.extend(ask.pins.devices().into_iter().filter(|d| *d != self.compute && !names.contains(d)).collect::<Vec<_>>());
         let mut donors = Vec::with_capacity(names.len());
         let mut rest = leaving;
         for device in names {
@@ -275,13 +281,13 @@ mod tests {
 
     fn vram(amount: &str, donors: &[&str]) -> OffloadAsk {
         let donors = donors.iter().map(|d| d.parse().unwrap()).collect();
-        OffloadAsk { virtual_vram: amount.parse().unwrap(), donors, expert: None }
+        OffloadAsk { virtual_vram: amount.parse().unwrap(), donors, ..OffloadAsk::default() }
     }
 
     /// Eight gibibytes of model: what each device is to hold, in MiB.
     #[track_caller]
     fn check(ask: &OffloadAsk, rooms: &[Room], expected: &str) {
-        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO };
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO };
         let shown = match quotas(ask, GPU, load, rooms) {
             Ok(quotas) => {
                 let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
@@ -337,7 +343,7 @@ mod tests {
 
     #[test]
     fn what_never_moves_is_charged_first() {
-        let load = Load { total: Bytes::gib(8), fixed: Bytes::gib(1) };
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::gib(1), away: Bytes::ZERO };
         let of = |ask: &OffloadAsk| quotas(ask, GPU, load, &machine()).unwrap();
         assert_eq!((of(&vram("99gb", &[])).compute.wanted, of(&vram("99gb", &[])).leaving), (Bytes::gib(1), Bytes::gib(7)));
         assert_eq!(of(&expert("cuda:0,100mb;cpu,*")).compute.most, Bytes::gib(1));
@@ -368,7 +374,7 @@ mod tests {
             (1..20_000_000_000u64).prop_map(|n| VirtualVram::AtLeast(Bytes(n)))
         ];
         prop_oneof![
-            (virtual_vram, donors).prop_map(|(virtual_vram, donors)| OffloadAsk { virtual_vram, donors, expert: None }),
+            (virtual_vram, donors).prop_map(|(virtual_vram, donors)| OffloadAsk { virtual_vram, donors, ..OffloadAsk::default() }),
             lists.prop_filter_map("a list", |text| Some(OffloadAsk { expert: Some(text.parse().ok()?), ..OffloadAsk::default() })),
         ]
     }
@@ -392,7 +398,7 @@ mod tests {
         /// The parts add up to the model, none exceeds its room, and what is missing is more than nothing.
         #[test]
         fn parts_add_up_and_fit(ask in asks(), rooms in rooms(), total in 1..16_000_000_000u64, fixed in 0..500_000_000u64) {
-            let load = Load { total: Bytes(total), fixed: Bytes(fixed.min(total)) };
+            let load = Load { total: Bytes(total), fixed: Bytes(fixed.min(total)), away: Bytes::ZERO };
             match quotas(&ask, GPU, load, &rooms) {
                 Ok(Quotas { compute, donors, leaving }) => {
                     let capacity = |device| rooms.iter().find(|r| r.device == device).map_or(Bytes(u64::MAX), Room::capacity);

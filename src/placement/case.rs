@@ -12,7 +12,9 @@ pub(super) struct Case {
     pub(super) bytes: Vec<u64>,
     /// The computing of each unit.
     pub(super) seconds: Vec<f64>,
-    /// The units that may leave, in order of execution.
+    /// The homes of units that must leave; their bytes are taken off as well.
+    pub(super) fixed: Homes,
+    /// The units that may leave or stay, in order of execution.
     pub(super) movable: Vec<usize>,
     /// At least so many bytes of them must.
     pub(super) need: u64,
@@ -29,12 +31,12 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Returns the size of all units that may leave.
+    /// Returns the size of all units that may leave or stay.
     pub(super) fn movable_bytes(&self) -> u64 {
         self.movable.iter().map(|&i| self.bytes[i]).sum()
     }
 
-    /// Returns what may stay of the units that may leave.
+    /// Returns what may stay of them.
     pub(super) fn stay(&self) -> u64 {
         self.movable_bytes().saturating_sub(self.need)
     }

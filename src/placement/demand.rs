@@ -1,6 +1,7 @@
 //! From a request to cases: which budgets follow from the goal, and why there are none.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use super::case::Case;
 use super::packing::{even, spread};
@@ -37,8 +38,27 @@ pub(super) fn ranked(request: &Request) -> Result<Vec<DonorLink>, Shortage> {
         }
         donors.push(DonorLink { capacity: donor.capacity.min(allowed(&request.goal, donor.device)), ..*donor });
     }
+    for (device, pinned) in pinned_away(request) {
+        let donor = donors.iter_mut().find(|d| d.device == device);
+        let room = donor.as_ref().map_or(Bytes::ZERO, |d| d.capacity);
+        match donor {
+            Some(donor) if pinned <= room => donor.capacity = room - pinned,
+            Some(_) | None => return Err(Shortage::PinnedAway { device, missing: pinned.saturating_sub(room).max(Bytes(1)) }),
+        }
+    }
     donors.sort_by(|a, b| b.bytes_per_second.total_cmp(&a.bytes_per_second));
     Ok(donors)
+}
+
+/// Returns what must live on each other device.
+fn pinned_away(request: &Request) -> BTreeMap<DeviceId, Bytes> {
+    let mut sums: BTreeMap<DeviceId, Bytes> = BTreeMap::new();
+    for unit in &request.units {
+        if let Stay::At(device) = unit.stay {
+            *sums.entry(device).or_default() += unit.bytes;
+        }
+    }
+    sums
 }
 
 /// Returns the most that the goal lets a donor hold.
@@ -60,20 +80,34 @@ struct Sums<'a> {
     donors: &'a [DonorLink],
     total: u64,
     pinned: u64,
+    /// What must live elsewhere, and the largest unit of it.
+    away: u64,
+    largest_away: Option<Bytes>,
 }
 
 /// Returns the cases that meet the request: one, or for slots that count one for each size of the largest streamed unit.
 pub(super) fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>, Shortage> {
     let sum = |wanted: &dyn Fn(&UnitCost) -> bool| request.units.iter().filter(|u| wanted(u)).map(|u| u.bytes).sum::<Bytes>().get();
-    let sums = Sums { request, donors, total: sum(&|_| true), pinned: sum(&|u| u.stay == Stay::Pinned) };
+    let is_away = |u: &UnitCost| matches!(u.stay, Stay::At(_));
+    let sums = Sums {
+        request,
+        donors,
+        total: sum(&|_| true),
+        pinned: sum(&|u| u.stay == Stay::Pinned),
+        away: sum(&is_away),
+        largest_away: request.units.iter().filter(|u| is_away(u)).map(|u| u.bytes).max(),
+    };
+    if sums.largest_away.is_some_and(|bytes| !request.staging.passes(bytes)) {
+        return Err(sums.ring());
+    }
     match &request.goal {
-        Goal::Free(bytes) => sums.one(bytes.get().min(sums.total - sums.pinned)),
+        Goal::Free(bytes) => sums.one(bytes.get().min(sums.total - sums.pinned).saturating_sub(sums.away)),
         Goal::Hold(bytes) => sums.hold(bytes.get()),
         Goal::Quotas { by_device: _, rest } if *rest == Some(request.compute) => Ok(vec![sums.fullest()]),
         Goal::Quotas { by_device, rest: _ } => {
             let most = quota(by_device, request.compute).map_or(sums.pinned, Bytes::get);
             sums.pinned_fits(most)?;
-            sums.one(sums.total.saturating_sub(most))
+            sums.one(sums.total.saturating_sub(most).saturating_sub(sums.away))
         }
     }
 }
@@ -86,6 +120,13 @@ impl Sums<'_> {
     fn pinned_fits(&self, most: u64) -> Result<(), Shortage> {
         let missing = Bytes(self.pinned.saturating_sub(most));
         if missing == Bytes::ZERO { Ok(()) } else { Err(Shortage::Pinned { device: self.compute(), missing }) }
+    }
+
+    fn fixed(&self, unit: &UnitCost) -> Option<usize> {
+        match unit.stay {
+            Stay::At(device) => self.donors.iter().position(|d| d.device == device),
+            Stay::Pinned | Stay::Movable => None,
+        }
     }
 
     fn may_leave(&self, unit: &UnitCost) -> bool {
@@ -105,6 +146,7 @@ impl Sums<'_> {
         Case {
             bytes: units.iter().map(|u| u.bytes.get()).collect(),
             seconds: units.iter().map(seconds).collect(),
+            fixed: units.iter().map(|u| self.fixed(u)).collect(),
             movable: (0..units.len()).filter(|&i| self.may_leave(&units[i]) && units[i].bytes.get() <= largest).collect(),
             need,
             caps: self.donors.iter().map(|d| d.capacity.get()).collect(),
@@ -116,7 +158,8 @@ impl Sums<'_> {
     }
 
     fn one(&self, need: u64) -> Result<Vec<Case>, Shortage> {
-        let case = self.case(need, u64::MAX);
+        // Where nothing more must leave, nothing more does.
+        let case = self.case(need, if need == 0 { 0 } else { u64::MAX });
         if case.movable_bytes() < need {
             return Err(self.ring());
         }
@@ -137,7 +180,7 @@ impl Sums<'_> {
     /// Returns the shortage of a ring that the largest unit does not pass.
     fn ring(&self) -> Shortage {
         let size = self.request.staging.bytes(Some(Bytes::ZERO));
-        let movable = (0u32..).zip(&self.request.units).filter(|(_, u)| u.stay == Stay::Movable);
+        let movable = (0u32..).zip(&self.request.units).filter(|(_, u)| u.stay != Stay::Pinned);
         let largest = movable.max_by_key(|(i, u)| (u.bytes, Reverse(*i)));
         let (block, bytes) = largest.map_or((0, Bytes::ZERO), |(i, u)| (i, u.bytes));
         Shortage::Ring { device: self.compute(), block: BlockIndex(block), missing: bytes - size }
@@ -156,8 +199,11 @@ impl Sums<'_> {
 
     fn hold(&self, most: u64) -> Result<Vec<Case>, Shortage> {
         self.pinned_fits(most)?;
-        if self.total <= most {
-            return Ok(vec![self.case(0, u64::MAX)]);
+        // What must leave passes through, whatever else stays.
+        let here = self.total - self.away;
+        let least = self.request.staging.bytes(self.largest_away).get();
+        if here.saturating_add(least) <= most {
+            return Ok(vec![self.case(0, self.largest_away.map_or(0, Bytes::get))]);
         }
         let mut sizes: Vec<u64> = self.request.units.iter().filter(|u| self.may_leave(u)).map(|u| u.bytes.get()).collect();
         sizes.sort_unstable_by_key(|s| Reverse(*s));
@@ -165,11 +211,14 @@ impl Sums<'_> {
         if matches!(self.request.staging, Staging::Ring(_)) {
             sizes.truncate(1);
         }
-        let mut shortage = None;
+        let mut shortage = sizes.is_empty().then(|| {
+            let missing = Bytes(here.saturating_add(least).saturating_sub(most));
+            Shortage::Staging { device: self.compute(), missing }
+        });
         let mut cases = Vec::new();
         for size in sizes {
-            let staging = self.request.staging.bytes(Some(Bytes(size))).get();
-            let case = self.case((self.total - most).saturating_add(staging), size);
+            let staging = self.request.staging.bytes(Some(Bytes(size)).max(self.largest_away)).get();
+            let case = self.case(here.saturating_add(staging).saturating_sub(most), size);
             let lacking = case.need.saturating_sub(case.movable_bytes());
             let found = if lacking > 0 {
                 Err(Shortage::Staging { device: self.compute(), missing: Bytes(lacking) })

@@ -1,7 +1,7 @@
 //! What can be wrong with an allocation, an ask, or a budget.
 
 use super::decimal::Decimal;
-use crate::units::{Bytes, DeviceId};
+use crate::units::{BlockIndex, Bytes, DeviceId};
 
 /// What is wrong with an allocation's text, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +63,24 @@ pub enum Problem {
         /// The number.
         text: String,
     },
+    /// A device to which nothing is pinned.
+    #[error("`{device}` has no blocks")]
+    NoBlocks {
+        /// The device as typed.
+        device: String,
+    },
+    /// A block that is none.
+    #[error("`{text}` is no number of a block, and no range of them")]
+    NotABlock {
+        /// What was typed.
+        text: String,
+    },
+    /// A block that was pinned before.
+    #[error("block {block} is pinned twice")]
+    PinnedTwice {
+        /// The block.
+        block: BlockIndex,
+    },
     /// More than can be counted.
     #[error("`{text}` is larger than any memory")]
     TooLarge {
@@ -120,6 +138,8 @@ impl Problem {
             Self::Empty | Self::NoValue { .. } => "write a device, a comma and an amount, such as `cuda:1,4GiB`; `;` stands between two",
             Self::UnknownDevice { .. } => "use cpu, cuda:N, disk or sim:N; `perilune devices` shows what there is",
             Self::Reserved { .. } => "use cpu, cuda:N, disk or sim:N; the file that a model comes from is `disk`",
+            Self::NoBlocks { .. } | Self::NotABlock { .. } => "write blocks behind the device, such as `disk,3-7+12`",
+            Self::PinnedTwice { .. } => "pin each block once",
             Self::Duplicate { .. } => "name each device once",
             Self::NotANumber { .. } => "write digits and a unit, such as `2.5GiB`, a share such as `40%`, or `*` for the rest",
             Self::UnknownUnit { .. } => "use B, KiB, MiB, GiB, TiB, or % of the model; KB and K are KiB here, and so on",
@@ -177,6 +197,22 @@ pub enum AskError {
     /// Two ways to say how much goes where.
     #[error("virtual VRAM and an expert allocation cannot both decide what goes where")]
     ExpertAndVirtual,
+    /// A block is pinned that the model has not.
+    #[error("block {block} is pinned, but the last block is {last}")]
+    NoBlock {
+        /// The block.
+        block: BlockIndex,
+        /// The last one there is.
+        last: BlockIndex,
+    },
+    /// A block is pinned elsewhere that is used where it is computed in every pass.
+    #[error("block {block} never leaves the device that computes, so it cannot be pinned to {device}")]
+    NeverLeaves {
+        /// The block.
+        block: BlockIndex,
+        /// Where it was to live.
+        device: DeviceId,
+    },
 }
 
 impl AskError {
@@ -189,6 +225,7 @@ impl AskError {
             Self::ComputeIsDonor { .. } => "name another donor, such as cpu or disk",
             Self::DonorTwice { .. } => "name each donor once",
             Self::SimulatedDonor { .. } => "compute on a simulated GPU, too, or name another donor",
+            Self::NoBlock { .. } | Self::NeverLeaves { .. } => "unpin it; `perilune plan` lists the blocks",
             Self::ExpertAndVirtual => "leave out one of the two; ComfyUI-MultiGPU listens to the expert allocation",
         }
     }
@@ -240,6 +277,23 @@ fn names(devices: &[DeviceId]) -> String {
 }
 
 impl BudgetError {
+    /// Returns the device that is to blame, if there is one.
+    #[must_use]
+    pub fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::Ask(error) => match error {
+                AskError::CannotCompute { device }
+                | AskError::CannotHold { device }
+                | AskError::ComputeIsDonor { device }
+                | AskError::DonorTwice { device }
+                | AskError::SimulatedDonor { device, .. } => Some(*device),
+                AskError::ExpertAndVirtual | AskError::NoBlock { .. } | AskError::NeverLeaves { .. } => None,
+            },
+            Self::Absent { device } | Self::Compute { device, .. } => Some(*device),
+            Self::Donors { devices, .. } => devices.last().copied(),
+        }
+    }
+
     /// Returns the bytes that have no place.
     #[must_use]
     pub fn missing(&self) -> Option<Bytes> {

@@ -46,11 +46,13 @@ const fn right(name: &'static str, width: usize) -> Column {
     Column { name, width, side: Side::Right }
 }
 
-const VIRTUAL: &[Column] = &[left("Object", 8), left("Role", 6), right("Original(GB)", 11), right("Total(GB)", 9), right("Virt(GB)", 9)];
-const ALLOCATIONS: &[Column] = &[left("Device", 8), right("VRAM GB", 9), right("Dev %", 9), right("Model GB", 11), right("Dist %", 10)];
+pub(super) const VIRTUAL: &[Column] =
+    &[left("Object", 8), left("Role", 6), right("Original(GB)", 11), right("Total(GB)", 9), right("Virt(GB)", 9)];
+pub(super) const ALLOCATIONS: &[Column] =
+    &[left("Device", 8), right("VRAM GB", 9), right("Dev %", 9), right("Model GB", 11), right("Dist %", 10)];
 const FIRST_ALLOCATIONS: &[Column] = &[left("Device", 8), right("Alloc %", 9), right("Total (GB)", 11), right("Alloc (GB)", 11)];
-const LAYERS: &[Column] = &[left("Layer Type", 18), right("Layers", 7), right("Memory (MB)", 14), right("% Total", 10)];
-const ASSIGNMENTS: &[Column] = &[left("Device", 18), right("Layers", 7), right("Memory (MB)", 14), right("% Total", 10)];
+pub(super) const LAYERS: &[Column] = &[left("Layer Type", 18), right("Layers", 7), right("Memory (MB)", 14), right("% Total", 10)];
+pub(super) const ASSIGNMENTS: &[Column] = &[left("Device", 18), right("Layers", 7), right("Memory (MB)", 14), right("% Total", 10)];
 
 /// What a module is called whose kind the file does not tell.
 const UNTOLD: &str = "-";
@@ -176,12 +178,12 @@ pub fn first_layers(question: &Question<'_>, answer: &Answer) -> Table {
     Table { title: "DisTorch GGML Layer Distribution", ..assignments(question, answer) }
 }
 
-fn counted(name: &str, count: usize, bytes: Bytes, model: Bytes) -> Vec<String> {
+pub(super) fn counted(name: &str, count: usize, bytes: Bytes, model: Bytes) -> Vec<String> {
     let share = percent(bytes.get() as f64, model.get() as f64);
     vec![name.to_owned(), count.to_string(), format!("{:.2}", bytes.get() as f64 / MIB), share]
 }
 
-fn percent(part: f64, whole: f64) -> String {
+pub(super) fn percent(part: f64, whole: f64) -> String {
     format!("{:.1}%", if whole == 0.0 { 0.0 } else { part / whole * 100.0 })
 }
 

@@ -1,4 +1,4 @@
-//! What runs have shown of a machine: how fast it is, and how well steps were foretold.
+//! What runs and calibrations have shown of a machine: how fast it is, and how well steps were foretold.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Room;
+use super::pace::{Pace, Sample, Walk};
 use super::propose::{Machine, Speed};
-use crate::units::DeviceId;
-use crate::units::ids::DeviceIdError;
-use crate::weights::Precision;
+use crate::units::{DeviceId, Timestamp};
+use crate::weights::{BlockKind, Precision};
 
 /// Forecasts that are remembered, the newest: a machine changes, and old ones say little.
 pub const FORECASTS: usize = 200;
+/// Sizes that are remembered of one network, the newest.
+pub const SIZES: usize = 16;
+/// What differs by less is the same speed, measured again: both count. What differs by more takes the other's place.
+const SAME: f64 = 0.1;
 
 /// What is assumed of the page cache: having its pages mapped, without copying.
 const PAGE_CACHE: Speed = Speed { flops: 0.0, bytes_per_second: 20e9, measured: false };
@@ -31,45 +35,73 @@ pub enum Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// The device that computes, or a donor of weights for it.
+    /// A donor of weights, as a streamed block comes from it: of the processor to a GPU, from pinned memory.
     Device(DeviceId),
     /// The disk, where the page cache holds what is asked of it.
     PageCache,
+    /// Copying within the memory of the device that computes.
+    Memory,
+    /// The way to a GPU from memory that is not pinned.
+    Pageable,
+    /// The way from a GPU to pinned memory.
+    Back,
+    /// Computing with blocks of a kind: operations, and bytes of their weights.
+    Kind(BlockKind),
 }
 
-/// How the page cache is called in writing.
-const PAGE_CACHE_NAME: &str = "page cache";
+impl Subject {
+    /// Those that are not of a device, with their names.
+    const NAMED: [(Self, &'static str); 7] = [
+        (Self::PageCache, "page cache"),
+        (Self::Memory, "memory"),
+        (Self::Pageable, "pageable memory"),
+        (Self::Back, "way back"),
+        (Self::Kind(BlockKind::Convolution), BlockKind::Convolution.name()),
+        (Self::Kind(BlockKind::Attention), BlockKind::Attention.name()),
+        (Self::Kind(BlockKind::FeedForward), BlockKind::FeedForward.name()),
+    ];
+}
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Device(device) => device.fmt(f),
-            Self::PageCache => f.pad(PAGE_CACHE_NAME),
+        match (self, Self::NAMED.iter().find(|(subject, _)| subject == self)) {
+            (_, Some((_, name))) => f.pad(name),
+            (Self::Device(device), None) => device.fmt(f),
+            (Self::PageCache | Self::Memory | Self::Pageable | Self::Back | Self::Kind(_), None) => f.pad("?"),
         }
     }
 }
 
 impl FromStr for Subject {
-    type Err = DeviceIdError;
+    type Err = crate::units::ids::DeviceIdError;
 
-    fn from_str(text: &str) -> Result<Self, DeviceIdError> {
-        if text == PAGE_CACHE_NAME { Ok(Self::PageCache) } else { text.parse().map(Self::Device) }
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Self::NAMED.iter().find(|(_, name)| *name == text) {
+            Some((subject, _)) => Ok(*subject),
+            None => text.parse().map(Self::Device),
+        }
     }
 }
 
 /// Returns a machine of such memory, as fast as is known, for weights from such files.
 #[must_use]
-pub fn machine(rooms: Vec<Room>, known: &[(Subject, Speed)], files: Files) -> Machine {
-    let cache = known.iter().find(|(subject, _)| *subject == Subject::PageCache).map_or(PAGE_CACHE, |(_, speed)| *speed);
-    let device = |(subject, speed): &(Subject, Speed)| match (subject, files) {
-        (Subject::PageCache, _) | (Subject::Device(DeviceId::Disk), Files::Cached) => None,
-        (Subject::Device(device), Files::Cached | Files::OnDisk) => Some((*device, *speed)),
-    };
-    let cached = match files {
-        Files::Cached => Some((DeviceId::Disk, cache)),
-        Files::OnDisk => None,
-    };
-    Machine { rooms, speeds: known.iter().filter_map(device).chain(cached).collect(), latencies: Vec::new() }
+pub fn machine(compute: DeviceId, rooms: Vec<Room>, known: &[Learned], files: Files) -> Machine {
+    let (mut speeds, mut cache, mut pace) = (Vec::new(), PAGE_CACHE, Pace::assumed(compute));
+    for learned in known {
+        match learned.finding {
+            Finding::Speed(Subject::PageCache, speed) => cache = speed,
+            Finding::Speed(Subject::Device(device), speed) if device != compute => speeds.push((device, speed)),
+            Finding::Speed(Subject::Memory, speed) => pace.assumed.bytes_per_second = speed.bytes_per_second,
+            Finding::Speed(Subject::Kind(kind), speed) => pace.kinds.push((kind, speed)),
+            Finding::Speed(Subject::Device(_) | Subject::Pageable | Subject::Back, _) => {}
+            Finding::Step(sample) => pace.samples.push(sample),
+        }
+    }
+    if files == Files::Cached {
+        speeds.retain(|(device, _)| *device != DeviceId::Disk);
+        speeds.push((DeviceId::Disk, cache));
+    }
+    Machine { rooms, speeds, pace, latencies: Vec::new() }
 }
 
 /// What a measurement holds for: this box, computing so, with that library and driver.
@@ -83,15 +115,80 @@ pub struct Basis {
     pub engine: String,
 }
 
-/// A speed that was measured.
+/// Something that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// How fast something is.
+    Speed(Subject, Speed),
+    /// How long a walk through a network computed.
+    Step(Sample),
+}
+
+impl Finding {
+    /// Returns whether the other one is about the same thing, and takes its place.
+    #[must_use]
+    pub fn is_about(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Speed(subject, _), Self::Speed(other, _)) => subject == other,
+            (Self::Step(sample), Self::Step(other)) => sample.walk == other.walk,
+            (Self::Speed(..), Self::Step(_)) | (Self::Step(_), Self::Speed(..)) => false,
+        }
+    }
+
+    /// Returns whether its numbers are numbers, and such as there can be.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let fine = |number: f64| number.is_finite() && number >= 0.0;
+        match self {
+            Self::Speed(_, speed) => fine(speed.flops) && fine(speed.bytes_per_second),
+            Self::Step(sample) => fine(sample.walk.flops) && fine(sample.seconds),
+        }
+    }
+
+    /// Returns what is known where this is measured again; nothing where it has become another one.
+    fn again(&self, new: &Self) -> Option<Self> {
+        let same = |old: f64, new: f64| (old - new).abs() <= SAME * old.abs();
+        match (self, new) {
+            (Self::Speed(subject, old), Self::Speed(_, new)) => {
+                let is_same = same(old.flops, new.flops) && same(old.bytes_per_second, new.bytes_per_second);
+                let mean = Speed {
+                    flops: f64::midpoint(old.flops, new.flops),
+                    bytes_per_second: f64::midpoint(old.bytes_per_second, new.bytes_per_second),
+                    measured: new.measured,
+                };
+                is_same.then_some(Self::Speed(*subject, mean))
+            }
+            (Self::Step(old), Self::Step(new)) => {
+                let seconds = f64::midpoint(old.seconds, new.seconds);
+                same(old.seconds, new.seconds).then_some(Self::Step(Sample { seconds, ..*old }))
+            }
+            (Self::Speed(..), Self::Step(_)) | (Self::Step(_), Self::Speed(..)) => None,
+        }
+    }
+}
+
+/// How something was found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A run showed it.
+    Run,
+    /// It was measured on purpose.
+    Calibration,
+}
+
+/// What was found out about a machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Learned {
     /// What it holds for.
     pub basis: Basis,
-    /// What is so fast.
-    pub subject: Subject,
-    /// How fast it is.
-    pub speed: Speed,
+    /// What it is.
+    pub finding: Finding,
+    /// When it was found.
+    pub found: Timestamp,
+    /// How.
+    pub origin: Origin,
 }
 
 /// What a step was expected to take, and what it took.
@@ -101,12 +198,24 @@ pub struct Forecast {
     pub basis: Basis,
     /// The model set.
     pub model: String,
+    /// What was walked through in a step; unknown of old ones.
+    pub walk: Option<Walk>,
     /// Seconds that were foretold.
     pub predicted_s: f64,
     /// Seconds of the median step.
     pub measured_s: f64,
     /// Whether it rested on measurements.
     pub calibrated: bool,
+}
+
+/// Which forecasts a history is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Similar {
+    /// Networks of this shape at about this size.
+    Size,
+    /// Networks of this shape, at other sizes only.
+    Network,
 }
 
 /// How good forecasts have been.
@@ -116,6 +225,8 @@ pub struct History {
     pub runs: u32,
     /// The median of how far they were off, as a share of what was measured.
     pub median_error: f64,
+    /// Which runs these were.
+    pub of: Similar,
 }
 
 /// Everything that is known of a machine, in the order in which it was found.
@@ -132,10 +243,28 @@ impl Experience {
         Self { learned, forecasts }
     }
 
-    /// Takes in a speed; what was known instead is forgotten.
-    pub fn learn(&mut self, learned: Learned) {
-        self.learned.retain(|known| (&known.basis, known.subject) != (&learned.basis, learned.subject));
-        self.learned.push(learned);
+    /// Takes in what was found and returns what is known from now on. What confirms what was known is counted in; what does
+    /// not takes its place.
+    pub fn learn(&mut self, new: Learned) -> Learned {
+        let old = self.learned.iter().position(|known| known.basis == new.basis && known.finding.is_about(&new.finding));
+        let old = old.map(|k| self.learned.remove(k));
+        let confirmed = old.and_then(|old| Some(Learned { finding: old.finding.again(&new.finding)?, ..old }));
+        let known = confirmed.filter(|_| new.origin == Origin::Run).unwrap_or(new);
+        self.learned.push(known.clone());
+        self.forget_sizes(&known);
+        known
+    }
+
+    /// Forgets the oldest sizes of a network where there are too many.
+    fn forget_sizes(&mut self, newest: &Learned) {
+        let Finding::Step(Sample { walk, .. }) = newest.finding else { return };
+        let is_one = |l: &Learned| l.basis == newest.basis && matches!(l.finding, Finding::Step(s) if s.walk.is_like(&walk));
+        let mut excess = self.learned.iter().filter(|l| is_one(l)).count().saturating_sub(SIZES);
+        self.learned.retain(|l| {
+            let goes = excess > 0 && is_one(l);
+            excess -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Takes in how a forecast came out.
@@ -145,7 +274,7 @@ impl Experience {
         self.forecasts.drain(..old);
     }
 
-    /// Returns all speeds that an engine of this name has found.
+    /// Returns all that was found with an engine of this name.
     #[must_use]
     pub fn of_engine(&self, compute: DeviceId, engine: &str) -> Vec<Learned> {
         self.learned.iter().filter(|l| l.basis.compute == compute && l.basis.engine == engine).cloned().collect()
@@ -159,21 +288,28 @@ impl Experience {
         self.learned.iter().rev().map(|l| &l.basis).find(fits)
     }
 
-    /// Returns the speeds that were found on a basis.
+    /// Returns what was found on a basis.
     #[must_use]
-    pub fn speeds(&self, basis: &Basis) -> Vec<(Subject, Speed)> {
-        self.learned.iter().filter(|l| l.basis == *basis).map(|l| (l.subject, l.speed)).collect()
+    pub fn known(&self, basis: &Basis) -> Vec<Learned> {
+        self.learned.iter().filter(|l| l.basis == *basis).cloned().collect()
     }
 
-    /// Returns how good calibrated forecasts have been on a basis, if there were any.
+    /// Returns how good calibrated forecasts of such a walk have been on a basis; of other sizes, where there are none of it.
     #[must_use]
-    pub fn history(&self, basis: &Basis) -> Option<History> {
-        let counts = |f: &&Forecast| f.calibrated && f.basis == *basis && f.measured_s > 0.0;
-        let mut errors: Vec<f64> =
-            self.forecasts.iter().filter(counts).map(|f| (f.predicted_s - f.measured_s).abs() / f.measured_s).collect();
-        errors.sort_unstable_by(f64::total_cmp);
-        let median_error = *errors.get(errors.len() / 2)?;
-        Some(History { runs: u32::try_from(errors.len()).unwrap_or(u32::MAX), median_error })
+    pub fn history(&self, basis: &Basis, walk: &Walk) -> Option<History> {
+        let of = |similar: Similar| {
+            let fits = |w: &Walk| match similar {
+                Similar::Size => w.is_near(walk),
+                Similar::Network => w.is_like(walk),
+            };
+            let counts = |f: &&Forecast| f.calibrated && f.basis == *basis && f.measured_s > 0.0 && f.walk.as_ref().is_some_and(fits);
+            let error = |f: &Forecast| (f.predicted_s - f.measured_s).abs() / f.measured_s;
+            let mut errors: Vec<f64> = self.forecasts.iter().filter(counts).map(error).collect();
+            errors.sort_unstable_by(f64::total_cmp);
+            let median_error = *errors.get(errors.len() / 2)?;
+            Some(History { runs: u32::try_from(errors.len()).unwrap_or(u32::MAX), median_error, of: similar })
+        };
+        of(Similar::Size).or_else(|| of(Similar::Network))
     }
 }
 
@@ -181,25 +317,41 @@ impl Experience {
 mod tests {
     use super::*;
 
+    const WALK: Walk = Walk { weights: 1_000, flops: 1e9 };
+
     fn basis(engine: &str) -> Basis {
         Basis { compute: DeviceId::Cpu, precision: Precision::Fp32, engine: engine.to_owned() }
     }
 
-    fn learned(engine: &str, device: DeviceId, flops: f64) -> Learned {
-        Learned { basis: basis(engine), subject: Subject::Device(device), speed: Speed { flops, bytes_per_second: 1e9, measured: true } }
+    fn speed(bytes_per_second: f64) -> Speed {
+        Speed { flops: 0.0, bytes_per_second, measured: true }
     }
+
+    fn learned(engine: &str, finding: Finding) -> Learned {
+        Learned { basis: basis(engine), finding, found: Timestamp(0), origin: Origin::Run }
+    }
+
+    fn link(engine: &str, subject: Subject, bytes_per_second: f64) -> Learned {
+        learned(engine, Finding::Speed(subject, speed(bytes_per_second)))
+    }
+
+    fn step(weights: u64, flops: f64, seconds: f64) -> Finding {
+        Finding::Step(Sample { walk: Walk { weights, flops }, seconds })
+    }
+
+    const DISK: Subject = Subject::Device(DeviceId::Disk);
 
     #[test]
     fn the_newest_speed_of_each_engine_counts() {
         let mut known = Experience::default();
-        known.learn(learned("old", DeviceId::Cpu, 1.0));
-        known.learn(learned("new", DeviceId::Cpu, 2.0));
-        known.learn(learned("new", DeviceId::Disk, 0.0));
-        known.learn(learned("new", DeviceId::Cpu, 3.0));
+        known.learn(link("old", DISK, 1.0));
+        known.learn(link("new", DISK, 2.0));
+        known.learn(link("new", Subject::PageCache, 9.0));
+        known.learn(link("new", DISK, 3.0));
         let newest = known.basis(DeviceId::Cpu, Precision::Fp32, None).unwrap();
         assert_eq!(newest.engine, "new");
-        let flops: Vec<(Subject, f64)> = known.speeds(newest).into_iter().map(|(d, s)| (d, s.flops)).collect();
-        assert_eq!(flops, [(Subject::Device(DeviceId::Disk), 0.0), (Subject::Device(DeviceId::Cpu), 3.0)]);
+        let findings: Vec<Finding> = known.known(newest).into_iter().map(|l| l.finding).collect();
+        assert_eq!(findings, [Finding::Speed(Subject::PageCache, speed(9.0)), Finding::Speed(DISK, speed(3.0))]);
         assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Some("old")), Some(&basis("old")));
         assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Some("another")), None);
         assert_eq!(known.basis(DeviceId::Cpu, Precision::Bf16, None), None);
@@ -207,35 +359,85 @@ mod tests {
     }
 
     #[test]
+    fn a_run_confirms_a_speed_or_replaces_it() {
+        let mut known = Experience::default();
+        let calibrated = Learned { origin: Origin::Calibration, ..link("new", DISK, 100.0) };
+        assert_eq!(known.learn(calibrated.clone()), calibrated);
+        let again = known.learn(Learned { found: Timestamp(9), ..link("new", DISK, 108.0) });
+        assert_eq!(again, Learned { finding: Finding::Speed(DISK, speed(104.0)), ..calibrated.clone() });
+        let other = Learned { found: Timestamp(9), ..link("new", DISK, 120.0) };
+        assert_eq!(known.learn(other.clone()), other);
+        assert_eq!(known.learn(calibrated.clone()), calibrated, "what is measured on purpose counts as it is");
+        known.learn(learned("new", step(1_000, 1e9, 1.0)));
+        assert_eq!(known.learn(learned("new", step(1_000, 1e9, 1.0625))).finding, step(1_000, 1e9, 1.03125));
+        assert_eq!(known.learn(learned("new", step(1_000, 1e9, 0.5))).finding, step(1_000, 1e9, 0.5));
+        known.learn(learned("new", step(1_000, 2e9, 2.0)));
+        assert_eq!(known.known(&basis("new")).len(), 3, "another size is another matter");
+    }
+
+    #[test]
+    fn of_many_sizes_the_newest_are_kept() {
+        let mut known = Experience::default();
+        known.learn(learned("new", step(77, 1.0, 1.0)));
+        for n in 0..2 * SIZES {
+            known.learn(learned("new", step(1_000, n as f64, 1.0)));
+        }
+        let kept = known.known(&basis("new"));
+        assert_eq!((kept.len(), kept[0].finding, kept[1].finding), (SIZES + 1, step(77, 1.0, 1.0), step(1_000, SIZES as f64, 1.0)));
+    }
+
+    #[test]
     fn the_disk_is_as_fast_as_where_the_files_are() {
-        let speed = |bytes_per_second| Speed { flops: 1.0, bytes_per_second, measured: true };
-        let known =
-            [(Subject::Device(DeviceId::Disk), speed(1.0)), (Subject::Device(DeviceId::Cpu), speed(2.0)), (Subject::PageCache, speed(3.0))];
-        let disk = |known, files| machine(Vec::new(), known, files).speed(DeviceId::Disk);
+        let known = [link("", DISK, 1.0), link("", Subject::Device(DeviceId::Cpu), 2.0), link("", Subject::PageCache, 3.0)];
+        let disk = |known, files| machine(DeviceId::Cuda(0), Vec::new(), known, files).speed(DeviceId::Disk);
         assert_eq!((disk(&known, Files::OnDisk), disk(&known, Files::Cached)), (speed(1.0), speed(3.0)));
-        assert_eq!(machine(Vec::new(), &known, Files::Cached).speed(DeviceId::Cpu), speed(2.0));
+        assert_eq!(machine(DeviceId::Cuda(0), Vec::new(), &known, Files::Cached).speed(DeviceId::Cpu), speed(2.0));
         assert_eq!((disk(&known[..2], Files::Cached), disk(&[], Files::OnDisk)), (PAGE_CACHE, Speed::assumed(DeviceId::Disk)));
-        for subject in [Subject::PageCache, Subject::Device(DeviceId::Cuda(3))] {
+        assert_eq!(
+            machine(DeviceId::Cpu, Vec::new(), &known, Files::OnDisk).speeds,
+            [(DeviceId::Disk, speed(1.0))],
+            "it is no donor of its own"
+        );
+    }
+
+    #[test]
+    fn what_is_known_of_computing_makes_its_pace() {
+        let kind = BlockKind::Attention;
+        let known = [link("", Subject::Memory, 7.0), link("", Subject::Kind(kind), 8.0), learned("", step(1_000, 1e9, 1.0))];
+        let pace = machine(DeviceId::Cpu, Vec::new(), &known, Files::OnDisk).pace;
+        assert_eq!((pace.assumed.bytes_per_second, pace.kinds, pace.samples.len()), (7.0, vec![(kind, speed(8.0))], 1));
+        let named = Subject::NAMED.iter().map(|(subject, _)| *subject);
+        for subject in named.chain([Subject::Device(DeviceId::Cuda(3))]) {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
     }
 
     #[test]
-    fn only_forecasts_from_measurements_are_judged_and_old_ones_are_forgotten() {
+    fn forecasts_from_measurements_are_judged_by_network_and_size() {
         let mut known = Experience::default();
-        let forecast =
-            |predicted_s, calibrated| Forecast { basis: basis("new"), model: "night".to_owned(), predicted_s, measured_s: 1.0, calibrated };
-        assert_eq!(known.history(&basis("new")), None);
+        let forecast = |predicted_s, calibrated, walk| Forecast {
+            basis: basis("new"),
+            model: "night".to_owned(),
+            walk,
+            predicted_s,
+            measured_s: 1.0,
+            calibrated,
+        };
+        let history = |known: &Experience, engine, flops| known.history(&basis(engine), &Walk { flops, ..WALK });
+        assert_eq!(history(&known, "new", 1e9), None);
         for predicted_s in [1.1, 0.7, 1.02] {
-            known.foretold(forecast(predicted_s, true));
+            known.foretold(forecast(predicted_s, true, Some(WALK)));
         }
-        known.foretold(forecast(9.0, false));
-        let history = known.history(&basis("new")).unwrap();
-        assert!(history.runs == 3 && (history.median_error - 0.1).abs() < 1e-9, "{history:?}");
-        assert_eq!(known.history(&basis("old")), None);
+        known.foretold(forecast(9.0, false, Some(WALK)));
+        known.foretold(forecast(9.0, true, None));
+        known.foretold(forecast(9.0, true, Some(Walk { weights: 9, ..WALK })));
+        let found = history(&known, "new", 1.5e9).unwrap();
+        assert!(found.runs == 3 && (found.median_error - 0.1).abs() < 1e-9 && found.of == Similar::Size, "{found:?}");
+        assert_eq!(history(&known, "new", 1e12).unwrap().of, Similar::Network);
+        assert_eq!(history(&known, "old", 1e9), None);
         for _ in 0..FORECASTS {
-            known.foretold(forecast(2.0, true));
+            known.foretold(forecast(2.0, true, Some(WALK)));
         }
-        assert_eq!(known.history(&basis("new")), Some(History { runs: 200, median_error: 1.0 }));
+        assert_eq!(history(&known, "new", 1e9), Some(History { runs: 200, median_error: 1.0, of: Similar::Size }));
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn even_cover(sizes: &[u64], need: u64) -> Option<Vec<usize>> {
 /// Returns homes for `streamed`, in order of execution: the fastest donor takes what it can hold, and what it
 /// leaves to the next is spread evenly. Where that wastes too much room, the largest units choose first.
 pub(super) fn spread(case: &Case, streamed: &[usize]) -> Option<Homes> {
-    let mut homes = vec![None; case.bytes.len()];
+    let mut homes = case.fixed.clone();
     let mut rest = streamed.to_vec();
     for (donor, cap) in case.caps.iter().enumerate() {
         if rest.is_empty() {
@@ -64,7 +64,7 @@ pub(super) fn spread(case: &Case, streamed: &[usize]) -> Option<Homes> {
 fn largest_first(case: &Case, streamed: &[usize]) -> Option<Homes> {
     let mut order = streamed.to_vec();
     order.sort_by_key(|&i| std::cmp::Reverse(case.bytes[i]));
-    let mut homes = vec![None; case.bytes.len()];
+    let mut homes = case.fixed.clone();
     let mut room = case.caps.clone();
     for unit in order {
         let donor = room.iter().position(|r| *r >= case.bytes[unit])?;
@@ -86,7 +86,7 @@ pub(super) fn rescue(case: &Case) -> Option<Homes> {
 }
 
 fn first_fit(case: &Case, order: &[usize]) -> Option<Homes> {
-    let mut homes = vec![None; case.bytes.len()];
+    let mut homes = case.fixed.clone();
     let mut room = case.caps.clone();
     let mut gone = 0;
     for &unit in order {
@@ -120,7 +120,7 @@ impl<'a> Search<'a> {
         for (k, &unit) in order.iter().enumerate().rev() {
             after[k] = after[k + 1] + case.bytes[unit];
         }
-        Self { case, order, after, room: case.caps.clone(), homes: vec![None; case.bytes.len()], looked: 0 }
+        Self { case, order, after, room: case.caps.clone(), homes: case.fixed.clone(), looked: 0 }
     }
 
     fn run(mut self) -> Option<Homes> {

@@ -17,16 +17,19 @@ use super::simulate::{Link, Load, Staging, simulate};
 use crate::units::{Bytes, DeviceId};
 
 /// Whether a unit may leave the compute device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stay {
     /// It is used there in every pass and stays.
     Pinned,
     /// It may live elsewhere and stream in.
     Movable,
+    /// It must live on this other device and stream in.
+    At(DeviceId),
 }
 
 /// What one unit of weights costs, in order of execution.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct UnitCost {
     /// Its size.
     pub bytes: Bytes,

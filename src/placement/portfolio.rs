@@ -139,7 +139,7 @@ fn original(case: &Case) -> Option<Homes> {
     }
     let mut room = case.caps.clone();
     let mut stay = case.stay();
-    let mut homes = vec![None; case.bytes.len()];
+    let mut homes = case.fixed.clone();
     for &unit in case.movable.iter().rev() {
         let size = case.bytes[unit];
         let fits = |seat: &&Option<usize>| size <= seat.map_or(stay, |d| quotas[d]);

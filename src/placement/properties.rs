@@ -43,8 +43,21 @@ fn staging() -> impl Strategy<Value = Staging> {
     prop_oneof![3 => (1u32..4).prop_map(Staging::Slots), 1 => (20u64..300).prop_map(|b| Staging::Ring(Bytes(b)))]
 }
 
+/// A unit that may also be told where to live.
+fn told() -> impl Strategy<Value = UnitCost> {
+    let device = prop_oneof![6 => Just(None), 1 => (0usize..3).prop_map(Some)];
+    (unit(), device).prop_map(|(unit, device)| match device {
+        Some(at) => UnitCost { stay: Stay::At(DONORS[at]), ..unit },
+        None => unit,
+    })
+}
+
 fn request(units: usize, most_donors: usize) -> impl Strategy<Value = Request> {
-    (prop::collection::vec(unit(), 0..=units), goal(), staging(), donors(most_donors)).prop_map(|(units, goal, staging, donors)| Request {
+    of_units(unit(), units, most_donors)
+}
+
+fn of_units(unit: impl Strategy<Value = UnitCost>, units: usize, most_donors: usize) -> impl Strategy<Value = Request> {
+    (prop::collection::vec(unit, 0..=units), goal(), staging(), donors(most_donors)).prop_map(|(units, goal, staging, donors)| Request {
         compute: GPU,
         units,
         goal,
@@ -65,6 +78,9 @@ fn total(request: &Request) -> Bytes {
 /// The budgets, read off the request anew.
 fn keeps_budgets(request: &Request, homes: &[DeviceId]) -> bool {
     let away = |u: &UnitCost, h: DeviceId| h != GPU && (u.stay == Stay::Pinned || !request.staging.passes(u.bytes));
+    if request.units.iter().zip(homes).any(|(u, h)| matches!(u.stay, Stay::At(device) if device != *h)) {
+        return false;
+    }
     if request.units.iter().zip(homes).any(|(u, h)| away(u, *h)) {
         return false;
     }
@@ -73,7 +89,7 @@ fn keeps_budgets(request: &Request, homes: &[DeviceId]) -> bool {
     }
     let stays = held(request, homes, GPU);
     let streamed: Vec<Bytes> = request.units.iter().zip(homes).filter(|(_, h)| **h != GPU).map(|(u, _)| u.bytes).collect();
-    let movable: Bytes = request.units.iter().filter(|u| u.stay == Stay::Movable).map(|u| u.bytes).sum();
+    let movable: Bytes = request.units.iter().filter(|u| u.stay != Stay::Pinned).map(|u| u.bytes).sum();
     match &request.goal {
         Goal::Free(bytes) => streamed.iter().copied().sum::<Bytes>() >= (*bytes).min(movable),
         Goal::Hold(most) => stays + request.staging.bytes(streamed.iter().max().copied()) <= *most,
@@ -144,7 +160,7 @@ struct Predicted {
 
 proptest! {
     #[test]
-    fn plans_keep_budgets_and_are_the_same_every_time(request in request(14, 4)) {
+    fn plans_keep_budgets_and_are_the_same_every_time(request in of_units(told(), 14, 4)) {
         let found = plan(&request);
         prop_assert_eq!(&found, &plan(&request));
         if let Ok(planned) = &found {
@@ -153,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn a_shortage_is_real(request in request(6, 3)) {
+    fn a_shortage_is_real(request in of_units(told(), 6, 3)) {
         match plan(&request) {
             Ok(planned) => check(&request, &planned)?,
             Err(Shortage::Unmeasured { .. }) => prop_assert!(false, "all links are measured"),

@@ -2,17 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Allocation;
 use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::{Load, Quotas, Room, quotas};
-use super::error::BudgetError;
+use super::error::{AskError, BudgetError};
+use super::pace::{Grounds, Pace, Walk};
+use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
-use crate::units::{Bytes, DeviceId};
-use crate::weights::{Block, BlockTable};
+use super::{Allocation, Parts, budget};
+use crate::units::{BlockIndex, Bytes, DeviceId};
+use crate::weights::{BlockTable, Effort};
 
 /// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
 const SLOTS: u32 = 2;
@@ -20,6 +22,13 @@ const SLOTS: u32 = 2;
 const WORTH_LESS_STAGING: f64 = 1.005;
 /// Sizes of staging memory that are tried between one largest block and two.
 const SIZES: u64 = 16;
+/// How much longer a step takes where more staging memory than that is worth it: blocks that are large and soon computed
+/// with have then come while others compute that are small and take long.
+const WORTH_MORE_STAGING: f64 = 1.05;
+/// How much of the time that more staging memory could save may be left for having less of it.
+const NEARLY_ALL: f64 = 1.02;
+/// The most staging memory, as a share of what leaves: so many parts of so many.
+const MOST_STAGING: (u64, u64) = (2, 5);
 
 /// How fast a device is, as far as it was measured, and otherwise assumed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -49,13 +58,16 @@ impl Speed {
 }
 
 /// What is known of the machine.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// The memory of its devices.
     pub rooms: Vec<Room>,
     /// The speed of those of which it was measured.
     pub speeds: Vec<(DeviceId, Speed)>,
+    /// How fast the device that computes does so.
+    pub pace: Pace,
     /// Seconds before the first byte from a donor, where that is known.
+    #[serde(default)]
     pub latencies: Vec<(DeviceId, f64)>,
 }
 
@@ -109,33 +121,42 @@ impl ProposalError {
 }
 
 /// A model to be placed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its blocks: size on the compute device, seconds of computing in one walk through them.
     pub units: Vec<UnitCost>,
     /// Stored size over size on the compute device: what travels, compressed as it is stored.
     pub stored_share: f64,
-    /// Whether the seconds rest on a measurement.
-    pub measured: bool,
+    /// What the seconds rest on.
+    pub grounds: Grounds,
     /// Walks through the blocks in a step.
     pub walks: u64,
 }
 
 impl Model {
-    /// Returns a model whose weights take `element` bytes each on a device that computes this fast; `flops` are those of
-    /// each block in a step of so many walks.
+    /// Returns a model whose weights take `element` bytes each on a device of this pace; `efforts` are those of each block in
+    /// a step of so many walks.
     #[must_use]
-    pub fn of(table: &BlockTable, flops: &[f64], walks: u64, element: u64, speed: Speed) -> Self {
+    pub fn of(table: &BlockTable, efforts: &[Effort], walks: u64, element: u64, pace: &Pace) -> Self {
         let walks = walks.max(1);
-        let unit = |(block, flops): (&Block, &f64)| UnitCost {
-            bytes: Bytes(block.elements().saturating_mul(element)),
-            seconds: flops / speed.flops.max(1.0) / walks as f64,
-            stay: if block.pinned { Stay::Pinned } else { Stay::Movable },
-        };
-        let units: Vec<UnitCost> = table.blocks().iter().zip(flops).map(unit).collect();
+        let size = |elements: u64| Bytes(elements.saturating_mul(element));
+        let blocks = table.blocks().iter().zip(efforts);
+        let once: Vec<(Effort, Bytes)> = blocks.map(|(block, effort)| (effort.over(walks), size(block.elements()))).collect();
+        let walk = Self::walk(table, efforts, walks);
+        let (seconds, grounds) = pace.seconds(walk.weights, &once);
+        let stay = table.blocks().iter().map(|block| if block.pinned { Stay::Pinned } else { Stay::Movable });
+        let units = once.iter().zip(seconds).zip(stay).map(|(((_, bytes), seconds), stay)| UnitCost { bytes: *bytes, seconds, stay });
+        let units: Vec<UnitCost> = units.collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
-        Self { units, stored_share, measured: speed.measured, walks }
+        Self { units, stored_share, grounds, walks }
+    }
+
+    /// Returns what one walk through these blocks is, where a step of so many computes so much.
+    #[must_use]
+    pub fn walk(table: &BlockTable, efforts: &[Effort], walks: u64) -> Walk {
+        let weights = table.blocks().iter().fold(0u64, |n, block| n.saturating_add(block.elements()));
+        Walk { weights, flops: efforts.iter().map(Effort::flops).sum::<f64>() / walks.max(1) as f64 }
     }
 
     /// Returns what weights of this size on the compute device take where they are stored.
@@ -155,9 +176,10 @@ impl Model {
 /// Returns where the blocks go, and what a step will take.
 pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
-    let planned = in_a_step(through_a_ring(&request, plan(&request)?, model), model, machine);
+    let planned = plan(&request)?;
     let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
     let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
+    let planned = in_a_step(through_a_ring(&request, planned, model, capacity.saturating_sub(kept)), model, machine);
     let needed = kept + planned.staging;
     if needed > capacity {
         return Err(ProposalError::Crowded { device: compute, needed, staging: planned.staging, capacity });
@@ -167,7 +189,7 @@ pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Mac
 
 /// Returns the smallest virtual VRAM with which weights and staging fit where they are computed with.
 pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Bytes, ProposalError> {
-    let everything = OffloadAsk { virtual_vram: VirtualVram::Auto, expert: None, donors: ask.donors_of(compute) };
+    let everything = OffloadAsk { virtual_vram: VirtualVram::Auto, expert: None, donors: ask.donors_of(compute), pins: ask.pins.clone() };
     let (request, _) = request(&everything, compute, model, machine)?;
     let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(model.bytes(), Room::capacity);
     Ok(sweep::smallest_budget(&request, capacity)?)
@@ -180,7 +202,7 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
         Some(Allocation::Auto) | None => Vec::new(),
     };
     let donors = if named.is_empty() { ask.donors_of(compute) } else { named };
-    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(model.bytes()), expert: None, donors };
+    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(model.bytes()), expert: None, donors, pins: ask.pins.clone() };
     let (request, _) = request(&everything, compute, model, machine)?;
     let walks = model.walks as f64;
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
@@ -194,21 +216,22 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     donors.sort_unstable();
     donors.dedup();
     let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
-    let question = question(plan.compute, model, machine, Goal::Free(Bytes::ZERO), donors);
+    let question = question((plan.compute, model.units.clone()), model, machine, Goal::Free(Bytes::ZERO), donors);
     let largest = streamed(plan, model).max();
     let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
-    in_a_step(through_a_ring(&question, planned, model), model, machine)
+    in_a_step(through_a_ring(&question, planned, model, Bytes(u64::MAX)), model, machine)
 }
 
 fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iterator<Item = Bytes> + 'a {
     model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
 }
 
-/// Gives a plan that was made for slots the smallest ring through which a step is as fast.
+/// Gives a plan that was made for slots the smallest ring through which a step is as fast; a larger one than the slots, of
+/// at most `most` bytes, where that makes it much faster.
 ///
-/// It stays as large as the slots where speeds are guessed, and where weights are stored as something else than they are
-/// computed with: the block in use is then expanded beside it.
-fn through_a_ring(request: &Request, planned: Planned, model: &Model) -> Planned {
+/// It is as large as the slots where speeds are guessed, and not smaller where weights are stored as something else than
+/// they are computed with: the block in use is then expanded beside it.
+fn through_a_ring(request: &Request, planned: Planned, model: &Model, most: Bytes) -> Planned {
     let Some(largest) = streamed(&planned.plan, model).max() else { return planned };
     let slots = Staging::Slots(SLOTS).bytes(Some(largest));
     let all: Bytes = streamed(&planned.plan, model).sum();
@@ -218,8 +241,25 @@ fn through_a_ring(request: &Request, planned: Planned, model: &Model) -> Planned
     let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
     let expect = |staging| planner::expect(&Request { staging: Staging::Ring(staging), ..request.clone() }, &planned.plan);
     let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
-    let staging = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
-    Planned { staging, predicted: expect(staging), plan: planned.plan }
+    let usual = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
+    let predicted = expect(usual);
+    let larger = larger_ring((largest, slots, all), most, request.calibrated, |size| expect(size).step_s);
+    let staging = larger.filter(|size| predicted.step_s > expect(*size).step_s * WORTH_MORE_STAGING).unwrap_or(usual);
+    Planned { staging, predicted: if staging == usual { predicted } else { expect(staging) }, plan: planned.plan }
+}
+
+/// Returns the smallest ring beyond the slots that is nearly as good as any, where a step's seconds can be foretold at all.
+fn larger_ring(
+    (largest, slots, all): (Bytes, Bytes, Bytes),
+    most: Bytes,
+    calibrated: bool,
+    step_s: impl Fn(Bytes) -> f64,
+) -> Option<Bytes> {
+    let most = most.min(Bytes(all.get() / MOST_STAGING.1 * MOST_STAGING.0));
+    let halves = (1u64..).map(|n| Bytes(slots.get() + largest.get() / 2 * n)).take_while(|size| *size <= most);
+    let tried: Vec<(Bytes, f64)> = if calibrated { halves.map(|size| (size, step_s(size))).collect() } else { Vec::new() };
+    let best = tried.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
+    tried.into_iter().find(|(_, seconds)| *seconds <= best * NEARLY_ALL).map(|(size, _)| size)
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
@@ -236,21 +276,43 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
         link.streamed = Bytes(link.streamed.get().saturating_mul(model.walks));
         link.transfer_s *= walks;
     }
-    predicted.calibrated = model.measured && predicted.links.iter().all(|link| machine.speed(link.device).measured);
+    predicted.calibrated = model.grounds.is_measured() && predicted.links.iter().all(|link| machine.speed(link.device).measured);
     planned
 }
 
 /// Returns the question to the planner.
 pub fn request(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<(Request, Quotas), ProposalError> {
-    let fixed = model.units.iter().filter(|u| u.stay == Stay::Pinned).map(|u| u.bytes).sum();
-    let quotas = quotas(ask, compute, Load { total: model.bytes(), fixed }, &machine.rooms)?;
-    let donors = quotas.donors.iter().map(|quota| link(quota.device, quota.most, model, machine)).collect();
-    Ok((question(compute, model, machine, goal(ask, &quotas), donors), quotas))
+    let units = pinned(&ask.pins, compute, model)?;
+    let sum = |wanted: fn(&Stay) -> bool| units.iter().filter(|u| wanted(&u.stay)).map(|u| u.bytes).sum();
+    let load = Load { total: model.bytes(), fixed: sum(|s| *s == Stay::Pinned), away: sum(|s| matches!(s, Stay::At(_))) };
+    let quotas = quotas(ask, compute, load, &machine.rooms)?;
+    let told = |device: DeviceId| units.iter().filter(|u| u.stay == Stay::At(device)).map(|u| u.bytes).sum();
+    // Who is only pinned to, takes nothing else.
+    let named = |device: DeviceId| matches!(ask.expert, Some(Allocation::Listed(_))) || ask.donors_of(compute).contains(&device);
+    let most = |quota: &budget::Quota| if named(quota.device) { quota.most } else { quota.most.min(told(quota.device)) };
+    let donors = quotas.donors.iter().map(|quota| link(quota.device, most(quota), model, machine)).collect();
+    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
+    Ok((question((compute, units), model, machine, goal(ask, &quotas, capacity), donors), quotas))
 }
 
-fn question(compute: DeviceId, model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
-    let calibrated = model.measured && donors.iter().all(|d| machine.speed(d.device).measured);
-    Request { compute, units: model.units.clone(), goal, staging: Staging::Slots(SLOTS), donors, calibrated }
+/// Returns the units with those that must live somewhere told so.
+fn pinned(pins: &Pins, compute: DeviceId, model: &Model) -> Result<Vec<UnitCost>, BudgetError> {
+    let mut units = model.units.clone();
+    let last = BlockIndex(u32::try_from(units.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    for (block, device) in pins.iter() {
+        let unit = units.get_mut(block.0 as usize).ok_or(AskError::NoBlock { block, last })?;
+        unit.stay = match unit.stay {
+            _ if device == compute => Stay::Pinned,
+            Stay::Pinned => return Err(AskError::NeverLeaves { block, device }.into()),
+            Stay::Movable | Stay::At(_) => Stay::At(device),
+        };
+    }
+    Ok(units)
+}
+
+fn question((compute, units): (DeviceId, Vec<UnitCost>), model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
+    let calibrated = model.grounds.is_measured() && donors.iter().all(|d| machine.speed(d.device).measured);
+    Request { compute, units, goal, staging: Staging::Slots(SLOTS), donors, calibrated }
 }
 
 /// The way from a donor. What travels is smaller than what it becomes, or larger.
@@ -259,14 +321,21 @@ fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> 
     DonorLink { device, capacity, bytes_per_second, latency_s: machine.latency_s(device) }
 }
 
-fn goal(ask: &OffloadAsk, quotas: &Quotas) -> Goal {
+fn goal(ask: &OffloadAsk, quotas: &Quotas, capacity: Bytes) -> Goal {
     match (&ask.expert, ask.virtual_vram) {
         (Some(Allocation::Listed(listed)), _) => {
             let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
-            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: q.most }).collect(), rest: listed.rest() }
+            let last = quotas.donors.last().map(|q| q.device);
+            // Shares are what each device is to hold; whole blocks seldom come out even, which the last one makes up for.
+            let (rest, shares) = match listed.parts() {
+                Parts::Percents(_) => (listed.rest().or(last), true),
+                Parts::Bytes(_) | Parts::Fractions(_) => (listed.rest(), false),
+            };
+            let most = |q: &budget::Quota| if shares { q.wanted } else { q.most };
+            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: most(q) }).collect(), rest }
         }
         // What stays and what passes through must fit together.
-        (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(quotas.compute.most),
+        (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(capacity),
         (Some(Allocation::Auto) | None, _) => Goal::Free(quotas.leaving),
     }
 }
@@ -283,7 +352,7 @@ mod tests {
             seconds: 0.1,
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, measured: true, walks: 1 }
+        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1 }
     }
 
     fn machine(mib: u64) -> Machine {
@@ -292,6 +361,7 @@ mod tests {
         Machine {
             rooms: vec![Room { device: CPU, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }],
             speeds: vec![(DeviceId::Disk, speed)],
+            pace: Pace::assumed(CPU),
             latencies: Vec::new(),
         }
     }
@@ -328,11 +398,77 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_model_are_kept_to_a_block() {
+        let shares = |text: &str, machine: &Machine| {
+            let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+            let planned = propose(&ask, CPU, &model(), machine).unwrap();
+            [CPU, DeviceId::Disk, DeviceId::Sim(0)].map(|device| on(&planned, device).get() >> 20)
+        };
+        let mut machine = machine(4096);
+        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        assert_eq!(shares("cpu,25%;disk,*", &machine), [208, 832, 0]);
+        assert_eq!(shares("cpu,25%;disk,75%", &machine), [208, 832, 0]);
+        assert_eq!(shares("cpu,50%;sim:0,25%;disk,25%", &machine), [464, 320, 256]);
+        assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
+    }
+
+    #[test]
+    fn a_larger_ring_is_taken_where_a_step_is_much_faster_for_it() {
+        // Half of the network takes long and is small, the other half is large and soon done with.
+        let unit = |n: u64| UnitCost {
+            bytes: Bytes::mib(if n < 20 { 2 } else { 64 }),
+            seconds: if n < 20 { 0.1 } else { 0.001 },
+            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
+        };
+        let model = Model { units: (0..40).map(unit).collect(), ..model() };
+        let everything = ask(&format!("{}b", model.bytes().get()));
+        let roomy = propose(&everything, CPU, &model, &machine(4096)).unwrap();
+        assert!(roomy.staging > Bytes::mib(128) && roomy.staging <= Bytes::mib(528), "{}", roomy.staging);
+        let tight = propose(&everything, CPU, &model, &machine(140)).unwrap();
+        assert!(tight.staging <= Bytes::mib(138) && tight.predicted.step_s > 1.05 * roomy.predicted.step_s);
+        let guessed = propose(&everything, CPU, &model, &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
+        assert_eq!(guessed.staging, Bytes::mib(128));
+        assert_eq!(expect(&roomy.plan, &model, &machine(4096)), roomy);
+    }
+
+    #[test]
     fn what_does_not_fit_is_an_error_with_its_numbers() {
         let error = propose(&ask("500MiB"), CPU, &model(), &machine(580)).unwrap_err();
         assert_eq!(error.to_string(), "place weights on cpu: 592.0 MiB with 64.0 MiB of them for staging, but there is room for 580.0 MiB");
         assert!(propose(&ask("100MiB"), CPU, &model(), &machine(600)).is_err());
         assert!(!error.hint().is_empty());
+    }
+
+    #[test]
+    fn blocks_live_where_they_are_pinned() {
+        let mut machine = machine(4096);
+        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        machine.rooms[1].free = Bytes::mib(150);
+        let pinned = |text: &str, pins: &str| {
+            let mut ask = ask(text);
+            ask.pins = pins.parse().unwrap();
+            propose(&ask, CPU, &model(), &machine).map(|planned| planned.plan.homes)
+        };
+        let homes = pinned("0", "sim:0,3+9").unwrap();
+        assert_eq!((0..17).filter(|n| homes[*n] == DeviceId::Sim(0)).collect::<Vec<_>>(), [3, 9]);
+        assert!(homes.iter().all(|home| *home != DeviceId::Disk), "nothing else leaves");
+        let homes = pinned("500MiB", "sim:0,3;cpu,4-6").unwrap();
+        assert_eq!((homes[3], &homes[4..7]), (DeviceId::Sim(0), &[CPU; 3][..]));
+        assert_eq!(homes.iter().filter(|home| **home == DeviceId::Disk).count(), 7, "what is pinned away counts among what leaves");
+        assert_eq!(pinned("auto", "disk,16").unwrap().iter().filter(|home| **home != CPU).count(), 1);
+        for (amount, pins, message) in [
+            ("0", "sim:0,1-3", "keep what is pinned to sim:0 there: 42.0 MiB over what it may hold"),
+            ("0", "disk,17", "block 17 is pinned, but the last block is 16"),
+            ("0", "disk,0", "block 0 never leaves the device that computes, so it cannot be pinned to disk"),
+            ("0", "cuda:7,1", "there is no device cuda:7 here"),
+        ] {
+            let error = pinned(amount, pins).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert!(!error.hint().is_empty());
+        }
+        let listed =
+            OffloadAsk { expert: Some("cpu,512MiB;disk,*".parse().unwrap()), pins: "sim:0,1".parse().unwrap(), ..OffloadAsk::default() };
+        assert!(propose(&listed, CPU, &model(), &machine).unwrap_err().to_string().starts_with("keep what is pinned to sim:0 there"));
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub enum Shortage {
         /// What had to leave the compute device.
         missing: Bytes,
     },
+    /// What is pinned to a donor is more than it may hold.
+    #[error("keep what is pinned to {device} there: {missing} over what it may hold")]
+    PinnedAway {
+        /// The donor.
+        device: DeviceId,
+        /// What its share lacks.
+        missing: Bytes,
+    },
     /// A donor whose speed is not known cannot be planned with.
     #[error("plan with {device}: its link has no speed; {missing} of room lie behind it")]
     Unmeasured {
@@ -76,6 +84,7 @@ impl Shortage {
             | Self::NoDonor { device, .. }
             | Self::Donors { device, .. }
             | Self::Pieces { device, .. }
+            | Self::PinnedAway { device, .. }
             | Self::Unmeasured { device, .. } => *device,
         }
     }
@@ -90,6 +99,7 @@ impl Shortage {
             | Self::NoDonor { missing, .. }
             | Self::Donors { missing, .. }
             | Self::Pieces { missing, .. }
+            | Self::PinnedAway { missing, .. }
             | Self::Unmeasured { missing, .. } => *missing,
         }
     }
@@ -104,6 +114,7 @@ impl Shortage {
             Self::NoDonor { device, missing } => format!("name a donor with {missing} of room, such as cpu, or let {device} keep more"),
             Self::Donors { device, missing } => format!("give {device} or another donor {missing} more, add a donor, or free less"),
             Self::Pieces { device, missing: _ } => format!("give {device} room for one more block, or free less"),
+            Self::PinnedAway { device, missing } => format!("give {device} {missing} more, or unpin blocks"),
             Self::Unmeasured { device, missing: _ } => format!("measure the link to {device}, or leave it out"),
         }
     }

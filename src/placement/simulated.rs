@@ -45,7 +45,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::learned::{self, Files, Subject};
 
     fn gpus() -> Vec<SimulatedGpu> {
         let gpu = |from_disk| SimulatedGpu {
@@ -60,15 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn links_are_those_of_the_profile_and_computing_is_measured() {
-        let speed = |flops| Speed { flops, bytes_per_second: 5.0, measured: true };
-        let known = [(Subject::Device(DeviceId::Sim(1)), speed(7.0)), (Subject::PageCache, speed(0.0))];
-        let machine = learned::machine(Vec::new(), &known, Files::Cached).seen_from(DeviceId::Sim(1), &gpus(), Bytes::ZERO);
+    fn links_are_those_of_the_profile() {
+        let slow = Speed { flops: 0.0, bytes_per_second: 5.0, measured: false };
+        let real = Machine { speeds: vec![(DeviceId::Disk, slow), (DeviceId::Cuda(0), slow)], ..Machine::default() };
+        let machine = real.clone().seen_from(DeviceId::Sim(1), &gpus(), Bytes::ZERO);
         let link = |donor| (machine.speed(donor).bytes_per_second, machine.latency_s(donor), machine.speed(donor).measured);
         assert_eq!(link(DeviceId::Disk), (2e9, 1e-5, true));
         assert_eq!((link(DeviceId::Cpu), link(DeviceId::Sim(0))), ((12e9, 1e-5, true), (25e9, 1e-5, true)));
-        assert_eq!(machine.speed(DeviceId::Sim(1)), speed(7.0));
-        let real = learned::machine(Vec::new(), &known, Files::Cached);
+        assert_eq!((machine.speed(DeviceId::Cuda(0)), machine.latency_s(DeviceId::Cuda(0))), (slow, 0.0));
         assert_eq!(real.clone().seen_from(DeviceId::Cpu, &gpus(), Bytes::gib(1)), real);
     }
 

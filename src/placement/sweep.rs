@@ -21,7 +21,7 @@ fn freeing(request: &Request, bytes: Bytes) -> Request {
 }
 
 fn movable(request: &Request) -> Bytes {
-    request.units.iter().filter(|u| u.stay == Stay::Movable).map(|u| u.bytes).sum()
+    request.units.iter().filter(|u| u.stay != Stay::Pinned).map(|u| u.bytes).sum()
 }
 
 /// Returns the curve of `points` amounts, from nothing freed to all that may leave, whatever the goal. It never
@@ -58,7 +58,7 @@ pub fn smallest_budget(request: &Request, free: Bytes) -> Result<Bytes, Shortage
     if total <= free {
         return Ok(Bytes::ZERO);
     }
-    let largest = request.units.iter().filter(|u| u.stay == Stay::Movable && request.staging.passes(u.bytes)).map(|u| u.bytes).max();
+    let largest = request.units.iter().filter(|u| u.stay != Stay::Pinned && request.staging.passes(u.bytes)).map(|u| u.bytes).max();
     let budget = total - free + request.staging.bytes(largest);
     let missing = budget - movable(request);
     if missing > Bytes::ZERO {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::devices::SimulatedGpu;
-use crate::placement::{Allocation, VirtualVram};
+use crate::placement::{Allocation, Pins, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
 use crate::weights::Precision;
@@ -36,6 +36,8 @@ pub struct Preset {
     pub donor_device: Vec<DeviceId>,
     /// How much of them goes where, instead of the two above.
     pub expert_mode_allocations: Option<Allocation>,
+    /// Blocks of them that must live on a certain device, whatever the others say.
+    pub pin_blocks: Option<Pins>,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.
@@ -73,6 +75,17 @@ impl Preset {
         }
     }
 
+    /// Returns it as a file: what it says, and nothing of what it does not say.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let mut all = serde_yaml::to_value(self).unwrap_or_default();
+        if let Some(values) = all.as_mapping_mut() {
+            values.retain(|_, value| !value.is_null() && value.as_sequence().is_none_or(|list| !list.is_empty()));
+        }
+        // Words and numbers have no way to fail.
+        serde_yaml::to_string(&all).unwrap_or_default()
+    }
+
     /// Returns the embedded preset of this name.
     #[must_use]
     pub fn embedded(name: &str) -> Option<Result<Self, PresetError>> {
@@ -93,6 +106,7 @@ impl Preset {
             virtual_vram_gb: self.virtual_vram_gb.or(below.virtual_vram_gb),
             donor_device: if self.donor_device.is_empty() { below.donor_device } else { self.donor_device },
             expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
+            pin_blocks: self.pin_blocks.or(below.pin_blocks),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
             simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },
@@ -214,7 +228,7 @@ mod tests {
     proptest! {
         #[test]
         fn presets_read_back(preset in any_preset()) {
-            let text = serde_yaml::to_string(&preset).unwrap();
+            let text = preset.write();
             prop_assert_eq!(Preset::parse(&text, "mine.yaml"), Ok(preset));
         }
 

@@ -6,7 +6,7 @@ use super::chord::Chord;
 use super::effect::Effect;
 use super::keymap::{self, Layer};
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, compose, detail, help, log, overview, palette, queue};
+use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
 use super::widgets::search::Search;
 use super::widgets::text_field;
 use super::{twin, verbs, wording};
@@ -28,11 +28,14 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         }
         Layer::Edit => model.compose.edit(|input| text_field::press(input, chord)),
         Layer::Pick => compose::update::press_pick(model, chord),
+        Layer::Wish => offload::update::press(model, chord),
         Layer::Confirm
         | Layer::Help
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
+        | Layer::Offload
+        | Layer::Presets
         | Layer::Queue
         | Layer::Compose
         | Layer::Log
@@ -54,11 +57,13 @@ pub fn paste(model: &mut Model, text: &str) {
         // What is pasted upon a field is meant for it, also before typing has begun.
         Layer::Edit | Layer::Compose => model.compose.edit(|input| text_field::paste(input, text)),
         Layer::Pick => compose::update::paste_pick(model, text),
+        Layer::Wish | Layer::Offload => offload::update::paste(model, text),
         Layer::Confirm
         | Layer::Help
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
+        | Layer::Presets
         | Layer::Queue
         | Layer::Log
         | Layer::Everywhere
@@ -77,7 +82,7 @@ fn open_search(model: &mut Model) -> Option<&mut Search> {
     match model.screen {
         Screen::Queue => Some(&mut model.queue.filter),
         Screen::Log => Some(&mut model.log.search),
-        Screen::Overview | Screen::Compose => None,
+        Screen::Overview | Screen::Offload | Screen::Compose => None,
     }
 }
 
@@ -94,15 +99,21 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             model.gallery.forget_sent();
             return vec![Effect::Redraw];
         }
-        Action::Refresh => return vec![model.ask(Purpose::Devices, Request::Devices)],
+        Action::Refresh => {
+            let tuned = if model.screen == Screen::Offload { offload::update::ask(model) } else { None };
+            return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(tuned).collect();
+        }
         Action::GoTo(screen) => {
             model.screen = screen;
             (model.detail, model.help) = (None, None);
+            if screen == Screen::Offload {
+                return offload::update::enter(model);
+            }
             return models_for(model, screen).into_iter().collect();
         }
         Action::Move(motion) => go(model, motion),
         Action::Open => return open(model),
-        Action::Back => back(model),
+        Action::Back => return back(model),
         Action::Filter => {
             if let Some(search) = open_search(model) {
                 search.typing = true;
@@ -116,6 +127,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Mark => queue::update::mark(model),
         Action::MarkAll => queue::update::mark_all(model),
         Action::Job(verb) => return verbs::perform(model, verb),
+        Action::Tune(verb) => return offload::update::perform(model, verb),
         Action::SubmitJob => return verbs::submit(model, false),
         Action::SubmitHeld => return verbs::submit(model, true),
         Action::ClearField => model.compose.edit(tui_input::Input::reset),
@@ -161,6 +173,7 @@ fn go(model: &mut Model, motion: Motion) {
     } else {
         match model.screen {
             Screen::Overview => overview::update::go(model, motion),
+            Screen::Offload => offload::update::go(model, motion),
             Screen::Queue => queue::update::go(model, motion),
             Screen::Compose => compose::update::go(model, motion),
             Screen::Log => log::update::go(model, motion),
@@ -183,6 +196,7 @@ fn open(model: &mut Model) -> Vec<Effect> {
     }
     match model.screen {
         Screen::Overview => return overview::update::open(model),
+        Screen::Offload => return offload::update::take(model),
         Screen::Queue => {
             if let Some(id) = model.job_at_hand() {
                 return verbs::show(model, id);
@@ -194,21 +208,22 @@ fn open(model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }
 
-fn back(model: &mut Model) {
+fn back(model: &mut Model) -> Vec<Effect> {
     if model.palette.take().is_some() {
-        return;
+        return Vec::new();
     }
     if let Some(search) = open_search(model)
         && search.typing
     {
         search.clear();
-        return;
+        return Vec::new();
     }
     if model.help.take().is_some() || model.detail.take().is_some() {
-        return;
+        return Vec::new();
     }
     match model.screen {
         Screen::Overview => {}
+        Screen::Offload => return offload::update::back(model),
         Screen::Queue => {
             if !model.queue.filter.clear() {
                 model.queue.marked.clear();
@@ -221,6 +236,7 @@ fn back(model: &mut Model) {
             }
         }
     }
+    Vec::new()
 }
 
 /// The value under the cursor.
@@ -230,6 +246,7 @@ fn value(model: &Model) -> Option<String> {
     }
     match model.screen {
         Screen::Overview => overview::update::value(model),
+        Screen::Offload => offload::update::value(model),
         Screen::Queue => model.job_at_hand().and_then(|id| queue::update::value(model, id)),
         Screen::Compose => Some(model.compose.text(model.compose.field()).value().to_owned()).filter(|t| !t.is_empty()),
         Screen::Log => log::update::value(model),

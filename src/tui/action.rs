@@ -39,6 +39,8 @@ pub enum Action {
     MarkAll,
     /// Do something with jobs.
     Job(JobVerb),
+    /// Tune where weights live.
+    Tune(TuneVerb),
     /// Submit the form.
     SubmitJob,
     /// Submit the form as a held job.
@@ -101,10 +103,49 @@ pub enum JobVerb {
     Duplicate,
     /// Take a waiting job into the form, to be replaced on submitting.
     Edit,
+    /// Open the tuner with a job's settings.
+    Offload,
     /// Move a waiting job one place back.
     MoveDown,
     /// Move a waiting job one place forward.
     MoveUp,
+}
+
+/// Something to be done in the tuner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TuneVerb {
+    /// Type the wish.
+    Edit,
+    /// Write it in the next way.
+    NextWay,
+    /// Take a donor in, or out.
+    Toggle,
+    /// Let more leave the device that computes.
+    MoreLeaves,
+    /// Let less leave it.
+    LessLeaves,
+    /// Open the presets.
+    Presets,
+    /// Have a block live on a certain device.
+    Pin,
+    /// Let it live anywhere again.
+    Unpin,
+    /// Let every block live anywhere again.
+    UnpinAll,
+    /// Go to a block by its number.
+    GoToBlock,
+    /// Go back to the wish before.
+    Undo,
+    /// Put the wish into the Run form.
+    Apply,
+    /// Let a job that runs or waits have it now.
+    ApplyNow,
+    /// Try it with a short job.
+    Trial,
+    /// Save it as a profile.
+    Save,
+    /// Copy which blocks move.
+    CopyDiff,
 }
 
 /// A way to look at the log.
@@ -153,6 +194,7 @@ impl Action {
                 | JobVerb::Retry
                 | JobVerb::Duplicate
                 | JobVerb::Edit
+                | JobVerb::Offload
                 | JobVerb::MoveDown
                 | JobVerb::MoveUp => false,
             },
@@ -176,6 +218,7 @@ impl Action {
             | Self::SubmitJob
             | Self::SubmitHeld
             | Self::ClearField
+            | Self::Tune(_)
             | Self::Log(_)
             | Self::Accept
             | Self::Decline => false,
@@ -186,7 +229,8 @@ impl Action {
     #[must_use]
     pub fn needs_daemon(self) -> bool {
         match self {
-            Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit),
+            Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit | JobVerb::Offload),
+            Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow),
             other => matches!(other, Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
         }
     }

@@ -3,6 +3,7 @@
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::Model;
+use super::screens::offload;
 use super::{verbs, wording};
 use crate::jobs::Move;
 use crate::theme::Role;
@@ -15,10 +16,14 @@ pub fn take(model: &mut Model, id: u64, result: Result<Reply, Refusal>) -> Vec<E
     let Some(purpose) = model.asked.take(id) else { return Vec::new() };
     match result {
         Ok(reply) => granted(model, purpose, reply),
-        Err(refusal) => {
-            refused(model, &purpose, &refusal);
-            Vec::new()
-        }
+        // The tuner shows by itself why it knows nothing.
+        Err(refusal) => match purpose {
+            Purpose::Tune(draft) => offload::update::told(model, &draft, Err(refusal)),
+            purpose => {
+                refused(model, &purpose, &refusal);
+                Vec::new()
+            }
+        },
     }
 }
 
@@ -35,6 +40,8 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
             }
         }
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
+        (Purpose::Tune(draft), Reply::Tune(view)) => return offload::update::told(model, &draft, Ok(*view)),
+        (Purpose::Trial, Reply::Accepted(job)) => offload::deeds::tried(model, job),
         (Purpose::Submit(submission), Reply::Accepted(job)) => return accepted(model, job, &submission),
         (Purpose::CancelWaiting, Reply::Rows { rows, next, .. }) => {
             let mut effects = Vec::new();
@@ -98,6 +105,8 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Models
         | Purpose::Log
         | Purpose::Show(_)
+        | Purpose::Tune(_)
+        | Purpose::Trial
         | Purpose::CancelWaiting
         | Purpose::Clear
         | Purpose::Verb { .. } => {}
@@ -114,8 +123,9 @@ pub fn abandon(model: &mut Model) {
                 let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
                 format!("the connection was lost; look at job {} before you ask again", ids.join(", "))
             }
+            Purpose::Trial => "the connection was lost; look at the queue before you try again".to_owned(),
             Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
-            Purpose::Status | Purpose::Devices | Purpose::Models | Purpose::Log | Purpose::Show(_) => continue,
+            Purpose::Status | Purpose::Devices | Purpose::Models | Purpose::Log | Purpose::Tune(_) | Purpose::Show(_) => continue,
         };
         model.toast(Role::Warn, lost);
     }
@@ -128,6 +138,8 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Models => "models not listed".to_owned(),
         Purpose::Log => "log not read".to_owned(),
         Purpose::Show(id) => format!("job {id} not shown"),
+        Purpose::Tune(_) => "the model is not known".to_owned(),
+        Purpose::Trial => "not tried".to_owned(),
         Purpose::Submit(_) => "not submitted".to_owned(),
         Purpose::CancelWaiting => "waiting jobs not cancelled".to_owned(),
         Purpose::Clear => "not cleared".to_owned(),

@@ -16,6 +16,10 @@ pub enum Purpose {
     Log,
     /// To show a job that was not known.
     Show(JobId),
+    /// To learn what plans of a job are worked out from.
+    Tune(Box<JobDraft>),
+    /// To try where weights live.
+    Trial,
     /// To submit the form.
     Submit(Box<Submission>),
     /// To take waiting jobs back, page by page.

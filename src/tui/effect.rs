@@ -1,6 +1,7 @@
 //! What `update` wants done outside of the model.
 
 use super::gallery::PictureOrder;
+use super::screens::offload::deeds::SaveOrder;
 use crate::wire::Request;
 
 /// Something to be done outside of the model.
@@ -17,6 +18,8 @@ pub enum Effect {
     Copy(String),
     /// Make a picture ready to be drawn.
     Prepare(Box<PictureOrder>),
+    /// Save a profile.
+    Save(Box<SaveOrder>),
     /// Draw everything anew.
     Redraw,
     /// Give the terminal back to the shell until it lets us go on.

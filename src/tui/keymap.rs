@@ -3,7 +3,7 @@
 //! A layer is a place where keys have a meaning. Several are open at once, the innermost first; a key
 //! means what the first layer says that knows it, and a closed layer hides all below but `Always`.
 
-use super::action::{Action, JobVerb, LogVerb, Motion};
+use super::action::{Action, JobVerb, LogVerb, Motion, TuneVerb};
 use super::chord::Chord;
 use super::screens::Screen;
 
@@ -22,12 +22,18 @@ pub enum Layer {
     Pick,
     /// A field of the form is typed into.
     Edit,
+    /// Something is typed in the tuner.
+    Wish,
+    /// The presets of the tuner are open.
+    Presets,
     /// Details of something.
     Detail,
     /// A job is selected, or could be.
     Jobs,
     /// The screens.
     Overview,
+    /// Where weights live.
+    Offload,
     /// The queue.
     Queue,
     /// The form of a run.
@@ -45,6 +51,9 @@ impl Layer {
     pub const ALL: &[Self] = &[
         Self::Everywhere,
         Self::Overview,
+        Self::Offload,
+        Self::Wish,
+        Self::Presets,
         Self::Queue,
         Self::Jobs,
         Self::Compose,
@@ -69,9 +78,12 @@ impl Layer {
             Self::Filter => "While filtering",
             Self::Pick => "A list of choices",
             Self::Edit => "While typing in the form",
+            Self::Wish => "While typing in the tuner",
+            Self::Presets => "Presets of the tuner",
             Self::Detail => "Details",
             Self::Jobs => "Jobs",
             Self::Overview => "Overview",
+            Self::Offload => "Offload",
             Self::Queue => "Queue",
             Self::Compose => "Run",
             Self::Log => "Log",
@@ -83,7 +95,7 @@ impl Layer {
     /// Returns whether letters are typed here.
     #[must_use]
     pub fn takes_text(self) -> bool {
-        matches!(self, Self::Palette | Self::Filter | Self::Pick | Self::Edit)
+        matches!(self, Self::Palette | Self::Filter | Self::Pick | Self::Edit | Self::Wish)
     }
 }
 
@@ -137,6 +149,7 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Jobs, &["R"], Action::Job(JobVerb::Retry), "retry", "try a failed or cancelled job again"),
     shown(Layer::Jobs, &["d"], Action::Job(JobVerb::Duplicate), "duplicate", "take the job's settings into the Run form"),
     shown(Layer::Jobs, &["e"], Action::Job(JobVerb::Edit), "edit", "take a waiting job into the Run form; submitting replaces it"),
+    shown(Layer::Jobs, &["O"], Action::Job(JobVerb::Offload), "offload", "tune where the weights of the job's model live"),
     shown(Layer::Jobs, &["J"], Action::Job(JobVerb::MoveDown), "move down", "move a waiting job one place back"),
     hidden(Layer::Jobs, &["K"], Action::Job(JobVerb::MoveUp), "move up", "move a waiting job one place forward"),
     shown(
@@ -151,6 +164,33 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Overview, &["shift-tab"], Action::Move(Motion::PreviousPane), "panel before", "go to the panel before"),
     hidden(Layer::Overview, &["l", "right"], Action::Move(Motion::Right), "right", "go to the next panel"),
     hidden(Layer::Overview, &["h", "left"], Action::Move(Motion::Left), "left", "go to the panel before"),
+    shown(Layer::Offload, &["enter"], Action::Tune(TuneVerb::Apply), "apply", "put the wish into the Run form: the next job asks for it"),
+    shown(
+        Layer::Offload,
+        &["A"],
+        Action::Tune(TuneVerb::ApplyNow),
+        "apply now",
+        "give it to the job at once: to a running one at its next step border",
+    ),
+    shown(Layer::Offload, &["i"], Action::Tune(TuneVerb::Edit), "edit", "type how much goes where"),
+    shown(Layer::Offload, &["m"], Action::Tune(TuneVerb::NextWay), "mode", "write the same as virtual VRAM, bytes, ratio or fraction"),
+    shown(Layer::Offload, &["+"], Action::Tune(TuneVerb::MoreLeaves), "free more", "let a twentieth of the model more leave"),
+    shown(Layer::Offload, &["-"], Action::Tune(TuneVerb::LessLeaves), "less", "let a twentieth of the model less leave"),
+    shown(Layer::Offload, &["space"], Action::Tune(TuneVerb::Toggle), "donor", "go to the donors, and take the one at hand in or out"),
+    shown(Layer::Offload, &["P"], Action::Tune(TuneVerb::Presets), "presets", "choose among usual wishes, each with what it comes to"),
+    shown(Layer::Offload, &["T"], Action::Tune(TuneVerb::Trial), "trial", "submit a job of two steps that asks for it, to measure a step"),
+    shown(Layer::Offload, &["w"], Action::Tune(TuneVerb::Save), "save", "save it as a profile for --profile"),
+    shown(Layer::Offload, &["u"], Action::Tune(TuneVerb::Undo), "undo", "go back to the wish before"),
+    shown(Layer::Offload, &["D"], Action::Tune(TuneVerb::CopyDiff), "diff", "copy which blocks move from where to where"),
+    shown(Layer::Offload, &["e"], Action::Tune(TuneVerb::Pin), "pin", "pin the block at hand where it is, and then to the next device"),
+    shown(Layer::Offload, &["x"], Action::Tune(TuneVerb::Unpin), "unpin", "let the block at hand live anywhere again"),
+    hidden(Layer::Offload, &["X"], Action::Tune(TuneVerb::UnpinAll), "unpin all", "let every block live anywhere again"),
+    shown(Layer::Offload, &["b"], Action::Tune(TuneVerb::GoToBlock), "block", "go to a block by its number"),
+    hidden(Layer::Offload, &["l", "right"], Action::Move(Motion::Right), "next", "go to the next block or donor"),
+    hidden(Layer::Offload, &["h", "left"], Action::Move(Motion::Left), "before", "go to the block or donor before"),
+    hidden(Layer::Offload, &["tab"], Action::Move(Motion::NextPane), "next part", "go to the text, the donors or the blocks"),
+    hidden(Layer::Offload, &["shift-tab"], Action::Move(Motion::PreviousPane), "part before", "go to the part before"),
+    hidden(Layer::Offload, &["esc"], Action::Back, "back", "from a job's weights back to those of the Run form"),
     shown(Layer::Queue, &["/"], Action::Filter, "filter", "show only jobs whose line holds some words"),
     shown(Layer::Queue, &["space"], Action::Mark, "mark", "mark the job for the next verb, or unmark it"),
     hidden(Layer::Queue, &["*"], Action::MarkAll, "mark all", "mark every job that is shown, or unmark all"),
@@ -179,6 +219,12 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Edit, &["tab", "down"], Action::Move(Motion::NextPane), "next", "type into the next field"),
     shown(Layer::Edit, &["shift-tab", "up"], Action::Move(Motion::PreviousPane), "before", "type into the field before"),
     shown(Layer::Edit, &["esc", "enter"], Action::Back, "done", "stop typing; then keys move again"),
+    shown(Layer::Wish, &["enter"], Action::Open, "take", "take what is typed; then keys act again"),
+    shown(Layer::Wish, &["esc"], Action::Back, "drop", "leave it as it was"),
+    shown(Layer::Presets, &["enter"], Action::Open, "take", "wish for the selected preset"),
+    shown(Layer::Presets, &["esc", "q"], Action::Back, "close", "leave the wish as it is"),
+    shown(Layer::Presets, &["j", "down"], Action::Move(Motion::Down), "next", "go to the next preset"),
+    shown(Layer::Presets, &["k", "up"], Action::Move(Motion::Up), "before", "go to the preset before"),
     shown(Layer::Filter, &["enter"], Action::Open, "keep", "keep the words and go back to the list"),
     shown(Layer::Filter, &["esc"], Action::Back, "drop", "drop the words"),
     shown(Layer::Pick, &["enter"], Action::Open, "take", "take the choice"),
@@ -205,6 +251,7 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Everywhere, &["y"], Action::CopyValue, "copy", "copy the value: a picture's path, a prompt, a line"),
     shown(Layer::Everywhere, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
     hidden(Layer::Everywhere, &["1"], Action::GoTo(Screen::Overview), "overview", "go to the overview"),
+    hidden(Layer::Everywhere, &["5"], Action::GoTo(Screen::Offload), "offload", "go to the tuner of where weights live"),
     hidden(Layer::Everywhere, &["6"], Action::GoTo(Screen::Queue), "queue", "go to the queue"),
     hidden(Layer::Everywhere, &["7"], Action::GoTo(Screen::Compose), "run", "go to the form of a run"),
     hidden(Layer::Everywhere, &["8"], Action::GoTo(Screen::Log), "log", "go to the log"),

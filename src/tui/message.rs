@@ -2,7 +2,9 @@
 
 use super::chord::Chord;
 use super::gallery::{Picture, Source};
+use super::screens::offload::deeds::SaveOrder;
 use super::terminal::probe::Answers;
+use crate::config::presets::Saved;
 use crate::units::Timestamp;
 use crate::wire::{Change, Reply};
 use crate::workflow::Refusal;
@@ -42,6 +44,13 @@ pub enum Message {
         id: u64,
         /// The answer.
         result: Box<Result<Reply, Refusal>>,
+    },
+    /// A profile was saved, or not.
+    Saved {
+        /// Which.
+        order: Box<SaveOrder>,
+        /// Where it is, or why nowhere.
+        result: Result<Saved, String>,
     },
     /// A picture was made ready to be shown, or could not be.
     Pictured {

@@ -7,7 +7,8 @@ use super::keymap::Layer;
 use super::known::Known;
 use super::options::{ColorDepth, Options};
 use super::paint::Paint;
-use super::screens::{Screen, compose, detail, help, log, overview, palette, queue};
+use super::screens::offload::deeds::SaveOrder;
+use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
 use crate::theme::{Background, Role, Theme};
 use crate::units::{JobId, Timestamp};
 use crate::wire::Request;
@@ -78,6 +79,8 @@ pub enum Then {
         /// The waiting job that a submission takes the place of.
         replaces: Option<JobId>,
     },
+    /// Save a profile in the place of another.
+    Save(Box<SaveOrder>),
     /// Leave, although the form holds a draft.
     Quit,
 }
@@ -125,6 +128,8 @@ pub struct Model {
     pub screen: Screen,
     /// The overview.
     pub overview: overview::State,
+    /// The tuner.
+    pub offload: offload::State,
     /// The queue.
     pub queue: queue::State,
     /// The form.
@@ -170,6 +175,7 @@ impl Model {
             known: Known::default(),
             screen,
             overview: overview::State::default(),
+            offload: offload::State::default(),
             queue,
             compose: compose::State::default(),
             log: log::State::default(),
@@ -239,6 +245,9 @@ impl Model {
                 vec![Layer::Jobs, Layer::Overview, Layer::Everywhere]
             }
             (None, Screen::Overview) => vec![Layer::Overview, Layer::Everywhere],
+            (None, Screen::Offload) if self.offload.presets.is_some() => vec![Layer::Presets],
+            (None, Screen::Offload) if self.offload.typing.is_some() => vec![Layer::Wish],
+            (None, Screen::Offload) => vec![Layer::Offload, Layer::Everywhere],
             (None, Screen::Queue) if self.queue.filter.typing => vec![Layer::Filter],
             (None, Screen::Queue) => vec![Layer::Jobs, Layer::Queue, Layer::Everywhere],
             (None, Screen::Compose) => match self.compose.mode {
@@ -264,7 +273,7 @@ impl Model {
         let lists_jobs = match self.screen {
             Screen::Queue => true,
             Screen::Overview => self.overview.pane == overview::Pane::Queue,
-            Screen::Compose | Screen::Log => false,
+            Screen::Offload | Screen::Compose | Screen::Log => false,
         };
         let shown = self.queue.shown(&self.known.jobs);
         let cursor = self.queue.cursor(&shown).filter(|_| lists_jobs)?;

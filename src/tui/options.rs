@@ -1,5 +1,6 @@
 //! How the dashboard is to look and where it starts. Whoever reads settings and environment fills this in.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::screens::Screen;
@@ -24,6 +25,8 @@ pub struct Options {
     pub start_screen: Screen,
     /// The job to show in detail at the start.
     pub focus_job: Option<JobId>,
+    /// The folder in which profiles are saved, if there is one.
+    pub profiles: Option<PathBuf>,
     /// Counts a prompt's tokens, and the windows that they fill.
     pub count_tokens: fn(&str) -> (usize, usize),
 }
@@ -40,6 +43,7 @@ impl Options {
             place: "local".to_owned(),
             start_screen: Screen::Overview,
             focus_job: None,
+            profiles: None,
             count_tokens,
         }
     }

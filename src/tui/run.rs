@@ -12,6 +12,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -26,6 +27,7 @@ use super::model::Model;
 use super::options::{Asking, Options};
 use super::pace::Pace;
 use super::prepare::prepare;
+use super::screens::offload::deeds::SaveOrder;
 use super::subscriptions;
 use super::terminal::guard::{self, Guard};
 use super::terminal::input::{self, Input};
@@ -34,6 +36,7 @@ use super::terminal::stage::Stage;
 use super::terminal::writer::Writer;
 use super::update::update;
 use crate::client::{Handle, News};
+use crate::config::presets;
 use crate::theme::Role;
 use crate::units::{Clock, SystemClock};
 use crate::workflow::{Kind, Refusal};
@@ -94,7 +97,7 @@ pub async fn run(options: Options, link: Handle) -> Result<(), RunError> {
         pace: Pace::new(Instant::now()),
         writer: Writer::start(out),
         guard,
-        pictures: mpsc::unbounded_channel(),
+        done: mpsc::unbounded_channel(),
         link,
         link_lives: true,
     };
@@ -110,7 +113,8 @@ struct Desk {
     pace: Pace,
     writer: Writer,
     guard: Guard,
-    pictures: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
+    /// What others have done beside the loop.
+    done: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
     link: Handle,
     link_lives: bool,
 }
@@ -140,7 +144,7 @@ impl Desk {
                 heard = input.recv() => self.hear(heard.unwrap_or(Input::Closed))?,
                 written = self.writer.written() => written.map(|()| Flow::On).map_err(failed("write to"))?,
                 news = self.link.news.recv(), if self.link_lives => self.news(news),
-                Some(picture) = self.pictures.1.recv() => self.tell(picture),
+                Some(done) = self.done.1.recv() => self.tell(done),
                 () = tokio::time::sleep_until(due.into()), if !self.writer.is_busy() => self.tell(Message::Tick(SystemClock.now())),
             };
             // Whatever else has come meanwhile belongs to the same frame.
@@ -204,6 +208,7 @@ impl Desk {
                 }
                 Effect::Copy(text) => self.writer.beside(&clipboard(&text)),
                 Effect::Prepare(order) => self.prepare(*order),
+                Effect::Save(order) => self.save(*order),
                 Effect::Redraw => {
                     if let Err(error) = self.stage.forget() {
                         self.model.toast(Role::Crit, format!("the terminal: {error}"));
@@ -218,13 +223,24 @@ impl Desk {
 
     /// Makes a picture ready on another thread; a decoder that panics costs the picture only.
     fn prepare(&self, order: PictureOrder) {
-        let sender = self.pictures.0.clone();
+        let sender = self.done.0.clone();
         tokio::spawn(async move {
             let source = order.wanted.source.clone();
             let result = tokio::task::spawn_blocking(move || prepare(&order)).await;
             let result = result.unwrap_or_else(|e| Err(format!("the decoder failed: {e}")));
             // When nobody listens any more the dashboard has ended.
             let _ended = sender.send(Message::Pictured { source, result });
+        });
+    }
+
+    /// Saves a profile on another thread.
+    fn save(&self, order: SaveOrder) {
+        let (sender, folder) = (self.done.0.clone(), self.model.options.profiles.clone());
+        tokio::task::spawn_blocking(move || {
+            let saved = |folder: PathBuf| presets::save(&folder, &order.name, &order.preset, order.existing).map_err(|e| e.to_string());
+            let result = folder.ok_or_else(|| "there is no folder for profiles".to_owned()).and_then(saved);
+            // When nobody listens any more the dashboard has ended.
+            let _ended = sender.send(Message::Saved { order: Box::new(order), result });
         });
     }
 

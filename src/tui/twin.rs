@@ -3,7 +3,7 @@
 use super::model::Model;
 use super::screens::{Screen, detail, overview};
 use crate::units::JobId;
-use crate::workflow::command_line;
+use crate::workflow::{JobDraft, command_line};
 
 /// Returns the command that shows or does what is on the screen now.
 #[must_use]
@@ -26,6 +26,10 @@ pub fn command(model: &Model) -> Option<String> {
             overview::Pane::Queue => model.job_at_hand().map_or_else(|| "perilune queue list".to_owned(), |id| of_jobs("show", &[id])),
             overview::Pane::Events => "perilune status".to_owned(),
         }),
+        Screen::Offload => {
+            let ask = model.offload.worked.as_ref()?.ask.clone()?;
+            Some(command_line(&JobDraft { offload: ask, ..model.offload.draft.clone() }))
+        }
         Screen::Queue => Some(model.job_at_hand().map_or_else(|| "perilune queue list".to_owned(), |id| of_jobs("show", &[id]))),
         Screen::Compose => {
             let (draft, problems) = model.compose.draft();

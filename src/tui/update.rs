@@ -4,7 +4,7 @@ use super::asked::Purpose;
 use super::effect::Effect;
 use super::message::Message;
 use super::model::{Link, Model, Urgency};
-use super::screens::{Screen, detail};
+use super::screens::{Screen, detail, offload};
 use super::{act, answered, pictures};
 use crate::theme::Role;
 use crate::units::{JobId, Timestamp};
@@ -55,8 +55,10 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             down(model, reason, retry_in_s);
             Vec::new()
         }
-        Message::Heard(change) => {
-            hear(model, *change);
+        Message::Heard(change) => hear(model, *change),
+        Message::Saved { order, result } => {
+            offload::deeds::saved(model, *order, result);
+            model.touch(Urgency::Input);
             Vec::new()
         }
         Message::Answered { id, result } => {
@@ -101,6 +103,9 @@ fn up(model: &mut Model, place: String) -> Vec<Effect> {
     if let Some(id) = focused_job(model).filter(|id| model.known.job(*id).is_none()) {
         effects.push(model.ask(Purpose::Show(id), Request::Show(id)));
     }
+    if model.screen == Screen::Offload {
+        effects.extend(offload::update::ask(model));
+    }
     effects
 }
 
@@ -123,14 +128,16 @@ fn down(model: &mut Model, reason: Refusal, retry_in_s: f64) {
     model.touch(Urgency::Data);
 }
 
-fn hear(model: &mut Model, change: Change) {
+fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
+    // What an engine holds is what wishes are compared with.
+    let tunes = model.screen == Screen::Offload && matches!(&change, Change::Sets(_));
     match &change {
         Change::Preview(preview) => {
             if model.gallery.heard(preview, model.now) {
                 model.touch(Urgency::Data);
             }
             model.known.heard_at = Some(model.now);
-            return;
+            return Vec::new();
         }
         Change::Notice(notice) if matches!(notice.level.as_str(), "fail" | "crit") && model.screen != Screen::Overview => {
             let role = Role::Crit;
@@ -138,7 +145,7 @@ fn hear(model: &mut Model, change: Change) {
         }
         Change::Log(_) if model.screen != Screen::Log => {
             model.known.apply(change, model.now);
-            return;
+            return Vec::new();
         }
         Change::Snapshot(_)
         | Change::Job(_)
@@ -155,4 +162,5 @@ fn hear(model: &mut Model, change: Change) {
     let urgency = if model.known.heard_at.is_none() { Urgency::Input } else { Urgency::Data };
     model.known.apply(change, model.now);
     model.touch(urgency);
+    if tunes { offload::update::ask(model).into_iter().collect() } else { Vec::new() }
 }

@@ -4,7 +4,7 @@ use super::action::{Action, JobVerb, LogVerb};
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, compose, detail};
+use super::screens::{Screen, compose, detail, offload};
 use super::{twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
@@ -20,9 +20,11 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
     }
     match action {
         Action::Job(verb) => reason_against_verb(model, verb),
+        Action::Tune(verb) => offload::deeds::reason_against(model, verb),
         Action::CopyCommand if model.help.is_none() => match (twin::command(model), model.screen) {
             (Some(_), _) => None,
             (None, Screen::Compose) => Some("a field cannot be read yet".to_owned()),
+            (None, Screen::Offload) => Some("the wish cannot be read yet".to_owned()),
             (None, Screen::Overview | Screen::Queue | Screen::Log) => Some("no command does the same".to_owned()),
         },
         Action::Open | Action::CopyValue | Action::CopyCommand if is_only_read(model, action) => {
@@ -86,7 +88,7 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::Hold => only("only waiting jobs are held", waits),
         JobVerb::MoveUp | JobVerb::MoveDown => only("only waiting jobs are moved", waits),
         JobVerb::Edit => only("only waiting jobs are edited; d takes its settings for a new one", waits),
-        JobVerb::Duplicate => only("", |_| true),
+        JobVerb::Duplicate | JobVerb::Offload => only("", |_| true),
         JobVerb::PauseJob => unless(running(model).is_some(), "no job runs"),
         JobVerb::PauseQueue => None,
         JobVerb::CancelWaiting => unless(waiting(model) > 0, "no job waits"),
@@ -133,6 +135,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         JobVerb::MoveUp => shift(model, Move::Up),
         JobVerb::Duplicate => into_form(model, false),
         JobVerb::Edit => into_form(model, true),
+        JobVerb::Offload => tune(model),
     }
 }
 
@@ -153,6 +156,7 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
             fill(model, &draft, replaces);
             Vec::new()
         }
+        Then::Save(order) => vec![Effect::Save(order)],
         Then::Quit => vec![Effect::Quit],
     }
 }
@@ -233,13 +237,30 @@ fn shift(model: &mut Model, to: Move) -> Vec<Effect> {
 }
 
 fn into_form(model: &mut Model, replace: bool) -> Vec<Effect> {
-    let Some(job) = model.job_at_hand().and_then(|id| model.known.job(id)) else { return Vec::new() };
+    if let Some((job, draft)) = settings_at_hand(model) {
+        offer(model, draft, replace.then_some(job));
+    }
+    Vec::new()
+}
+
+fn tune(model: &mut Model) -> Vec<Effect> {
+    let Some((job, draft)) = settings_at_hand(model) else { return Vec::new() };
+    offload::update::enter_for(model, job, draft)
+}
+
+/// Returns the job at hand and the draft that asks for it again.
+fn settings_at_hand(model: &Model) -> Option<(JobId, JobDraft)> {
+    let job = model.job_at_hand().and_then(|id| model.known.job(id))?;
     let mut draft = JobDraft::again(&job.spec);
     // The name from the model folders reads better than the path behind it.
     if let Some(entry) = model.known.models.iter().flatten().find(|m| m.path.to_string_lossy() == draft.model) {
         draft.model.clone_from(&entry.name);
     }
-    let replaces = replace.then_some(job.job);
+    Some((job.job, draft))
+}
+
+/// Fills the form; asks first where that would lose a draft.
+pub fn offer(model: &mut Model, draft: JobDraft, replaces: Option<JobId>) {
     if model.compose.unsent {
         model.confirm = Some(Confirm {
             question: "Replace the draft in the Run form?".to_owned(),
@@ -250,7 +271,6 @@ fn into_form(model: &mut Model, replace: bool) -> Vec<Effect> {
     } else {
         fill(model, &draft, replaces);
     }
-    Vec::new()
 }
 
 fn fill(model: &mut Model, draft: &JobDraft, replaces: Option<JobId>) {
@@ -282,7 +302,9 @@ fn is_open(state: JobState) -> bool {
     !state.is_final()
 }
 
-fn waits(state: JobState) -> bool {
+/// Returns whether a job waits.
+#[must_use]
+pub fn waits(state: JobState) -> bool {
     matches!(state, JobState::Queued | JobState::Held)
 }
 

@@ -16,7 +16,7 @@ use super::action::{Action, JobVerb};
 use super::keymap::{self, Binding, Footer, Layer};
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
-use super::screens::{Screen, compose, detail, help, log, overview, palette, queue};
+use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
 use super::widgets::line::{self, piece};
 use super::widgets::popup;
 use super::{verbs, wording};
@@ -47,6 +47,7 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     let screen = body(area);
     match model.screen {
         Screen::Overview => overview::view::draw(model, paint, frame, screen),
+        Screen::Offload => offload::view::draw(model, paint, frame, screen),
         Screen::Queue => queue::view::draw(model, paint, frame, screen),
         Screen::Compose => compose::view::draw(model, paint, frame, screen),
         Screen::Log => log::view::draw(model, paint, frame, screen),
@@ -220,7 +221,7 @@ fn open_search(model: &Model) -> Option<&tui_input::Input> {
         (Some(help), _) => &help.search,
         (None, Screen::Queue) => &model.queue.filter,
         (None, Screen::Log) => &model.log.search,
-        (None, Screen::Overview | Screen::Compose) => return None,
+        (None, Screen::Overview | Screen::Offload | Screen::Compose) => return None,
     };
     search.typing.then_some(&search.input)
 }

@@ -124,6 +124,16 @@ pub fn measured(seconds: f64) -> String {
     }
 }
 
+/// Returns what a step takes, which may be very little: three digits that matter, in seconds or milliseconds.
+#[must_use]
+pub fn pace(seconds: f64) -> String {
+    match seconds * 1000.0 {
+        ms if ms >= 99.95 => measured(seconds),
+        ms if ms >= 9.995 => format!("{ms:.1} ms"),
+        ms => format!("{ms:.2} ms"),
+    }
+}
+
 /// Returns `1 job`, `3 jobs`.
 #[must_use]
 pub fn count(n: u64, what: &str) -> String {
@@ -164,6 +174,7 @@ mod tests {
         assert_eq!([span(42.0), span(250.0), span(3720.0), span(273_600.0)], ["42s", "4m10s", "1h02m", "3d04h"]);
         assert_eq!([measured(1.5), measured(42.04), measured(600.0)], ["1.50 s", "42.0 s", "600 s"]);
         assert_eq!(span(f64::NAN), "0s");
+        assert_eq!([pace(250.0), pace(1.5), pace(0.0423), pace(0.000_833)], ["250 s", "1.50 s", "42.3 ms", "0.83 ms"]);
     }
 
     #[test]

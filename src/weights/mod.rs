@@ -5,10 +5,12 @@
 pub mod block_table;
 pub mod catalog;
 pub mod dtype;
+pub mod effort;
 pub mod keys;
 pub mod shape;
 
 pub use block_table::{Block, BlockTable, Param, Unit};
 pub use catalog::{Catalog, TensorEntry};
 pub use dtype::{DType, Precision};
+pub use effort::{BlockKind, Effort};
 pub use shape::Shape;

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{PlanAsk, PlanView};
 use super::status::{EngineView, Notice, SetView, Status};
+use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
 use crate::jobs::{JobRow, JobState, JobView, Move, Progress};
+use crate::placement::OffloadAsk;
 use crate::units::{JobId, Timestamp};
 use crate::workflow::{JobDraft, ModelEntry, Refusal};
 
@@ -37,6 +39,8 @@ pub enum Request {
     Submit(Box<JobDraft>),
     /// What would become of a job's weights. Answer: [`Reply::Plan`].
     Plan(Box<PlanAsk>),
+    /// What plans of a job are worked out from; what it asks to be offloaded does not matter. Answer: [`Reply::Tune`].
+    Tune(Box<PlanAsk>),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.
@@ -68,6 +72,14 @@ pub enum Request {
     Resume {
         /// Which job; `None` is the whole queue.
         job: Option<JobId>,
+    },
+    /// Gives a job's weights another budget: a waiting job's on the ledger, a running job's at its next step border.
+    /// Answer, once the blocks live where they shall: [`Reply::Changed`].
+    Rebudget {
+        /// Which job.
+        job: JobId,
+        /// What is to be offloaded from now on.
+        ask: OffloadAsk,
     },
     /// Forgets finished jobs. Answer: [`Reply::Cleared`].
     Clear {
@@ -122,6 +134,8 @@ pub enum Reply {
     Accepted(JobId),
     /// What would become of a job's weights.
     Plan(Box<PlanView>),
+    /// What plans of a job are worked out from.
+    Tune(Box<TuneView>),
     /// A page of jobs.
     Rows {
         /// Whether the queue is paused.

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod hello;
 pub mod plan;
 pub mod status;
+pub mod tune;
 pub mod work;
 
 pub use control::{Change, Cursor, Event, LogLine, Reply, Request, ServerFrame};
@@ -18,4 +19,5 @@ pub use frame::{FrameError, Limit};
 pub use hello::{Hello, PROTOCOL};
 pub use plan::{PlanAsk, PlanView};
 pub use status::{DaemonView, EngineState, EngineView, Notice, QueueView, SetView, Status};
+pub use tune::TuneView;
 pub use work::{Order, Report, RunOrder};

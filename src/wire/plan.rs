@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::placement::planner::LinkUse;
-use crate::placement::{History, Planned};
+use crate::placement::{History, Origin, Planned};
 use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::Precision;
 use crate::workflow::JobDraft;
@@ -35,6 +35,8 @@ pub struct PlanView {
     pub stored: Bytes,
     /// Its blocks, in order of execution.
     pub blocks: Vec<BlockView>,
+    /// Its layers by type, in the order of their names; sizes as on the device that computes.
+    pub layers: Vec<LayerKind>,
     /// The devices that hold them, the one that computes first.
     pub devices: Vec<DeviceShare>,
     /// What was asked, in DisTorch's words: `<expert>#<compute>;<virtual VRAM>;<donors>`.
@@ -68,6 +70,21 @@ pub struct BlockView {
     pub stored: Bytes,
     /// Where it lives.
     pub device: DeviceId,
+    /// Whether it must be where it is computed with.
+    pub pinned: bool,
+    /// Layers in it.
+    pub layers: u32,
+}
+
+/// All layers of one type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerKind {
+    /// What torch calls such a layer.
+    pub name: String,
+    /// How many there are.
+    pub count: u32,
+    /// Their weights.
+    pub bytes: Bytes,
 }
 
 /// One device's part in a plan.
@@ -108,6 +125,37 @@ pub struct PredictedView {
     pub links: Vec<LinkUse>,
     /// How good such forecasts have been on this box, where there were any.
     pub history: Option<History>,
+    /// What it rests on: computing first, then each link.
+    pub rests_on: Vec<RestsOn>,
+}
+
+/// What a term of a forecast rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestsOn {
+    /// The term: `computing`, a donor, or `page cache`.
+    pub what: String,
+    /// What it rests on.
+    pub on: Ground,
+    /// How it was found out, where it was.
+    pub origin: Option<Origin>,
+    /// Seconds since then.
+    pub age_s: Option<f64>,
+}
+
+/// What a term of a forecast can rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ground {
+    /// Steps of such a network, at about this size or at sizes on both sides of it.
+    Steps,
+    /// Blocks of these kinds.
+    Kinds,
+    /// Steps of such a network at another size.
+    OtherSizes,
+    /// The speed of that link.
+    Link,
+    /// What such a device is assumed to be.
+    Assumed,
 }
 
 /// One point of the curve.
@@ -126,7 +174,7 @@ pub struct SweepPoint {
 impl PredictedView {
     /// Returns what a plan foretells.
     #[must_use]
-    pub fn of(planned: &Planned, history: Option<History>) -> Self {
+    pub fn of(planned: &Planned, history: Option<History>, rests_on: Vec<RestsOn>) -> Self {
         let predicted = &planned.predicted;
         Self {
             step_s: predicted.step_s,
@@ -138,6 +186,7 @@ impl PredictedView {
             first_step_s: predicted.first_step_s,
             links: predicted.links.clone(),
             history,
+            rests_on,
         }
     }
 }

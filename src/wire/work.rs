@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::status::PartView;
 use crate::devices::SimulatedGpu;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::{Learned, OffloadAsk, OffloadPlan, Share, Speed, Subject};
+use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Share, Walk};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::weights::Precision;
-use crate::workflow::{JobSpec, Kind};
+use crate::workflow::{JobSpec, Kind, Refusal};
 
 /// What the daemon tells an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,14 @@ pub enum Order {
     Pause(RunId),
     /// Go on. Answer: [`Report::Resumed`].
     Resume(RunId),
+    /// Let the weights live elsewhere from the next step border on. Answer, unless the run ends before:
+    /// [`Report::Rebudgeted`].
+    Rebudget {
+        /// Which run.
+        run: RunId,
+        /// What is to be offloaded.
+        ask: Box<OffloadAsk>,
+    },
     /// Say that you live. Answer: [`Report::Pong`], also while a run computes.
     Ping(u64),
     /// End.
@@ -56,7 +64,7 @@ pub struct RunOrder {
     pub spec: JobSpec,
     /// Where to write each image of the batch; the daemon gives the files their final names.
     pub targets: Vec<PathBuf>,
-    /// Speeds that engines of this name have found here before.
+    /// What engines of this name have found out about this machine before.
     pub known: Vec<Learned>,
     /// What other engines hold of simulated GPUs.
     pub taken: Vec<Share>,
@@ -108,6 +116,17 @@ pub enum Report {
     Paused(RunId),
     /// The run goes on.
     Resumed(RunId),
+    /// What came of an [`Order::Rebudget`]; one for each, in their order. The run goes on either way.
+    Rebudgeted(Box<Rebudgeted>),
+    /// Something about a run that its operator should hear of at once.
+    Notice {
+        /// Which run.
+        run: RunId,
+        /// `info` or `warn`.
+        level: String,
+        /// What.
+        text: String,
+    },
     /// All images are written to their targets and flushed to disk.
     Finished(Box<Finished>),
     /// The run ended without images. The engine lives on unless `fatal`.
@@ -116,6 +135,38 @@ pub enum Report {
     Memory(Memory),
     /// The answer to [`Order::Ping`].
     Pong(u64),
+}
+
+/// What came of an order to let weights live elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rebudgeted {
+    /// Which run.
+    pub run: RunId,
+    /// What was asked.
+    pub ask: OffloadAsk,
+    /// Where the blocks live now, or why they live where they did.
+    pub outcome: Rebudget,
+}
+
+/// How an order to let weights live elsewhere ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebudget {
+    /// They live there.
+    Moved(Moved),
+    /// They live where they did.
+    Refused(Refusal),
+}
+
+/// Weights that live elsewhere now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The home of each block.
+    pub plan: OffloadPlan,
+    /// Bytes on each device, the one that computes first.
+    pub shares: Vec<Share>,
+    /// Seconds that the run stood still for it.
+    pub seconds: f64,
 }
 
 /// A run that succeeded.
@@ -133,8 +184,10 @@ pub struct Finished {
     pub precision: String,
     /// What the operator should know.
     pub warnings: Vec<String>,
-    /// Speeds that this run has shown, in the precision it was computed in.
-    pub learned: Vec<(Subject, Speed)>,
+    /// What this run has shown of the machine, in the precision it was computed in.
+    pub learned: Vec<Finding>,
+    /// What each walk through the network was.
+    pub walk: Option<Walk>,
 }
 
 /// A run that did not.

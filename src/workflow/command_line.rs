@@ -41,6 +41,7 @@ pub fn command_line(draft: &JobDraft) -> String {
     let donors: Vec<String> = offload.donors.iter().map(ToString::to_string).collect();
     line.flag("--donor-device", Some(donors.join(",")).filter(|d| !d.is_empty()));
     line.flag("--expert-mode-allocations", offload.expert.as_ref());
+    line.flag("--pin-blocks", Some(&offload.pins).filter(|p| !p.is_empty()));
     if draft.held {
         line.text.push_str(" --held");
     }

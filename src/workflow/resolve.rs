@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::families::Description;
-use crate::placement::{Allocation, OffloadAsk};
+use crate::placement::OffloadAsk;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::workflow::rejection::{Kind, Refusal};
@@ -120,22 +120,24 @@ fn check_offload(ask: &OffloadAsk, compute: DeviceId) -> Result<(), Refusal> {
     if ask.is_nothing() {
         return Ok(());
     }
-    let listed = match &ask.expert {
-        Some(Allocation::Listed(listed)) => listed.devices(),
-        Some(Allocation::Auto) | None => ask.donors_of(compute),
-    };
-    let is_donor = |donor: DeviceId| match (compute, donor) {
-        (DeviceId::Cpu, DeviceId::Disk) | (DeviceId::Sim(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Sim(_)) => true,
-        (DeviceId::Cpu | DeviceId::Sim(_) | DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Disk, _) => donor == compute,
-    };
-    if matches!(compute, DeviceId::Cuda(_)) || !listed.iter().copied().all(is_donor) {
-        return Err(Refusal::new(
-            Kind::Refused,
-            format!("weights cannot be streamed to {compute} from {} yet", devices(&listed)),
-            "in this version the processor streams from the disk: --compute-device cpu --donor-device disk",
-        ));
+    let stranded: Vec<DeviceId> = ask.devices(compute).into_iter().filter(|donor| *donor != compute && !reaches(*donor, compute)).collect();
+    if stranded.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let hint = match compute {
+        DeviceId::Cpu => "the processor takes weights from `disk`: what is in memory it computes with where it lies",
+        DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk => "a GPU takes weights from `cpu`, `disk` and other GPUs",
+    };
+    Err(Refusal::new(Kind::Refused, format!("weights cannot be streamed to {compute} from {}", devices(&stranded)), hint))
+}
+
+/// Says whether an engine can stream weights from a donor to the device that computes.
+fn reaches(donor: DeviceId, compute: DeviceId) -> bool {
+    match (compute, donor) {
+        (DeviceId::Cpu, DeviceId::Disk) | (DeviceId::Cuda(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Cuda(_)) => true,
+        (DeviceId::Sim(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Sim(_)) => true,
+        (DeviceId::Cpu | DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk, _) => false,
+    }
 }
 
 fn devices(list: &[DeviceId]) -> String {
@@ -264,20 +266,22 @@ mod tests {
     }
 
     fn offloaded(virtual_vram: &str, donors: &[DeviceId], compute: DeviceId) -> JobDraft {
-        let offload = OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), donors: donors.to_vec(), expert: None };
+        let offload = OffloadAsk { virtual_vram: virtual_vram.parse().unwrap(), donors: donors.to_vec(), ..OffloadAsk::default() };
         JobDraft { offload, compute_device: Some(compute), ..JobDraft::default() }
     }
 
     #[test]
-    fn says_which_weights_can_be_streamed_where() {
+    fn streams_where_something_carries() {
         let whole = inventory(Some(Family::Sd15), WHOLE);
         assert!(resolve(&offloaded("1GiB", &[], DeviceId::Cpu), &whole, &defaults()).is_ok());
-        let message = "weights cannot be streamed to cuda:0 from cpu yet".to_owned();
-        assert_eq!(refusal(&offloaded("1GiB", &[], DeviceId::Cuda(0)), &whole), (5, message));
-        assert!(resolve(&offloaded("0", &[], DeviceId::Cuda(0)), &whole, &defaults()).is_ok());
+        for donors in [&[][..], &[DeviceId::Disk], &[DeviceId::Cuda(1), DeviceId::Cpu]] {
+            assert!(resolve(&offloaded("1GiB", donors, DeviceId::Cuda(0)), &whole, &defaults()).is_ok(), "{donors:?}");
+        }
+        let message = "weights cannot be streamed to cpu from cuda:1".to_owned();
+        assert_eq!(refusal(&offloaded("1GiB", &[DeviceId::Disk, DeviceId::Cuda(1)], DeviceId::Cpu), &whole), (5, message));
         let sim = DeviceId::Sim;
         assert!(resolve(&offloaded("1GiB", &[sim(1), DeviceId::Cpu, DeviceId::Disk], sim(0)), &whole, &defaults()).is_ok());
-        let message = "weights cannot be streamed to sim:0 from cuda:0 yet".to_owned();
+        let message = "weights cannot be streamed to sim:0 from cuda:0".to_owned();
         assert_eq!(refusal(&offloaded("1GiB", &[DeviceId::Cuda(0)], sim(0)), &whole), (5, message));
         let message = "sim:0 is simulated, so it cannot hold weights for cpu".to_owned();
         assert_eq!(refusal(&offloaded("1GiB", &[sim(0)], DeviceId::Cpu), &whole), (2, message));

@@ -8,7 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test double is told what to do through its environment")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "libraries print, so the double does")]
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::Cursor;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -19,14 +19,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use perilune::families::Role;
 use perilune::gallery;
 use perilune::jobs::{ImageRecord, Phase, Placement, Timing};
-use perilune::placement::{Predicted, Share, Speed, Subject};
+use perilune::library::Network;
+use perilune::placement::{Finding, OffloadAsk, OffloadPlan, Predicted, Sample, Share, Walk};
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
-use perilune::wire::work::{FailedRun, Finished, LoadedSet, Memory};
+use perilune::wire::work::{FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
 use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
-use perilune::workflow::Kind;
+use perilune::workflow::{Kind, Refusal};
 use serde::Deserialize;
 
 /// How to behave.
@@ -64,10 +66,16 @@ struct Script {
     stubborn: bool,
     /// Report one picture less than was asked for.
     forget_a_picture: bool,
+    /// Move no weights, for this reason.
+    immovable: Option<String>,
+    /// Say this at the start of a run, at this level.
+    notice: Option<(String, String)>,
     /// Add the run's number to this file when the pictures are written.
     tally: Option<PathBuf>,
-    /// Have found out these speeds.
-    learned: Vec<(Subject, Speed)>,
+    /// Have found out this about the machine.
+    learned: Vec<Finding>,
+    /// Have computed so many seconds in each walk.
+    walk_s: Option<f64>,
     /// Hold so much of simulated GPUs.
     simulated: Vec<Share>,
     /// Have expected this of a step.
@@ -92,9 +100,12 @@ impl Default for Script {
             chatter: 0,
             stubborn: false,
             forget_a_picture: false,
+            immovable: None,
+            notice: None,
             tally: None,
             learned: Vec::new(),
             simulated: Vec::new(),
+            walk_s: None,
             predicted: None,
         }
     }
@@ -117,6 +128,7 @@ impl Script {
 struct Signals {
     cancelled: Mutex<HashSet<RunId>>,
     paused: Mutex<HashSet<RunId>>,
+    budgets: Mutex<VecDeque<(RunId, OffloadAsk)>>,
     deaf: AtomicBool,
 }
 
@@ -176,6 +188,7 @@ fn listen(mut from: UnixStream, signals: &Signals, give: &Sender<RunOrder>, tell
             Order::Cancel(run) => drop(signals.cancelled.lock().unwrap().insert(run)),
             Order::Pause(run) => drop(signals.paused.lock().unwrap().insert(run)),
             Order::Resume(run) => drop(signals.paused.lock().unwrap().remove(&run)),
+            Order::Rebudget { run, ask } => signals.budgets.lock().unwrap().push_back((run, *ask)),
             Order::Ping(n) => {
                 if !signals.deaf.load(Ordering::SeqCst) {
                     tell.send(Report::Pong(n)).unwrap();
@@ -200,6 +213,9 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
     }
     signals.deaf.store(script.deaf, Ordering::SeqCst);
     say(Report::Started(run));
+    if let Some((level, text)) = script.notice.clone() {
+        say(Report::Notice { run, level, text });
+    }
     say(Report::Phase { run, phase: Phase::Loading });
     say(Report::Memory(Memory {
         set: Some(LoadedSet {
@@ -218,9 +234,11 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
             let (_, kind, message) = script.fail.clone().unwrap();
             return fail(kind, &message);
         }
+        rebudget(&script, order, tell, signals);
         if signals.paused.lock().unwrap().contains(&run) {
             say(Report::Paused(run));
             while signals.paused.lock().unwrap().contains(&run) && !signals.cancelled.lock().unwrap().contains(&run) {
+                rebudget(&script, order, tell, signals);
                 thread::sleep(Duration::from_millis(1));
             }
             say(Report::Resumed(run));
@@ -254,6 +272,22 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
     say(Report::Finished(Box::new(finished(&script, order, images))));
 }
 
+/// Says of each new budget that it is kept, or why not. Nothing is there that could move.
+fn rebudget(script: &Script, order: &RunOrder, tell: &Sender<Report>, signals: &Signals) {
+    while let Some((run, ask)) = signals.budgets.lock().unwrap().pop_front() {
+        let compute = order.spec.compute;
+        let outcome = match &script.immovable {
+            Some(reason) => Rebudget::Refused(Refusal::new(Kind::Refused, reason, "ask the fake")),
+            None => Rebudget::Moved(Moved {
+                plan: OffloadPlan { compute, homes: Vec::new() },
+                shares: vec![Share { device: compute, bytes: order.spec.set.bytes() }],
+                seconds: 0.25,
+            }),
+        };
+        tell.send(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome }))).unwrap();
+    }
+}
+
 fn misbehave(script: &Script, step: u32, order: &RunOrder, raw: &UnixStream) {
     if script.die.is_some_and(|(at, _)| at == step) && first_time(script, order) {
         eprintln!("the fake dies at step {step}");
@@ -284,9 +318,17 @@ fn first_time(script: &Script, order: &RunOrder) -> bool {
 fn finished(script: &Script, order: &RunOrder, images: Vec<ImageRecord>) -> Finished {
     let share = Share { device: order.spec.compute, bytes: order.spec.set.bytes() };
     let placement = Placement { asked: vec![share], measured: vec![share], predicted: script.predicted.clone(), ..Placement::default() };
-    let learned = script.learned.clone();
+    let walk = walk(order);
+    let step = script.walk_s.zip(walk).map(|(seconds, walk)| Finding::Step(Sample { walk, seconds }));
+    let learned = script.learned.iter().copied().chain(step).collect();
     let timing = Timing { total: 0.5, sample: 0.25, per_step: vec![0.01], ..Timing::default() };
-    Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned }
+    Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned, walk }
+}
+
+/// What the real engine would walk through.
+fn walk(order: &RunOrder) -> Option<Walk> {
+    let network = Network::read(&order.spec.set.component(Role::Denoiser)?.files).ok()?;
+    Some(network.walk(order.spec.work()))
 }
 
 /// Eight by eight pixels of night.

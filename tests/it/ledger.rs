@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use perilune::jobs::{Failure, JobState, JobView, Placement, Timing};
 use perilune::ledger::{Answer, Command, Interruption, Ledger, LedgerError, Outcome, Planned};
-use perilune::placement::{Basis, Forecast, Learned, Speed, Subject};
+use perilune::placement::{Basis, Finding, Forecast, Learned, Origin, Sample, Speed, Subject, Walk};
 use perilune::units::{DeviceId, JobId, RunId, Seed, Size, Timestamp};
 use perilune::weights::Precision;
 use perilune::wire::{Cursor, Notice};
@@ -67,15 +67,24 @@ fn basis() -> Basis {
     Basis { compute: DeviceId::Cpu, precision: Precision::Fp32, engine: "libtorch".to_owned() }
 }
 
-/// What a run shows: how fast the processor is, and half a second that a step of another length was foretold as.
-fn lesson(flops: f64, measured_s: f64) -> Command {
-    let speed = Speed { flops, bytes_per_second: 2e9, measured: true };
-    let forecast = Forecast { basis: basis(), model: "night".to_owned(), predicted_s: 0.5, measured_s, calibrated: true };
-    Command::Learn { learned: vec![Learned { basis: basis(), subject: Subject::Device(DeviceId::Cpu), speed }], forecast: Some(forecast) }
+const WALK: Walk = Walk { weights: 860_000_000, flops: 1.6e12 };
+
+/// What a run shows: how fast the disk is, how long a walk took, and half a second that a step of another length was
+/// foretold as.
+fn lesson(bytes_per_second: f64, measured_s: f64) -> Command {
+    let speed = Speed { flops: 0.0, bytes_per_second, measured: true };
+    let walk = Some(WALK);
+    let forecast = Forecast { basis: basis(), model: "night".to_owned(), walk, predicted_s: 0.5, measured_s, calibrated: true };
+    let learned = |finding| Learned { basis: basis(), finding, found: Timestamp(4_000), origin: Origin::Run };
+    let step = Finding::Step(Sample { walk: WALK, seconds: measured_s });
+    Command::Learn {
+        learned: vec![learned(Finding::Speed(Subject::Device(DeviceId::Disk), speed)), learned(step)],
+        forecast: Some(forecast),
+    }
 }
 
-/// Fills a ledger with all that it can hold. `tests/fixtures/ledger/v2.sqlite` is what this made when that version came out;
-/// the first version had no speeds.
+/// Fills a ledger with all that it can hold. `tests/fixtures/ledger/v3.sqlite` is what this made when that version came out;
+/// the first version had no speeds, and the second one figure for computing, which is forgotten.
 fn fill(path: &Path) {
     let mut ledger = Ledger::open(path).unwrap();
     let jobs: Vec<JobId> = ["done", "failed", "naming", "cut off", "waiting", "held"].iter().map(|p| append(&mut ledger, p)).collect();
@@ -106,15 +115,15 @@ fn databases_of_every_version_are_read_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let today = folder.path().join("today.sqlite");
     fill(&today);
-    reads_back(&today, 1);
-    for (version, speeds) in [(1, 0), (2, 1)] {
+    reads_back(&today, 2);
+    for (version, learned) in [(1, 0), (2, 0), (3, 2)] {
         let path = folder.path().join(format!("v{version}.sqlite"));
         fs::copy(fixture(version), &path).unwrap();
-        reads_back(&path, speeds);
+        reads_back(&path, learned);
     }
 }
 
-fn reads_back(path: &Path, speeds: usize) {
+fn reads_back(path: &Path, learned: usize) {
     let mut ledger = Ledger::open(path).unwrap();
     let recovered = ledger.recover().unwrap();
     let waiting: Vec<(i64, JobState, u32)> = recovered.entries.iter().map(|e| (e.job.0, e.state, e.deaths)).collect();
@@ -128,8 +137,8 @@ fn reads_back(path: &Path, speeds: usize) {
     assert_eq!((recovered.paused, recovered.finished.get(&JobState::Done)), (true, Some(&1)));
     assert_eq!(recovered.notices.last().unwrap().text, "beware");
 
-    assert_eq!(recovered.experience.speeds(&basis()).len(), speeds);
-    assert_eq!(recovered.experience.history(&basis()).map(|h| h.runs), (speeds > 0).then_some(1));
+    assert_eq!(recovered.experience.known(&basis()).len(), learned);
+    assert_eq!(recovered.experience.history(&basis(), &WALK).map(|h| h.runs), (learned > 0).then_some(1));
 
     let done = view(&mut ledger, JobId(1));
     assert_eq!((done.spec.clone(), done.images[0].path.as_path()), (spec("done"), Path::new("/out/night-2.png")));
@@ -159,7 +168,7 @@ fn what_is_no_ledger_of_ours_is_left_alone() {
         drop(Ledger::open(p).unwrap());
         Connection::open(p).unwrap().pragma_update(None, "user_version", 99).unwrap();
     };
-    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 2");
+    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 3");
 }
 
 #[test]
@@ -169,9 +178,10 @@ fn speeds_are_the_newest_and_forecasts_are_bounded() {
         ledger.run_one(&lesson(f64::from(n), 0.5), Timestamp(n.into())).unwrap();
     }
     let known = ledger.recover().unwrap().experience;
-    let speeds = known.speeds(&basis());
-    assert!(speeds.len() == 1 && (speeds[0].1.flops - 249.0).abs() < 1e-9, "{speeds:?}");
-    let history = known.history(&basis()).unwrap();
+    let learned = known.known(&basis());
+    let newest = Finding::Speed(Subject::Device(DeviceId::Disk), Speed { flops: 0.0, bytes_per_second: 249.0, measured: true });
+    assert!(learned.len() == 2 && learned.iter().any(|l| l.finding == newest), "{learned:?}");
+    let history = known.history(&basis(), &WALK).unwrap();
     assert!(history.runs == 200 && history.median_error < 1e-9, "{history:?}");
 }
 

@@ -1,9 +1,9 @@
 //! Plans of models: what a run would do, asked of a real daemon.
 
 use perilune::jobs::JobState;
-use perilune::placement::OffloadAsk;
+use perilune::placement::{OffloadAsk, Origin, Similar, propose};
 use perilune::units::{Bytes, DeviceId};
-use perilune::wire::plan::{PlanAsk, PlanView};
+use perilune::wire::plan::{Ground, PlanAsk, PlanView};
 use perilune::wire::{Reply, Request};
 use perilune::workflow::{JobDraft, Kind};
 use serde_json::{Value, json};
@@ -26,11 +26,31 @@ fn plan(talk: &mut Talk, draft: JobDraft) -> PlanView {
     }
 }
 
+#[test]
+fn a_tuner_works_out_the_same_plan_by_itself() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    // What is asked now does not matter, even where it cannot be had.
+    let ask = PlanAsk { draft: streaming("999TiB"), sweep: None };
+    let Reply::Tune(told) = talk.call(Request::Tune(Box::new(ask))) else { panic!() };
+    assert!(told.active.is_none() && told.held.is_empty() && told.blocks.len() == told.network.units.len());
+    for amount in ["0", "100KiB", "200KiB", "999GiB"] {
+        let draft = streaming(amount);
+        let here = propose(&draft.offload, told.compute, &told.network, &told.machine).unwrap();
+        let there = plan(&mut talk, draft);
+        let homes: Vec<DeviceId> = there.blocks.iter().map(|b| b.device).collect();
+        assert_eq!((here.plan.homes, here.staging), (homes, there.staging), "{amount}");
+        assert!((here.predicted.step_s - there.predicted.step_s).abs() < 1e-12, "{amount}");
+    }
+    let nothing = PlanAsk { draft: JobDraft { model: "day".to_owned(), ..a_job() }, sweep: None };
+    assert_eq!(talk.try_call(Request::Tune(Box::new(nothing))).unwrap_err().kind, Kind::NotFound);
+}
+
 /// What a fake run finds out, and what it expected.
-fn finds(flops: f64, calibrated: bool) -> Value {
-    let speed = |flops: f64| json!({"flops": flops, "bytes_per_second": 1e9, "measured": true});
+fn finds(walk_s: f64, calibrated: bool) -> Value {
     json!({
-        "learned": [[{"device": "cpu"}, speed(flops)], ["page_cache", speed(0.0)]],
+        "walk_s": walk_s,
+        "learned": [{"speed": ["page_cache", {"flops": 0.0, "bytes_per_second": 1e9, "measured": true}]}],
         "predicted": {
             "step_s": 0.012, "first_step_s": 0.012, "compute_s": 0.012, "lower_s": 0.012, "upper_s": 0.012,
             "streamed": 0, "links": [], "calibrated": calibrated,
@@ -81,13 +101,33 @@ fn what_a_plan_looks_like_to_programs() {
 fn a_plan_in_words() {
     let home = Home::with_daemon();
     let done = home.run(&["plan", "night", "--compute-device", "cpu", "--size", "64x64", "--virtual-vram", "200KiB", "--sweep", "5"]);
-    assert!(done.stderr.contains("warning: the speed of cpu and disk is assumed, not measured: one run measures it"), "{done:?}");
+    assert!(
+        done.stderr.contains("warning: the speed of cpu and disk is assumed, not measured: a run measures it, or `perilune calibrate`"),
+        "{done:?}"
+    );
     insta::with_settings!({
         snapshot_path => "../snapshots",
         prepend_module_to_snapshot => false,
         filters => vec![(r"(?m)^(cpu +[0-9.]+ KiB +[0-9.]+ %) .*$", "$1  [free]")],
     }, {
         insta::assert_snapshot!("plan_text", done.ok());
+    });
+}
+
+#[test]
+fn the_tables_of_the_original_under_our_plan() {
+    let home = Home::with_daemon();
+    let done = home.run(&["plan", "night", "--compute-device", "cpu", "--virtual-vram", "200KiB", "--tables"]);
+    insta::with_settings!({
+        snapshot_path => "../snapshots",
+        prepend_module_to_snapshot => false,
+        // The memory of the machine that runs the tests.
+        filters => vec![
+            (r"(?m)^(cpu +recip) .* (\+.*)$", "$1  [memory] $2"),
+            (r"(?m)^(cpu) +[0-9.]+ +[0-9.]+% +(0\.00 +[0-9.]+%)$", "$1  [memory] $2"),
+        ],
+    }, {
+        insta::assert_snapshot!("plan_tables", done.ok());
     });
 }
 
@@ -101,7 +141,12 @@ fn each_mistake_has_its_exit_code() {
     check(&["cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
     check(&["bare"], 4, "`bare` brings no clip_l, which SD1.5 needs");
     check(&["night", "--compute-device", "cuda:0"], 4, "there is no device cuda:0 here");
-    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 5, "weights cannot be streamed to cuda:0 from cpu yet");
+    check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 4, "there is no device cuda:0 here");
+    check(
+        &["night", "--compute-device", "cpu", "--virtual-vram", "1GiB", "--donor-device", "cuda:0"],
+        5,
+        "weights cannot be streamed to cpu from cuda:0",
+    );
     check(&["night", "--expert-mode-allocations", "cpu,1kb;disk,1kb"], 5, "");
     check(
         &["night", "--virtual-vram", "1GiB", "--donor-device", "cpu", "--compute-device", "cpu"],
@@ -110,7 +155,8 @@ fn each_mistake_has_its_exit_code() {
     );
     check(&["night", "--cfg", "NaN"], 2, "--cfg NaN is out of range");
     check(&["night", "--sweep", "1"], 2, "--sweep 1 is out of range");
-    check(&["night", "--tables"], 2, "--compat and --tables are about blocks in a file");
+    check(&["night", "--compat", "distorch2"], 2, "--compat is about blocks in a file");
+    check(&["night", "--tables", "--json"], 2, "--tables are text");
     check(&["night", "--blocks", "x.json"], 2, "");
     let mut talk = home.talk();
     let ask = PlanAsk { draft: JobDraft { model: "day".to_owned(), ..a_job() }, sweep: None };
@@ -125,23 +171,31 @@ fn what_runs_have_shown_is_remembered() {
     let mut talk = home.talk();
     let before = plan(&mut talk, streaming("200KiB"));
     assert!(!before.predicted.calibrated && before.predicted.history.is_none());
-    home.script(&finds(1e9, false));
+    home.script(&finds(0.012, false));
     let job = talk.submit(streaming("200KiB"));
     talk.wait_for(job, JobState::Done);
     let first = plan(&mut talk, streaming("200KiB"));
+    assert!((first.predicted.compute_s - 0.012).abs() < 1e-9, "{first:?}");
     assert!(first.predicted.calibrated && first.warnings.iter().all(|w| !w.contains("assumed")), "{first:?}");
     assert_eq!(first.predicted.history, None, "no forecast rested on a measurement yet");
-    home.script(&finds(2e9, true));
+    home.script(&finds(0.006, true));
     let job = talk.submit(streaming("200KiB"));
     talk.wait_for(job, JobState::Done);
     let second = plan(&mut talk, streaming("200KiB"));
     assert!((second.predicted.compute_s * 2.0 - first.predicted.compute_s).abs() < 1e-9, "{second:?}");
     let history = second.predicted.history.unwrap();
-    assert!(history.runs == 1 && (history.median_error - 0.2).abs() < 1e-9, "{history:?}");
+    assert!(history.runs == 1 && (history.median_error - 0.2).abs() < 1e-9 && history.of == Similar::Size, "{history:?}");
+    let far = plan(&mut talk, JobDraft { size: "512x512".parse().ok(), ..streaming("200KiB") });
+    assert_eq!(far.predicted.history.unwrap().of, Similar::Network);
+    assert!(!far.predicted.calibrated && far.warnings.iter().any(|w| w.contains("at this size")), "{:?}", far.warnings);
+    let [computing, disk] = second.predicted.rests_on.as_slice() else { panic!("{:?}", second.predicted.rests_on) };
+    assert_eq!((computing.on, disk.what.as_str(), disk.on), (Ground::Steps, "page cache", Ground::Link));
+    assert!(computing.age_s.unwrap() < 60.0 && disk.origin == Some(Origin::Run), "{computing:?}");
     let other = plan(&mut talk, JobDraft { precision: "bf16".parse().ok(), ..streaming("200KiB") });
     assert!(!other.predicted.calibrated, "another precision has its own speed");
     drop(talk);
     home.kill();
     home.start();
-    assert_eq!(plan(&mut home.talk(), streaming("200KiB")).predicted, second.predicted, "also by the next daemon");
+    let later = plan(&mut home.talk(), streaming("200KiB")).predicted;
+    assert_eq!((later.step_s, later.history), (second.predicted.step_s, second.predicted.history), "also by the next daemon");
 }

@@ -21,7 +21,7 @@ fn compare(name: &str, text: &str) {
 }
 
 /// Compares a screen in both sizes; `reach` leads to it.
-fn check(name: &str, reach: impl Fn(u16, u16) -> Screen) {
+pub(crate) fn check(name: &str, reach: impl Fn(u16, u16) -> Screen) {
     for (width, height) in [SMALL, LARGE] {
         compare(&format!("{name}_{width}x{height}"), &reach(width, height).text());
     }

@@ -16,13 +16,14 @@ use perilune::daemon::output::Output;
 use perilune::devices::{DeviceKind, DeviceReading, Health};
 use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
 use perilune::ledger::{Answer, Command, Ledger};
+use perilune::placement::{OffloadAsk, OffloadPlan};
 use perilune::sampling::{Sampler, Schedule};
 use perilune::telemetry::{Frame, Waiting};
 use perilune::units::{DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
 use perilune::wire::control::Topics;
-use perilune::wire::work::{FailedRun, Finished};
+use perilune::wire::work::{FailedRun, Finished, Moved, Rebudget, Rebudgeted};
 use perilune::wire::{Order, Reply, Report, Request, RunOrder};
-use perilune::workflow::{Defaults, JobDraft, JobSpec, Kind};
+use perilune::workflow::{Defaults, JobDraft, JobSpec, Kind, Refusal};
 use proptest::prelude::*;
 
 use crate::support::fixtures;
@@ -40,6 +41,7 @@ enum Event {
     Resume(usize),
     PauseQueue(bool),
     Move(usize, Move),
+    Rebudget(usize),
     /// The world does so much of what it was asked for.
     Work(u8),
     /// The engine of a device says its next word.
@@ -61,6 +63,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0usize..20).prop_map(Event::Resume),
         1 => any::<bool>().prop_map(Event::PauseQueue),
         1 => (0usize..20, place).prop_map(|(j, p)| Event::Move(j, p)),
+        2 => (0usize..20).prop_map(Event::Rebudget),
         12 => (1u8..6).prop_map(Event::Work),
         10 => any::<bool>().prop_map(Event::Engine),
         1 => any::<bool>().prop_map(Event::EngineFails),
@@ -79,6 +82,7 @@ struct Engine {
     run: Option<(RunOrder, u8)>,
     cancelled: bool,
     paused: bool,
+    budgets: VecDeque<OffloadAsk>,
 }
 
 struct World {
@@ -99,6 +103,8 @@ struct World {
     ordered: HashSet<RunId>,
     exited: bool,
     next_ask: u64,
+    /// Questions about budgets, to which an engine may know the answer.
+    unanswered: HashSet<u64>,
 }
 
 const DEVICES: [DeviceId; 2] = [DeviceId::Cpu, DeviceId::Cuda(0)];
@@ -162,6 +168,7 @@ impl World {
             ordered: HashSet::new(),
             exited: false,
             next_ask: 0,
+            unanswered: HashSet::new(),
         }
     }
 
@@ -191,6 +198,12 @@ impl World {
             Event::PauseQueue(true) => self.ask(Request::Pause { job: None }),
             Event::PauseQueue(false) => self.ask(Request::Resume { job: None }),
             Event::Move(n, to) => self.ask_about(n, |job| Request::Move { job, to }),
+            Event::Rebudget(n) => {
+                self.ask_about(n, |job| Request::Rebudget { job, ask: OffloadAsk::default() });
+                if self.job(n).is_some() {
+                    self.unanswered.insert(self.next_ask);
+                }
+            }
             Event::Work(n) => {
                 for _ in 0..n {
                     self.work();
@@ -239,8 +252,14 @@ impl World {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Answer(_, Ok(Reply::Accepted(job))) => self.accepted.push(job),
-            Output::Answer(_, Err(refusal)) => self.refused.push(refusal.message),
+            Output::Answer(asker, answer) => {
+                self.unanswered.remove(&asker.id);
+                match answer {
+                    Ok(Reply::Accepted(job)) => self.accepted.push(job),
+                    Ok(_) => {}
+                    Err(refusal) => self.refused.push(refusal.message),
+                }
+            }
             Output::Prepare { ticket, draft, .. } => self.inbox.push_back(Input::Prepared(ticket, Ok(Box::new(spec(&draft))))),
             Output::Ledger { ticket, command, now } => {
                 let answer = self.ledger.run_one(&command, now);
@@ -265,8 +284,7 @@ impl World {
             }
             Output::Discard(paths) => self.hidden.retain(|hidden| !paths.contains(hidden)),
             Output::Exit => self.exited = true,
-            Output::Answer(..)
-            | Output::Subscribe { .. }
+            Output::Subscribe { .. }
             | Output::Refresh { .. }
             | Output::Publish(_)
             | Output::Read(..)
@@ -288,10 +306,16 @@ impl World {
                 assert!(engine.run.is_none(), "an engine got two runs at once");
                 assert!(self.ordered.insert(order.run), "run {} was ordered twice", order.run);
                 (engine.run, engine.cancelled) = (Some((*order, 0)), false);
+                engine.budgets.clear();
             }
             Order::Cancel(run) => engine.cancelled |= engine.run.as_ref().is_some_and(|(o, _)| o.run == run),
             Order::Pause(_) => engine.paused = true,
             Order::Resume(_) => engine.paused = false,
+            Order::Rebudget { run, ask } => {
+                if engine.run.as_ref().is_some_and(|(o, _)| o.run == run) {
+                    engine.budgets.push_back(*ask);
+                }
+            }
             Order::Shutdown => self.engine_dies(device),
             Order::Configure(_) | Order::Ping(_) => {}
         }
@@ -308,6 +332,17 @@ impl World {
         let (paused, cancelled) = (engine.paused, engine.cancelled);
         let Some((order, at)) = &mut engine.run else { return false };
         let run = order.run;
+        if let Some(ask) = engine.budgets.pop_front() {
+            // One is kept, the next is not.
+            let outcome = if *at % 2 == 0 {
+                Rebudget::Refused(Refusal::bare(Kind::Refused, "there is no room"))
+            } else {
+                let plan = OffloadPlan { compute: device, homes: Vec::new() };
+                Rebudget::Moved(Moved { plan, shares: Vec::new(), seconds: 0.1 })
+            };
+            self.hear(device, Heard::Said(Report::Rebudgeted(Box::new(Rebudgeted { run, ask, outcome }))));
+            return true;
+        }
         *at += 1;
         let report = match *at {
             1 => Report::Started(run),
@@ -333,6 +368,7 @@ impl World {
                     precision: String::new(),
                     warnings: Vec::new(),
                     learned: Vec::new(),
+                    walk: None,
                 }))
             }
         };
@@ -361,6 +397,7 @@ impl World {
         self.inbox.clear();
         self.engines.clear();
         self.exited = false;
+        self.unanswered.clear();
         let (core, first) = Core::new(policy(), self.ledger.recover().unwrap(), Timestamp(self.now));
         self.core = core;
         self.todo = first.into();
@@ -424,6 +461,7 @@ impl World {
         }
         assert_eq!(self.named, expected, "a picture is lost, or was made twice");
         assert!(self.hidden.is_empty(), "left behind: {:?}", self.hidden);
+        assert!(self.unanswered.is_empty(), "asked for a budget and never answered: {:?}", self.unanswered);
     }
 }
 

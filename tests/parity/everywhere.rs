@@ -33,7 +33,7 @@ fn cases() -> impl Iterator<Item = (String, JobSpec)> {
 
 /// As much as can leave.
 fn all(donors: &[DeviceId]) -> OffloadAsk {
-    OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(u64::MAX)), donors: donors.to_vec(), expert: None }
+    OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(u64::MAX)), donors: donors.to_vec(), ..OffloadAsk::default() }
 }
 
 fn by(expression: &str) -> OffloadAsk {

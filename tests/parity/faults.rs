@@ -41,7 +41,7 @@ fn streaming(path: &Path, precision: Precision) -> (LoadedUnet, Vec<tch::Tensor>
 
 /// A job all of whose blocks stream from the disk.
 fn streamed(path: &Path, steps: u32) -> JobSpec {
-    let offload = OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(u64::MAX)), donors: vec![DeviceId::Disk], expert: None };
+    let offload = OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(u64::MAX)), donors: vec![DeviceId::Disk], ..OffloadAsk::default() };
     JobSpec { steps, precision: Some(Precision::Fp32), offload, ..job(path) }
 }
 

@@ -51,6 +51,7 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         let count = text::count(prompt, Dialect::default());
         (count.tokens, count.windows)
     });
+    options.profiles = Some(settings.paths.profiles());
     options.themes = themes::load(&settings.paths)?;
     let wrong = |origin: String, problem: String| ConfigError::Value { origin, problem };
     if let Some(name) = &settings.theme.value {

@@ -7,9 +7,11 @@ use crate::cli::output::{plain, significant, table};
 use crate::cli::{intent, plot, report};
 use crate::client::call::unexpected;
 use crate::devices::Labelled;
+use crate::placement::own_tables::{Holder, Layers, Placement};
+use crate::placement::{Origin, Similar};
 use crate::tui::wording;
-use crate::units::Bytes;
-use crate::wire::plan::{DeviceShare, PlanView, PredictedView, SweepPoint};
+use crate::units::{Bytes, DeviceId};
+use crate::wire::plan::{DeviceShare, Ground, PlanView, PredictedView, RestsOn, SweepPoint};
 use crate::wire::{Reply, Request};
 use crate::workflow::{Kind, Refusal};
 
@@ -20,9 +22,13 @@ pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
     }
     let usage = |message: &str| Refusal::new(Kind::Usage, message, "use `perilune plan MODEL`, with the flags of a run");
     let Some(model) = args.model.clone() else { return Err(usage("there is nothing to plan: the model is missing")) };
-    if args.compat.is_some() || args.tables {
-        return Err(usage("--compat and --tables are about blocks in a file: --blocks is missing"));
+    if args.compat.is_some() {
+        return Err(usage("--compat is about blocks in a file: --blocks is missing"));
     }
+    if args.tables && context.output.json {
+        return Err(usage("--tables are text, which --json is not"));
+    }
+    let is_table = args.tables;
     let ask = intent::planned(model, args, context)?;
     let view = context.with_daemon(|daemon| async move {
         let mut daemon = daemon;
@@ -31,7 +37,7 @@ pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
             reply => Err(unexpected(&reply)),
         }
     })?;
-    context.output.show(&view, || text(&view));
+    context.output.show(&view, || if is_table { tables(&view).render() } else { text(&view) });
     for warning in view.warnings.iter().filter(|_| !context.output.json) {
         report::note(&format!("warning: {warning}"));
     }
@@ -47,6 +53,20 @@ fn text(view: &PlanView) -> String {
     let devices = table(&["device", "weights", "share", "free after"], view.devices.iter().map(device));
     let sweep = view.sweep.as_deref().map(sweep).unwrap_or_default();
     format!("{}\n\n{blocks}\n{devices}{}{}{sweep}", plain(&head), memory(view), seconds(&view.predicted))
+}
+
+/// The sums of a plan, as the original's tables show them.
+fn tables(view: &PlanView) -> Placement {
+    let devices = view.devices.iter().map(|d| Holder { device: d.id, total: d.total, bytes: d.bytes });
+    let types = view.layers.iter().map(|l| Layers { name: plain(&l.name), count: l.count as usize, bytes: l.bytes });
+    let home = |device: DeviceId, pinned: bool| {
+        let here = || view.blocks.iter().filter(|b| b.device == device && b.pinned == pinned);
+        let name = if pinned { format!("{device} (pinned)") } else { device.to_string() };
+        let layers = Layers { name, count: here().map(|b| b.layers as usize).sum(), bytes: here().map(|b| b.bytes).sum() };
+        (layers.bytes > Bytes::ZERO).then_some(layers)
+    };
+    let homes = view.devices.iter().flat_map(|d| [home(d.id, false), home(d.id, true)]).flatten();
+    Placement { devices: devices.collect(), types: types.collect(), homes: homes.collect(), model: view.weights }
 }
 
 fn device(share: &DeviceShare) -> Vec<String> {
@@ -83,12 +103,35 @@ fn seconds(predicted: &PredictedView) -> String {
         (true, Some(history)) => {
             let error = history.median_error * 100.0;
             let runs = wording::count(u64::from(history.runs), "run");
-            format!("calibrated: forecasts here were off by {error:.0} % in the median of {runs}")
+            let which = match history.of {
+                Similar::Size => "of such a network at about this size",
+                Similar::Network => "of such a network at other sizes",
+            };
+            format!("calibrated: forecasts here were off by {error:.0} % in the median of {runs} {which}")
         }
-        (true, None) => "calibrated: by what runs have shown of this box; no forecast was put to the test yet".to_owned(),
+        (true, None) => "calibrated: by what was measured on this box; no forecast for such a network was put to the test yet".to_owned(),
         (false, _) => "not calibrated: speeds are assumed, so of these only the bytes are sure".to_owned(),
     };
-    format!("{}\n{basis}\n", table(&[], rows))
+    let grounds = table(&[], predicted.rests_on.iter().map(rests_on));
+    format!("{}{grounds}\n{basis}\n", table(&[], rows))
+}
+
+/// What a term rests on, and how old that is.
+fn rests_on(term: &RestsOn) -> Vec<String> {
+    let on = match term.on {
+        Ground::Steps => "steps of such a network",
+        Ground::Kinds => "blocks of its kinds",
+        Ground::OtherSizes => "steps of such a network at other sizes",
+        Ground::Link => "measured",
+        Ground::Assumed => "assumed",
+    };
+    let age = term.age_s.map(wording::span).unwrap_or_default();
+    let origin = match term.origin {
+        Some(Origin::Run) => format!("by a run {age} ago"),
+        Some(Origin::Calibration) => format!("by a calibration {age} ago"),
+        None => String::new(),
+    };
+    vec![format!("{} rests on", term.what), on.to_owned(), origin]
 }
 
 fn sweep(points: &[SweepPoint]) -> String {

@@ -7,14 +7,16 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use crate::cli::args::QueueCommand;
+use crate::cli::args::{OffloadArgs, QueueCommand};
 use crate::cli::context::Context;
+use crate::cli::intent;
 use crate::cli::output::{Lines, Output, head, plain, table};
 use crate::cli::report::note;
 use crate::client::Client;
 use crate::client::call::unexpected;
 use crate::devices::Labelled;
 use crate::jobs::{JobRow, JobState, JobView};
+use crate::profile::Preset;
 use crate::units::{Clock, JobId, SystemClock, Timestamp};
 use crate::wire::frame;
 use crate::wire::{Cursor, Reply, Request, ServerFrame};
@@ -32,6 +34,7 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
         QueueCommand::Cancel { jobs } => context.with_daemon(|daemon| cancel(daemon, output, jobs)),
         QueueCommand::Retry { jobs } => change(context, "queued again", Request::Retry(jobs.clone()), &jobs),
         QueueCommand::Move { job, to } => change(context, "moved", Request::Move { job, to }, &[]),
+        QueueCommand::Rebudget { job, offload } => context.with_daemon(|daemon| rebudget(daemon, output, job, offload)),
         QueueCommand::Pause { job } => change(context, "paused", Request::Pause { job }, &[]),
         QueueCommand::Resume { job } => change(context, "resumed", Request::Resume { job }, &[]),
         QueueCommand::Clear { state } => context.with_daemon(|mut daemon| async move {
@@ -61,6 +64,20 @@ fn change(context: &Context, what: &'static str, request: Request, asked: &[JobI
         let message = format!("not {what}: {}; they are finished, or do not exist", left.join(", "));
         Err(Refusal::new(Kind::Refused, message, "`perilune queue show JOB` says which"))
     })
+}
+
+/// Has a job's weights live elsewhere. Nobody's profile has a say: the job is there already.
+async fn rebudget(mut daemon: Client, output: Output, job: JobId, offload: OffloadArgs) -> Result<(), Refusal> {
+    let ask = intent::offload(offload, &Preset::default());
+    let id = daemon.ask(Request::Rebudget { job, ask }).await?;
+    // The engine has a step to finish first, however long that takes.
+    match daemon.answer_whenever(id).await? {
+        Reply::Changed(changed) => {
+            output.show(&json!({"changed": changed}), || said(&changed, "has its new budget"));
+            Ok(())
+        }
+        reply => Err(unexpected(&reply)),
+    }
 }
 
 /// What there was to cancel when it was asked for.

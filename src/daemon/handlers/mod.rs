@@ -5,6 +5,7 @@ pub(super) mod clear;
 pub(super) mod move_job;
 pub(super) mod pause;
 pub(super) mod plan;
+pub(super) mod rebudget;
 pub(super) mod resume;
 pub(super) mod retry;
 pub(super) mod submit;
@@ -35,7 +36,8 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Devices => read_devices(core, Pending::Devices(asker), READING),
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
-        Request::Plan(ask) => plan::plan(core, asker, ask),
+        Request::Plan(ask) => plan::plan(core, Pending::Plan(asker, ask)),
+        Request::Tune(ask) => plan::plan(core, Pending::Tune(asker, ask)),
         Request::List { states, after, limit } => {
             core.ask_ledger(Command::List { states, after, limit: limit.clamp(1, PAGE) }, Pending::Page(asker));
         }
@@ -47,6 +49,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Resume { job: None } => pause::queue(core, asker, false),
         Request::Pause { job: Some(job) } => pause::job(core, asker, job),
         Request::Resume { job: Some(job) } => resume::job(core, asker, job),
+        Request::Rebudget { job, ask } => rebudget::rebudget(core, asker, job, ask),
         Request::Clear { states } => clear::clear(core, asker, states),
         Request::Models => core.emit(Output::LookUp(asker, LookUp::Models)),
         Request::Inspect(name) => core.emit(Output::LookUp(asker, LookUp::Inspect(name))),
@@ -79,7 +82,14 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
             core.answer(asker, Ok(Reply::Devices { devices, host }));
         }
         Some(Pending::FirstReadings) => submit::first_readings(core),
-        Some(Pending::Plan(asker, ask)) => plan::read(core, asker, ask),
+        Some(Pending::Plan(asker, ask)) => {
+            let question = plan::question(core, ask);
+            core.emit(Output::LookUp(asker, LookUp::Plan(question)));
+        }
+        Some(Pending::Tune(asker, ask)) => {
+            let question = plan::question(core, ask);
+            core.emit(Output::LookUp(asker, LookUp::Tune(question)));
+        }
         Some(_) | None => {}
     }
 }

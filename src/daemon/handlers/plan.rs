@@ -1,44 +1,52 @@
 //! What would become of a job's weights: readings first, then worked out off the core.
 
 use crate::daemon::core::Core;
-use crate::daemon::input::Asker;
-use crate::daemon::output::{LookUp, Output};
 use crate::daemon::pending::Pending;
 use crate::daemon::planning::Question;
+use crate::daemon::state::Engine;
 use crate::placement::budget::usual_reserve;
-use crate::placement::{Room, simulated};
+use crate::placement::plan::total;
+use crate::placement::{Room, Share, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
 
 /// Has the devices read: rooms that are a second old may be none.
-pub(super) fn plan(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
+pub(super) fn plan(core: &mut Core, pending: Pending) {
     let within = if super::submit::all_heard(core) { super::READING } else { super::submit::FIRST_READING };
-    super::read_devices(core, Pending::Plan(asker, ask), within);
+    super::read_devices(core, pending, within);
 }
 
-/// The devices were read: has the plan worked out.
-pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>) {
+/// The devices were read: returns what is to be worked out, with all that is known here.
+pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
     let defaults = Box::new(super::submit::defaults(core));
     let compute = ask.draft.compute_device.unwrap_or(defaults.compute);
     let engine = core.engines.get(&compute);
-    let question = Question {
-        rooms: rooms(core, compute),
+    let held = held(engine);
+    Box::new(Question {
+        rooms: rooms(core, compute, &held),
+        held,
         placed: engine.and_then(|e| e.memory.as_ref()?.set.as_ref()?.placed.clone()),
         engine: engine.and_then(|e| e.about.clone()),
         experience: core.experience.clone(),
+        now: core.now,
         simulated: core.policy.simulated.clone(),
         ask,
         defaults,
-    };
-    core.emit(Output::LookUp(asker, LookUp::Plan(Box::new(question))));
+    })
+}
+
+/// What an engine's weights take of each device.
+fn held(engine: Option<&Engine>) -> Vec<Share> {
+    let set = engine.and_then(|e| e.memory.as_ref()?.set.as_ref());
+    let parts = set.map(|s| s.parts.as_slice()).unwrap_or_default();
+    let shares: Vec<Share> = parts.iter().map(|p| Share { device: p.device, bytes: p.bytes }).collect();
+    total(&[shares])
 }
 
 /// The memory of every device. What this engine's weights take counts as free, since others would take their place. A disk
 /// has no room among these: the weights lie there already, whatever is free.
-fn rooms(core: &Core, compute: DeviceId) -> Vec<Room> {
-    let set = core.engines.get(&compute).and_then(|e| e.memory.as_ref()?.set.as_ref());
-    let parts = set.map(|s| s.parts.as_slice()).unwrap_or_default();
-    let held = |device| parts.iter().filter(|p| p.device == device).map(|p| p.bytes).sum::<Bytes>();
+fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
+    let held = |device| held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
     let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk && !d.simulated);
     let room = |(device, total, free): (DeviceId, Bytes, Bytes)| Room {
         device,

@@ -1,7 +1,9 @@
 //! One attempt at a job, from the moment its engine was told until its pictures have names.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
+use crate::daemon::input::Asker;
 use crate::jobs::Progress;
 use crate::jobs::progress::median;
 use crate::ledger::Planned;
@@ -45,6 +47,8 @@ pub struct Attempt {
     pub progress: Progress,
     /// Seconds of the finished steps.
     pub step_seconds: Vec<f64>,
+    /// Those who have asked for another budget, and wait for the engine to say what came of it.
+    pub rebudgets: VecDeque<Asker>,
     /// When the engine is killed, if it has not stopped by then.
     pub stop_by: Option<Timestamp>,
 }

@@ -11,11 +11,11 @@ use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
-use crate::families::cost::{Work, unet_flops, weight_flops};
+use crate::families::cost::{Work, weight_efforts};
 use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
 use crate::library::network;
 use crate::placement::propose::expect;
-use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Predicted, Speed, propose};
+use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Pace, Predicted, Walk, propose};
 use crate::units::Bytes;
 use crate::weights::{BlockTable, Catalog, Precision};
 
@@ -103,13 +103,13 @@ pub struct Asked {
 
 impl Target<'_> {
     /// Returns where the blocks go of a part that is `model` for an ask.
-    fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, Speed) -> Model) -> Result<Placing<'static>, EngineError> {
+    fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
             Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[] }),
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
-                let model = model(asked, asked.machine.speed(compute));
+                let model = model(asked, &asked.machine.pace);
                 let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
                 Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[] })
             }
@@ -118,7 +118,7 @@ impl Target<'_> {
 
     /// Returns where the blocks go of a part that every run uses once: how long that takes matters to nobody.
     fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
-        self.placing(table, |_, speed| Model::of(table, &weight_flops(table), 1, self.precision.bytes(), speed))
+        self.placing(table, |_, pace| Model::of(table, &weight_efforts(table), 1, self.precision.bytes(), pace))
     }
 }
 
@@ -128,22 +128,22 @@ impl LoadedUnet {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
         let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
         let model = Unet::new(&config, &table).map_err(wrong(files))?;
-        let placing = target.placing(&table, |asked, speed| network::model(&config, &table, asked.work, target.precision, speed))?;
+        let placing = target.placing(&table, |asked, pace| network::model(&config, &table, asked.work, target.precision, pace))?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
 
-    /// Returns the floating-point operations of a step.
+    /// Returns what one walk through it is, in a step of this work.
     #[must_use]
-    pub fn flops(&self, work: Work) -> f64 {
-        unet_flops(&self.config, self.residency.table(), work).iter().sum()
+    pub fn walk(&self, work: Work) -> Walk {
+        network::walk(&self.config, self.residency.table(), work)
     }
 
     /// Returns what a step of this work is expected to take where the blocks are now.
     #[must_use]
     pub fn expect(&self, work: Work, precision: Precision, machine: &Machine) -> Predicted {
         let (table, plan) = (self.residency.table(), self.residency.plan());
-        let model = network::model(&self.config, table, work, precision, machine.speed(plan.compute));
+        let model = network::model(&self.config, table, work, precision, &machine.pace);
         expect(plan, &model, machine).predicted
     }
 }

@@ -4,6 +4,7 @@ pub mod compose;
 pub mod detail;
 pub mod help;
 pub mod log;
+pub mod offload;
 pub mod overview;
 pub mod palette;
 pub mod queue;
@@ -13,6 +14,8 @@ pub mod queue;
 pub enum Screen {
     /// Devices, sets, queue and events at a glance.
     Overview,
+    /// Where weights live.
+    Offload,
     /// Jobs.
     Queue,
     /// The form of a run.
@@ -23,13 +26,14 @@ pub enum Screen {
 
 impl Screen {
     /// Every screen, in the order of the tabs.
-    pub const ALL: &[Self] = &[Self::Overview, Self::Queue, Self::Compose, Self::Log];
+    pub const ALL: &[Self] = &[Self::Overview, Self::Offload, Self::Queue, Self::Compose, Self::Log];
 
     /// Returns the key that leads to it.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
             Self::Overview => 1,
+            Self::Offload => 5,
             Self::Queue => 6,
             Self::Compose => 7,
             Self::Log => 8,
@@ -41,6 +45,7 @@ impl Screen {
     pub fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Offload => "Offload",
             Self::Queue => "Queue",
             Self::Compose => "Run",
             Self::Log => "Log",

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use perilune::devices::{Clocks, DeviceKind, DeviceReading, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading};
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
-use perilune::placement::OffloadAsk;
-use perilune::placement::Share;
+use perilune::placement::planner::{Stay, UnitCost};
+use perilune::placement::{Grounds, History, Machine, Model, OffloadAsk, OffloadPlan, Pace, Room, Share, Similar, Speed};
 use perilune::prompt::{Dialect, Weighting};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, Seed, Size, Timestamp};
-use perilune::weights::DType;
+use perilune::weights::{DType, Precision};
 use perilune::wire::control::Preview;
 use perilune::wire::status::{CacheView, PartView};
-use perilune::wire::{DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView, Status};
+use perilune::wire::tune::TuneBlock;
+use perilune::wire::work::Placed;
+use perilune::wire::{DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView, Status, TuneView};
 use perilune::workflow::{JobSpec, Kind, ModelEntry, ModelSet, Named, Passes, Tiling};
 
 /// 14:02:11 on the day of the fixtures.
@@ -409,4 +411,70 @@ pub(crate) fn preview(step: u32) -> Preview {
     }
     let rgb = base64::engine::general_purpose::STANDARD.encode(rgb);
     Preview { job: JobId(41), step, width: side, height: side, rgb }
+}
+
+/// What the tuner is told of a model of 3.2 GiB that is computed with on the processor, or on the first card, and loaded so
+/// that every second block comes from elsewhere.
+pub(crate) fn tune(compute: DeviceId) -> TuneView {
+    let size = |n: u64| Bytes::mib(if n == 0 { 5 } else { 40 + (n * 37) % 90 });
+    let count = 42;
+    let unit = |n: u64| UnitCost {
+        bytes: size(n),
+        seconds: 0.02 + 0.001 * ((n * 53) % 17) as f64,
+        stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
+    };
+    let block = |n: u64| TuneBlock {
+        name: match n {
+            0 => "time_embed".to_owned(),
+            1..20 => format!("input_blocks.{}.{}", n / 2, n % 2),
+            20..23 => format!("middle_block.{}", n - 20),
+            _ => format!("output_blocks.{}.{}", (n - 23) / 2, (n - 23) % 2),
+        },
+        stored: size(n),
+    };
+    let room = |device, total: f64, free: f64| Room {
+        device,
+        total: gib(total),
+        free: gib(free),
+        reserve: gib(total / 20.0),
+        committed: Bytes::ZERO,
+    };
+    let measured = |flops, bytes_per_second| Speed { flops, bytes_per_second, measured: true };
+    let donor = if compute == DeviceId::Cpu { DeviceId::Disk } else { DeviceId::Cpu };
+    let ask = OffloadAsk { virtual_vram: "1500MiB".parse().unwrap(), ..OffloadAsk::default() };
+    let homes = (0..count).map(|n| if n % 2 == 0 { compute } else { donor }).collect();
+    let units: Vec<UnitCost> = (0..count).map(unit).collect();
+    let every_second = |first| (0..count).filter(|n| n % 2 == first).map(size).sum();
+    let mut held = vec![Share { device: compute, bytes: every_second(0) }];
+    if donor != DeviceId::Disk {
+        held.push(Share { device: donor, bytes: every_second(1) });
+    }
+    TuneView {
+        model: "qwen-night".to_owned(),
+        family: "sd15".to_owned(),
+        precision: Precision::Fp32,
+        compute,
+        size: Size::new(768, 512).unwrap(),
+        batch: 1,
+        blocks: (0..count).map(block).collect(),
+        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1 },
+        machine: Machine {
+            rooms: vec![room(DeviceId::Cuda(0), 24.0, 20.5), room(DeviceId::Cuda(1), 24.0, 22.6), room(DeviceId::Cpu, 31.2, 9.5)],
+            speeds: vec![
+                (DeviceId::Cpu, measured(3e11, 12e9)),
+                (DeviceId::Disk, measured(0.0, 2.1e9)),
+                (DeviceId::Cuda(0), measured(3e13, 20e9)),
+            ],
+            pace: Pace::assumed(compute),
+            latencies: Vec::new(),
+        },
+        held,
+        active: Some(Box::new(Placed {
+            files: vec![PathBuf::from("/models/checkpoints/qwen-night.safetensors")],
+            precision: Precision::Fp32,
+            ask,
+            plan: OffloadPlan { compute, homes },
+        })),
+        history: Some(History { runs: 9, median_error: 0.064, of: Similar::Size }),
+    }
 }

@@ -55,6 +55,18 @@ impl Talk {
         }
     }
 
+    /// Waits for the refusal of something that was asked before.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, asked: u64) -> Refusal {
+        loop {
+            match self.frame() {
+                ServerFrame::Error { id: Some(id), error } if id == asked => return error,
+                ServerFrame::Event(event) => self.events.push(*event),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[track_caller]
     pub(crate) fn call(&mut self, request: Request) -> Reply {
         self.try_call(request).unwrap()

@@ -133,6 +133,7 @@ impl Stream {
     ///
     /// # Safety
     /// Both ranges are as long, and stay until the stream has done this; nobody else uses the target meanwhile.
+    // SAFETY: of its callers; the driver only takes the two addresses.
     pub(super) unsafe fn upload(&self, target: u64, source: *const u8, length: usize) -> Result<(), CudaError> {
         self.context.enter()?;
         // SAFETY: the caller's.
@@ -145,6 +146,7 @@ impl Stream {
     ///
     /// # Safety
     /// As for [`upload`](Self::upload).
+    // SAFETY: of its callers; the driver only takes the two addresses.
     pub(super) unsafe fn copy_from(&self, source: &Context, from: u64, target: u64, length: usize) -> Result<(), CudaError> {
         self.context.enter()?;
         // SAFETY: the caller's; both contexts are retained.

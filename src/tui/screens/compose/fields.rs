@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::placement::{Allocation, AllocationError, VirtualVram};
+use crate::placement::{Allocation, AllocationError, Pins, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::weights::Precision;
@@ -44,6 +44,8 @@ pub enum Field {
     Donors,
     /// How much goes where, instead of the two above.
     Expert,
+    /// Blocks that must live on a certain device.
+    Pins,
     /// Its place in the queue.
     Priority,
     /// Folder for the images.
@@ -72,6 +74,7 @@ impl Field {
         Self::VirtualVram,
         Self::Donors,
         Self::Expert,
+        Self::Pins,
         Self::Priority,
         Self::Output,
         Self::InitImage,
@@ -97,6 +100,7 @@ impl Field {
             Self::VirtualVram => "offload",
             Self::Donors => "donors",
             Self::Expert => "expert",
+            Self::Pins => "pins",
             Self::Priority => "priority",
             Self::Output => "output",
             Self::InitImage => "init image",
@@ -118,6 +122,7 @@ impl Field {
             Self::VirtualVram => "nothing leaves the device",
             Self::Donors => "cpu, or disk where cpu computes",
             Self::Expert => "instead: cpu,800MiB;disk,*",
+            Self::Pins => "blocks live where there is room",
             Self::Priority => "0",
             Self::InitImage => "none",
             Self::Denoise => "0.75 with an init image",
@@ -153,6 +158,7 @@ impl Field {
             Self::VirtualVram => text(Some(draft.offload.virtual_vram).filter(|v| *v != VirtualVram::None)),
             Self::Donors => draft.offload.donors.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             Self::Expert => text(draft.offload.expert.as_ref()),
+            Self::Pins => draft.offload.pins.to_string(),
             Self::Priority => text(draft.priority),
             Self::Output => text(draft.output.as_ref().map(|p| p.display())),
             Self::InitImage => text(draft.init_image.as_ref().map(|p| p.display())),
@@ -194,6 +200,7 @@ impl Field {
                 draft.offload.donors = names.filter_map(|name| parse::<DeviceId>(name).transpose()).collect::<Result<_, _>>()?;
             }
             Self::Expert => draft.offload.expert = allocation::<Allocation>(text)?,
+            Self::Pins => draft.offload.pins = allocation::<Pins>(text)?.unwrap_or_default(),
             Self::Priority => draft.priority = number(text, "0 or -5; higher runs first")?,
             Self::Output => draft.output = (!text.is_empty()).then(|| text.into()),
             Self::InitImage => draft.init_image = (!text.is_empty()).then(|| text.into()),
@@ -218,6 +225,7 @@ impl Field {
             | Self::VirtualVram
             | Self::Donors
             | Self::Expert
+            | Self::Pins
             | Self::Priority
             | Self::Output
             | Self::InitImage => {}
@@ -274,6 +282,7 @@ mod tests {
             "4GiB",
             "cpu,disk",
             "cpu,1GiB;disk,*",
+            "disk,3-5",
             "-2",
             "/out",
             "/in.png",

@@ -70,6 +70,7 @@ pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
         | Field::VirtualVram
         | Field::Donors
         | Field::Expert
+        | Field::Pins
         | Field::Priority
         | Field::Output
         | Field::InitImage

@@ -4,6 +4,7 @@ use tui_input::Input;
 
 use super::Field;
 use super::pick::Pick;
+use crate::placement::OffloadAsk;
 use crate::units::JobId;
 use crate::workflow::{JobDraft, Kind, Refusal};
 
@@ -109,6 +110,16 @@ impl State {
         for field in Field::ALL {
             self.texts[*field as usize] = Input::new(field.read(draft));
         }
+    }
+
+    /// Asks for this to be offloaded.
+    pub fn take_offload(&mut self, ask: &OffloadAsk) {
+        let draft = JobDraft { offload: ask.clone(), ..JobDraft::default() };
+        for field in [Field::VirtualVram, Field::Donors, Field::Expert, Field::Pins] {
+            self.texts[field as usize] = Input::new(field.read(&draft));
+        }
+        self.unsent = true;
+        self.refusal = None;
     }
 
     /// Goes to the field.

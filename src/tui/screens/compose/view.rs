@@ -196,6 +196,7 @@ fn note(model: &Model, field: Field, paint: &Paint, problem: Option<&Problem>) -
         | Field::VirtualVram
         | Field::Donors
         | Field::Expert
+        | Field::Pins
         | Field::Priority
         | Field::Output
         | Field::InitImage

@@ -1,7 +1,7 @@
 //! The commands of the palette, in the words of the command line where it has the same.
 
 use crate::jobs::{JobState, JobView};
-use crate::tui::action::{Action, JobVerb};
+use crate::tui::action::{Action, JobVerb, TuneVerb};
 use crate::tui::keymap::{self, Layer};
 use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
@@ -89,6 +89,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::Redraw => "redraw",
         Action::Refresh => "devices refresh",
         Action::GoTo(Screen::Overview) => "overview",
+        Action::GoTo(Screen::Offload) => "offload",
         Action::GoTo(Screen::Queue) => "queue",
         Action::GoTo(Screen::Compose) => "run",
         Action::GoTo(Screen::Log) => "log",
@@ -97,6 +98,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::CopyCommand => "copy command",
         Action::MarkAll => "mark all",
         Action::Job(verb) => return job_words(model, verb),
+        Action::Tune(verb) => return tune_words(verb),
         Action::SubmitJob => "run submit",
         Action::SubmitHeld => "run submit --held",
         Action::ClearForm => "run empty",
@@ -115,6 +117,28 @@ fn words(model: &Model, action: Action) -> Option<String> {
     Some(words.to_owned())
 }
 
+fn tune_words(verb: TuneVerb) -> Option<String> {
+    let words = match verb {
+        TuneVerb::NextWay => "offload mode",
+        TuneVerb::Presets => "offload presets",
+        TuneVerb::Apply => "offload apply",
+        TuneVerb::ApplyNow => "offload apply now",
+        TuneVerb::Trial => "offload trial",
+        TuneVerb::Save => "offload save",
+        TuneVerb::Undo => "offload undo",
+        TuneVerb::CopyDiff => "offload copy diff",
+        TuneVerb::UnpinAll => "offload unpin all",
+        TuneVerb::Edit
+        | TuneVerb::Toggle
+        | TuneVerb::MoreLeaves
+        | TuneVerb::LessLeaves
+        | TuneVerb::Pin
+        | TuneVerb::Unpin
+        | TuneVerb::GoToBlock => return None,
+    };
+    Some(words.to_owned())
+}
+
 /// Verbs for the job at hand carry its number: what is typed and what is done must be the same.
 fn job_words(model: &Model, verb: JobVerb) -> Option<String> {
     let whole_queue = match verb {
@@ -128,6 +152,7 @@ fn job_words(model: &Model, verb: JobVerb) -> Option<String> {
         | JobVerb::Retry
         | JobVerb::Duplicate
         | JobVerb::Edit
+        | JobVerb::Offload
         | JobVerb::MoveDown
         | JobVerb::MoveUp => return None,
     };
@@ -152,6 +177,7 @@ fn of_job(model: &Model, job: &JobView) -> Vec<Entry> {
         (waits, format!("queue move {id} down"), to(JobVerb::MoveDown)),
         (waits, format!("queue edit {id}"), to(JobVerb::Edit)),
         (true, format!("queue duplicate {id}"), to(JobVerb::Duplicate)),
+        (true, format!("queue offload {id}"), to(JobVerb::Offload)),
     ];
     let about = format!("{} {}: {}", job.state, job.spec.set.name, job.spec.prompt);
     let possible = commands.into_iter().filter(|(possible, ..)| *possible);

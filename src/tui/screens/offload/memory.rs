@@ -1,0 +1,140 @@
+//! What each device holds now, and what it would hold.
+//!
+//! ```text
+//! DEVICE      NOW        DRAFT      CHANGE      MARGIN
+//! cpu         29.5/125   23.8/125   -5.7 GiB    101 GiB   ok
+//!   weights   3.2        0.8        of 3.2, 0.2 pass through
+//! disk        holds 2.4 GiB of what is wished; nothing is written
+//! ```
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use super::view::put;
+use super::{Facts, donors};
+use crate::devices::Memory;
+use crate::placement::{Planned, Room};
+use crate::theme::Role;
+use crate::tui::model::Model;
+use crate::tui::paint::Paint;
+use crate::tui::widgets::data_table::{Column, Grid, Side};
+use crate::tui::widgets::list::Focus;
+use crate::tui::widgets::{line, panel};
+use crate::tui::wording;
+use crate::units::{Bytes, DeviceId};
+
+const COLUMNS: &[Column] = &[
+    Column { title: "DEVICE", min: 9, grow: 1, side: Side::Left, keep: 9 },
+    Column { title: "NOW", min: 10, grow: 0, side: Side::Right, keep: 6 },
+    Column { title: "DRAFT", min: 10, grow: 0, side: Side::Right, keep: 8 },
+    Column { title: "CHANGE", min: 10, grow: 0, side: Side::Right, keep: 7 },
+    Column { title: "MARGIN", min: 10, grow: 0, side: Side::Right, keep: 5 },
+    Column { title: "", min: 4, grow: 2, side: Side::Left, keep: 4 },
+];
+
+/// A device's memory before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    device: DeviceId,
+    /// Without anything of this model.
+    room: Option<Room>,
+    /// What an engine holds of it now.
+    held: Bytes,
+    /// What it would hold, staging included.
+    takes: Bytes,
+}
+
+/// Returns the rows that all of it takes: heads stand upon the rule where there is one.
+#[must_use]
+pub fn rows(model: &Model, facts: &Facts, width: u16) -> u16 {
+    let devices = changes(model, facts).len() as u16;
+    if width >= panel::BOXES_FROM { devices + 2 } else { devices }
+}
+
+fn changes(model: &Model, facts: &Facts) -> Vec<Change> {
+    let compute = facts.view.compute;
+    let mut devices = vec![compute];
+    devices.extend(facts.view.held.iter().map(|s| s.device));
+    if let Some(planned) = model.offload.shown() {
+        devices.extend(facts.amounts(planned).donors());
+    }
+    devices.extend(donors::chosen(&model.offload, compute));
+    devices.sort_by_key(|d| (*d != compute, *d == DeviceId::Disk, *d));
+    devices.dedup();
+    let change = |device| Change {
+        device,
+        room: facts.view.machine.rooms.iter().find(|r| r.device == device).copied(),
+        held: facts.view.held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum(),
+        takes: model.offload.shown().map_or(Bytes::ZERO, |planned| takes(facts, planned, device)),
+    };
+    devices.into_iter().map(change).collect()
+}
+
+/// What a plan takes of a device: blocks as they lie there, and on the device that computes what passes through.
+fn takes(facts: &Facts, planned: &Planned, device: DeviceId) -> Bytes {
+    let compute = facts.view.compute;
+    let here = planned.plan.homes.iter().enumerate().filter(|(_, home)| **home == device);
+    let blocks: Bytes = here
+        .filter_map(|(at, _)| if device == compute { facts.bytes.get(at).copied() } else { facts.view.blocks.get(at).map(|b| b.stored) })
+        .sum();
+    if device == compute { blocks + planned.staging } else { blocks }
+}
+
+/// Draws the panel.
+pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, area: Rect) {
+    let inside = panel::draw(frame, area, paint, "Memory", "", Focus::Elsewhere);
+    let grid = Grid::fit(COLUMNS, inside.width);
+    let below = grid.draw_heads(frame, area, inside, paint, ("Memory", ""));
+    let changes = changes(model, facts);
+    let mut lines = Vec::new();
+    for change in &changes {
+        lines.push(row(change, &grid, paint));
+        if change.device == facts.view.compute && usize::from(below.height) > changes.len() {
+            lines.push(kept(model, facts, paint));
+        }
+    }
+    put(frame, below, paint, lines);
+}
+
+fn row(change: &Change, grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
+    let name = line::text(paint, Role::Text, change.device.to_string());
+    let Some(room) = change.room else {
+        let text = match change.device {
+            DeviceId::Disk => format!("{} come from it; nothing is written", change.takes),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Cpu => "is not here".to_owned(),
+        };
+        let role = if change.device == DeviceId::Disk { Role::Dim } else { Role::Crit };
+        return grid.row_with_text(name, line::text(paint, role, text), paint);
+    };
+    let others = room.total.saturating_sub(room.free);
+    let used = |taken: Bytes| Memory { total: room.total, used: others + taken, free: room.free.saturating_sub(taken) };
+    let fits = change.takes <= room.capacity();
+    let margin = if fits { (room.capacity() - change.takes).to_string() } else { format!("-{}", change.takes - room.capacity()) };
+    let (role, verdict) = if fits { (Role::Ok, "ok") } else { (Role::Crit, "over") };
+    let cells = vec![
+        name,
+        line::text(paint, Role::Text, wording::used_of(used(change.held))),
+        line::text(paint, Role::Text, wording::used_of(used(change.takes))),
+        line::text(paint, Role::Text, signed(change.held, change.takes)),
+        line::text(paint, role, margin),
+        line::text(paint, role, verdict),
+    ];
+    grid.row(cells, paint)
+}
+
+/// What is kept of the model where it is computed.
+fn kept(model: &Model, facts: &Facts, paint: &Paint) -> Line<'static> {
+    let Some(planned) = model.offload.shown() else { return Line::default() };
+    let amounts = facts.amounts(planned);
+    let blocks = planned.plan.homes.iter().filter(|home| **home == planned.plan.compute).count() as u64;
+    let staging = if planned.staging > Bytes::ZERO { format!(", {} to pass through", planned.staging) } else { String::new() };
+    let text = format!("  {} in {}{staging}", amounts.on(amounts.compute), wording::count(blocks, "block"));
+    line::text(paint, Role::Dim, text)
+}
+
+/// Returns how much more or less something became.
+#[must_use]
+pub fn signed(before: Bytes, after: Bytes) -> String {
+    if after >= before { format!("+{}", after - before) } else { format!("-{}", before - after) }
+}

@@ -1,0 +1,223 @@
+//! The tuner: wishes typed, worked out while they are typed, and asked for.
+
+use perilune::config::presets::{Existing, Saved};
+use perilune::placement::{OffloadAsk, VirtualVram};
+use perilune::tui::effect::Effect;
+use perilune::tui::message::Message;
+use perilune::tui::screens;
+use perilune::units::{Bytes, DeviceId, JobId};
+use perilune::wire::{Reply, Request, Status};
+use perilune::workflow::{JobDraft, Kind, Refusal};
+
+use super::screens::check;
+use super::support::fixtures;
+use super::support::screen::Screen;
+
+/// The tuner of the form's model on this device, after some keys.
+fn tuner(status: Status, compute: DeviceId, (width, height): (u16, u16), keys: &str) -> Screen {
+    let mut screen = Screen::on(status, width, height).keys("7ll5");
+    screen.answer(told(compute));
+    screen.keys(keys)
+}
+
+fn told(compute: DeviceId) -> impl Fn(&Request) -> Option<Result<Reply, Refusal>> {
+    move |request| match request {
+        Request::Tune(_) => Some(Ok(Reply::Tune(Box::new(fixtures::tune(compute))))),
+        _ => None,
+    }
+}
+
+fn on_cpu(keys: &str) -> Screen {
+    tuner(fixtures::busy(), DeviceId::Cpu, (80, 24), keys)
+}
+
+#[test]
+fn offload() {
+    let cpu = DeviceId::Cpu;
+    check("offload_empty", |w, h| Screen::on(fixtures::empty(), w, h).keys("5"));
+    check("offload_busy", |w, h| tuner(fixtures::busy(), cpu, (w, h), "i2gb<enter>b17<enter>"));
+    check("offload_error", |w, h| tuner(fixtures::broken(), cpu, (w, h), "icpu,1gb;mps,*").down());
+    check("offload_short", |w, h| tuner(fixtures::busy(), cpu, (w, h), "icpu,2gb;disk,500mb<enter>"));
+    check("offload_card", |w, h| tuner(fixtures::busy(), DeviceId::Cuda(0), (w, h), "icuda:0,1gb;cuda:1,1gb;cpu,*<enter> l"));
+    check("offload_presets", |w, h| tuner(fixtures::busy(), cpu, (w, h), "Pj"));
+    check("offload_pinned", |w, h| tuner(fixtures::busy(), cpu, (w, h), "i1gb<enter>b3<enter>elelle"));
+    check("offload_save", |w, h| tuner(fixtures::busy(), cpu, (w, h), "iauto<enter>w-small"));
+    check("offload_refused", |w, h| {
+        let mut screen = Screen::on(fixtures::busy(), w, h).keys("7lll5");
+        screen.answer(|_| Some(Err(Refusal::new(Kind::Refused, "Flux cannot be run by this version", "choose an SD1.5 model"))));
+        screen
+    });
+}
+
+fn asked(screen: &Screen) -> OffloadAsk {
+    screen.model.offload.worked.as_ref().unwrap().ask.clone().unwrap()
+}
+
+#[test]
+fn the_same_wish_is_written_in_four_ways() {
+    let mut screen = on_cpu("i1gb<enter>");
+    let (mut kinds, mut texts) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        screen = screen.keys("m");
+        let ask = asked(&screen);
+        let worked = screen.model.offload.worked.clone().unwrap();
+        kinds.push((ask.expert.is_some(), worked.outcome.is_ok()));
+        texts.push(screen.model.offload.input.value().to_owned());
+    }
+    assert_eq!(kinds, [(true, true), (true, true), (true, true), (false, true)]);
+    assert!(matches!(asked(&screen).virtual_vram, VirtualVram::AtLeast(bytes) if bytes >= Bytes::gib(1)), "{texts:?}");
+}
+
+#[test]
+fn what_is_wished_can_be_undone_and_what_is_typed_dropped() {
+    let screen = on_cpu("i1gb<enter>i<backspace><backspace>mb<esc>");
+    assert_eq!(screen.model.offload.input.value(), "1gb");
+    let screen = screen.keys("+++uu");
+    assert_ne!(asked(&screen).virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
+    let screen = screen.keys("u");
+    assert_eq!(asked(&screen).virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
+    let screen = screen.keys("uuu");
+    assert_eq!(asked(&screen).virtual_vram, VirtualVram::None);
+    assert!(screen.model.toasts.iter().any(|t| t.text.contains("nothing to undo")));
+}
+
+#[test]
+fn the_form_asks_for_what_is_applied_and_nothing_that_does_not_fit_is() {
+    let screen = on_cpu("i1gb<enter><enter>");
+    let (draft, problems) = screen.model.compose.draft();
+    assert_eq!(
+        (draft.offload, problems),
+        (OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes::gib(1)), ..OffloadAsk::default() }, vec![])
+    );
+    assert!(screen.model.offload.is_applied());
+    let screen = screen.keys("icpu<enter><enter>7");
+    assert_eq!(screen.model.compose.draft().0.offload.virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
+    assert!(screen.model.toasts.iter().any(|t| t.text.starts_with("not possible: ")));
+}
+
+#[test]
+fn a_jobs_weights_are_tuned_for_that_job() {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("6jO");
+    assert_eq!(screen.model.screen, screens::Screen::Offload);
+    let Some(Request::Tune(ask)) = screen.asked().pop() else { panic!() };
+    assert_eq!(ask.draft.model, "flux-dev");
+    screen.answer(told(DeviceId::Cpu));
+    // The waiting job is replaced by one that asks for this.
+    let screen = screen.keys("i1gb<enter><enter>");
+    assert_eq!((screen.model.screen, screen.model.compose.replaces), (screens::Screen::Compose, Some(JobId(42))));
+    assert_eq!(screen.model.compose.draft().0.offload.virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
+    let mut screen = screen.keys("5<esc>");
+    screen.answer(told(DeviceId::Cpu));
+    assert!(screen.text().contains("Run form, "));
+}
+
+#[test]
+fn a_trial_is_a_short_job_that_asks_for_the_wish() {
+    let mut screen = on_cpu("i1gb<enter>T");
+    let Some(Request::Submit(draft)) = screen.asked().pop() else { panic!() };
+    let JobDraft { steps, offload, compute_device, held, .. } = *draft;
+    assert_eq!((steps, offload, compute_device, held), (Some(2), asked(&screen), Some(DeviceId::Cpu), false));
+    screen.answer(|_| Some(Ok(Reply::Accepted(JobId(45)))));
+    assert_eq!(screen.model.offload.trial, Some(JobId(45)));
+    assert!(!screen.model.compose.unsent || screen.model.compose.draft().0.steps.is_none(), "the form keeps its steps");
+}
+
+#[test]
+fn a_job_that_runs_or_waits_has_it_at_once() {
+    let now = |keys: &str| {
+        let mut screen = Screen::on(fixtures::busy(), 80, 24).keys(keys);
+        screen.answer(told(DeviceId::Cpu));
+        let screen = screen.keys("i1gb<enter>A");
+        match screen.asked().pop() {
+            Some(Request::Rebudget { job, ask }) => Ok((job, ask == asked(&screen))),
+            _ => Err(screen.model.toasts.last().unwrap().text.clone()),
+        }
+    };
+    assert_eq!((now("6O"), now("6jO")), (Ok((JobId(41), true)), Ok((JobId(42), true))));
+    let none = "no job of this model runs; enter is for the next one".to_owned();
+    assert_eq!((now("6GO"), now("7ll5")), (Err(none.clone()), Err(none)));
+}
+
+#[test]
+fn a_profile_is_replaced_only_after_a_yes() {
+    let mut screen = on_cpu("i1gb<enter>w<enter>");
+    let order = |screen: &Screen| {
+        let order = screen.effects.iter().rev().find_map(|e| if let Effect::Save(order) = e { Some(order.clone()) } else { None });
+        order.unwrap()
+    };
+    let first = order(&screen);
+    assert_eq!((first.name.as_str(), first.existing), ("qwen-night", Existing::Kept));
+    assert_eq!(first.preset.virtual_vram_gb, Some(VirtualVram::AtLeast(Bytes::gib(1))));
+    screen.tell(Message::Saved { order: first, result: Ok(Saved::Exists) });
+    let screen = screen.keys("y");
+    assert_eq!(order(&screen).existing, Existing::Replaced);
+}
+
+#[test]
+fn texts_are_copied_whole() {
+    let screen = on_cpu("i1gb<enter>yDY");
+    let copied: Vec<&str> =
+        screen.effects.iter().filter_map(|e| if let Effect::Copy(text) = e { Some(text.as_str()) } else { None }).collect();
+    let [full, diff, command] = copied[..] else { panic!("{copied:?}") };
+    assert_eq!(full, "#cpu;1GiB;disk");
+    assert!(diff.contains("disk>cpu"), "{diff}");
+    assert!(command.starts_with("perilune run -m qwen-night ") && command.contains(" --virtual-vram 1GiB"), "{command}");
+}
+
+#[test]
+fn donors_are_taken_in_and_out() {
+    let card = |keys: &str| tuner(fixtures::busy(), DeviceId::Cuda(0), (120, 36), keys);
+    let screen = card("i2gb<enter> l ");
+    // The first space goes to the donors: cuda:1, cpu, disk; cpu was the only one, and stays so.
+    assert_eq!(screen.model.offload.donors, [], "{:?}", screen.model.toasts);
+    let screen = card("i2gb<enter>  ");
+    assert_eq!(asked(&screen).donors, [DeviceId::Cpu, DeviceId::Cuda(1)]);
+    let screen = card("icuda:0,1gb;cpu,*<enter>  ");
+    let text = screen.model.offload.input.value().to_owned();
+    assert!(text.starts_with("cuda:0,1GiB;cuda:1,") && text.ends_with(";cpu,*"), "{text}");
+    let screen = screen.keys(" ");
+    assert_eq!(screen.model.offload.input.value(), "cuda:0,1GiB;cpu,*");
+}
+
+#[test]
+fn blocks_are_pinned_and_let_go() {
+    let screen = on_cpu("i1gb<enter>b3<enter>ee");
+    let pins = |screen: &Screen| screen.model.offload.pins.to_string();
+    let home = |screen: &Screen| screen.model.offload.worked.as_ref().unwrap().outcome.as_ref().unwrap().plan.homes[3];
+    // On the processor or the disk, and then on the device after that, around.
+    let first = pins(&screen);
+    assert!(["disk,3", "cuda:0,3", "cpu,3"].contains(&first.as_str()), "{first}");
+    let mut screen = screen;
+    while pins(&screen) != "disk,3" {
+        screen = screen.keys("e");
+    }
+    assert_eq!(home(&screen), DeviceId::Disk);
+    let screen = screen.keys("e");
+    assert_eq!((pins(&screen).as_str(), home(&screen)), ("cpu,3", DeviceId::Cpu));
+    let screen = screen.keys("<enter>");
+    let (draft, problems) = screen.model.compose.draft();
+    assert_eq!((draft.offload.pins.to_string().as_str(), problems), ("cpu,3", vec![]));
+    assert!(perilune::workflow::command_line(&draft).ends_with("--virtual-vram 1GiB --pin-blocks cpu,3"), "{draft:?}");
+    assert_eq!(pins(&screen.keys("x")), "");
+    let screen = on_cpu("b0<enter>e");
+    assert!(screen.model.toasts.iter().any(|t| t.text.contains("never leaves")));
+}
+
+#[test]
+fn what_is_told_of_another_draft_is_not_taken() {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("7ll57l5");
+    assert_eq!(screen.asked().len(), 2, "{:?}", screen.asked());
+    screen.answer(told(DeviceId::Cpu));
+    assert!(screen.model.offload.facts.is_none());
+    screen.answer(told(DeviceId::Cpu));
+    assert!(screen.model.offload.facts.is_some());
+}
+
+#[test]
+fn every_width_shows_the_wish() {
+    for (width, height) in [(60, 16), (80, 24), (99, 24), (100, 20), (120, 36), (160, 48), (250, 70)] {
+        let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "i2gb<enter>");
+        let text = screen.text();
+        assert!(text.contains("2gb") && text.contains("draft"), "{width}x{height}\n{text}");
+    }
+}
