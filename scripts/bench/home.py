@@ -40,11 +40,12 @@ class Home:
     def socket(self):
         return self.folder / "run/daemon.sock"
 
-    def start(self):
-        """Starts the daemon and waits until it listens."""
+    def start(self, cage=None):
+        """Starts the daemon, within a limit on memory where there is one, and waits until it listens."""
+        prefix, enter = (cage.prefix, cage.enter) if cage else ([], None)
         with open(self.folder / "daemon.log", "ab") as log:
-            self.daemon = subprocess.Popen([self.program, "serve"], env=self.environment, stdin=subprocess.DEVNULL,
-                                           stdout=log, stderr=log, start_new_session=True)
+            self.daemon = subprocess.Popen([*prefix, self.program, "serve"], env=self.environment, stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log, start_new_session=True, preexec_fn=enter)
 
         def answers():
             if self.daemon.poll() is not None:

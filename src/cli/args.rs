@@ -43,7 +43,7 @@ pub struct Global {
     /// A model folder, laid out as `ComfyUI`'s; may be given more than once [env: `PERILUNE_MODELS`]
     #[arg(long, global = true, value_name = "DIR")]
     pub models: Vec<PathBuf>,
-    /// A profile: `fast`, `sd15`, or one of your own [env: `PERILUNE_PROFILE`]
+    /// A profile: `fast`, `sd15`, `simulated`, or yours [env: `PERILUNE_PROFILE`]
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// No colours [env: `NO_COLOR`]

@@ -64,6 +64,12 @@ impl Gate {
         if let (true, Some(nvml)) = (is_said(&settings.nvml.origin), &settings.nvml.value) {
             environment.push(("PERILUNE_NVML", nvml.clone().into_os_string()));
         }
+        // Simulated GPUs are the daemon's; the rest of a profile is the client's.
+        if let (true, Some(profile)) = (is_said(&settings.profile.origin), &settings.profile.value)
+            && !settings.profiled.simulated.is_empty()
+        {
+            environment.push(("PERILUNE_PROFILE", profile.into()));
+        }
         Self { place, paths, spawn, program, environment, ssh: settings.ssh.value.clone() }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::file::{ConfigFile, SupervisionFile};
 use super::{ConfigError, Environment, Origin, Paths, Told, presets};
-use crate::devices::{Visible, visible};
+use crate::devices::{SimulatedGpu, Visible, visible};
 use crate::profile::Preset;
 use crate::units::DeviceId;
 
@@ -191,6 +191,12 @@ impl Settings {
         self.profiled.clone().over(self.run.clone())
     }
 
+    /// Returns the GPUs that a daemon with these settings simulates.
+    #[must_use]
+    pub fn simulated(&self) -> Vec<SimulatedGpu> {
+        self.preset().simulated
+    }
+
     /// Returns every setting with its name and origin, in the order of the file.
     #[must_use]
     pub fn rows(&self) -> Vec<(&'static str, Value, Origin)> {
@@ -229,6 +235,11 @@ impl Settings {
         preset("run.size", json!(file.size.map(|s| s.to_string())), json!(own.size.map(|s| s.to_string())));
         preset("run.precision", json!(file.precision), json!(own.precision));
         preset("run.priority", json!(file.priority), json!(own.priority));
+        let names = |preset: &Preset| {
+            let names: Vec<&str> = preset.simulated.iter().map(|gpu| gpu.name.as_str()).collect();
+            if names.is_empty() { Value::Null } else { json!(names) }
+        };
+        preset("run.simulated", names(file), names(own));
         rows
     }
 }
@@ -347,7 +358,7 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let named = Flags { profile: Some("slow".to_owned()), ..Flags::default() };
         let error = load(&[], &named, "").unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.hint().as_str()), ("there is no profile `slow`", "there are fast, sd15"));
+        assert_eq!((error.to_string().as_str(), error.hint().as_str()), ("there is no profile `slow`", "there are fast, sd15, simulated"));
         let error = load(&[], &Flags::default(), "supervision: {grace_s: 0}").unwrap_err();
         for (file, what) in
             [("engine_threads: 0", "engine_threads is 0"), ("engine_idle_s: .inf", "engine_idle_s is inf"), ("engine_idle_s: -1", "-1")]

@@ -17,7 +17,7 @@ use super::pending::Pending;
 use super::state::{Attempt, Engine, Queue};
 use super::{answers, calibrations, reports, scheduler, supervision};
 use crate::config::Supervision;
-use crate::devices::Visible;
+use crate::devices::{SimulatedGpu, Visible};
 use crate::jobs::JobState;
 use crate::ledger::{Command, Recovered};
 use crate::placement::Experience;
@@ -38,6 +38,8 @@ pub struct Policy {
     pub visible: Option<Visible>,
     /// Patience with engines.
     pub patience: Supervision,
+    /// GPUs that are simulated.
+    pub simulated: Vec<SimulatedGpu>,
     /// Processor threads of an engine.
     pub engine_threads: Option<u32>,
     /// Seconds after which an idle engine ends.

@@ -23,6 +23,7 @@ pub mod reports;
 pub mod run;
 pub mod scheduler;
 pub mod sessions;
+mod simulated;
 mod snapshot;
 pub mod state;
 mod supervision;

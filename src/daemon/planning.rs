@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::grounds::Evidence;
+use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::families::Role;
-use crate::library::{Network, Roots, inventory, page_cache};
+use crate::library::{Network, Roots, inventory, network as networks, page_cache};
 use crate::placement::advice;
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
@@ -43,6 +44,8 @@ pub struct Question {
     pub experience: Experience,
     /// The time.
     pub now: Timestamp,
+    /// GPUs that are simulated.
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 /// Works out the plan that is asked for.
@@ -57,6 +60,10 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let planned = found.planned(held)?;
     let minimum = found.smallest();
     let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
+    if is_simulated(spec.compute) {
+        let compute = spec.compute;
+        warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
+    }
     let sweep = points.map(|points| found.sweep(points)).transpose()?;
     if minimum.is_none() {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
@@ -121,6 +128,10 @@ struct Found {
     now: Timestamp,
 }
 
+fn is_simulated(device: DeviceId) -> bool {
+    matches!(device, DeviceId::Sim(_))
+}
+
 /// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
 fn layer_type(param: &Param) -> Option<&'static str> {
     let layer = param.name.strip_suffix(".weight")?;
@@ -134,7 +145,7 @@ fn layer_type(param: &Param) -> Option<&'static str> {
 
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
-        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now } = question;
+        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now, simulated } = question;
         let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
         let network = Network::read(&files)?;
@@ -142,7 +153,10 @@ impl Found {
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
         let known = basis.map(|b| experience.known(b)).unwrap_or_default();
         let files_are = page_cache::files(&files)?;
-        let machine = learned::machine(spec.compute, rooms, &known, files_are);
+        let mut machine = learned::machine(spec.compute, rooms, &known, files_are);
+        if is_simulated(spec.compute) {
+            machine = machine.seen_from(spec.compute, &simulated, networks::beside(&spec.set, Role::Denoiser, precision)?);
+        }
         let model = network.model(spec.work(), precision, &machine.pace);
         let walk = network.walk(spec.work());
         let placed = placed.filter(|p| p.files == files && p.precision == precision);

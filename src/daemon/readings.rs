@@ -35,7 +35,7 @@ pub trait Sensors: Send + Sync {
 pub fn of_machine(settings: &Settings) -> Start {
     let mut disks: Vec<PathBuf> = settings.models.value.clone();
     disks.extend([settings.output.value.clone(), settings.paths.cache.clone()]);
-    let sources = Sources { nvml: settings.nvml.value.clone(), sys: PathBuf::from("/sys"), disks };
+    let sources = Sources { nvml: settings.nvml.value.clone(), sys: PathBuf::from("/sys"), disks, simulated: settings.simulated() };
     Box::new(move |sink| Ok(Arc::new(Poller::start(sources.probes(), INTERVAL, Arc::new(SystemClock), sink)?)))
 }
 

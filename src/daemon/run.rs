@@ -144,6 +144,7 @@ fn policy(settings: &Settings) -> Result<Policy, Refusal> {
         compute: settings.compute_device.value,
         visible: settings.visible.clone(),
         patience: settings.supervision,
+        simulated: settings.simulated(),
         engine_threads: settings.engine_threads.value,
         engine_idle_s: settings.engine_idle_s.value,
         engine_log: settings.log.value.clone(),

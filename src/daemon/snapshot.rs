@@ -3,8 +3,8 @@
 use super::core::{Core, News};
 use super::output::Output;
 use super::pending::Pending;
-use super::scheduler;
 use super::state::Engine;
+use super::{scheduler, simulated};
 use crate::devices::{DeviceReading, Held};
 use crate::jobs::JobView;
 use crate::ledger::Command;
@@ -87,9 +87,10 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
     let mut devices = core.frame.devices.clone();
     for reading in &mut devices {
         reading.age_s += core.now.since(core.frame.taken).as_secs_f64();
+        simulated::account(core, reading);
         for engine in core.engines.values() {
             let memory = engine.memory.as_ref();
-            if engine.device == reading.id {
+            if engine.device == reading.id && !reading.simulated {
                 reading.activations = memory.and_then(|m| m.activations).or_else(|| activations(reading, engine));
             }
             let set = memory.and_then(|m| m.set.as_ref());

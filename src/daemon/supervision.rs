@@ -47,7 +47,11 @@ pub(super) fn heard(core: &mut Core, device: DeviceId, generation: u64, heard: H
             engine.pid = Some(pid);
             core.news.engines = true;
             let (threads, log) = (core.policy.engine_threads, core.policy.engine_log.clone());
-            let order = Order::Configure(Configure { device, threads, log });
+            let simulated = match device {
+                DeviceId::Sim(_) => core.policy.simulated.clone(),
+                DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Vec::new(),
+            };
+            let order = Order::Configure(Configure { device, threads, log, simulated });
             core.emit(Output::Order { device, order: Box::new(order) });
         }
         Heard::Said(report) => said(core, device, report),

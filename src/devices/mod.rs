@@ -1,7 +1,9 @@
 //! What a device is and what can be read from it.
 
 pub mod reading;
+pub mod simulated;
 pub mod visible;
 
 pub use reading::{Clocks, DeviceKind, DeviceReading, DiskReading, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading};
+pub use simulated::{Labelled, SIMULATED, SimulatedGpu};
 pub use visible::Visible;

@@ -3,15 +3,18 @@
 #![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers; the driver is asked about one device of several")]
 
 use std::error::Error as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tch::{Cuda, Device, Kind};
 
+use super::simulated::Simulated;
 use super::{EngineError, allocator, heap, host};
+use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::placement::Room;
 use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
+use crate::wire::work::Configure;
 
 /// Where tensors live and how they are computed.
 #[derive(Debug, Clone)]
@@ -22,9 +25,29 @@ pub struct Compute {
     pub device: Device,
     /// What it and the library are called, for people.
     pub about: String,
+    /// Memory and links, where it is simulated: then libtorch computes on the processor.
+    pub simulated: Option<Arc<Simulated>>,
 }
 
 impl Compute {
+    /// Opens the device that an engine is for.
+    pub fn of(configure: &Configure) -> Result<Self, EngineError> {
+        match configure.device {
+            DeviceId::Sim(_) => Self::simulated(configure.device, configure.threads, &configure.simulated),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Self::open(configure.device, configure.threads),
+        }
+    }
+
+    /// Opens a simulated GPU, one of these.
+    pub fn simulated(id: DeviceId, threads: Option<u32>, gpus: &[SimulatedGpu]) -> Result<Self, EngineError> {
+        let no_device = || EngineError::NoDevice { device: id, reason: "no profile of the daemon's defines it".to_owned() };
+        let simulated = Simulated::new(id, gpus).ok_or_else(no_device)?;
+        let processor = Self::open(DeviceId::Cpu, threads)?;
+        let name = simulated.gpu().map(|gpu| gpu.name.clone()).unwrap_or_default();
+        let about = format!("{SIMULATED} {name}: {}", processor.about);
+        Ok(Self { id, about, simulated: Some(Arc::new(simulated)), ..processor })
+    }
+
     /// Opens the device, loading libtorch's CUDA half where it is one of NVIDIA's.
     pub fn open(id: DeviceId, threads: Option<u32>) -> Result<Self, EngineError> {
         let no_device = |reason: String| EngineError::NoDevice { device: id, reason };
@@ -34,7 +57,7 @@ impl Compute {
         match id {
             DeviceId::Cpu => {
                 let about = format!("libtorch{VERSION} on {} threads", tch::get_num_threads());
-                Ok(Self { id, device: Device::Cpu, about })
+                Ok(Self { id, device: Device::Cpu, about, simulated: None })
             }
             DeviceId::Cuda(index) => {
                 load_cuda().map_err(no_device)?;
@@ -45,7 +68,7 @@ impl Compute {
                 // Parity with the processor: TensorFloat-32 has 10 bits of mantissa.
                 tch::Cuda::cudnn_set_benchmark(false);
                 let about = format!("libtorch{VERSION} with {}, device {index} of {count}", card(index));
-                Ok(Self { id, device: Device::Cuda(usize::from(index)), about })
+                Ok(Self { id, device: Device::Cuda(usize::from(index)), about, simulated: None })
             }
             DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => Err(no_device("nothing can be computed there".to_owned())),
         }
@@ -55,8 +78,8 @@ impl Compute {
     #[must_use]
     pub fn default_precision(&self) -> Precision {
         match self.device {
-            Device::Cuda(index) if compute_capability(index).is_some_and(|major| major < 8) => Precision::Fp16,
-            Device::Cuda(_) => Precision::Bf16,
+            // SD1.5 is published in fp16; with three more bits its pictures are four times nearer to fp32's than in bf16.
+            Device::Cuda(_) => Precision::Fp16,
             Device::Cpu | Device::Mps | Device::Vulkan => Precision::Fp32,
         }
     }
@@ -88,7 +111,9 @@ impl Compute {
             committed: Bytes::ZERO,
         };
         let host = || host::memory().map(|memory| (memory.total, memory.free));
-        let mut rooms: Vec<Room> = self.memory().map(|memory| room(self.id, memory)).into_iter().collect();
+        // A simulated GPU keeps its own books; its memory here is the host's.
+        let here = if self.simulated.is_some() { DeviceId::Cpu } else { self.id };
+        let mut rooms: Vec<Room> = self.memory().map(|memory| room(here, memory)).into_iter().collect();
         if let Device::Cuda(index) = self.device {
             rooms.extend(host().map(|memory| room(DeviceId::Cpu, memory)));
             let others = (0..usize::try_from(Cuda::device_count()).unwrap_or(0)).filter(|other| *other != index);
@@ -157,15 +182,6 @@ fn load_cuda() -> Result<(), String> {
             })
         })
         .clone()
-}
-
-fn compute_capability(index: usize) -> Option<i32> {
-    use cudarc::driver::{result, sys};
-    result::init().ok()?;
-    let device = result::device::get(i32::try_from(index).ok()?).ok()?;
-    let major = sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
-    // SAFETY: the device handle was given by the driver just now.
-    unsafe { result::device::get_attribute(device, major) }.ok()
 }
 
 /// The driver tells of the memory of the current context's device, whichever that is on this thread; so the context in

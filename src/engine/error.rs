@@ -7,6 +7,7 @@ use tch::TchError;
 
 use crate::library::LibraryError;
 use crate::placement::ProposalError;
+use crate::placement::pool::Full;
 use crate::units::{Bytes, DeviceId};
 use crate::workflow::{Kind, Refusal};
 
@@ -64,6 +65,14 @@ pub enum EngineError {
     /// Weights cannot live where they were asked to.
     #[error(transparent)]
     Placing(#[from] ProposalError),
+    /// Memory whose budget is hard has no room for weights.
+    #[error("{place}: {full}")]
+    Budget {
+        /// The block.
+        place: String,
+        /// What was needed, and what is free.
+        full: Full,
+    },
     /// Nothing carries weights from there to there.
     #[error("weights cannot be streamed from {from} to {to}")]
     NoWay {
@@ -125,6 +134,7 @@ impl EngineError {
             | Self::Changed { .. }
             | Self::Placing(_)
             | Self::NoWay { .. }
+            | Self::Budget { .. }
             | Self::Library(_)
             | Self::Family { .. }
             | Self::Save(_) => false,
@@ -151,6 +161,11 @@ impl From<&EngineError> for Refusal {
                 Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
             }
             EngineError::Placing(source) => Self::from(source),
+            EngineError::Budget { .. } => Self::new(
+                Kind::Refused,
+                message,
+                "let more leave the device, or let virtual VRAM be `auto`; a larger one is a matter of the daemon's profile",
+            ),
             EngineError::NoWay { to: DeviceId::Cpu, .. } => Self::new(
                 Kind::Refused,
                 message,

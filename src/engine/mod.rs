@@ -24,6 +24,7 @@ pub mod runner;
 pub mod save;
 pub mod serve;
 pub mod sets;
+pub mod simulated;
 pub mod speeds;
 pub mod steps;
 

@@ -21,7 +21,7 @@ use super::steps::Steps;
 use super::{EngineError, calibration, heap, save};
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::library::page_cache;
+use crate::library::{network, page_cache};
 use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Walk, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
@@ -132,6 +132,9 @@ impl Runner {
         let precision = self.precision_of(spec);
 
         self.phase(run.order.run, Phase::Loading);
+        if let Some(simulated) = &self.compute.simulated {
+            simulated.set_taken(&run.order.taken);
+        }
         let machine = self.machine(spec, &spec.offload, Bytes::ZERO)?;
         let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
         let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
@@ -181,7 +184,11 @@ impl Runner {
     pub(super) fn machine(&self, spec: &JobSpec, ask: &OffloadAsk, held: Bytes) -> Result<Machine, EngineError> {
         let stored = spec.set.component(Role::Denoiser).filter(|_| !ask.is_nothing());
         let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
-        let mut machine = self.speeds.machine(&self.compute, self.precision_of(spec), files);
+        let precision = self.precision_of(spec);
+        let mut machine = self.speeds.machine(&self.compute, precision, files);
+        if let Some(simulated) = &self.compute.simulated {
+            machine = simulated.seen(machine, network::beside(&spec.set, Role::Denoiser, precision)?);
+        }
         for room in machine.rooms.iter_mut().filter(|room| room.device == self.compute.id) {
             room.free = (room.free + held).min(room.total);
         }
@@ -358,7 +365,8 @@ impl Runner {
         let here = self.compute.id;
         let weights: Bytes = self.sets.measured().iter().filter(|s| s.device == here).map(|s| s.bytes).sum();
         let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);
-        self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations }));
+        let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
+        self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations, simulated }));
     }
 }
 

@@ -85,7 +85,7 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
         return Err(ServeError::NotConfigured);
     };
     configured(&configure);
-    let compute = Compute::open(configure.device, configure.threads)?;
+    let compute = Compute::of(&configure)?;
 
     let (reports, outgoing) = mpsc::channel();
     let (work, incoming) = mpsc::channel();

@@ -25,6 +25,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// Every family, as far as their names are known.
+    pub const ALL: [Self; 7] = [Self::Sd15, Self::Sd2, Self::Sdxl, Self::SdxlRefiner, Self::Sd3, Self::Flux, Self::ZImage];
+
     /// Returns the name used in JSON and on screens.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use super::{LibraryError, sources};
 use crate::families::cost::{Work, unet_efforts};
-use crate::families::{FamilyError, Role, UnetConfig, block_table, detect};
+use crate::families::{Component, FamilyError, Role, UnetConfig, block_table, detect};
 use crate::placement::{Model, Pace, Walk};
-use crate::weights::{BlockTable, Catalog, Precision};
+use crate::units::Bytes;
+use crate::weights::{Block, BlockTable, Catalog, Precision};
+use crate::workflow::ModelSet;
 
 /// Sizes and blocks of a diffusion network.
 #[derive(Debug, Clone)]
@@ -57,6 +59,18 @@ pub fn part(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable), Libr
     let catalog = detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(missing)).map_err(wrong(files))?;
     let table = block_table(role, &catalog).map_err(wrong(files))?;
     Ok((catalog, table))
+}
+
+/// Returns what the other parts of a set take where they are computed with, by the headers of their files.
+pub fn beside(set: &ModelSet, role: Role, precision: Precision) -> Result<Bytes, LibraryError> {
+    let others = set.components.iter().filter(|c| c.role != role);
+    let bytes = |c: &Component| {
+        let elements: u64 = part(&c.files, c.role)?.1.blocks().iter().map(Block::elements).sum();
+        // The autoencoder is held in full precision everywhere.
+        let each = if c.role == Role::Vae { Precision::Fp32.bytes() } else { precision.bytes() };
+        Ok(Bytes(elements.saturating_mul(each)))
+    };
+    others.map(bytes).sum()
 }
 
 fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> LibraryError {

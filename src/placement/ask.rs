@@ -84,6 +84,12 @@ impl OffloadAsk {
         if self.expert.is_some() && self.virtual_vram != VirtualVram::None {
             return Err(AskError::ExpertAndVirtual);
         }
+        let simulated = |device: &DeviceId| matches!(device, DeviceId::Sim(_));
+        if !simulated(&compute)
+            && let Some(device) = self.devices(compute).into_iter().find(simulated)
+        {
+            return Err(AskError::SimulatedDonor { device, compute });
+        }
         for (at, device) in self.donors.iter().copied().enumerate() {
             if let DeviceId::Amd(_) = device {
                 return Err(AskError::CannotHold { device });

@@ -29,7 +29,9 @@ pub const HOST_RESERVE_PERCENT: u64 = 10;
 #[must_use]
 pub fn usual_reserve(device: DeviceId, total: Bytes) -> Bytes {
     let (least, percent) = match device {
-        DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => (GPU_RESERVE, GPU_RESERVE_PERCENT),
+        DeviceId::Cuda(_) | DeviceId::Amd(_) => (GPU_RESERVE, GPU_RESERVE_PERCENT),
+        // Activations are not in simulated memory; whole pages and alignment are, and blocks are planned without.
+        DeviceId::Sim(_) => (Bytes::ZERO, GPU_RESERVE_PERCENT),
         DeviceId::Cpu => (HOST_RESERVE, HOST_RESERVE_PERCENT),
         // The weights lie there already.
         DeviceId::Disk => return Bytes::ZERO,
@@ -345,7 +347,7 @@ mod tests {
         let small = [room(GPU, 4), room(DeviceId::Cpu, 64)];
         check(&vram("0", &[]), &small, "8.0 GiB of weights stay on cuda:0, which has room for 4.0 GiB: 4294967296 bytes are missing");
         check(&vram("2gb", &[]), &small, "6.0 GiB of weights stay on cuda:0, which has room for 4.0 GiB: 2147483648 bytes are missing");
-        check(&vram("2gb", &["sim:0"]), &machine(), "there is no device sim:0 here");
+        check(&vram("2gb", &["cuda:7"]), &machine(), "there is no device cuda:7 here");
         let no_rest = "6.0 GiB of weights leave cuda:0, but other devices can take only 0 B: 6442450944 bytes are missing";
         check(&expert("cuda:0,2gb"), &machine(), no_rest);
     }

@@ -186,6 +186,14 @@ pub enum AskError {
         /// The device.
         device: DeviceId,
     },
+    /// A device that is simulated is to give memory to one that is not.
+    #[error("{device} is simulated, so it cannot hold weights for {compute}")]
+    SimulatedDonor {
+        /// The device.
+        device: DeviceId,
+        /// The device that computes.
+        compute: DeviceId,
+    },
     /// Two ways to say how much goes where.
     #[error("virtual VRAM and an expert allocation cannot both decide what goes where")]
     ExpertAndVirtual,
@@ -216,6 +224,7 @@ impl AskError {
             Self::CannotHold { .. } => "use cpu, cuda:N, disk or sim:N",
             Self::ComputeIsDonor { .. } => "name another donor, such as cpu or disk",
             Self::DonorTwice { .. } => "name each donor once",
+            Self::SimulatedDonor { .. } => "compute on a simulated GPU, too, or name another donor",
             Self::NoBlock { .. } | Self::NeverLeaves { .. } => "unpin it; `perilune plan` lists the blocks",
             Self::ExpertAndVirtual => "leave out one of the two; ComfyUI-MultiGPU listens to the expert allocation",
         }
@@ -276,7 +285,8 @@ impl BudgetError {
                 AskError::CannotCompute { device }
                 | AskError::CannotHold { device }
                 | AskError::ComputeIsDonor { device }
-                | AskError::DonorTwice { device } => Some(*device),
+                | AskError::DonorTwice { device }
+                | AskError::SimulatedDonor { device, .. } => Some(*device),
                 AskError::ExpertAndVirtual | AskError::NoBlock { .. } | AskError::NeverLeaves { .. } => None,
             },
             Self::Absent { device } | Self::Compute { device, .. } => Some(*device),

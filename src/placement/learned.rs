@@ -101,7 +101,7 @@ pub fn machine(compute: DeviceId, rooms: Vec<Room>, known: &[Learned], files: Fi
         speeds.retain(|(device, _)| *device != DeviceId::Disk);
         speeds.push((DeviceId::Disk, cache));
     }
-    Machine { rooms, speeds, pace }
+    Machine { rooms, speeds, pace, latencies: Vec::new() }
 }
 
 /// What a measurement holds for: this box, computing so, with that library and driver.

@@ -25,6 +25,8 @@ pub mod propose;
 pub mod advice;
 pub mod pace;
 pub mod learned;
+pub mod simulated;
+pub mod pool;
 pub mod stream;
 pub mod pressure;
 pub mod verify;

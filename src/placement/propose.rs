@@ -46,10 +46,10 @@ impl Speed {
     #[must_use]
     pub const fn assumed(device: DeviceId) -> Self {
         let (flops, bytes_per_second) = match device {
-            // Eight cores with AVX2 in fp32; two channels of memory.
-            DeviceId::Cpu => (3e11, 12e9),
+            // Eight cores with AVX2 in fp32; two channels of memory. What is simulated computes there, too.
+            DeviceId::Cpu | DeviceId::Sim(_) => (3e11, 12e9),
             // A card of the middle class in 16 bits, behind PCIe 4.0 x16.
-            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => (3e13, 20e9),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) => (3e13, 20e9),
             // An NVMe disk behind PCIe 3.0 x4.
             DeviceId::Disk => (0.0, 2e9),
         };
@@ -66,6 +66,9 @@ pub struct Machine {
     pub speeds: Vec<(DeviceId, Speed)>,
     /// How fast the device that computes does so.
     pub pace: Pace,
+    /// Seconds before the first byte from a donor, where that is known.
+    #[serde(default)]
+    pub latencies: Vec<(DeviceId, f64)>,
 }
 
 impl Machine {
@@ -73,6 +76,12 @@ impl Machine {
     #[must_use]
     pub fn speed(&self, device: DeviceId) -> Speed {
         self.speeds.iter().find(|(d, _)| *d == device).map_or(Speed::assumed(device), |(_, speed)| *speed)
+    }
+
+    /// Returns the seconds before the first byte from a donor; as good as none where nothing is known.
+    #[must_use]
+    pub fn latency_s(&self, donor: DeviceId) -> f64 {
+        self.latencies.iter().find(|(d, _)| *d == donor).map_or(0.0, |(_, seconds)| *seconds)
     }
 }
 
@@ -309,7 +318,7 @@ fn question((compute, units): (DeviceId, Vec<UnitCost>), model: &Model, machine:
 /// The way from a donor. What travels is smaller than what it becomes, or larger.
 fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> DonorLink {
     let bytes_per_second = machine.speed(device).bytes_per_second / model.stored_share.max(f64::MIN_POSITIVE);
-    DonorLink { device, capacity, bytes_per_second, latency_s: 0.0 }
+    DonorLink { device, capacity, bytes_per_second, latency_s: machine.latency_s(device) }
 }
 
 fn goal(ask: &OffloadAsk, quotas: &Quotas, capacity: Bytes) -> Goal {
@@ -353,6 +362,7 @@ mod tests {
             rooms: vec![Room { device: CPU, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }],
             speeds: vec![(DeviceId::Disk, speed)],
             pace: Pace::assumed(CPU),
+            latencies: Vec::new(),
         }
     }
 

@@ -1,14 +1,33 @@
 //! The executor on a clock that only counts: what [`stream`](super::stream) does with copies that take as long as the
-//! simulator says must take as long as the simulator says.
+//! simulator says must take as long as the simulator says, within budgets that are checked at every event.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use proptest::prelude::*;
 
+use super::pool::{Grant, Pool};
 use super::simulate::{Link, Load, Staging, simulate};
 use super::stream::{Mover, Place, Stream, Streamed};
-use crate::units::{BlockIndex, Bytes};
+use crate::units::{BlockIndex, Bytes, DeviceId};
 
-/// Copies on one engine for each link, each after the other.
-struct Clock<'a> {
+/// What a block in the ring is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Coming,
+    Waiting,
+    Used,
+}
+
+/// Why a step ended before its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Broken {
+    Cancelled,
+    Failed,
+}
+
+/// A device that is simulated altogether: its memory, its links with one copy engine each, and the time.
+struct Sim<'a> {
     loads: &'a [Load],
     links: &'a [Link],
     now: f64,
@@ -16,51 +35,159 @@ struct Clock<'a> {
     free_at: Vec<f64>,
     /// When each block is there.
     there_at: Vec<f64>,
+    compute: Pool,
+    donors: Vec<Pool>,
+    /// Weights that stay, the ring, and what donors hold.
+    _held: Vec<Grant>,
+    ring: usize,
+    /// What lies in the ring: where it begins and ends, and what it is doing.
+    lying: BTreeMap<BlockIndex, (usize, usize, Doing)>,
+    begun: Vec<BlockIndex>,
+    events: usize,
+    /// The run is taken back before this event.
+    cancel_at: Option<usize>,
+    /// This copy cannot be begun; or it fails on the way.
+    fail_to_begin: Option<usize>,
+    fail_to_arrive: Option<usize>,
 }
 
-impl Mover for Clock<'_> {
-    type Error = std::convert::Infallible;
+impl fmt::Debug for Sim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").field("now", &self.now).field("lying", &self.lying).field("begun", &self.begun).finish_non_exhaustive()
+    }
+}
 
-    fn begin(&mut self, block: BlockIndex, _: Place) -> Result<(), Self::Error> {
-        let load = &self.loads[block.0 as usize];
-        let link = load.link.unwrap();
+impl<'a> Sim<'a> {
+    /// Takes all memory; the device that computes has room for exactly what stays and for the ring.
+    fn new(loads: &'a [Load], links: &'a [Link], ring: Bytes) -> Self {
+        let resident: Bytes = loads.iter().filter(|l| l.link.is_none()).map(|l| l.bytes).sum();
+        let on = |link: usize| loads.iter().filter(|l| l.link == Some(link)).map(|l| l.bytes).sum::<Bytes>();
+        let compute = Pool::new(DeviceId::Sim(0), resident + ring);
+        let donors: Vec<Pool> = (0..links.len()).map(|link| Pool::new(DeviceId::Sim(1 + link as u16), on(link))).collect();
+        let mut held = vec![compute.take(resident).unwrap(), compute.take(ring).unwrap()];
+        held.extend((0..links.len()).map(|link| donors[link].take(on(link)).unwrap()));
+        Self {
+            loads,
+            links,
+            now: 0.0,
+            free_at: vec![0.0; links.len()],
+            there_at: vec![0.0; loads.len()],
+            compute,
+            donors,
+            _held: held,
+            ring: ring.get() as usize,
+            lying: BTreeMap::new(),
+            begun: Vec::new(),
+            events: 0,
+            cancel_at: None,
+            fail_to_begin: None,
+            fail_to_arrive: None,
+        }
+    }
+
+    fn load(&self, block: BlockIndex) -> &Load {
+        &self.loads[block.0 as usize]
+    }
+
+    /// Looks at all memory.
+    fn look(&self) {
+        let in_ring: usize = self.lying.values().map(|(from, to, _)| to - from).sum();
+        assert!(in_ring <= self.ring && self.lying.values().all(|(_, to, _)| *to <= self.ring), "{self:?}");
+        let full = |pool: &Pool| pool.take(Bytes(1)).is_err();
+        assert!(full(&self.compute) && self.donors.iter().all(full), "something was given back too early");
+    }
+
+    /// Looks at all memory, and says whether the run goes on.
+    fn event(&mut self) -> Result<(), Broken> {
+        self.look();
+        self.events += 1;
+        if self.cancel_at == Some(self.events) { Err(Broken::Cancelled) } else { Ok(()) }
+    }
+
+    /// Walks through all blocks once.
+    fn step(&mut self, stream: &mut Stream) -> Result<(), Broken> {
+        for (index, load) in (0u32..).map(BlockIndex).zip(self.loads) {
+            self.event()?;
+            if load.link.is_some() {
+                let place = stream.acquire(index, self)?;
+                let lies = self.lying.get_mut(&index).unwrap();
+                // Waiting, or used already: a block that is asked for twice in a row stays.
+                assert!(lies.0 == place.0 && lies.2 != Doing::Coming, "{index} is not where it was lent");
+                lies.2 = Doing::Used;
+            } else if stream.order().next().is_some() {
+                stream.move_on(self)?;
+            }
+            self.event()?;
+            self.now += load.seconds;
+        }
+        Ok(())
+    }
+}
+
+impl Mover for Sim<'_> {
+    type Error = Broken;
+
+    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), Broken> {
+        let load = self.load(block);
+        let link = load.link.expect("a block that stays is never copied");
+        let (from, to) = (place.0, place.0 + load.bytes.get() as usize);
+        assert!(to <= self.ring, "{block} ends behind the ring");
         let done = self.free_at[link].max(self.now) + self.links[link].seconds(load.bytes);
+        let overwritten: Vec<BlockIndex> = self.lying.iter().filter(|(_, (a, b, _))| *a < to && from < *b).map(|(b, _)| *b).collect();
+        for other in overwritten {
+            // What was passed over may be; what is coming or in use may not.
+            assert_eq!(self.lying.remove(&other).map(|(_, _, doing)| doing), Some(Doing::Waiting), "{block} is written over {other}");
+        }
+        if self.fail_to_begin == Some(self.begun.len()) {
+            self.fail_to_begin = None;
+            return Err(Broken::Failed);
+        }
+        self.begun.push(block);
+        self.lying.insert(block, (from, to, Doing::Coming));
         (self.free_at[link], self.there_at[block.0 as usize]) = (done, done);
+        self.look();
         Ok(())
     }
 
-    fn arrive(&mut self, block: BlockIndex) -> Result<(), Self::Error> {
+    fn arrive(&mut self, block: BlockIndex) -> Result<(), Broken> {
         self.now = self.now.max(self.there_at[block.0 as usize]);
+        let lies = self.lying.get_mut(&block).expect("only what was begun arrives");
+        assert_eq!(std::mem::replace(&mut lies.2, Doing::Waiting), Doing::Coming, "{block} arrives twice");
+        if self.fail_to_arrive == Some(self.begun.len()) {
+            self.fail_to_arrive = None;
+            self.lying.remove(&block);
+            return Err(Broken::Failed);
+        }
+        self.look();
         Ok(())
     }
 
-    fn leave(&mut self, _: BlockIndex) {}
+    fn leave(&mut self, block: BlockIndex) {
+        if let Some(lies) = self.lying.get_mut(&block) {
+            lies.2 = Doing::Waiting;
+        }
+        self.look();
+    }
+}
+
+fn stream(loads: &[Load], ring: Bytes) -> Stream {
+    let streamed = (0..).map(BlockIndex).zip(loads).filter(|(_, l)| l.link.is_some());
+    Stream::new(streamed.map(|(block, load)| Streamed { block, size: load.bytes.get() as usize }).collect(), ring.get() as usize)
 }
 
 /// Returns the seconds of a step once steps repeat.
 fn executed(loads: &[Load], links: &[Link], ring: Bytes) -> f64 {
     const WARM: usize = 12;
     const STEPS: usize = 24;
-    let streamed = (0..).map(BlockIndex).zip(loads).filter(|(_, l)| l.link.is_some());
-    let order: Vec<Streamed> = streamed.map(|(block, load)| Streamed { block, size: load.bytes.get() as usize }).collect();
-    let is_empty = order.is_empty();
-    let mut stream = Stream::new(order, ring.get() as usize);
-    let mut clock = Clock { loads, links, now: 0.0, free_at: vec![0.0; links.len()], there_at: vec![0.0; loads.len()] };
+    let (mut stream, mut sim) = (stream(loads, ring), Sim::new(loads, links, ring));
     let mut warm = 0.0;
     for step in 0..WARM + STEPS {
         if step == WARM {
-            warm = clock.now;
+            warm = sim.now;
         }
-        for (index, load) in (0u32..).map(BlockIndex).zip(loads) {
-            match load.link {
-                Some(_) => drop(stream.acquire(index, &mut clock).unwrap()),
-                None if is_empty => {}
-                None => stream.move_on(&mut clock).unwrap(),
-            }
-            clock.now += load.seconds;
-        }
+        sim.step(&mut stream).unwrap();
     }
-    (clock.now - warm) / STEPS as f64
+    (sim.now - warm) / STEPS as f64
 }
 
 fn check(loads: &[Load], links: &[Link], ring: Bytes) -> Result<(), TestCaseError> {
@@ -70,25 +197,95 @@ fn check(loads: &[Load], links: &[Link], ring: Bytes) -> Result<(), TestCaseErro
     Ok(())
 }
 
+/// Blocks: their size in MiB, the milliseconds that they compute, and the link of those that stream.
+fn loads(units: &[(u64, u32, Option<usize>)], links: usize) -> Vec<Load> {
+    let load = |&(mib, ms, link): &(u64, u32, Option<usize>)| Load {
+        bytes: Bytes::mib(mib),
+        seconds: f64::from(ms) / 1e3,
+        link: link.map(|link| link % links),
+    };
+    units.iter().map(load).collect()
+}
+
+/// A ring for the largest streamed block and more, smaller than all of them: blocks that all have room at once are fetched
+/// once, and never again.
+fn ring(loads: &[Load], more: u64) -> Option<Bytes> {
+    let streamed = || loads.iter().filter(|l| l.link.is_some()).map(|l| l.bytes);
+    let ring = streamed().max().unwrap_or_default() + Bytes::mib(more);
+    (streamed().sum::<Bytes>() > ring).then_some(ring)
+}
+
+fn any_units(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(u64, u32, Option<usize>)>> {
+    prop::collection::vec((1u64..200, 1u32..100, prop::option::of(0usize..4)), count)
+}
+
 proptest! {
-    /// More is streamed than there is room for: blocks that all have room at once are fetched once, and never again.
     #[test]
     fn the_executor_takes_as_long_as_the_simulator_says(
-        units in prop::collection::vec((1u64..200, 1u32..100, any::<bool>()), 12..60),
+        units in any_units(12..60),
         more in 0u64..600,
-        speed in 1e7..1e10f64,
+        speeds in prop::collection::vec(1e8..1e10f64, 1..4),
     ) {
-        let link = Link { bytes_per_second: speed, latency_s: 1e-4 };
-        let load = |(mib, ms, streamed): (u64, u32, bool)| Load {
-            bytes: Bytes::mib(mib),
-            seconds: f64::from(ms) / 1e3,
-            link: streamed.then_some(0),
-        };
-        let loads: Vec<Load> = units.into_iter().map(load).collect();
-        let streamed = || loads.iter().filter(|l| l.link.is_some()).map(|l| l.bytes);
-        let ring = streamed().max().unwrap_or_default() + Bytes::mib(more);
-        prop_assume!(streamed().sum::<Bytes>() > ring);
-        check(&loads, &[link], ring)?;
+        let links: Vec<Link> = speeds.iter().map(|speed| Link { bytes_per_second: *speed, latency_s: 1e-4 }).collect();
+        let loads = loads(&units, links.len());
+        let ring = ring(&loads, more);
+        prop_assume!(ring.is_some());
+        check(&loads, &links, ring.unwrap_or_default())?;
+    }
+
+    /// Each block comes once a step and no more often, those that stay never, and the next step's first ones before the last
+    /// of this one is given up, where both have room wherever they lie.
+    #[test]
+    fn every_streamed_block_is_copied_once_a_step_and_the_next_step_s_first_one_ahead(units in any_units(4..30), more in 0u64..400) {
+        const STEPS: usize = 5;
+        let links = [Link { bytes_per_second: 1e9, latency_s: 0.0 }];
+        let loads = loads(&units, 1);
+        let ring = ring(&loads, more);
+        prop_assume!(ring.is_some());
+        let (mut stream, mut sim) = (stream(&loads, ring.unwrap_or_default()), Sim::new(&loads, &links, ring.unwrap_or_default()));
+        let streamed: Vec<BlockIndex> = stream.order().collect();
+        for _ in 0..STEPS {
+            prop_assert_eq!(sim.step(&mut stream), Ok(()));
+        }
+        let is_in_order = sim.begun.iter().enumerate().all(|(at, block)| *block == streamed[at % streamed.len()]);
+        prop_assert!(is_in_order && sim.begun.len() < (STEPS + 1) * streamed.len());
+        let sizes: Vec<u64> = streamed.iter().map(|b| sim.load(*b).bytes.get()).collect();
+        let both_fit = 3 * sizes.iter().copied().max().unwrap_or(0) <= sim.ring as u64;
+        prop_assert!(sim.begun.len() >= STEPS * streamed.len() + usize::from(both_fit));
+    }
+
+    /// Wherever a run is broken off, nothing is moved any more once it has settled, the next run computes with the right
+    /// blocks, and all memory is free when everything is dropped.
+    #[test]
+    fn a_run_that_is_broken_off_at_any_event_leaves_no_trace(
+        units in any_units(3..12),
+        more in 0u64..400,
+        at in 0usize..120,
+        how in 0usize..3,
+    ) {
+        let links = [Link { bytes_per_second: 1e9, latency_s: 1e-3 }, Link { bytes_per_second: 3e8, latency_s: 0.0 }];
+        let loads = loads(&units, 2);
+        let ring = ring(&loads, more);
+        prop_assume!(ring.is_some());
+        let (mut stream, mut sim) = (stream(&loads, ring.unwrap_or_default()), Sim::new(&loads, &links, ring.unwrap_or_default()));
+        match how {
+            0 => sim.cancel_at = Some(at),
+            1 => sim.fail_to_begin = Some(at / 4),
+            _ => sim.fail_to_arrive = Some(at / 4),
+        }
+        let broken = (0..4).find_map(|_| sim.step(&mut stream).err());
+        sim.cancel_at = None;
+        (sim.fail_to_begin, sim.fail_to_arrive) = (None, None);
+        if broken.is_some() {
+            stream.settle(&mut sim).unwrap();
+        }
+        prop_assert!(broken.is_none() || sim.lying.values().all(|(_, _, doing)| *doing == Doing::Waiting), "{:?}", sim);
+        for _ in 0..3 {
+            prop_assert_eq!(sim.step(&mut stream), Ok(()));
+        }
+        let pools: Vec<Pool> = sim.donors.iter().chain([&sim.compute]).cloned().collect();
+        drop(sim);
+        prop_assert!(pools.iter().all(|pool| pool.used() == Bytes::ZERO));
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::SimulatedGpu;
 use crate::placement::{Allocation, Pins, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
@@ -41,6 +42,9 @@ pub struct Preset {
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.
     pub priority: Option<i32>,
+    /// GPUs that a daemon with this profile simulates; the N-th is `sim:N`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 /// A preset that cannot be read.
@@ -54,8 +58,11 @@ pub struct PresetError {
 }
 
 /// The presets that come with the program, by name.
-pub const EMBEDDED: &[(&str, &str)] =
-    &[("fast", include_str!("../../profiles/fast.yaml")), ("sd15", include_str!("../../profiles/sd15.yaml"))];
+pub const EMBEDDED: &[(&str, &str)] = &[
+    ("fast", include_str!("../../profiles/fast.yaml")),
+    ("sd15", include_str!("../../profiles/sd15.yaml")),
+    ("simulated", include_str!("../../profiles/simulated.yaml")),
+];
 
 impl Preset {
     /// Reads a preset. `file` is named in the error.
@@ -102,6 +109,7 @@ impl Preset {
             pin_blocks: self.pin_blocks.or(below.pin_blocks),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
+            simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },
         }
     }
 }
@@ -165,7 +173,7 @@ mod tests {
     fn every_preset_that_ships_can_be_read() {
         for (name, _) in EMBEDDED {
             let preset = Preset::embedded(name).unwrap().unwrap();
-            assert!(preset.steps.is_some(), "{name} says nothing about steps");
+            assert!(preset.steps.is_some() || !preset.simulated.is_empty(), "{name} says nothing");
         }
         assert!(Preset::embedded("slow").is_none());
     }

@@ -17,6 +17,7 @@ pub mod amdgpu;
 pub mod disk;
 pub mod host;
 pub mod nvidia;
+pub mod simulated;
 
 mod card;
 mod condition;
@@ -42,3 +43,4 @@ pub use nvidia::NvidiaProbe;
 pub use poller::{Poller, Sources};
 pub use probe::{Ask, Probe, Sample};
 pub use replay::{Recorder, ReplayError, ReplayProbe};
+pub use simulated::SimulatedProbe;

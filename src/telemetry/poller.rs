@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::devices::SimulatedGpu;
 use crate::telemetry::amdgpu::AmdProbe;
 use crate::telemetry::disk::DiskProbe;
 use crate::telemetry::frame::Frame;
@@ -14,6 +15,7 @@ use crate::telemetry::host::HostProbe;
 use crate::telemetry::nvidia::NvidiaProbe;
 use crate::telemetry::probe::{Ask, Probe};
 use crate::telemetry::rounds::{CONDUCTOR, Running, Shared, conduct, serve};
+use crate::telemetry::simulated::SimulatedProbe;
 use crate::units::{Clock, DeviceId};
 
 /// Nobody needs readings more often, and GPUs slow down when asked too often.
@@ -31,18 +33,22 @@ pub struct Sources {
     pub sys: PathBuf,
     /// File systems to show, that of the models first.
     pub disks: Vec<PathBuf>,
+    /// GPUs that a profile simulates.
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 impl Sources {
     /// Returns the probes of all sources, in the order in which their rows are shown.
     #[must_use]
     pub fn probes(self) -> Vec<Box<dyn Probe>> {
-        vec![
-            Box::new(NvidiaProbe::new(self.nvml, self.sys.clone())),
-            Box::new(AmdProbe::new(self.sys)),
-            Box::new(HostProbe::new()),
-            Box::new(DiskProbe::new(self.disks)),
-        ]
+        let mut probes: Vec<Box<dyn Probe>> =
+            vec![Box::new(NvidiaProbe::new(self.nvml, self.sys.clone())), Box::new(AmdProbe::new(self.sys))];
+        if !self.simulated.is_empty() {
+            probes.push(Box::new(SimulatedProbe::new(self.simulated)));
+        }
+        probes.push(Box::new(HostProbe::new()));
+        probes.push(Box::new(DiskProbe::new(self.disks)));
+        probes
     }
 }
 

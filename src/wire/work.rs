@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::status::PartView;
+use crate::devices::SimulatedGpu;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Share, Walk};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
@@ -42,7 +43,7 @@ pub enum Order {
 }
 
 /// What an engine is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configure {
     /// Its compute device.
     pub device: DeviceId,
@@ -50,6 +51,8 @@ pub struct Configure {
     pub threads: Option<u32>,
     /// The least level of log lines to write: `info`, `debug`, …
     pub log: String,
+    /// All simulated GPUs, where its compute device is one of them.
+    pub simulated: Vec<SimulatedGpu>,
 }
 
 /// One attempt at a job.
@@ -65,6 +68,8 @@ pub struct RunOrder {
     pub targets: Vec<PathBuf>,
     /// What engines of this name have found out about this machine before.
     pub known: Vec<Learned>,
+    /// What other engines hold of simulated GPUs.
+    pub taken: Vec<Share>,
 }
 
 /// The number under which a calibration is stopped; a ledger's runs begin at 1.
@@ -227,6 +232,9 @@ pub struct Memory {
     pub set: Option<LoadedSet>,
     /// Bytes beyond weights: activations, buffers, the library's cache. `None` where it cannot be told.
     pub activations: Option<Bytes>,
+    /// What it has taken of each simulated GPU, by its ledger.
+    #[serde(default)]
+    pub simulated: Vec<Share>,
 }
 
 /// The model set that an engine holds.

@@ -104,11 +104,11 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
         let message = format!("--clip is given {} times", draft.clip.len());
         return Err(Refusal::new(Kind::Usage, message, format!("no model has more than {MAX_CLIPS} text encoders")));
     }
-    if let Some(device) = draft.compute_device.filter(|d| !matches!(d, DeviceId::Cuda(_) | DeviceId::Cpu)) {
+    if let Some(device) = draft.compute_device.filter(|d| !matches!(d, DeviceId::Cuda(_) | DeviceId::Cpu | DeviceId::Sim(_))) {
         return Err(Refusal::new(
             Kind::Usage,
             format!("{device} cannot compute"),
-            "use cpu or cuda:N; `perilune devices` lists what there is",
+            "use cpu, cuda:N or sim:N; `perilune devices` lists what there is",
         ));
     }
     draft.compute_device.map_or(Ok(()), |device| check_offload(&draft.offload, device))
@@ -135,6 +135,7 @@ fn check_offload(ask: &OffloadAsk, compute: DeviceId) -> Result<(), Refusal> {
 fn reaches(donor: DeviceId, compute: DeviceId) -> bool {
     match (compute, donor) {
         (DeviceId::Cpu, DeviceId::Disk) | (DeviceId::Cuda(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Cuda(_)) => true,
+        (DeviceId::Sim(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Sim(_)) => true,
         (DeviceId::Cpu | DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk, _) => false,
     }
 }
@@ -278,6 +279,12 @@ mod tests {
         }
         let message = "weights cannot be streamed to cpu from cuda:1".to_owned();
         assert_eq!(refusal(&offloaded("1GiB", &[DeviceId::Disk, DeviceId::Cuda(1)], DeviceId::Cpu), &whole), (5, message));
+        let sim = DeviceId::Sim;
+        assert!(resolve(&offloaded("1GiB", &[sim(1), DeviceId::Cpu, DeviceId::Disk], sim(0)), &whole, &defaults()).is_ok());
+        let message = "weights cannot be streamed to sim:0 from cuda:0".to_owned();
+        assert_eq!(refusal(&offloaded("1GiB", &[DeviceId::Cuda(0)], sim(0)), &whole), (5, message));
+        let message = "sim:0 is simulated, so it cannot hold weights for cpu".to_owned();
+        assert_eq!(refusal(&offloaded("1GiB", &[sim(0)], DeviceId::Cpu), &whole), (2, message));
     }
 
     #[test]

@@ -222,9 +222,9 @@ impl JobSpec {
     #[must_use]
     pub fn computes_in(&self) -> Precision {
         self.precision.unwrap_or(match self.compute {
-            DeviceId::Cpu => Precision::Fp32,
-            // Cards before Ampere take fp16 instead, of the same size.
-            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk => Precision::Bf16,
+            // A simulated GPU computes on the processor.
+            DeviceId::Cpu | DeviceId::Sim(_) => Precision::Fp32,
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Disk => Precision::Fp16,
         })
     }
 }

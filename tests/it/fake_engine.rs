@@ -89,6 +89,8 @@ struct Script {
     calibration: Calibration,
     /// Have computed so many seconds in each walk.
     walk_s: Option<f64>,
+    /// Hold so much of simulated GPUs.
+    simulated: Vec<Share>,
     /// Have expected this of a step.
     predicted: Option<Predicted>,
 }
@@ -116,6 +118,7 @@ impl Default for Script {
             tally: None,
             learned: Vec::new(),
             calibration: Calibration::Succeeds,
+            simulated: Vec::new(),
             walk_s: None,
             predicted: None,
         }
@@ -238,6 +241,7 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
             placed: None,
         }),
         activations: Some(Bytes::mib(1)),
+        simulated: script.simulated.clone(),
     }));
     say(Report::Phase { run, phase: Phase::Sampling });
     for step in 0..=order.spec.steps {

@@ -18,6 +18,7 @@ mod queue;
 mod rebudget;
 mod screens;
 mod scripts;
+mod simulated;
 mod supervision;
 mod support;
 mod telemetry;

@@ -216,7 +216,8 @@ fn it_ends_clean_and_leaves_behind_only_what_hangs() {
 fn readers_are_answered_while_the_driver_hangs() {
     let stub = NvmlStub::new();
     let sys = tempfile::tempdir().unwrap();
-    let sources = Sources { nvml: Some(stub.library()), sys: sys.path().to_owned(), disks: vec![PathBuf::from("/")] };
+    let sources =
+        Sources { nvml: Some(stub.library()), sys: sys.path().to_owned(), disks: vec![PathBuf::from("/")], simulated: Vec::new() };
     let poller = Poller::start(sources.probes(), Duration::from_millis(250), Arc::new(SystemClock), |_| {}).unwrap();
     poller.watch(true);
     let gpu = |frame: &Frame| frame.devices.iter().find(|d| d.id == DeviceId::Cuda(0)).cloned();

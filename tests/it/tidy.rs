@@ -38,7 +38,7 @@ fn allowed(module: &str) -> Vec<&'static str> {
         "units" | "devices" | "sampling" | "tokens" | "prompt" | "imagery" | "theme" | "weights" | "logging" => &[],
         "formats" | "families" => &["weights"],
         "placement" => &["weights", "devices"],
-        "profile" => &["placement", "sampling", "prompt", "weights"],
+        "profile" => &["placement", "devices", "sampling", "prompt", "weights"],
         "workflow" => &["weights", "families", "placement", "prompt", "sampling", "tokens"],
         "jobs" => &["workflow", "placement"],
         "wire" => &["jobs", "workflow", "placement", "devices", "families", "weights"],

@@ -132,6 +132,7 @@ fn policy() -> Policy {
         compute: None,
         visible: None,
         patience: Supervision::default(),
+        simulated: Vec::new(),
         engine_threads: None,
         engine_idle_s: None,
         engine_log: "info".to_owned(),

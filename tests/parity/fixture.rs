@@ -2,17 +2,42 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use perilune::families::{Family, describe};
+use perilune::library::open;
 use tch::{Device, Kind, Tensor};
 
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py"]))
+    FOLDER.get_or_init(|| of(Family::Sd15))
+}
+
+/// The folder with tiny models of a family, by the script of its name.
+pub(crate) fn of(family: Family) -> PathBuf {
+    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py"])
+}
+
+/// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.
+pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(of(family)).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let is_whole = |path: &PathBuf| {
+        let description = open(path, None).ok().and_then(|source| describe(&source).ok());
+        // What paints into a picture does not run from words alone.
+        let paints = |variant: Option<&str>| variant.is_some_and(|name| !name.contains("inpaint"));
+        description.is_some_and(|d| d.family == Some(family) && d.missing.is_empty() && paints(d.variant.as_deref()))
+    };
+    paths.retain(is_whole);
+    assert!(!paths.is_empty(), "scripts/parity/{family}.py writes no model of {family}");
+    paths
 }
 
 fn made_by(script: &str, imports: &[&str]) -> PathBuf {
+    // Tests run beside each other, and whoever waits finds it made.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scripts = root.join("scripts/parity");
     let mut digest = 0xcbf2_9ce4_8422_2325_u64;

@@ -105,7 +105,7 @@ impl Bench {
         self.runs += 1;
         let folder = tempfile::tempdir().unwrap();
         let targets = vec![folder.path().join("picture.png")];
-        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new() };
+        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new(), taken: Vec::new() };
         assert!(self.runner.run(&order, cancel), "the engine would end");
         let (mut reports, mut result) = (Vec::new(), None);
         for report in self.heard.try_iter() {

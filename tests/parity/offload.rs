@@ -10,27 +10,21 @@ use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
 use perilune::engine::nn::wide::stream;
 use perilune::engine::residency::Placing;
 use perilune::engine::residency::faults::{Fault, arm, pending};
-use perilune::families::{Role, describe};
+use perilune::families::{Family, Role, describe};
 use perilune::library::open;
 use perilune::placement::{OffloadPlan, Subject};
 use perilune::units::{BlockIndex, Bytes, DeviceId};
 use perilune::weights::{BlockTable, Precision};
 use tch::Tensor;
 
-use crate::fixture::{sd15, tensor};
+use crate::fixture::{models_of, sd15, tensor};
 
-/// Every file of the tiny UNet, in every type that it is stored in, and what it is computed with in.
-const CASES: &[(&str, Precision)] = &[
-    ("sd15.safetensors", Precision::Fp32),
-    ("sd15.safetensors", Precision::Bf16),
-    ("sd15-fp16.safetensors", Precision::Fp32),
-    ("sd15-fp16.safetensors", Precision::Fp16),
-    ("sd15-bf16.safetensors", Precision::Fp32),
-    ("sd15-bf16.safetensors", Precision::Bf16),
-    ("sharded", Precision::Fp32),
-];
+/// Every model of SD1.5 that there is, in whatever it is stored, and everything that it can be computed with in.
+fn cases() -> impl Iterator<Item = (PathBuf, Precision)> {
+    models_of(Family::Sd15).into_iter().flat_map(|path| Precision::ALL.iter().map(move |precision| (path.clone(), *precision)))
+}
 
-fn with_target<T>(
+pub(crate) fn with_target<T>(
     path: &Path,
     role: Role,
     precision: Precision,
@@ -43,19 +37,19 @@ fn with_target<T>(
     tch::no_grad(|| load(&files, Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload }))
 }
 
-fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedUnet, EngineError> {
+pub(crate) fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedUnet, EngineError> {
     with_target(path, Role::Denoiser, precision, offload, LoadedUnet::load)
 }
 
 /// What two passes in a row give: the second meets staging memory that is in use.
-fn outputs(unet: &LoadedUnet, precision: Precision) -> Vec<Tensor> {
+pub(crate) fn outputs(unet: &LoadedUnet, precision: Precision) -> Vec<Tensor> {
     let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(stream(kind(precision)));
     let pass = |time: f64| unet.model.forward(&unet.residency, &input("x"), time, &input("context")).unwrap();
     tch::no_grad(|| [981.0, 1.0].map(pass).into_iter().collect())
 }
 
 /// Every `n`th block and those where `n` says so; the head stays.
-fn plan(table: &BlockTable, is_streamed: impl Fn(u32) -> bool) -> OffloadPlan {
+pub(crate) fn plan(table: &BlockTable, is_streamed: impl Fn(u32) -> bool) -> OffloadPlan {
     let mut plan = OffloadPlan::all_resident(DeviceId::Cpu, table);
     for (index, home) in (0u32..).zip(&mut plan.homes).skip(1) {
         if is_streamed(index) {
@@ -72,14 +66,14 @@ fn room(table: &BlockTable, tenths: u64) -> Bytes {
 }
 
 /// As much as the largest block needs.
-const LITTLE: Bytes = Bytes::ZERO;
+pub(crate) const LITTLE: Bytes = Bytes::ZERO;
 
 #[test]
 fn streamed_blocks_give_the_same_bits() {
-    for (file, precision) in CASES {
-        let path = sd15().join(file);
-        let resident = load(&path, *precision, Offload::Nothing).unwrap();
-        let expected = outputs(&resident, *precision);
+    for (path, precision) in cases() {
+        let file = path.file_name().unwrap().display();
+        let resident = load(&path, precision, Offload::Nothing).unwrap();
+        let expected = outputs(&resident, precision);
         let count = resident.residency.table().blocks().len() as u32;
         assert!(count > 20, "{count} blocks");
         let policies: [(&str, &dyn Fn(u32) -> bool); 6] = [
@@ -94,8 +88,8 @@ fn streamed_blocks_give_the_same_bits() {
             for tenths in [0, 13, 20, 35] {
                 let plan = plan(resident.residency.table(), is_streamed);
                 let staging = room(resident.residency.table(), tenths);
-                let unet = load(&path, *precision, Offload::Exactly { plan: &plan, staging }).unwrap();
-                assert!(outputs(&unet, *precision) == expected, "{file} in {precision}, streamed: {policy}, staging {staging}");
+                let unet = load(&path, precision, Offload::Exactly { plan: &plan, staging }).unwrap();
+                assert!(outputs(&unet, precision) == expected, "{file} in {precision}, streamed: {policy}, staging {staging}");
                 assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {policy}");
             }
         }
@@ -189,10 +183,10 @@ fn a_pass_that_is_broken_off_leaves_no_trace() {
 /// Blocks move to and fro between passes, through staging memory of any size; the bits stay, and so do the sums.
 #[test]
 fn blocks_that_move_between_passes_give_the_same_bits() {
-    for (file, precision) in CASES {
-        let path = sd15().join(file);
-        let unet = load(&path, *precision, Offload::Nothing).unwrap();
-        let expected = outputs(&unet, *precision);
+    for (path, precision) in cases() {
+        let file = path.display();
+        let unet = load(&path, precision, Offload::Nothing).unwrap();
+        let expected = outputs(&unet, precision);
         let table = unet.residency.table();
         let plans: [(&str, &dyn Fn(u32) -> bool, u64); 8] = [
             ("nine of ten", &|n| n % 10 != 0, 0),
@@ -210,7 +204,7 @@ fn blocks_that_move_between_passes_give_the_same_bits() {
             assert_eq!(*unet.residency.plan(), placing.plan);
             assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {what}");
             assert_eq!(unet.residency.staging() == Bytes::ZERO, placing.plan.streamed().is_empty(), "{what}");
-            assert!(outputs(&unet, *precision) == expected, "{file} in {precision}, streamed: {what}");
+            assert!(outputs(&unet, precision) == expected, "{file} in {precision}, streamed: {what}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use perilune::devices::SimulatedGpu;
 use perilune::families::describe;
 use perilune::library::open;
 use perilune::placement::OffloadAsk;
@@ -33,6 +34,11 @@ pub(crate) struct Ended {
 
 impl Engine {
     pub(crate) fn start() -> Self {
+        Self::on(DeviceId::Cpu, &[])
+    }
+
+    /// An engine of a device; the simulated ones are these.
+    pub(crate) fn on(device: DeviceId, simulated: &[SimulatedGpu]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_mins(4))).unwrap();
         #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
@@ -46,7 +52,8 @@ impl Engine {
         let greeting: HelloFrame = blocking::read(&mut engine.reader, Limit::CONTROL).unwrap().unwrap();
         greeting.hello.check().unwrap();
         blocking::write(&mut engine.socket, &Hello::ours(), Limit::CONTROL).unwrap();
-        engine.tell(&Order::Configure(Configure { device: DeviceId::Cpu, threads: None, log: "info".to_owned() }));
+        let configure = Configure { device, threads: None, log: "info".to_owned(), simulated: simulated.to_vec() };
+        engine.tell(&Order::Configure(configure));
         assert!(matches!(engine.hear(), Report::Ready { .. }));
         engine
     }
@@ -63,7 +70,14 @@ impl Engine {
         self.runs += 1;
         let run = RunId(self.runs);
         let targets = (0..spec.batch).map(|k| folder.join(format!("{run}-{k}.png"))).collect();
-        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets, known: Vec::new() })));
+        self.tell(&Order::Run(Box::new(RunOrder {
+            run,
+            job: JobId(1),
+            spec: spec.clone(),
+            targets,
+            known: Vec::new(),
+            taken: Vec::new(),
+        })));
         run
     }
 

@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{plain, significant, table};
 use crate::cli::{intent, plot, report};
 use crate::client::call::unexpected;
+use crate::devices::Labelled;
 use crate::placement::own_tables::{Holder, Layers, Placement};
 use crate::placement::{Origin, Similar};
 use crate::tui::wording;
@@ -46,7 +47,8 @@ pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
 fn text(view: &PlanView) -> String {
     let loaded = if view.loaded { " · loaded so" } else { "" };
     let head = format!("{} · {} · {} · {} {}{loaded}", view.model, view.family, view.allocation, view.weights, view.precision);
-    let blocks = view.blocks.iter().map(|b| vec![b.index.0.to_string(), b.name.clone(), b.bytes.to_string(), b.device.to_string()]);
+    let blocks =
+        view.blocks.iter().map(|b| vec![b.index.0.to_string(), b.name.clone(), b.bytes.to_string(), Labelled(b.device).to_string()]);
     let blocks = table(&["block", "name", "size", "device"], blocks);
     let devices = table(&["device", "weights", "share", "free after"], view.devices.iter().map(device));
     let sweep = view.sweep.as_deref().map(sweep).unwrap_or_default();
@@ -69,7 +71,7 @@ fn tables(view: &PlanView) -> Placement {
 
 fn device(share: &DeviceShare) -> Vec<String> {
     let free = share.free_after.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
-    vec![share.id.to_string(), share.bytes.to_string(), format!("{:.1} %", share.share * 100.0), free]
+    vec![Labelled(share.id).to_string(), share.bytes.to_string(), format!("{:.1} %", share.share * 100.0), free]
 }
 
 fn memory(view: &PlanView) -> String {
@@ -91,7 +93,9 @@ fn seconds(predicted: &PredictedView) -> String {
     let s = |seconds: f64| format!("{} s", significant(seconds));
     let row = |name: &str, value: f64, about: &str| vec![name.to_owned(), s(value), about.to_owned()];
     let mut rows = vec![row("a step", predicted.step_s, ""), row("computing", predicted.compute_s, "")];
-    rows.extend(predicted.links.iter().map(|l| row(&format!("copying from {}", l.device), l.transfer_s, &l.streamed.to_string())));
+    rows.extend(
+        predicted.links.iter().map(|l| row(&format!("copying from {}", Labelled(l.device)), l.transfer_s, &l.streamed.to_string())),
+    );
     rows.push(row("at least", predicted.lower_s, "computing or the busiest link"));
     rows.push(row("at most", predicted.upper_s, "if nothing overlaps"));
     rows.push(row("the first step", predicted.first_step_s, ""));

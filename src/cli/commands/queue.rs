@@ -14,6 +14,7 @@ use crate::cli::output::{Lines, Output, head, plain, table};
 use crate::cli::report::note;
 use crate::client::Client;
 use crate::client::call::unexpected;
+use crate::devices::Labelled;
 use crate::jobs::{JobRow, JobState, JobView};
 use crate::profile::Preset;
 use crate::units::{Clock, JobId, SystemClock, Timestamp};
@@ -272,7 +273,7 @@ fn text(view: &JobView) -> String {
             ("negative", plain(&spec.negative)),
             ("run", format!("{} steps, cfg {}, {} {}, {}", spec.steps, spec.cfg, spec.sampler, spec.schedule, spec.size)),
             ("seed", format!("{}, batch {}", spec.seed, spec.batch)),
-            ("device", spec.compute.to_string()),
+            ("device", Labelled(spec.compute).to_string()),
             ("output", spec.output.display().to_string()),
         ]);
     }

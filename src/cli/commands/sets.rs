@@ -4,6 +4,7 @@ use super::queue::age;
 use super::status;
 use crate::cli::context::Context;
 use crate::cli::output::table;
+use crate::devices::Labelled;
 use crate::units::Timestamp;
 use crate::wire::SetView;
 use crate::workflow::Refusal;
@@ -27,7 +28,8 @@ fn text(sets: &[SetView], now: Timestamp) -> String {
         };
         set.components.iter().map(move |part| {
             let [planned, measured] = [part.planned, part.bytes].map(|bytes| bytes.to_string());
-            vec![set.name.clone(), part.role.to_string(), part.precision.clone(), planned, measured, part.device.to_string(), used.clone()]
+            let device = Labelled(part.device).to_string();
+            vec![set.name.clone(), part.role.to_string(), part.precision.clone(), planned, measured, device, used.clone()]
         })
     });
     table(&["set", "part", "precision", "planned", "measured", "device", "used"], rows)

@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{self, head, table};
 use crate::client::Client;
 use crate::client::call::unexpected;
+use crate::devices::Labelled;
 use crate::wire::{EngineState, Reply, Request, Status};
 use crate::workflow::Refusal;
 
@@ -74,7 +75,7 @@ fn text(status: &Status) -> String {
                 EngineState::Broken => "BROKEN",
             };
             let pid = e.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-            vec![e.device.to_string(), state.to_owned(), pid, e.last_exit.clone().or_else(|| e.about.clone()).unwrap_or_default()]
+            vec![Labelled(e.device).to_string(), state.to_owned(), pid, e.last_exit.clone().or_else(|| e.about.clone()).unwrap_or_default()]
         });
         text.push('\n');
         text += &table(&["engine", "state", "pid", "about"], rows);

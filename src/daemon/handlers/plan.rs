@@ -6,7 +6,7 @@ use crate::daemon::planning::Question;
 use crate::daemon::state::Engine;
 use crate::placement::budget::usual_reserve;
 use crate::placement::plan::total;
-use crate::placement::{Room, Share};
+use crate::placement::{Room, Share, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
 
@@ -23,12 +23,13 @@ pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
     let engine = core.engines.get(&compute);
     let held = held(engine);
     Box::new(Question {
-        rooms: rooms(core, &held),
+        rooms: rooms(core, compute, &held),
         held,
         placed: engine.and_then(|e| e.memory.as_ref()?.set.as_ref()?.placed.clone()),
         engine: engine.and_then(|e| e.about.clone()),
         experience: core.experience.clone(),
         now: core.now,
+        simulated: core.policy.simulated.clone(),
         ask,
         defaults,
     })
@@ -44,9 +45,9 @@ fn held(engine: Option<&Engine>) -> Vec<Share> {
 
 /// The memory of every device. What this engine's weights take counts as free, since others would take their place. A disk
 /// has no room among these: the weights lie there already, whatever is free.
-fn rooms(core: &Core, held: &[Share]) -> Vec<Room> {
+fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
     let held = |device| held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
-    let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk);
+    let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk && !d.simulated);
     let room = |(device, total, free): (DeviceId, Bytes, Bytes)| Room {
         device,
         total,
@@ -54,5 +55,8 @@ fn rooms(core: &Core, held: &[Share]) -> Vec<Room> {
         reserve: usual_reserve(device, total),
         committed: Bytes::ZERO,
     };
-    known.filter_map(|d| d.memory.map(|m| room((d.id, m.total, m.free)))).collect()
+    let real = known.filter_map(|d| d.memory.map(|m| room((d.id, m.total, m.free))));
+    let others = crate::daemon::simulated::held_by_others(core, compute);
+    let taken = |device| others.iter().filter(|s| s.device == device).map(|s| s.bytes).sum();
+    real.chain(simulated::rooms(&core.policy.simulated, taken)).collect()
 }

@@ -75,7 +75,9 @@ fn source(bench: &Bench<'_>) -> Result<Source, EngineError> {
     match written {
         Ok(map) => Ok(Source { map, scratch: Some(path) }),
         Err(error) => {
-            remove(&path);
+            if path.exists() {
+                remove(&path);
+            }
             Err(error)
         }
     }
@@ -84,6 +86,7 @@ fn source(bench: &Bench<'_>) -> Result<Source, EngineError> {
 /// Writes numbers that no disk can press together, all the way to the disk.
 fn write(bench: &Bench<'_>, path: &Path) -> Result<(), EngineError> {
     let failed = |e| LibraryError::io(path, "writing what the disk is measured with", e);
+    fs::create_dir_all(&bench.order.scratch).map_err(failed)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut chunk = vec![0u8; CHUNK];

@@ -11,6 +11,7 @@ use super::arena::{ALIGNMENT, Arena, cut_up, on_threads};
 use crate::engine::device::{Compute, kind};
 use crate::engine::residency::cuda::CudaError;
 use crate::library::{LibraryError, MappedFile};
+use crate::placement::pool::{Full, Grant};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::{Block, Precision, TensorEntry};
 
@@ -40,6 +41,9 @@ pub enum LoadError {
     /// CUDA's driver refused.
     #[error(transparent)]
     Cuda(#[from] CudaError),
+    /// A budget would not be kept.
+    #[error(transparent)]
+    Budget(#[from] Full),
     /// Nothing carries weights from there to there.
     #[error("weights cannot be streamed from {from} to {to}")]
     NoWay {
@@ -57,6 +61,7 @@ pub struct Weights {
     tensors: Vec<Tensor>,
     in_map: Bytes,
     arena: Option<Arena>,
+    _granted: Option<Grant>,
     vault: Arc<Vault>,
 }
 
@@ -95,11 +100,16 @@ impl Vault {
     }
 
     /// Makes room for a block's weights on the compute device. On the processor, what is stored as it is wanted needs none:
-    /// it is used where it lies, in the page cache.
+    /// it is used where it lies, in the page cache. A simulated GPU has memory of its own for all of them, as many bytes as
+    /// they have.
     pub fn make_room(self: &Arc<Self>, block: &Block, compute: &Compute, precision: Precision) -> Result<Weights, LoadError> {
         let sources = block.params.iter().map(|p| self.source(&p.entry)).collect::<Result<Vec<_>, _>>()?;
         let on_processor = compute.device == Device::Cpu;
-        let stays_in_map = |s: &Source<'_>| on_processor && s.is_as_wanted(precision);
+        let stays_in_map = |s: &Source<'_>| on_processor && compute.simulated.is_none() && s.is_as_wanted(precision);
+        let granted = match &compute.simulated {
+            Some(simulated) => simulated.take_here(Bytes(sources.iter().map(|s| s.size_in(precision) as u64).sum()))?,
+            None => None,
+        };
         let in_map = sources.iter().filter(|s| stays_in_map(s)).map(|s| s.entry.bytes()).sum();
         let size: usize = sources.iter().filter(|s| !stays_in_map(s)).map(|s| s.size_in(precision).next_multiple_of(ALIGNMENT)).sum();
         let mut arena = if on_processor && size > 0 {
@@ -113,7 +123,7 @@ impl Vault {
             None => Tensor::f_empty(source.entry.shape.as_i64(), (kind(precision), compute.device)),
         };
         let tensors = sources.iter().map(tensor).collect::<Result<_, _>>()?;
-        Ok(Weights { tensors, in_map, arena, vault: Arc::clone(self) })
+        Ok(Weights { tensors, in_map, arena, _granted: granted, vault: Arc::clone(self) })
     }
 
     /// Returns the mapped files, in the order of a catalog's file numbers.

@@ -124,7 +124,7 @@ impl Residency {
         let Placing { plan, staging: room, later } = placing;
         let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
-        let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu;
+        let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu || target.compute.simulated.is_some();
         let residency = Self {
             role,
             compute: target.compute.clone(),
@@ -174,7 +174,7 @@ impl Residency {
             }
             let ring = self.room.get();
             let wanted = Wanted { table: &self.table, plan: &plan, vault: &self.vault, precision: self.precision, ring };
-            let staging = Staging::new(wanted, &self.compute).map_err(|e| self.failed(e))?;
+            let staging = Staging::new(wanted, &self.compute).map_err(|e| self.unstaged(e))?;
             self.staging.replace(Some(staging));
         }
         Ok(RefMut::filter_map(self.staging.borrow_mut(), Option::as_mut).ok())
@@ -202,6 +202,15 @@ impl Residency {
             LoadError::Torch(error) => EngineError::torch(&error, self.compute.id, &self.place()),
             LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
             LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
+            LoadError::Budget(full) => EngineError::Budget { place: self.place(), full },
+        }
+    }
+
+    /// Returns the error of memory through which blocks cannot pass.
+    fn unstaged(&self, error: LoadError) -> EngineError {
+        match error {
+            LoadError::Budget(full) => EngineError::Budget { place: format!("streamed blocks of the {}", self.role), full },
+            other => self.failed(other),
         }
     }
 

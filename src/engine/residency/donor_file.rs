@@ -79,3 +79,23 @@ pub fn in_page_cache(bytes: &[u8]) -> bool {
     let told = unsafe { libc::mincore(start.cast(), length, pages.as_mut_ptr()) };
     told == 0 && pages.iter().all(|page| page & 1 == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_that_yield_less_than_was_asked_for_go_on() {
+        // The kernel gives out about a page of this file at a time, however much is asked for.
+        let path = PathBuf::from("/proc/kallsyms");
+        let whole = std::fs::read(&path).unwrap();
+        let donor = DonorFile { buffered: File::open(&path).unwrap(), direct: None, path };
+        let mut bytes = vec![0; 10 * PAGE];
+        assert!(donor.buffered.read_at(&mut bytes, 0).unwrap() < 2 * PAGE);
+        donor.read(0, &mut bytes, 10 * PAGE).unwrap();
+        assert!(bytes == whole[..10 * PAGE]);
+        let end = whole.len() - PAGE;
+        let error = donor.read(end as u64, &mut bytes, 2 * PAGE).unwrap_err().to_string();
+        assert!(error.contains("/proc/kallsyms") && error.contains("shorter"), "{error}");
+    }
+}

@@ -15,6 +15,7 @@ pub mod layout;
 pub mod packed;
 pub mod rebudget;
 pub mod residents;
+pub mod simulated;
 pub mod staging;
 pub mod traffic;
 

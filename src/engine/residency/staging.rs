@@ -12,9 +12,11 @@ use super::cuda::CudaMover;
 use super::disk::DiskMover;
 use super::layout::{Layout, PAGE};
 use super::packed::{self, Packed};
+use super::simulated::SimMover;
 use crate::engine::device::{Compute, kind};
 use crate::engine::loading::vault::{is_as_wanted, size_as, stored};
 use crate::engine::loading::{LoadError, Vault};
+use crate::placement::pool::Grant;
 use crate::placement::stream::{Stream, Streamed};
 use crate::placement::{OffloadPlan, Share};
 use crate::units::{BlockIndex, Bytes, DeviceId};
@@ -27,6 +29,7 @@ pub struct Staging {
     stream: Stream,
     carrier: Box<dyn Carrier>,
     scratch: Option<Tensor>,
+    _granted: Option<Grant>,
     precision: Precision,
     device: Device,
 }
@@ -51,7 +54,7 @@ impl Staging {
     pub fn new(wanted: Wanted<'_>, compute: &Compute) -> Result<Self, LoadError> {
         let Wanted { table, plan, vault, precision, ring } = wanted;
         let streamed: Vec<(BlockIndex, &Block)> = plan.streamed().into_iter().filter_map(|n| Some((n, table.block(n)?))).collect();
-        let is_aligned = compute.device != Device::Cpu;
+        let is_aligned = compute.device != Device::Cpu || compute.simulated.is_some();
         let scratch =
             streamed.iter().map(|(_, block)| expanded(block, precision, is_aligned)).try_fold(0, |most, one| one.map(|n| n.max(most)))?;
         let order = |sizes: &dyn Fn(BlockIndex) -> usize| {
@@ -59,8 +62,17 @@ impl Staging {
             let size = ring_size(ring, &order);
             (order, size)
         };
-        let (order, size, carrier): (_, _, Box<dyn Carrier>) = match compute.device {
-            Device::Cpu => {
+        let granted = match &compute.simulated {
+            Some(simulated) if scratch > 0 => simulated.take_here(Bytes(scratch as u64))?,
+            Some(_) | None => None,
+        };
+        let (order, size, carrier): (_, _, Box<dyn Carrier>) = match (compute.device, &compute.simulated) {
+            (_, Some(simulated)) => {
+                let layouts = laid_out(table, &streamed, Packed::of);
+                let (order, size) = order(&|n| size_of(&layouts, n, |l| l.size));
+                (order, size, Box::new(SimMover::new(wanted, layouts, size, simulated)?))
+            }
+            (Device::Cpu, None) => {
                 if let Some((_, from)) = homes(plan).find(|(_, home)| *home != DeviceId::Disk) {
                     return Err(LoadError::NoWay { from, to: compute.id });
                 }
@@ -68,16 +80,16 @@ impl Staging {
                 let (order, size) = order(&|n| size_of(&layouts, n, |l| l.size));
                 (order, size, Box::new(DiskMover::new(vault, layouts, size)?))
             }
-            Device::Cuda(_) => {
+            (Device::Cuda(_), None) => {
                 let layouts = laid_out(table, &streamed, Packed::of);
                 let (order, size) = order(&|n| size_of(&layouts, n, |l| l.size));
                 (order, size, Box::new(CudaMover::new(wanted, layouts, size, compute)?))
             }
-            Device::Mps | Device::Vulkan => return Err(LoadError::NoWay { from: DeviceId::Disk, to: compute.id }),
+            (Device::Mps | Device::Vulkan, None) => return Err(LoadError::NoWay { from: DeviceId::Disk, to: compute.id }),
         };
         let room = |size: usize| Tensor::f_empty([i64::try_from(size).unwrap_or(i64::MAX)], (Kind::Uint8, compute.device));
         let scratch = if scratch == 0 { None } else { Some(room(scratch)?) };
-        Ok(Self { stream: Stream::new(order, size), carrier, scratch, precision, device: compute.device })
+        Ok(Self { stream: Stream::new(order, size), carrier, scratch, _granted: granted, precision, device: compute.device })
     }
 
     /// Returns the weights of a streamed block, in the order of its parameters, for work that is given to the device from

@@ -465,6 +465,8 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
                 (DeviceId::Disk, measured(0.0, 2.1e9)),
                 (DeviceId::Cuda(0), measured(3e13, 20e9)),
             ],
+            pace: Pace::assumed(compute),
+            latencies: Vec::new(),
         },
         held,
         active: Some(Box::new(Placed {

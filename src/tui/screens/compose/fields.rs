@@ -250,7 +250,8 @@ mod tests {
         check(Field::Steps, "0", Err("--steps 0 is out of range"));
         check(Field::Steps, "many", Err("`many` is not a number"));
         check(Field::Cfg, "NaN", Err("--cfg NaN is out of range"));
-        check(Field::Device, "sim:0", Err("sim:0 cannot compute"));
+        check(Field::Device, "sim:0", Ok(()));
+        check(Field::Device, "amd:0", Err("amd:0 cannot compute"));
         check(Field::Device, "gpu", Err("`gpu` is not a device; use cuda:N, cpu, disk or sim:N"));
         check(Field::VirtualVram, "4 gigs", Err("column 3: `gigs` is not a unit"));
         check(Field::Donors, "cpu, tape", Err("`tape` is not a device; use cuda:N, cpu, disk or sim:N"));

@@ -3,7 +3,7 @@
 use tui_input::Input;
 
 use super::Field;
-use crate::devices::{DeviceKind, DeviceReading};
+use crate::devices::{DeviceKind, DeviceReading, SIMULATED};
 use crate::sampling::{Sampler, Schedule};
 use crate::tui::known::Known;
 use crate::tui::widgets::fuzzy;
@@ -57,7 +57,7 @@ pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
         Field::Precision => named(Precision::ALL.iter().map(|p| p.name()).collect()),
         Field::Device => {
             let default = Choice { value: String::new(), note: field.placeholder().to_owned() };
-            let computes = |d: &&DeviceReading| matches!(d.kind, DeviceKind::Cuda | DeviceKind::Cpu);
+            let computes = |d: &&DeviceReading| matches!(d.kind, DeviceKind::Cuda | DeviceKind::Sim | DeviceKind::Cpu);
             std::iter::once(default).chain(known.devices.iter().filter(computes).map(device)).collect()
         }
         Field::Prompt
@@ -95,6 +95,7 @@ fn model(entry: &ModelEntry) -> Choice {
 fn device(reading: &DeviceReading) -> Choice {
     let name = reading.name.as_deref().unwrap_or_default();
     let free = reading.memory.map_or_else(String::new, |m| format!("{} GiB free", wording::gib(m.free)));
-    let note = [wording::clean(name), free].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
+    let simulated = if reading.simulated { SIMULATED.to_owned() } else { String::new() };
+    let note = [simulated, wording::clean(name), free].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
     Choice { value: reading.id.to_string(), note }
 }

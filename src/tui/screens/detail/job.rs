@@ -3,6 +3,7 @@
 use ratatui::text::Line;
 
 use super::view::entry;
+use crate::devices::Labelled;
 use crate::jobs::progress::median;
 use crate::jobs::{Failure, JobView, Placement, Timing};
 use crate::theme::Role;
@@ -95,7 +96,7 @@ fn settings(spec: &JobSpec) -> String {
 
 fn computed(job: &JobView) -> String {
     let precision = job.precision.clone().or_else(|| job.spec.precision.map(|p| p.to_string()));
-    format!("{}{}", job.spec.compute, precision.map(|p| format!(", {p}")).unwrap_or_default())
+    format!("{}{}", Labelled(job.spec.compute), precision.map(|p| format!(", {p}")).unwrap_or_default())
 }
 
 fn submitted(model: &Model, job: &JobView) -> String {
@@ -127,13 +128,14 @@ fn places(placement: &Placement, paint: &Paint, columns: usize) -> Vec<Line<'sta
     devices.sort_unstable();
     devices.dedup();
     let bytes = |shares: &[crate::placement::Share], device| shares.iter().find(|s| s.device == device).map_or(Bytes::ZERO, |s| s.bytes);
-    let mut lines = vec![line::text(paint, Role::Label, format!("{:<12}{:>12}{:>12}", "weights on", "asked", "measured"))];
+    let named = |device: &DeviceId| Labelled(*device).to_string();
+    let width = devices.iter().map(|d| named(d).len() + 1).max().unwrap_or_default().max(12);
+    let mut lines = vec![line::text(paint, Role::Label, format!("{:<width$}{:>12}{:>12}", "weights on", "asked", "measured"))];
     for device in devices {
         let (asked, measured) = (bytes(&placement.asked, device), bytes(&placement.measured, device));
         let differs = asked.0.abs_diff(measured.0) > asked.0 / 10;
         let (role, mark) = if differs { (Role::Warn, paint.mark(Role::Warn)) } else { (Role::Text, "") };
-        let device = device.to_string();
-        lines.push(line::text(paint, role, format!("{device:<12}{asked:>12}{measured:>12} {mark}")));
+        lines.push(line::text(paint, role, format!("{:<width$}{asked:>12}{measured:>12} {mark}", named(&device))));
     }
     if placement.streamed_bytes_per_step > Bytes::ZERO {
         lines.extend(entry(paint, "streamed", Role::Text, &format!("{} per step", placement.streamed_bytes_per_step), columns));

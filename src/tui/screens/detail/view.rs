@@ -13,6 +13,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::{State, Subject, device, job};
+use crate::devices::Labelled;
 use crate::placement::verify;
 use crate::theme::Role;
 use crate::tui::model::Model;
@@ -91,11 +92,11 @@ fn folded(text: &str, columns: usize) -> Vec<String> {
 
 fn set(set: &SetView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
     let mut lines = entry(paint, "family", Role::Text, &set.family, columns);
-    lines.extend(entry(paint, "computes on", Role::Text, &set.device.to_string(), columns));
+    lines.extend(entry(paint, "computes on", Role::Text, &Labelled(set.device).to_string(), columns));
     lines.extend(set.used_by.map(|job| entry(paint, "used by", Role::Ok, &format!("job {job}"), columns)).into_iter().flatten());
     for part in &set.components {
         let differs = if part.bytes == part.planned { String::new() } else { format!(", planned {}", part.planned) };
-        let value = format!("{} {} on {}{differs}", part.precision, part.bytes, part.device);
+        let value = format!("{} {} on {}{differs}", part.precision, part.bytes, Labelled(part.device));
         let kept = verify::is_kept(set.device, part.device, part.planned, part.bytes);
         lines.extend(entry(paint, part.role.name(), if kept { Role::Text } else { Role::Crit }, &value, columns));
     }

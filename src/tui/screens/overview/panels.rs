@@ -16,7 +16,7 @@ use ratatui::text::Line;
 
 use super::Pane;
 use super::view::focused;
-use crate::devices::{DeviceKind, DeviceReading, Health};
+use crate::devices::{DeviceKind, DeviceReading, Health, SIMULATED};
 use crate::families::Role as FamilyRole;
 use crate::theme::Role;
 use crate::tui::history::Past;
@@ -112,7 +112,7 @@ fn place(device: DeviceId) -> String {
     match device {
         DeviceId::Cuda(n) => n.to_string(),
         DeviceId::Amd(n) => format!("amd{n}"),
-        DeviceId::Sim(n) => format!("sim{n}"),
+        DeviceId::Sim(n) => format!("{SIMULATED} {n}"),
         DeviceId::Cpu | DeviceId::Disk => device.to_string(),
     }
 }

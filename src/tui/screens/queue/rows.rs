@@ -2,6 +2,7 @@
 
 use ratatui::text::{Line, Span};
 
+use crate::devices::SIMULATED;
 use crate::jobs::{JobState, JobView, Phase, WaitReason};
 use crate::theme::Role;
 use crate::tui::estimates;
@@ -11,7 +12,7 @@ use crate::tui::widgets::bar;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::wording;
-use crate::units::JobId;
+use crate::units::{DeviceId, JobId};
 
 /// The columns of the queue.
 pub const FULL: &[Column] = &[
@@ -96,6 +97,9 @@ pub fn brief(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], g
 #[must_use]
 pub fn full(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
     let spec = &job.spec;
+    // The device's column is narrow.
+    let is_simulated = matches!(spec.compute, DeviceId::Sim(_));
+    let simulated = is_simulated.then(|| line::text(paint, Role::Warn, SIMULATED));
     let cells = vec![
         id(model, job, paint),
         line::text(paint, Role::Dim, spec.priority.to_string()),
@@ -106,7 +110,7 @@ pub fn full(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], gr
         eta(job, estimates, paint),
         line::text(paint, Role::Dim, spec.compute.to_string()),
         line::text(paint, Role::Dim, &spec.owner),
-        line::text(paint, Role::Dim, &spec.prompt),
+        line::join(simulated.into_iter().chain([line::text(paint, Role::Dim, &spec.prompt)]), 1),
     ];
     row(model, job, grid, cells, FULL_PROGRESS, paint)
 }
