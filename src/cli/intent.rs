@@ -56,6 +56,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
 }
 
 /// Returns what is asked to be offloaded, with a profile's words where the arguments say nothing.
+#[must_use]
 pub fn offload(args: OffloadArgs, preset: &Preset) -> OffloadAsk {
     OffloadAsk {
         virtual_vram: args.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
