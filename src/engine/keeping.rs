@@ -8,10 +8,13 @@ use crate::placement::budget::margin;
 use crate::placement::pressure::{Pressure, Verdict};
 use crate::units::Bytes;
 
+/// Tells all of a device's memory and what of it is free, where that can be told.
+pub type Memory = dyn Fn(&Compute) -> Option<(Bytes, Bytes)>;
+
 /// All of the device's memory and what of it is free; the time since any moment. The real ones, or a test's.
 pub struct Senses {
     /// See [`Compute::memory`].
-    pub memory: Box<dyn Fn(&Compute) -> Option<(Bytes, Bytes)>>,
+    pub memory: Box<Memory>,
     /// The time.
     pub now: Box<dyn Fn() -> Duration>,
 }
