@@ -7,7 +7,7 @@
 use perilune::placement::planner::{DonorLink, Goal, Request, Stay, UnitCost, plan};
 use perilune::placement::simulate::Staging;
 use perilune::placement::sweep::sweep;
-use perilune::placement::{Machine, Model, Room, Speed};
+use perilune::placement::{Grounds, Machine, Model, Room, Speed};
 use perilune::tui::screens::offload::state::Wish;
 use perilune::tui::screens::offload::{Facts, work};
 use perilune::units::{Bytes, DeviceId, Size};
@@ -92,8 +92,8 @@ fn facts(compute_s: f64, devices: u16) -> Facts {
         size: Size::new(1024, 1024).expect("both sides are divisible by 8"),
         batch: 1,
         blocks: units.iter().map(|u| TuneBlock { name: "block".to_owned(), stored: u.bytes }).collect(),
-        network: Model { units, stored_share: 1.0, measured: true, walks: 1 },
-        machine: Machine { rooms: ids.iter().map(room).collect(), speeds: (0..).zip(&ids).map(speed).collect() },
+        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1 },
+        machine: Machine { rooms: ids.iter().map(room).collect(), speeds: (0..).zip(&ids).map(speed).collect(), ..Machine::default() },
         held: Vec::new(),
         active: None,
         history: None,

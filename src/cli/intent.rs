@@ -86,6 +86,7 @@ pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanA
 
 /// A model is a path where a file of that name is here or in folders that this command names, and otherwise a name for
 /// the daemon to look up.
+#[must_use]
 pub fn model(text: String, context: &Context) -> String {
     let path = context.environment.absolute(Path::new(&text));
     let local = matches!(context.place, Place::Local) && !text.is_empty();

@@ -72,7 +72,7 @@ pub(super) fn ended(core: &mut Core, device: DeviceId, failure: Option<FailedRun
         None => {
             let basis = Basis { compute: device, precision: order.precision, engine: about };
             let view = Box::new(CalibrationView { basis: basis.clone(), findings: found.clone() });
-            lessons::calibrated(core, &basis, found, Pending::Calibrated(asker, view));
+            lessons::calibrated(core, &basis, &found, Pending::Calibrated(asker, view));
         }
         Some(failed) => core.answer(asker, Err(Refusal { kind: failed.kind, message: failed.message, hint: failed.hint })),
     }

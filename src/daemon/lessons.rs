@@ -62,10 +62,10 @@ pub(super) fn keep(core: &mut Core, compute: DeviceId, lesson: Lesson) {
 }
 
 /// Keeps what a calibration has found; `then` follows when it is on disk.
-pub(super) fn calibrated(core: &mut Core, basis: &Basis, findings: Vec<Finding>, then: Pending) {
+pub(super) fn calibrated(core: &mut Core, basis: &Basis, findings: &[Finding], then: Pending) {
     let found = core.now;
     let learned = |finding| Learned { basis: basis.clone(), finding, found, origin: Origin::Calibration };
-    remember(core, sound(&findings).into_iter().map(learned).collect(), None, then);
+    remember(core, sound(findings).into_iter().map(learned).collect(), None, then);
 }
 
 /// Keeps what was found for the next plan and for the next daemon.

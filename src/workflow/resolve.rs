@@ -134,8 +134,9 @@ fn check_offload(ask: &OffloadAsk, compute: DeviceId) -> Result<(), Refusal> {
 /// Says whether an engine can stream weights from a donor to the device that computes.
 fn reaches(donor: DeviceId, compute: DeviceId) -> bool {
     match (compute, donor) {
-        (DeviceId::Cpu, DeviceId::Disk) | (DeviceId::Cuda(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Cuda(_)) => true,
-        (DeviceId::Sim(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Sim(_)) => true,
+        (DeviceId::Cpu, DeviceId::Disk)
+        | (DeviceId::Cuda(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Cuda(_))
+        | (DeviceId::Sim(_), DeviceId::Disk | DeviceId::Cpu | DeviceId::Sim(_)) => true,
         (DeviceId::Cpu | DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Disk, _) => false,
     }
 }

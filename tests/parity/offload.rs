@@ -180,6 +180,9 @@ fn a_pass_that_is_broken_off_leaves_no_trace() {
     }
 }
 
+/// Says which blocks are streamed.
+type Streams<'a> = &'a dyn Fn(u32) -> bool;
+
 /// Blocks move to and fro between passes, through staging memory of any size; the bits stay, and so do the sums.
 #[test]
 fn blocks_that_move_between_passes_give_the_same_bits() {
@@ -188,7 +191,7 @@ fn blocks_that_move_between_passes_give_the_same_bits() {
         let unet = load(&path, precision, Offload::Nothing).unwrap();
         let expected = outputs(&unet, precision);
         let table = unet.residency.table();
-        let plans: [(&str, &dyn Fn(u32) -> bool, u64); 8] = [
+        let plans: [(&str, Streams<'_>, u64); 8] = [
             ("nine of ten", &|n| n % 10 != 0, 0),
             ("none", &|_| false, 0),
             ("all", &|_| true, 20),

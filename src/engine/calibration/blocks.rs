@@ -42,7 +42,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<(), EngineError> {
             let input = input.map_err(|e| EngineError::torch(&e, bench.compute.id, "calibration of blocks"))?;
             let all = || {
                 bench.cancel.check()?;
-                blocks.iter().for_each(|weights| drop(compute(kind, weights, &input)));
+                for weights in &blocks {
+                    drop(compute(kind, weights, &input));
+                }
                 Ok(())
             };
             let seconds = bench.seconds(TIMES, all)? / blocks.len().max(1) as f64;
