@@ -402,13 +402,13 @@ mod tests {
         let shares = |text: &str, machine: &Machine| {
             let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
             let planned = propose(&ask, CPU, &model(), machine).unwrap();
-            [CPU, DeviceId::Disk, DeviceId::Sim(0)].map(|device| on(&planned, device).get() >> 20)
+            [CPU, DeviceId::Disk, DeviceId::Cuda(1)].map(|device| on(&planned, device).get() >> 20)
         };
         let mut machine = machine(4096);
-        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        machine.rooms.push(Room { device: DeviceId::Cuda(1), ..machine.rooms[0] });
         assert_eq!(shares("cpu,25%;disk,*", &machine), [208, 832, 0]);
         assert_eq!(shares("cpu,25%;disk,75%", &machine), [208, 832, 0]);
-        assert_eq!(shares("cpu,50%;sim:0,25%;disk,25%", &machine), [464, 320, 256]);
+        assert_eq!(shares("cpu,50%;cuda:1,25%;disk,25%", &machine), [464, 320, 256]);
         assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
     }
 
@@ -442,22 +442,22 @@ mod tests {
     #[test]
     fn blocks_live_where_they_are_pinned() {
         let mut machine = machine(4096);
-        machine.rooms.push(Room { device: DeviceId::Sim(0), ..machine.rooms[0] });
+        machine.rooms.push(Room { device: DeviceId::Cuda(1), ..machine.rooms[0] });
         machine.rooms[1].free = Bytes::mib(150);
         let pinned = |text: &str, pins: &str| {
             let mut ask = ask(text);
             ask.pins = pins.parse().unwrap();
             propose(&ask, CPU, &model(), &machine).map(|planned| planned.plan.homes)
         };
-        let homes = pinned("0", "sim:0,3+9").unwrap();
-        assert_eq!((0..17).filter(|n| homes[*n] == DeviceId::Sim(0)).collect::<Vec<_>>(), [3, 9]);
+        let homes = pinned("0", "cuda:1,3+9").unwrap();
+        assert_eq!((0..17).filter(|n| homes[*n] == DeviceId::Cuda(1)).collect::<Vec<_>>(), [3, 9]);
         assert!(homes.iter().all(|home| *home != DeviceId::Disk), "nothing else leaves");
-        let homes = pinned("500MiB", "sim:0,3;cpu,4-6").unwrap();
-        assert_eq!((homes[3], &homes[4..7]), (DeviceId::Sim(0), &[CPU; 3][..]));
+        let homes = pinned("500MiB", "cuda:1,3;cpu,4-6").unwrap();
+        assert_eq!((homes[3], &homes[4..7]), (DeviceId::Cuda(1), &[CPU; 3][..]));
         assert_eq!(homes.iter().filter(|home| **home == DeviceId::Disk).count(), 7, "what is pinned away counts among what leaves");
         assert_eq!(pinned("auto", "disk,16").unwrap().iter().filter(|home| **home != CPU).count(), 1);
         for (amount, pins, message) in [
-            ("0", "sim:0,1-3", "keep what is pinned to sim:0 there: 42.0 MiB over what it may hold"),
+            ("0", "cuda:1,1-3", "keep what is pinned to cuda:1 there: 42.0 MiB over what it may hold"),
             ("0", "disk,17", "block 17 is pinned, but the last block is 16"),
             ("0", "disk,0", "block 0 never leaves the device that computes, so it cannot be pinned to disk"),
             ("0", "cuda:7,1", "there is no device cuda:7 here"),
@@ -467,8 +467,8 @@ mod tests {
             assert!(!error.hint().is_empty());
         }
         let listed =
-            OffloadAsk { expert: Some("cpu,512MiB;disk,*".parse().unwrap()), pins: "sim:0,1".parse().unwrap(), ..OffloadAsk::default() };
-        assert!(propose(&listed, CPU, &model(), &machine).unwrap_err().to_string().starts_with("keep what is pinned to sim:0 there"));
+            OffloadAsk { expert: Some("cpu,512MiB;disk,*".parse().unwrap()), pins: "cuda:1,1".parse().unwrap(), ..OffloadAsk::default() };
+        assert!(propose(&listed, CPU, &model(), &machine).unwrap_err().to_string().starts_with("keep what is pinned to cuda:1 there"));
     }
 
     #[test]
