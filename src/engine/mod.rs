@@ -7,6 +7,7 @@ pub mod account;
 pub mod calibration;
 pub mod allocator;
 pub mod cancel;
+mod decoding;
 pub mod device;
 pub mod error;
 pub mod heap;

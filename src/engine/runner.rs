@@ -12,7 +12,7 @@ use super::device::Compute;
 use super::error::panic_text;
 use super::keeping::{Keeper, Senses};
 use super::loading::Asked;
-use super::pipelines::sd15::{self, Cut};
+use super::pipelines::sd15;
 use super::reporter::Reporter;
 use super::residency::Traffic;
 use super::sets::Sets;
@@ -28,7 +28,7 @@ use crate::units::{Bytes, RunId};
 use crate::weights::Precision;
 use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{JobSpec, Refusal, Tiling};
+use crate::workflow::{JobSpec, Refusal};
 
 /// Runs jobs on one device, and keeps what they loaded.
 #[derive(Debug)]
@@ -164,12 +164,7 @@ impl Runner {
         // The decoder's blocks are of other sizes and would not fit into the holes that sampling left.
         heap::trim();
         self.phase(run.order.run, Phase::Decoding);
-        self.load_vae(run)?;
-        let (pictures, seconds) = {
-            let began = Instant::now();
-            let one = |k: i64| self.decode(spec, &latents.narrow(0, k, 1), &mut run.warnings);
-            ((0..latents.size()[0]).map(one).collect::<Result<Vec<_>, _>>()?, began.elapsed().as_secs_f64())
-        };
+        let (pictures, seconds) = self.pictures(run, &latents)?;
         run.timing.decode = self.without_loading(&mut run.timing, seconds);
 
         self.phase(run.order.run, Phase::Saving);
@@ -200,7 +195,7 @@ impl Runner {
     }
 
     /// Loads the autoencoder where it is not loaded yet.
-    fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
+    pub(super) fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let seconds = self.timed(Role::Vae, |me| me.sets.load_vae(&me.compute, run.cancel))?.1;
         run.timing.load += seconds;
         let _at_once = self.sets.take_bringing();
@@ -250,37 +245,6 @@ impl Runner {
             warnings.push("the autoencoder has no encoder, so --init-image was not used".to_owned());
         }
         Ok(latent)
-    }
-
-    fn decode(&self, spec: &JobSpec, latent: &Tensor, warnings: &mut Vec<String>) -> Result<super::image::Rgb, EngineError> {
-        let vae = self.sets.vae()?;
-        self.whole_or_tiled(spec, warnings, |cut| sd15::decode_picture(vae, latent, cut))
-    }
-
-    /// Works on the whole picture where it fits, and in tiles where it does not or did not.
-    fn whole_or_tiled<T>(
-        &self,
-        spec: &JobSpec,
-        warnings: &mut Vec<String>,
-        work: impl Fn(Cut) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
-        let needed = sd15::decode_estimate(spec.size);
-        let short = self.compute.free_memory().is_some_and(|free| free < needed);
-        let first = match spec.tiling {
-            Tiling::Always => Cut::Tiled,
-            Tiling::Auto if short => Cut::Tiled,
-            Tiling::Auto | Tiling::Never => Cut::Whole,
-        };
-        if first == Cut::Tiled && spec.tiling == Tiling::Auto {
-            note_tiles(warnings, &format!("the whole picture needs about {needed}"));
-        }
-        match self.guarded(Role::Vae, || work(first)) {
-            Err(EngineError::OutOfMemory { .. }) if first == Cut::Whole && spec.tiling == Tiling::Auto => {
-                note_tiles(warnings, "memory ran out on the whole picture");
-                self.guarded(Role::Vae, || work(Cut::Tiled))
-            }
-            other => other,
-        }
     }
 
     /// Runs a stage and returns its seconds too.
@@ -373,11 +337,4 @@ impl Runner {
 fn failed_run(run: RunId, error: &EngineError) -> FailedRun {
     let refusal = Refusal::from(error);
     FailedRun { run, kind: refusal.kind, message: refusal.message, hint: refusal.hint, fatal: error.is_fatal() }
-}
-
-fn note_tiles(warnings: &mut Vec<String>, why: &str) {
-    let warning = format!("the autoencoder worked in tiles: {why}");
-    if !warnings.contains(&warning) {
-        warnings.push(warning);
-    }
 }

@@ -131,11 +131,17 @@ impl Sets {
 
     /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.
     pub fn load_vae(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
-        if let Some((key, opened)) = self.opened_vae.take() {
+        if let Some((key, opened)) = self.opened_vae.clone() {
             let loaded = opened.load(Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })?;
             self.vae = Some((key, loaded));
+            self.opened_vae = None;
         }
         Ok(())
+    }
+
+    /// Lets go of the weights that decoding does not need until they are asked for again. Returns the memory that becomes free.
+    pub fn rest(&self) -> Bytes {
+        self.residencies().into_iter().filter(|(role, _)| *role != Role::Vae).map(|(_, residency)| residency.rest()).sum()
     }
 
     /// Returns the autoencoder, once it is loaded.

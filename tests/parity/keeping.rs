@@ -328,3 +328,22 @@ fn memory_that_runs_out_again_and_again_is_an_error_that_says_who_holds_it() {
     assert_eq!((ended.notices().len(), failed.fatal, failed.kind), (3, false, Kind::Failed));
     assert!(bench.paint(&spec) == expected, "the engine goes on");
 }
+
+/// The decoder comes last and finds no room: the network's weights, which it does not need, make it.
+#[test]
+fn decoding_that_runs_out_of_memory_has_the_network_give_way() {
+    let spec = JobSpec { steps: 2, tiling: Tiling::Never, ..expanded() };
+    let expected = Bench::on(&Device::calm()).paint(&spec);
+    let run = |at: u64| {
+        arm(Fault::Room, &[(at, Bytes::kib(10))]);
+        let mut bench = Bench::on(&Device::calm());
+        let ended = bench.run(&spec, &CancelFlag::default());
+        (bench, ended)
+    };
+    let gave_way = |ended: &Ended| ended.notices().iter().any(|n| n.contains("of weights that decoding does not need were let go"));
+    let (mut bench, ended) = (0..100).map(run).find(|(_, ended)| gave_way(ended)).expect("no block of the decoder was refused");
+    let (finished, pixels) = ended.result.unwrap_or_else(|failed| panic!("{}", failed.message));
+    assert!(pixels == expected && finished.warnings.len() == 1, "{:?}", finished.warnings);
+    arm(Fault::Room, &[]);
+    assert!(bench.paint(&spec) == expected, "what was let go comes again");
+}

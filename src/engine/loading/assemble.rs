@@ -53,7 +53,7 @@ pub struct LoadedVae {
 }
 
 /// An autoencoder whose weights are still to come, from the files that were there when it was opened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OpenedVae {
     model: Vae,
     config: VaeConfig,

@@ -114,6 +114,16 @@ impl Residency {
         Ok(taken)
     }
 
+    /// Lets go of the blocks that live here until they are asked for again, while none is on loan. Returns the memory of their
+    /// own that becomes free.
+    pub fn rest(&self) -> Bytes {
+        let own = self.residents.here().iter().map(|r| r.own()).sum();
+        if own > Bytes::ZERO {
+            (0u32..).map(BlockIndex).zip(self.table().blocks()).for_each(|(index, _)| self.residents.let_go(index));
+        }
+        own
+    }
+
     /// Returns what memory pressure keeps elsewhere.
     #[must_use]
     pub fn given_up(&self) -> Bytes {

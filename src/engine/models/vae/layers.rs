@@ -13,7 +13,7 @@ use crate::families::vae::HalfConfig;
 pub(super) const EPS: f64 = 1e-6;
 
 /// Two convolutions and a way around.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Resnet {
     norm1: GroupNorm,
     conv1: Conv2d,
@@ -45,7 +45,7 @@ impl Resnet {
 }
 
 /// One head of attention over all cells.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Attention {
     norm: GroupNorm,
     q: Linear,
@@ -86,7 +86,7 @@ fn attend_one_head(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
 }
 
 /// The bottom of a half: ResNet, attention, ResNet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Middle {
     block_1: Resnet,
     attn_1: Attention,
@@ -110,7 +110,7 @@ impl Middle {
 }
 
 /// One resolution: ResNets, then a change of size.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Level {
     blocks: Vec<Resnet>,
     resample: Option<Conv2d>,

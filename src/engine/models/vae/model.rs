@@ -15,7 +15,7 @@ use crate::units::BlockIndex;
 use crate::weights::BlockTable;
 
 /// Pictures to latents and back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Vae {
     encoder: Option<Half>,
     decoder: Half,
@@ -25,7 +25,7 @@ pub struct Vae {
     pub downscale: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Half {
     block: BlockIndex,
     conv_in: Conv2d,
