@@ -18,7 +18,7 @@ use perilune::sampling::Sampler;
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Size};
 use perilune::wire::work::{FailedRun, Finished, Placed, Rebudget};
 use perilune::wire::{Report, RunOrder};
-use perilune::workflow::{JobSpec, Kind};
+use perilune::workflow::{JobSpec, Kind, Tiling};
 
 use crate::fixture::sd15;
 use crate::process::job;
