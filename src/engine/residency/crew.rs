@@ -137,13 +137,18 @@ mod tests {
 
     #[test]
     fn every_part_comes_and_the_first_error_is_told() {
-        let arrival = Arc::new(Arrival::of(40));
-        let work = || |(n, arrival): (u32, Arc<Arrival<u32, String>>)| assert!(arrival.came(Ok(n)) || n < 40);
+        let (arrival, lasts) = (Arc::new(Arrival::of(40)), Arc::new(Mutex::new(0)));
+        let work = || {
+            let lasts = Arc::clone(&lasts);
+            move |(n, arrival): (u32, Arc<Arrival<u32, String>>)| *lock(&lasts) += u32::from(arrival.came(Ok(n)))
+        };
         let crew = Crew::start([work(), work(), work()]).unwrap();
         crew.give((0..40).map(|n| (n, Arc::clone(&arrival))));
         let mut came = arrival.wait().unwrap();
         came.sort_unstable();
         assert_eq!(came, (0..40).collect::<Vec<_>>());
+        drop(crew);
+        assert_eq!(*lock(&lasts), 1, "one part is the last");
 
         let arrival = Arrival::<(), _>::of(3);
         let lasts: Vec<bool> = [Ok(()), Err("short"), Err("late")].into_iter().map(|part| arrival.came(part)).collect();
