@@ -6,6 +6,7 @@ pub mod units;
 // L1: pure domain.
 pub mod weights;
 pub mod formats;
+pub mod quant;
 pub mod families;
 pub mod devices;
 pub mod placement;
@@ -28,6 +29,8 @@ pub mod gallery;
 pub mod ledger;
 pub mod telemetry;
 pub mod library;
+pub mod cache;
+pub mod conversion;
 
 // L3: processes.
 pub mod client;

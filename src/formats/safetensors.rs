@@ -96,15 +96,19 @@ fn entry_of(name: String, raw: RawTensor) -> Result<TensorEntry, FormatError> {
         return Err(FormatError::RankTooHigh { tensor: name, rank: raw.shape.len(), limit: RANK_LIMIT });
     }
     let shape = Shape(raw.shape);
-    let Some(bits) = shape.elements().and_then(|n| n.checked_mul(dtype.bits())) else {
+    let (together, _) = dtype.block();
+    let Some(elements) = shape.elements() else {
         return Err(FormatError::ShapeOverflow { tensor: name, shape });
     };
-    if !bits.is_multiple_of(8) {
+    if !elements.is_multiple_of(together) {
         return Err(FormatError::NotWholeBytes { tensor: name, shape });
     }
+    let Some(expected) = dtype.bytes_of(elements) else {
+        return Err(FormatError::ShapeOverflow { tensor: name, shape });
+    };
     let [begin, end] = raw.data_offsets;
-    if end.checked_sub(begin) != Some(bits / 8) {
-        return Err(FormatError::SizeMismatch { tensor: name, shape, expected: bits / 8, begin, end });
+    if end.checked_sub(begin) != Some(expected) {
+        return Err(FormatError::SizeMismatch { tensor: name, shape, expected, begin, end });
     }
     Ok(TensorEntry { name, dtype, shape, file: 0, start: begin, end })
 }

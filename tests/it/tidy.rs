@@ -16,6 +16,7 @@ const L0: &[&str] = &["units"];
 const L1: &[&str] = &[
     "weights",
     "formats",
+    "quant",
     "families",
     "placement",
     "sampling",
@@ -29,23 +30,24 @@ const L1: &[&str] = &[
     "profile",
     "wire",
 ];
-const L2: &[&str] = &["config", "telemetry", "library", "gallery", "ledger"];
+const L2: &[&str] = &["config", "telemetry", "library", "gallery", "ledger", "cache", "conversion"];
 const L3: &[&str] = &["client", "daemon", "engine"];
 
 /// What each module may import, besides itself and `units`.
 fn allowed(module: &str) -> Vec<&'static str> {
     let list: &[&str] = match module {
         "units" | "devices" | "sampling" | "tokens" | "prompt" | "imagery" | "theme" | "weights" | "logging" => &[],
-        "formats" | "families" => &["weights"],
+        "formats" | "quant" | "families" => &["weights"],
         "placement" => &["weights", "devices"],
         "profile" => &["placement", "devices", "sampling", "prompt", "weights"],
         "workflow" => &["weights", "families", "placement", "prompt", "sampling", "tokens"],
         "jobs" => &["workflow", "placement"],
         "wire" => &["jobs", "workflow", "placement", "devices", "families", "weights"],
+        "conversion" => return [L1, &["library", "cache"]].concat(),
         m if L2.contains(&m) => return L1.to_vec(),
         "client" => return [L1, &["config"]].concat(),
         "daemon" => return [L1, L2, &["logging"]].concat(),
-        "engine" => return [L1, &["library", "gallery", "logging"]].concat(),
+        "engine" => return [L1, &["library", "gallery", "cache", "logging"]].concat(),
         "tui" => return [L1, &["client", "config", "logging"]].concat(),
         "cli" => return [L1, L2, &["client", "daemon", "tui", "logging"]].concat(),
         other => panic!("src/{other} is in no layer: add it to tests/it/tidy.rs and to ARCHITECTURE.md"),
@@ -72,7 +74,7 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     ("eprint", &["src/cli/output.rs", "src/cli/report.rs"], "only cli/output.rs and cli/report.rs print"),
 ];
 
-const UNSAFE_HOMES: &[&str] = &["src/library/mapped.rs", "src/daemon/engines/spawn.rs", "src/engine/"];
+const UNSAFE_HOMES: &[&str] = &["src/library/mapped.rs", "src/conversion/kernels/", "src/daemon/engines/spawn.rs", "src/engine/"];
 
 const BAD_NAMES: &[&str] = &["utils", "util", "helpers", "common", "misc", "imp"];
 
@@ -246,7 +248,7 @@ fn unsafe_is_rare_and_explained() {
 /// A test file that no `mod` line names is never compiled, so it can never fail.
 #[test]
 fn every_test_file_is_declared() {
-    for binary in ["tests/it", "tests/parity"] {
+    for binary in ["tests/it", "tests/parity", "tests/references"] {
         if !root().join(binary).join("main.rs").exists() {
             continue;
         }

@@ -1,12 +1,14 @@
-//! Reference files, made when they are missing.
+//! Reference files of the models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use perilune::families::{Family, describe};
 use perilune::library::open;
 use tch::{Device, Kind, Tensor};
+
+use crate::made::made_by;
 
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
@@ -32,32 +34,6 @@ pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
     paths.retain(is_whole);
     assert!(!paths.is_empty(), "scripts/parity/{family}.py writes no model of {family}");
     paths
-}
-
-fn made_by(script: &str, imports: &[&str]) -> PathBuf {
-    // Tests run beside each other, and whoever waits finds it made.
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scripts = root.join("scripts/parity");
-    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
-    for name in [script].iter().chain(imports) {
-        for byte in fs::read(scripts.join(name)).unwrap() {
-            digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("parity-{script}-{digest:016x}"));
-    if !folder.exists() {
-        let python = root.join(".venv/bin/python");
-        assert!(python.exists(), "{} is missing: run scripts/test once, it installs the reference packages", python.display());
-        let unfinished = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "the reference side is a Python script")]
-        let status = std::process::Command::new(python).arg(scripts.join(script)).arg(unfinished.path()).status().unwrap();
-        assert!(status.success(), "{script} failed: {status}");
-        // Another test process may have been faster; its folder is as good.
-        drop(fs::rename(unfinished.keep(), &folder));
-    }
-    folder
 }
 
 /// A tensor of a safetensors file, read without the engine's own loader.

@@ -10,6 +10,8 @@ mod everywhere;
 mod faults;
 mod fixture;
 mod keeping;
+#[path = "../references/made.rs"]
+mod made;
 mod networks;
 mod offload;
 mod pictures;

@@ -1,0 +1,1 @@
+//! Weights from one storage into another, streaming and without libtorch.
