@@ -1,1 +1,28 @@
 //! Converted weights on disk: what each was made of, and what may be used.
+//!
+//! Beside every conversion, in a folder `.perilune` that no loader looks into, lie its manifest (what it was made of) and its
+//! sums (which bytes are where). The file itself says in its header whose it is, so a lost manifest is no lost file.
+
+use std::path::{Path, PathBuf};
+
+pub mod clean;
+pub mod error;
+pub mod manifest;
+pub mod shelf;
+pub mod verify;
+
+pub use clean::{Choice, Rule, choose, discard};
+pub use error::CacheError;
+pub use manifest::{Errors, Manifest, Origin, Worst};
+pub use shelf::{Item, Shelf, State};
+pub use verify::{Segment, verify, write_sums};
+
+/// The folder beside conversions that holds what is about them.
+const FOLDER: &str = ".perilune";
+
+/// Returns where what is about `target` lies, by the kind of it.
+#[must_use]
+pub fn beside(target: &Path, kind: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(FOLDER).join(format!("{name}.{kind}"))
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use super::conversions::{CacheCommand, ConvertArgs};
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
 use crate::placement::{Allocation, Pins, VirtualVram};
@@ -87,6 +88,15 @@ pub enum Command {
     /// With --blocks and --compat, says for blocks in a file what `ComfyUI-MultiGPU` makes of a string, block by block,
     /// its errors included. Where the file says what is expected, ends with code 1 if a case differs.
     Plan(Box<PlanArgs>),
+    /// Converts weights into another precision, once
+    ///
+    /// Of a checkpoint, its diffusion network is converted, without text encoders and autoencoder, unless --part says
+    /// otherwise. What was converted before is used again; what was cut off goes on from there. Results lie in
+    /// `diffusion_models/converted` and `diffusion_models/gguf` of the model folder, where `ComfyUI` sees them too.
+    Convert(ConvertArgs),
+    /// Looks at conversions, and cleans them up
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Measures this box once, for `plan`: links, and blocks of each kind
     ///
     /// Reads past the page cache and from it, copies memory, and computes with blocks of each kind at two sizes; with a

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod commands;
 pub mod context;
+pub mod conversions;
 pub mod intent;
 pub mod output;
 pub mod plot;

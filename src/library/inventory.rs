@@ -58,6 +58,11 @@ fn given(name: &str, role: Role, roots: &Roots) -> Result<Vec<Source>, Refusal> 
     Ok(sources)
 }
 
+/// Returns where a model of any kind is: a path, or a name from the model folders.
+pub fn locate_any(name: &str, roots: &Roots) -> Result<PathBuf, Refusal> {
+    locate(name, Role::Denoiser, roots)
+}
+
 fn locate(name: &str, role: Role, roots: &Roots) -> Result<PathBuf, Refusal> {
     if name.is_empty() {
         return Err(Refusal::new(Kind::Usage, "no model was named", "add --model PATH or NAME; `moonlet` is always there"));

@@ -18,5 +18,5 @@ pub mod sources;
 pub use error::LibraryError;
 pub use mapped::MappedFile;
 pub use network::Network;
-pub use scan::{FolderKind, Roots, find, scan};
+pub use scan::{FolderKind, Roots, find, models_of, scan};
 pub use sources::open;

@@ -117,6 +117,16 @@ pub fn find(roots: &Roots, kinds: &[FolderKind], name: &str) -> Option<PathBuf> 
     None
 }
 
+/// Returns every weight file and folder of one kind that can be opened.
+#[must_use]
+pub fn models_of(roots: &Roots, kind: FolderKind) -> Vec<PathBuf> {
+    let mut entries = Vec::new();
+    for folder in roots.folders(kind) {
+        walk(&folder, DEPTH, &mut BTreeSet::new(), &mut |path| entries.push(entry(kind, &folder, path)));
+    }
+    entries.into_iter().filter(|e| e.problem.is_none()).map(|e| e.path).collect()
+}
+
 /// Calls `found` with every weight file and diffusers folder below `folder`. Folders reached twice over links are visited once.
 fn walk(folder: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, found: &mut dyn FnMut(&Path)) {
     // A folder that is not there or not ours to read holds no models.

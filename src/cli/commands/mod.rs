@@ -1,9 +1,11 @@
 //! One file per command.
 
 mod bridge;
+mod cache;
 mod calibrate;
 mod compat;
 mod config;
+mod convert;
 mod dashboard;
 mod demo;
 mod devices;
@@ -34,6 +36,8 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
         Some(Command::Sets(SetsCommand::List)) => sets::list(context).map(done),
         Some(Command::Plan(args)) => plan::plan(context, *args),
+        Some(Command::Convert(args)) => convert::convert(context, &args),
+        Some(Command::Cache(command)) => cache::cache(context, command),
         Some(Command::Calibrate(args)) => calibrate::calibrate(context, args).map(done),
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
         Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),

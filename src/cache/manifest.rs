@@ -1,0 +1,144 @@
+//! What a conversion was made of: a small file of JSON beside it.
+
+use std::fs::{self, File, Metadata};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CacheError, beside};
+use crate::units::{Bytes, Timestamp};
+
+/// The version of this file's shape. Fields may be added; a changed meaning gets a new number and a way from the old.
+const VERSION: u32 = 1;
+
+/// A file of the source, as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Where it was.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: Bytes,
+    /// When it was last written, in nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// The file system's number of it.
+    pub inode: u64,
+    /// The number of its file system.
+    pub device: u64,
+}
+
+impl Origin {
+    /// Returns what a file is now.
+    pub fn of(path: &Path) -> Result<Self, CacheError> {
+        let metadata = fs::metadata(path).map_err(CacheError::io(path, "looking at it"))?;
+        let path = fs::canonicalize(path).map_err(CacheError::io(path, "looking at it"))?;
+        Ok(Self::from_metadata(path, &metadata))
+    }
+
+    fn from_metadata(path: PathBuf, metadata: &Metadata) -> Self {
+        let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        Self { path, bytes: Bytes(metadata.len()), modified_ns, inode: metadata.ino(), device: metadata.dev() }
+    }
+
+    /// Returns whether both are one file with the same bytes, wherever it lies: a file keeps its number and its time when it
+    /// is renamed.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.bytes, self.modified_ns, self.inode, self.device) == (other.bytes, other.modified_ns, other.inode, other.device)
+    }
+}
+
+/// A tensor that lost much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Worst {
+    /// Which.
+    pub tensor: String,
+    /// The norm of the difference by the norm of the source.
+    pub rel_l2: f64,
+}
+
+/// What storing the weights otherwise cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// The largest relative error of a tensor.
+    pub rel_l2_max: f64,
+    /// The relative error of all weights together.
+    pub rel_l2_mean: f64,
+    /// Values beyond the range of the type.
+    pub clipped: u64,
+    /// Values that were no numbers.
+    pub not_a_number: u64,
+    /// The ten tensors that lost most.
+    pub worst: Vec<Worst>,
+}
+
+/// What a conversion is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this shape.
+    pub version: u32,
+    /// Which program made it.
+    pub program: String,
+    /// What was done: the precision, which part, and the version of the codecs.
+    pub recipe: String,
+    /// The precision of the source.
+    pub from: String,
+    /// The precision of the result.
+    pub to: String,
+    /// The files it was made of.
+    pub origins: Vec<Origin>,
+    /// The hash of the source's tensors (BLAKE3, over chunks).
+    pub source: String,
+    /// The size of the source's tensors that went into it.
+    pub source_bytes: Bytes,
+    /// The size of the file.
+    pub bytes: Bytes,
+    /// The hash of its sums (BLAKE3).
+    pub content: String,
+    /// How many tensors it has.
+    pub tensors: usize,
+    /// How long it took to make.
+    pub seconds: f64,
+    /// When it was made.
+    pub made: Timestamp,
+    /// When it was last used.
+    pub used: Timestamp,
+    /// How often it was used instead of making it again.
+    pub hits: u64,
+    /// What it lost.
+    pub error: Errors,
+}
+
+impl Manifest {
+    /// The version that this program writes.
+    pub const VERSION: u32 = VERSION;
+
+    /// Reads the manifest of a conversion; nothing where there is none, or one that this program cannot read.
+    pub fn read(target: &Path) -> Result<Option<Self>, CacheError> {
+        let path = beside(target, "json");
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|m| m.version <= VERSION)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CacheError::io(&path, "reading it")(error)),
+        }
+    }
+
+    /// Writes the manifest, in place of an older one, whole or not at all.
+    pub fn write(&self, target: &Path) -> Result<(), CacheError> {
+        let text = serde_json::to_vec(self).map_err(|e| CacheError::io(target, "describing it")(e.into()))?;
+        replace(&beside(target, "json"), &text)
+    }
+}
+
+/// Writes a file in place of an older one, whole or not at all.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.as_file().sync_data()?;
+        file.persist(path).map_err(|e| e.error)?;
+        File::open(folder)?.sync_all()
+    });
+    written.map_err(CacheError::io(path, "writing it"))
+}

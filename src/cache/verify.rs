@@ -1,0 +1,73 @@
+//! Whether a conversion still holds what was written.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::replace;
+use super::{CacheError, Manifest, beside};
+
+/// Bytes that were written in one go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Where they begin in the file.
+    pub start: u64,
+    /// How many.
+    pub length: u64,
+    /// Their hash (BLAKE3), in hexadecimal.
+    pub hash: String,
+}
+
+/// Writes the sums of a conversion, and returns their hash.
+pub fn write_sums(target: &Path, segments: &[Segment]) -> Result<String, CacheError> {
+    let lines: String = segments.iter().map(|s| format!("{} {} {}\n", s.start, s.length, s.hash)).collect();
+    replace(&beside(target, "sums"), lines.as_bytes())?;
+    Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
+}
+
+fn read_sums(target: &Path, content: &str) -> Result<Vec<Segment>, CacheError> {
+    let path = beside(target, "sums");
+    let damaged = |reason: &str| CacheError::Damaged { path: target.to_owned(), reason: reason.to_owned() };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(damaged("the sums of its bytes are missing")),
+        Err(e) => return Err(CacheError::io(&path, "reading it")(e)),
+    };
+    if blake3::hash(text.as_bytes()).to_hex().as_str() != content {
+        return Err(damaged("the sums of its bytes were changed"));
+    }
+    let segment = |line: &str| {
+        let mut words = line.split(' ');
+        let (start, length, hash) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.to_owned());
+        Some(Segment { start, length, hash })
+    };
+    text.lines().map(|line| segment(line).ok_or_else(|| damaged("the sums of its bytes cannot be read"))).collect()
+}
+
+/// Reads all of a conversion and compares it with what was written.
+pub fn verify(target: &Path, manifest: &Manifest) -> Result<(), CacheError> {
+    let damaged = |reason: String| CacheError::Damaged { path: target.to_owned(), reason };
+    let segments = read_sums(target, &manifest.content)?;
+    let file = File::open(target).map_err(CacheError::io(target, "opening it"))?;
+    let length = file.metadata().map_err(CacheError::io(target, "looking at it"))?.len();
+    if length != manifest.bytes.0 {
+        return Err(damaged(format!("it has {length} bytes and had {}", manifest.bytes.0)));
+    }
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    for segment in &segments {
+        if segment.start != at {
+            return Err(damaged(format!("nothing is known of the bytes from {at} on")));
+        }
+        bytes.resize(segment.length as usize, 0);
+        file.read_exact_at(&mut bytes, segment.start).map_err(CacheError::io(target, "reading it"))?;
+        if blake3::hash(&bytes).to_hex().as_str() != segment.hash {
+            return Err(damaged(format!("bytes {} to {} are not those that were written", segment.start, segment.start + segment.length)));
+        }
+        at = segment.start + segment.length;
+    }
+    if at == length { Ok(()) } else { Err(damaged(format!("nothing is known of the bytes from {at} on"))) }
+}

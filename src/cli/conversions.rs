@@ -1,0 +1,113 @@
+//! What can be typed about conversions and their cache. The comments here are the help that users read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::conversion::{Part, Target};
+use crate::library::FolderKind;
+use crate::units::Bytes;
+
+/// Conversions.
+#[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["sources", "all"]).multiple(true))]
+pub struct ConvertArgs {
+    /// What to convert: paths, or names from the model folders
+    #[arg(value_name = "SRC")]
+    pub sources: Vec<String>,
+    /// Everything in the model folders of this kind: checkpoints, `diffusion_models`, `text_encoders`, vae, diffusers
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub all: Option<FolderKind>,
+    /// What to convert it to, with commas between several
+    #[arg(long, value_name = "PRECISION", required = true, value_delimiter = ',', value_parser = target)]
+    pub to: Vec<Target>,
+    /// Which part of it: denoiser, `clip_l`, `clip_g`, t5, qwen, vae, or whole; the diffusion network when left out
+    #[arg(long, value_name = "PART")]
+    pub part: Option<Part>,
+    /// Folder for the result, instead of the model folder's own
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Threads to convert with; as many as there are processors when left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+fn kind(text: &str) -> Result<FolderKind, String> {
+    let names = || FolderKind::ALL.iter().map(|k| k.name()).collect::<Vec<_>>().join(", ");
+    FolderKind::from_name(text).ok_or_else(|| format!("there is no such kind of folder; there are {}", names()))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::parse(text).ok_or_else(|| "no such precision".to_owned())
+}
+
+/// The cache of conversions.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CacheCommand {
+    /// Lists conversions, and how each stands to its source
+    List {
+        /// Only conversions to this precision
+        #[arg(long, value_name = "PRECISION", value_parser = target)]
+        to: Option<Target>,
+        /// Only conversions of this source: a path, or a name from the model folders
+        #[arg(long, value_name = "PATH|NAME")]
+        source: Option<String>,
+    },
+    /// Counts them: how many, how large, how often used
+    Stats,
+    /// Says which conversions of a source there are, and which would be made
+    Check {
+        /// The source: a path, or a name from the model folders
+        #[arg(value_name = "SRC")]
+        source: String,
+        /// What it should be converted to, with commas between several
+        #[arg(long, value_name = "PRECISION", required = true, value_delimiter = ',', value_parser = target)]
+        to: Vec<Target>,
+        /// Which part of it
+        #[arg(long, value_name = "PART")]
+        part: Option<Part>,
+    },
+    /// Reads conversions and compares every byte with what was written
+    Verify {
+        /// Only these files
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Removes conversions by a rule; shows what would go, until told --yes
+    #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless"]))]
+    Clean {
+        /// Of each source, all but the N made last
+        #[arg(long, value_name = "N")]
+        keep: Option<usize>,
+        /// What was not used for longer: 30d, 12h
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        older_than: Option<Duration>,
+        /// As much as this, what is cheapest to make again first
+        #[arg(long, value_name = "SIZE")]
+        to_free: Option<Bytes>,
+        /// What cannot be used: damaged, stale, unfinished, without its source
+        #[arg(long)]
+        useless: bool,
+        /// Do it. Where the output is no terminal it is done without
+        #[arg(long, short, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Only show what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Removes every conversion
+    Purge {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Reads an age, with days of 24 hours.
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = |e: jiff::Error| format!("an age is a number and a unit, such as 30d or 12h ({e})");
+    let span: jiff::Span = text.parse().map_err(wrong)?;
+    let whole = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
+    Duration::try_from(whole).map_err(|_| "an age cannot be negative".to_owned())
+}

@@ -1,0 +1,145 @@
+//! Where a conversion lands, under which name, and whether what lies there will do.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::output::SOURCE_KEY;
+use super::source::{Opened, Part};
+use super::{ConversionError, pipeline};
+use crate::cache::{Manifest, Origin};
+use crate::families::Role;
+use crate::library::Roots;
+
+/// The beginning of a result in which its own words lie, before those about its tensors.
+const HEAD: u64 = 1 << 20;
+
+/// Names that are tried, where others have taken them.
+const NAMES: u32 = 1000;
+
+/// What lies at a name.
+#[derive(Debug)]
+pub enum Found {
+    /// Exactly what is wanted. Its manifest is as the file system has its source now.
+    Wanted(Box<Manifest>),
+    /// What the same source once was, or nothing: a conversion goes there.
+    Free {
+        /// Why what is there cannot be used.
+        reason: Option<&'static str>,
+    },
+}
+
+/// Returns the folder for the results of a source, in the model folder that it lies in, else in the first one.
+pub fn folder(roots: &Roots, source: &Path, part: Part, gguf: bool) -> Result<PathBuf, ConversionError> {
+    let real = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let holds = |root: &&PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
+    let Some(root) = roots.models.iter().find(holds).or_else(|| roots.models.first()) else {
+        return Err(ConversionError::Impossible {
+            path: source.to_owned(),
+            reason: "there is no model folder to put the result into".to_owned(),
+            hint: "name a folder with --output, or a model folder with --models",
+        });
+    };
+    let kind = match part {
+        Part::One(Role::Denoiser) => "diffusion_models",
+        Part::One(Role::Vae) => "vae",
+        Part::One(_) => "text_encoders",
+        Part::Whole => "checkpoints",
+    };
+    Ok(root.join(kind).join(if gguf { "gguf" } else { "converted" }))
+}
+
+/// Returns every folder that results land in.
+#[must_use]
+pub fn folders(roots: &Roots) -> BTreeSet<PathBuf> {
+    let kinds = ["diffusion_models", "vae", "text_encoders", "checkpoints"];
+    let of = |root: &PathBuf| kinds.map(|kind| ["converted", "gguf"].map(|end| root.join(kind).join(end)));
+    roots.models.iter().flat_map(of).flatten().collect()
+}
+
+/// Returns the path for this source's result, and what lies there: its own name, then one with its folder's, then numbers.
+/// What is somebody else's is never touched.
+pub fn find(
+    folder: &Path,
+    source: &Opened,
+    recipe: &str,
+    file_name: impl Fn(&str) -> String,
+    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
+) -> Result<(PathBuf, Found), ConversionError> {
+    let stem = stem(&source.path);
+    let above = source.origins.first().and_then(|o| o.path.parent()?.file_name().map(|n| n.to_string_lossy().into_owned()));
+    let others = (2..NAMES).map(|n| format!("{stem}-{n}"));
+    let names = [Some(stem.clone()), above.map(|a| format!("{a}-{stem}"))].into_iter().flatten().chain(others);
+    for name in names {
+        let path = folder.join(file_name(&name));
+        if let Some(found) = look(&path, source, recipe, hash)? {
+            return Ok((path, found));
+        }
+    }
+    Err(ConversionError::Impossible {
+        path: folder.join(file_name(&stem)),
+        reason: "every name for it is taken by another file".to_owned(),
+        hint: "name another folder with --output",
+    })
+}
+
+/// Returns what lies at a path, or nothing where it is somebody else's.
+pub fn look(
+    path: &Path,
+    source: &Opened,
+    recipe: &str,
+    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
+) -> Result<Option<Found>, ConversionError> {
+    let exists = path.symlink_metadata().is_ok();
+    let Some(mut manifest) = Manifest::read(path)? else {
+        return Ok((!exists).then_some(Found::Free { reason: None }));
+    };
+    if !exists {
+        return Ok(Some(Found::Free { reason: None }));
+    }
+    let is_at_home = same(&manifest.origins, &source.origins, |a, b| a.path == b.path);
+    let is_unchanged = same(&manifest.origins, &source.origins, Origin::is_same_file);
+    let is_source = is_unchanged || (sizes(&manifest.origins) == sizes(&source.origins) && manifest.source == hash()?);
+    if !is_source {
+        return Ok(is_at_home.then_some(Found::Free { reason: Some("its source was changed since") }));
+    }
+    if manifest.recipe != recipe {
+        return Ok(Some(Found::Free { reason: Some("it was made in another way") }));
+    }
+    if !holds(path, &manifest) {
+        return Ok(Some(Found::Free { reason: Some("it is not what was written") }));
+    }
+    manifest.origins.clone_from(&source.origins);
+    Ok(Some(Found::Wanted(Box::new(manifest))))
+}
+
+fn same(a: &[Origin], b: &[Origin], are: impl Fn(&Origin, &Origin) -> bool) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are(a, b))
+}
+
+fn sizes(origins: &[Origin]) -> Vec<u64> {
+    origins.iter().map(|o| o.bytes.0).collect()
+}
+
+/// Returns whether a file is the one that the manifest is about, by its size and what it says of itself.
+fn holds(path: &Path, manifest: &Manifest) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut head = Vec::new();
+    let has_size = file.metadata().is_ok_and(|m| m.len() == manifest.bytes.0);
+    let is_read = file.take(HEAD).read_to_end(&mut head).is_ok();
+    let contains = |text: &str| memchr::memmem::find(&head, text.as_bytes()).is_some();
+    has_size && is_read && contains(SOURCE_KEY) && contains(&manifest.source)
+}
+
+/// Returns the name of a source without its ending; a folder's parts go by the folder's name.
+fn stem(path: &Path) -> String {
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    let name = name.map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned());
+    name.strip_suffix(".safetensors.index").map_or_else(|| name.clone(), str::to_owned)
+}
+
+/// Returns the hash of a source without converting it.
+pub fn hash(source: &Opened) -> Result<String, ConversionError> {
+    Ok(pipeline::identify(&source.feeds()?, &source.files))
+}

@@ -1,0 +1,216 @@
+//! What is converted: the tensors of one part of a model, or of a whole checkpoint.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::ConversionError;
+use super::feed::Feed;
+use crate::cache::Origin;
+use crate::families::{Role, Source, detect};
+use crate::library::{self, LibraryError, MappedFile};
+use crate::quant::floats;
+use crate::weights::{Catalog, DType, TensorEntry};
+
+/// Which part of a file is converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// One part, without the others.
+    One(Role),
+    /// Everything, under its own names.
+    Whole,
+}
+
+impl Part {
+    /// Every part, the usual one first.
+    pub const ALL: [Self; 7] = [
+        Self::One(Role::Denoiser),
+        Self::One(Role::ClipL),
+        Self::One(Role::ClipG),
+        Self::One(Role::T5),
+        Self::One(Role::Qwen),
+        Self::One(Role::Vae),
+        Self::Whole,
+    ];
+
+    /// Returns the name used in flags and recipes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::One(role) => role.name(),
+            Self::Whole => "whole",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("`{text}` is no part of a model; parts are {}", names()))
+    }
+}
+
+/// An opened source.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the operator named.
+    pub path: PathBuf,
+    /// Which part of it.
+    pub part: Part,
+    /// The tensors of that part.
+    pub catalog: Catalog,
+    /// The files that they lie in, by number.
+    pub files: Vec<MappedFile>,
+    /// The same files, as the file system knows them.
+    pub origins: Vec<Origin>,
+}
+
+/// Opens a source. Without a part, a file that holds a diffusion network is converted to that network alone, and any other
+/// file is the part that it is.
+pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> {
+    let role = match part {
+        Some(Part::One(role)) => Some(role),
+        Some(Part::Whole) | None => None,
+    };
+    let sources = library::open(path, role.filter(|_| !path.is_file()))?;
+    let (part, source, catalog) = match part {
+        Some(Part::Whole) => {
+            let [source] = sources.as_slice() else {
+                return Err(impossible(path, "a folder of parts is no single checkpoint", "convert its parts one by one, with --part"));
+            };
+            (Part::Whole, source.clone(), source.catalog.clone())
+        }
+        Some(Part::One(role)) => {
+            let Some((source, catalog)) = held(&sources, role)? else {
+                return Err(impossible(path, &format!("it holds no {role}"), "see what it holds with `perilune models inspect`"));
+            };
+            (Part::One(role), source, catalog)
+        }
+        None => usual(path, &sources)?,
+    };
+    // Only the files that the part lies in.
+    let mut numbers: BTreeMap<usize, usize> = catalog.iter().map(|e| (e.file, 0)).collect();
+    for (new, number) in numbers.values_mut().enumerate() {
+        *number = new;
+    }
+    let metadata = catalog.metadata().clone();
+    let renumbered = catalog.iter().map(|e| TensorEntry { file: numbers[&e.file], ..e.clone() });
+    let catalog = Catalog::new(renumbered.collect::<Vec<_>>(), metadata);
+    let files: Vec<PathBuf> = numbers.keys().map(|n| source.files[*n].clone()).collect();
+    let origins = files.iter().map(|f| Origin::of(f)).collect::<Result<_, _>>()?;
+    let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, LibraryError>>()?;
+    Ok(Opened { path: path.to_owned(), part, catalog, files, origins })
+}
+
+/// Returns the diffusion network where there is one, else the first other part, else everything.
+fn usual(path: &Path, sources: &[Source]) -> Result<(Part, Source, Catalog), ConversionError> {
+    for part in Part::ALL {
+        if let Part::One(role) = part
+            && let Some((source, catalog)) = held(sources, role)?
+        {
+            return Ok((part, source, catalog));
+        }
+    }
+    match sources {
+        [source] => Ok((Part::Whole, source.clone(), source.catalog.clone())),
+        _ => Err(impossible(path, "it holds no part of a known model", "give one of its files")),
+    }
+}
+
+/// Returns the tensors of one part, where these files hold it. A network of a family that is refused elsewhere can still be
+/// converted: its tensors are taken as they are.
+fn held(sources: &[Source], role: Role) -> Result<Option<(Source, Catalog)>, ConversionError> {
+    for source in sources.iter().rev().filter(|s| s.role.is_none_or(|r| r == role)) {
+        let wrong = |error| LibraryError::Family { path: source.files.first().cloned().unwrap_or_default(), source: error };
+        let found = match detect::extract(&source.catalog, role) {
+            Ok(found) => found,
+            Err(_) if role == Role::Denoiser && source.catalog.has_prefix(DENOISER) => Some(source.catalog.strip(DENOISER)),
+            Err(_) if source.role == Some(role) => Some(source.catalog.clone()),
+            Err(error) => return Err(wrong(error).into()),
+        };
+        if let Some(catalog) = found {
+            return Ok(Some((source.clone(), with_marks(&source.catalog, catalog, role))));
+        }
+    }
+    Ok(None)
+}
+
+/// What the diffusion network's names begin with in a checkpoint.
+const DENOISER: &str = "model.diffusion_model.";
+
+/// Tensors beside the network that say how it was trained; without them its pictures are noise.
+const MARKS: &[&str] = &["v_pred", "ztsnr", "edm_vpred.sigma_max", "edm_vpred.sigma_min"];
+
+fn with_marks(all: &Catalog, catalog: Catalog, role: Role) -> Catalog {
+    if role != Role::Denoiser {
+        return catalog;
+    }
+    let marks = MARKS.iter().filter_map(|name| all.get(name)).cloned();
+    let metadata = catalog.metadata().clone();
+    Catalog::new(catalog.iter().cloned().chain(marks).collect::<Vec<_>>(), metadata)
+}
+
+fn impossible(path: &Path, reason: &str, hint: &'static str) -> ConversionError {
+    ConversionError::Impossible { path: path.to_owned(), reason: reason.to_owned(), hint }
+}
+
+/// Endings of tensors that say how the 8-bit weight beside them is to be read: its scale, in the two spellings.
+const SCALES: [&str; 2] = ["scale_weight", "weight_scale"];
+
+/// Endings of tensors that mean nothing without the 8-bit weights beside them.
+const ABOUT_SCALES: [&str; 4] = ["scale_input", "input_scale", "comfy_quant", "scaled_fp8"];
+
+impl Opened {
+    /// Returns the tensors as numbers. Scales of 8-bit weights are part of the weights they belong to.
+    pub fn feeds(&self) -> Result<Vec<Feed>, ConversionError> {
+        let mut feeds = Vec::new();
+        for entry in self.catalog.iter() {
+            let (layer, last) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
+            if ABOUT_SCALES.contains(&last) || (SCALES.contains(&last) && self.is_eight_bits(layer)) {
+                continue;
+            }
+            let scale = if last == "weight" && is_fp8(entry) { self.scale(layer)? } else { None };
+            feeds.push(Feed::of(entry, scale));
+        }
+        Ok(feeds)
+    }
+
+    fn is_eight_bits(&self, layer: &str) -> bool {
+        self.catalog.get(&format!("{layer}.weight")).is_some_and(is_fp8)
+    }
+
+    fn scale(&self, layer: &str) -> Result<Option<f32>, ConversionError> {
+        let Some(entry) = SCALES.iter().find_map(|s| self.catalog.get(&format!("{layer}.{s}"))) else { return Ok(None) };
+        let wrong = |reason| impossible(&self.path, reason, "convert the file that it was made of");
+        if entry.elements() != 1 {
+            return Err(wrong("its 8-bit weights have a scale for each row, which is not known here"));
+        }
+        let bytes = Feed::of(entry, None).slice(self.files[entry.file].bytes(), &(0..1)).to_owned();
+        let mut value = [0.0];
+        floats::widen(entry.dtype, &bytes, &mut value).map_err(|_| wrong("the scale of its 8-bit weights is no number"))?;
+        Ok(Some(value[0]))
+    }
+
+    /// Returns an error if somebody wrote into the files meanwhile.
+    pub fn check_unchanged(&self) -> Result<(), ConversionError> {
+        for (file, origin) in self.files.iter().zip(&self.origins) {
+            let now = Origin::of(&origin.path);
+            if file.was_written_into() || now.is_ok_and(|now| now.inode == origin.inode && !now.is_same_file(origin)) {
+                return Err(ConversionError::SourceChanged { path: origin.path.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_fp8(entry: &TensorEntry) -> bool {
+    matches!(entry.dtype, DType::F8_E4M3 | DType::F8_E5M2)
+}
