@@ -4,6 +4,11 @@
 //! `conversion` are checked against these.
 
 mod error;
+pub mod floats;
+pub mod fp8;
+
+#[cfg(test)]
+mod golden;
 
 pub use error::QuantError;
 
