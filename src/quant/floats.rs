@@ -329,7 +329,9 @@ mod tests {
                 let (bytes, tally) = narrowed(dtype, &values);
                 let single: Vec<(Vec<u8>, Tally)> = values.iter().map(|v| narrowed(dtype, &[*v])).collect();
                 let mut sum = Tally::default();
-                single.iter().for_each(|s| sum += s.1);
+                for one in &single {
+                    sum += one.1;
+                }
                 prop_assert_eq!(&bytes, &single.iter().flat_map(|s| s.0.clone()).collect::<Vec<u8>>());
                 prop_assert_eq!(tally, sum);
             }

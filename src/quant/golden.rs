@@ -23,7 +23,8 @@ pub(super) fn input() -> Vec<f32> {
 
 /// Returns the first 16 digits of the bytes' SHA-256.
 pub(super) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let first = Sha256::digest(bytes).iter().take(8).fold(0, |sum, b| sum << 8 | u64::from(*b));
+    format!("{first:016x}")
 }
 
 /// Returns the hash of singles, little-endian.

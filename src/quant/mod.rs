@@ -6,6 +6,9 @@
 mod error;
 pub mod floats;
 pub mod fp8;
+pub mod int8;
+pub mod nf4;
+pub mod quant_state;
 
 #[cfg(test)]
 mod golden;
@@ -26,4 +29,13 @@ impl std::ops::AddAssign for Tally {
         self.clipped += other.clipped;
         self.not_a_number += other.not_a_number;
     }
+}
+
+/// One and a half times 2^23: what is added to it loses its fraction, to the nearest, ties to even.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// Returns the low byte of the nearest integer, ties to even, of a number below 2^22.
+#[inline]
+fn to_code(value: f32) -> u8 {
+    (value + ROUNDER).to_bits() as u8
 }
