@@ -9,6 +9,10 @@ pub mod fp8;
 pub mod int8;
 pub mod nf4;
 pub mod quant_state;
+pub mod sdnq;
+mod sdnq_floats;
+pub mod sdnq_packing;
+pub mod sdnq_type;
 
 #[cfg(test)]
 mod golden;
