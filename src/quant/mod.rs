@@ -10,8 +10,12 @@ pub mod int8;
 pub mod nf4;
 pub mod quant_state;
 pub mod sdnq;
+pub mod sdnq_config;
 mod sdnq_floats;
+pub mod sdnq_names;
 pub mod sdnq_packing;
+pub mod sdnq_reading;
+pub mod sdnq_rotation;
 pub mod sdnq_type;
 
 #[cfg(test)]
