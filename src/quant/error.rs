@@ -21,4 +21,43 @@ pub enum QuantError {
         /// How many bytes.
         bytes: usize,
     },
+    /// A part of quantised weights has a length that does not belong to the rest.
+    #[error("{what} has {found} elements where {expected} belong")]
+    Part {
+        /// Which part.
+        what: &'static str,
+        /// How many it should have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// Numbers that are quantised together have to fill groups.
+    #[error("{values} numbers do not fill groups of {group}")]
+    Group {
+        /// How many numbers.
+        values: usize,
+        /// How many make a group.
+        group: usize,
+    },
+    /// What a file says of its quantised weights is not what the format says.
+    #[error("{what} of quantised weights: `{found}` is not {expected}")]
+    Described {
+        /// Which field.
+        what: &'static str,
+        /// What was found.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+    /// A description lacks a field that nothing else tells.
+    #[error("the description of quantised weights has no `{field}`")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+}
+
+/// Refuses a part that has not as many elements as belong.
+pub(super) fn part(what: &'static str, expected: usize, found: usize) -> Result<(), QuantError> {
+    if expected == found { Ok(()) } else { Err(QuantError::Part { what, expected, found }) }
 }

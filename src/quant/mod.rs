@@ -4,6 +4,22 @@
 //! `conversion` are checked against these.
 
 mod error;
+pub mod floats;
+pub mod fp8;
+pub mod int8;
+pub mod nf4;
+pub mod quant_state;
+pub mod sdnq;
+pub mod sdnq_config;
+mod sdnq_floats;
+pub mod sdnq_names;
+pub mod sdnq_packing;
+pub mod sdnq_reading;
+pub mod sdnq_rotation;
+pub mod sdnq_type;
+
+#[cfg(test)]
+mod golden;
 
 pub use error::QuantError;
 
@@ -21,4 +37,13 @@ impl std::ops::AddAssign for Tally {
         self.clipped += other.clipped;
         self.not_a_number += other.not_a_number;
     }
+}
+
+/// One and a half times 2^23: what is added to it loses its fraction, to the nearest, ties to even.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// Returns the low byte of the nearest integer, ties to even, of a number below 2^22.
+#[inline]
+fn to_code(value: f32) -> u8 {
+    (value + ROUNDER).to_bits() as u8
 }
