@@ -4,6 +4,10 @@
 //! `conversion` are checked against these.
 
 mod error;
+pub mod ggml;
+pub mod ggml_fit;
+pub mod ggml_k;
+mod ggml_legacy;
 
 pub use error::QuantError;
 
