@@ -1,5 +1,6 @@
 //! Every way in which a weight file can be wrong.
 
+use super::gguf_error::GgufError;
 use crate::units::Bytes;
 use crate::weights::Shape;
 
@@ -154,6 +155,9 @@ pub enum FormatError {
         /// How many.
         extra: u64,
     },
+    /// A GGUF header that breaks that format's own rules.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
     /// A Python pickle.
     #[error("this is a pickle, which can run code when it is opened")]
     Pickle,
@@ -202,7 +206,8 @@ impl FormatError {
                 "convert it on a machine you trust: load it with torch.load(weights_only=True), save it with safetensors.torch.save_file"
             }
             Self::LfsPointer => "run `git lfs pull` in the folder it came from",
-            Self::OtherKind { .. } | Self::NotAnObject => "give a .safetensors file or a diffusers folder",
+            Self::OtherKind { .. } | Self::NotAnObject => "give a .safetensors or .gguf file, or a diffusers folder",
+            Self::Gguf(problem) => problem.hint(),
             Self::BadIndex { .. } | Self::ShardOutside { .. } => "get the model's folder again from its source",
             _ => "the file is damaged or was made to do harm; get it again from its source",
         }

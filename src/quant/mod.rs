@@ -6,6 +6,10 @@
 mod error;
 pub mod floats;
 pub mod fp8;
+pub mod ggml;
+pub mod ggml_fit;
+pub mod ggml_k;
+mod ggml_legacy;
 pub mod int8;
 pub mod nf4;
 pub mod quant_state;
@@ -20,6 +24,7 @@ pub mod sdnq_type;
 
 #[cfg(test)]
 mod golden;
+
 
 pub use error::QuantError;
 
