@@ -5,7 +5,11 @@ use std::ops::Range;
 use super::chunk::Rows;
 use super::feed::Feed;
 use super::journal::Loss;
-use crate::quant::{QuantError, Tally, floats, fp8};
+use crate::quant::nf4::{self, NF4};
+use crate::quant::quant_state::{FourBit, QuantState};
+use crate::quant::sdnq::{self, Groups, Habits};
+use crate::quant::sdnq_type::WeightsType;
+use crate::quant::{QuantError, Tally, floats, fp8, ggml, int8};
 use crate::weights::{DType, Shape};
 
 /// Numbers that are converted at once: they stay in a core's cache on their way.
@@ -20,6 +24,14 @@ pub enum Form {
     Float(DType),
     /// 8-bit floats and one scale for the tensor, as ComfyUI loads them.
     ScaledFp8,
+    /// Blocks of ggml. The shape is that of the rows as they are stored.
+    Blocks(DType, Shape),
+    /// 4 bits a number by bitsandbytes' codebook; the type is what they are widened to.
+    Nf4(DType),
+    /// bitsandbytes' integers with a scale for each row.
+    Int8,
+    /// SDNQ's codes, so many of a row with a scale.
+    Sdnq(WeightsType, u64),
 }
 
 /// A tensor of the result.
@@ -58,7 +70,7 @@ impl Form {
 
     /// Returns whether whole rows belong together.
     fn is_by_row(&self) -> bool {
-        false
+        matches!(self, Self::Int8 | Self::Sdnq(..))
     }
 
     /// Returns what a tensor called `name` becomes, what depends on its numbers first, in the order in which
@@ -74,8 +86,80 @@ impl Form {
                 let scale = product(&format!("{layer}.scale_weight"), DType::F32, Shape::default());
                 vec![product(name, DType::F8_E4M3, feed.shape.clone()), scale]
             }
+            Self::Blocks(dtype, shape) => vec![product(name, *dtype, shape.clone())],
+            Self::Nf4(dtype) => nf4_products(name, *dtype, &feed.shape),
+            Self::Int8 => {
+                let layer = name.strip_suffix(".weight").unwrap_or(name);
+                let rows = Rows::of(&feed.shape).count;
+                let row_wise = Product { constant: Some(vec![0]), ..product(&format!("{layer}.weight_format"), DType::U8, Shape::default()) };
+                vec![product(name, DType::I8, feed.shape.clone()), product(&format!("{layer}.SCB"), DType::F32, [rows].into()), row_wise]
+            }
+            Self::Sdnq(kind, group) => sdnq_products(name, *kind, *group, &feed.shape),
         }
     }
+
+    /// Returns where in each product what becomes of element `first` begins, of those that are made of the numbers.
+    fn starts(&self, first: u64, width: u64) -> Vec<u64> {
+        let bytes = |dtype: &DType| dtype.bytes_of(first).unwrap_or(0);
+        match self {
+            Self::Copy => Vec::new(),
+            Self::Float(dtype) | Self::Blocks(dtype, _) => vec![bytes(dtype)],
+            Self::ScaledFp8 => vec![first, 0],
+            Self::Nf4(_) => vec![first / 2, first / nf4::BLOCK as u64 * SINGLE],
+            Self::Int8 => vec![first, first / width.max(1) * SINGLE],
+            Self::Sdnq(kind, group) => {
+                let codes = kind.bytes_of(first as usize).unwrap_or(0) as u64;
+                let scales = first / group.max(&1) * SINGLE;
+                if kind.signed { vec![codes, scales] } else { vec![codes, scales, scales] }
+            }
+        }
+    }
+}
+
+/// The bytes of a single.
+const SINGLE: u64 = 4;
+
+fn nf4_products(name: &str, dtype: DType, shape: &Shape) -> Vec<Product> {
+    let elements = shape.elements().unwrap_or(0);
+    let product = |end: &str, dtype, shape, constant| Product { name: format!("{name}{end}"), dtype, shape, constant };
+    let state = QuantState { code: FourBit::Nf4, block: nf4::BLOCK, dtype, shape: shape.clone(), nested: None }.to_json().into_bytes();
+    let book = NF4.iter().flat_map(|value| value.to_le_bytes()).collect();
+    vec![
+        product("", DType::U8, [elements.div_ceil(2), 1].into(), None),
+        product(".absmax", DType::F32, [elements.div_ceil(nf4::BLOCK as u64)].into(), None),
+        product(".quant_map", DType::F32, [16].into(), Some(book)),
+        product(FourBit::Nf4.key(), DType::U8, [state.len() as u64].into(), Some(state)),
+    ]
+}
+
+fn sdnq_products(name: &str, kind: WeightsType, group: u64, shape: &Shape) -> Vec<Product> {
+    let layer = name.strip_suffix(".weight").unwrap_or(name);
+    let Rows { count, width } = Rows::of(shape);
+    let groups = width / group.max(1);
+    let product = |name: String, dtype, shape| Product { name, dtype, shape, constant: None };
+    let codes = match kind.is_packed() {
+        // Words stand in rows, as many as are packed together.
+        true => {
+            let (weights, bytes) = kind.together();
+            let words = bytes as u64 * 8 / bits(kind.storage());
+            let packs = count * width / (weights as u64).max(1);
+            if words == 1 { [packs].into() } else { [packs, words].into() }
+        }
+        false if groups > 1 => [count, groups, group].into(),
+        false => [count, width].into(),
+    };
+    let scales: Shape = if groups > 1 { [count, groups, 1].into() } else { [count, 1].into() };
+    let mut products =
+        vec![product(name.to_owned(), kind.storage(), codes), product(format!("{layer}.scale"), DType::F32, scales.clone())];
+    if !kind.signed {
+        products.push(product(format!("{layer}.zero_point"), DType::F32, scales));
+    }
+    products
+}
+
+fn bits(dtype: DType) -> u64 {
+    let (together, bytes) = dtype.block();
+    bytes * 8 / together
 }
 
 /// Bytes of one product.
@@ -94,6 +178,8 @@ pub struct Scratch {
     pub made: Vec<Made>,
     values: Vec<f32>,
     again: Vec<f32>,
+    scales: Vec<f32>,
+    zeros: Vec<f32>,
 }
 
 /// Converts chunks of one tensor.
@@ -131,14 +217,10 @@ impl Encoder<'_> {
 
     /// Makes the products empty.
     fn begin(self, first: u64, scratch: &mut Scratch) {
-        let starts: &[u64] = match self.form {
-            Form::Copy => &[],
-            Form::Float(dtype) => &[dtype.bytes_of(first).unwrap_or(0)],
-            Form::ScaledFp8 => &[first, 0],
-        };
+        let starts = self.form.starts(first, Rows::of(&self.feed.shape).width);
         scratch.made.resize_with(starts.len(), Made::default);
         for (made, at) in scratch.made.iter_mut().zip(starts) {
-            made.at = *at;
+            made.at = at;
             made.bytes.clear();
         }
         if self.form == &Form::ScaledFp8 && first == 0 {
@@ -147,7 +229,7 @@ impl Encoder<'_> {
     }
 
     /// Converts the values in `scratch`, and back.
-    fn part(self, Scratch { made, values, again }: &mut Scratch) -> Result<Tally, QuantError> {
+    fn part(self, Scratch { made, values, again, scales, zeros }: &mut Scratch) -> Result<Tally, QuantError> {
         again.resize(values.len(), 0.0);
         match self.form {
             Form::Copy => Ok(Tally::default()),
@@ -163,6 +245,43 @@ impl Encoder<'_> {
                 fp8::widen_scaled(DType::F8_E4M3, bytes, self.scale, again)?;
                 Ok(tally)
             }
+            Form::Blocks(dtype, _) => {
+                let bytes = grown(&mut made[0].bytes, dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
+                ggml::quantise(*dtype, values, bytes)?;
+                ggml::dequantise(*dtype, bytes, again)?;
+                Ok(Tally::default())
+            }
+            Form::Nf4(_) => {
+                let codes = grown(&mut made[0].bytes, values.len().div_ceil(2));
+                scales.resize(values.len().div_ceil(nf4::BLOCK), 0.0);
+                let tally = nf4::quantise(values, nf4::BLOCK, codes, scales)?;
+                nf4::dequantise(&NF4, codes, scales, nf4::BLOCK, again)?;
+                append(&mut made[1].bytes, scales);
+                Ok(tally)
+            }
+            Form::Int8 => {
+                let width = Rows::of(&self.feed.shape).width as usize;
+                let codes = grown(&mut made[0].bytes, values.len());
+                scales.resize(values.len() / width.max(1), 0.0);
+                let tally = int8::quantise(values, width, codes, scales)?;
+                int8::dequantise(codes, scales, width, again)?;
+                append(&mut made[1].bytes, scales);
+                Ok(tally)
+            }
+            Form::Sdnq(kind, group) => {
+                let group = *group as usize;
+                let codes = grown(&mut made[0].bytes, kind.bytes_of(values.len()).unwrap_or(0));
+                scales.resize(values.len() / group.max(1), 0.0);
+                zeros.resize(if kind.signed { 0 } else { scales.len() }, 0.0);
+                let tally = sdnq::quantise(*kind, values, group, codes, scales, zeros)?;
+                let groups = Groups { outer: scales.len(), group, inner: 1 };
+                sdnq::dequantise(*kind, Habits::CURRENT, codes, groups, scales, zeros, again)?;
+                append(&mut made[1].bytes, scales);
+                if let Some(made) = made.get_mut(2) {
+                    append(&mut made.bytes, zeros);
+                }
+                Ok(tally)
+            }
         }
     }
 }
@@ -172,6 +291,10 @@ fn grown(bytes: &mut Vec<u8>, more: usize) -> &mut [u8] {
     let held = bytes.len();
     bytes.resize(held + more, 0);
     &mut bytes[held..]
+}
+
+fn append(bytes: &mut Vec<u8>, values: &[f32]) {
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
 
 /// Returns Σ (again − values)² and Σ values², of numbers that are finite on both sides.
