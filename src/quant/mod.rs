@@ -3,13 +3,19 @@
 //! Values only. Each codec is checked bit for bit against the program that defines its format; the faster kernels of
 //! `conversion` are checked against these.
 
+pub mod comfy_gguf;
+mod comfy_tables;
+pub mod detect;
 mod error;
 pub mod ggml;
 pub mod ggml_fit;
 pub mod ggml_k;
 mod ggml_legacy;
+pub mod precision;
 
+pub use comfy_tables::Architecture;
 pub use error::QuantError;
+pub use precision::{Container, Mix, SdnqType, Target};
 
 /// What storing cost beside rounding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
