@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use crate::conversion::{Part, Target};
+use crate::conversion::Part;
 use crate::library::FolderKind;
+use crate::quant::precision::Target;
 use crate::units::Bytes;
 
 /// Conversions.
@@ -20,7 +21,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub all: Option<FolderKind>,
     /// What to convert it to, with commas between several
-    #[arg(long, value_name = "PRECISION", required = true, value_delimiter = ',', value_parser = target)]
+    #[arg(long, value_name = "PRECISION", required = true, value_delimiter = ',')]
     pub to: Vec<Target>,
     /// Which part of it: denoiser, `clip_l`, `clip_g`, t5, qwen, vae, or whole; the diffusion network when left out
     #[arg(long, value_name = "PART")]
@@ -38,17 +39,13 @@ fn kind(text: &str) -> Result<FolderKind, String> {
     FolderKind::from_name(text).ok_or_else(|| format!("there is no such kind of folder; there are {}", names()))
 }
 
-fn target(text: &str) -> Result<Target, String> {
-    Target::parse(text).ok_or_else(|| "no such precision".to_owned())
-}
-
 /// The cache of conversions.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CacheCommand {
     /// Lists conversions, and how each stands to its source
     List {
         /// Only conversions to this precision
-        #[arg(long, value_name = "PRECISION", value_parser = target)]
+        #[arg(long, value_name = "PRECISION")]
         to: Option<Target>,
         /// Only conversions of this source: a path, or a name from the model folders
         #[arg(long, value_name = "PATH|NAME")]
@@ -62,7 +59,7 @@ pub enum CacheCommand {
         #[arg(value_name = "SRC")]
         source: String,
         /// What it should be converted to, with commas between several
-        #[arg(long, value_name = "PRECISION", required = true, value_delimiter = ',', value_parser = target)]
+        #[arg(long, value_name = "PRECISION", required = true, value_delimiter = ',')]
         to: Vec<Target>,
         /// Which part of it
         #[arg(long, value_name = "PART")]

@@ -10,10 +10,10 @@ use super::part_file::{PartFile, Turn};
 use super::pipeline::{self, Converted, Watch};
 use super::place::{self, Found};
 use super::source::{self, Opened, Part};
-use super::target::Target;
 use super::{ConversionError, plan, report};
 use crate::cache::{self, Manifest};
 use crate::library::Roots;
+use crate::quant::precision::Target;
 use crate::units::{Bytes, Timestamp};
 
 /// What the operator wants.

@@ -16,7 +16,6 @@ pub mod place;
 pub mod plan;
 pub mod report;
 pub mod source;
-pub mod target;
 
 pub use convert::{Check, Outcome, Wish, check, convert};
 pub use error::ConversionError;
@@ -24,4 +23,3 @@ pub use part_file::is_in_use;
 pub use pipeline::Watch;
 pub use place::folders;
 pub use source::Part;
-pub use target::Target;

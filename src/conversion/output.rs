@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 use super::feed::Feed;
 use super::form::{AT_ONCE, Form, Product};
 use crate::cache::Segment;
+use crate::formats::FormatError;
+use crate::formats::gguf::{self, NewTensor};
+use crate::formats::gguf_value::Value;
 use crate::quant::fp8;
 use crate::weights::DType;
 
@@ -56,6 +59,12 @@ pub struct Output {
 /// Stands in a header where the source's hash will: as long as one.
 const HASH_TO_COME: &str = "????????????????????????????????????????????????????????????????";
 
+/// Returns what stands in a header where the source's hash will.
+#[must_use]
+pub fn hash_to_come() -> String {
+    HASH_TO_COME.to_owned()
+}
+
 /// The header's key of the hash of the source's tensors.
 pub const SOURCE_KEY: &str = "perilune.source_blake3";
 
@@ -101,6 +110,24 @@ impl Output {
         let mut jobs: Vec<Job> = jobs.collect();
         jobs.sort_by_key(|job| job.places.first().copied());
         Self { jobs, constants: known, length: data + at, tensors: count, header }
+    }
+
+    /// Lays out a GGUF file, its tensors in the order given.
+    pub fn gguf(values: &[(String, Value)], tensors: Vec<(Feed, Form, NewTensor)>) -> Result<Self, FormatError> {
+        let shapes: Vec<NewTensor> = tensors.iter().map(|(.., tensor)| tensor.clone()).collect();
+        let gguf::Layout { header, starts, length } = gguf::layout(values, &shapes)?;
+        let mut constants = Vec::new();
+        let mut jobs = Vec::new();
+        let ends = starts.iter().skip(1).copied().chain([length]);
+        for (((feed, form, tensor), start), next) in tensors.into_iter().zip(&starts).zip(ends) {
+            let bytes = tensor.shape.elements().and_then(|n| tensor.dtype.bytes_of(n)).unwrap_or(0);
+            // What is left by a file of before is no padding.
+            if start + bytes < next {
+                constants.push((start + bytes, vec![0; (next - start - bytes) as usize]));
+            }
+            jobs.push(Job { feed, form, places: vec![*start] });
+        }
+        Ok(Self { jobs, constants, length, tensors: shapes.len(), header })
     }
 
     /// Returns the header of a result that was made of a source with this hash.

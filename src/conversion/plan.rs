@@ -1,19 +1,31 @@
 //! What each tensor of a source becomes, for a target.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::ConversionError;
 use super::feed::Feed;
 use super::form::{Form, Product};
-use super::output::Output;
+use super::output::{Output, SOURCE_KEY, hash_to_come};
 use super::part_file::PartFile;
 use super::source::{Opened, Part};
-use super::target::Target;
+use crate::families::Role;
+use crate::formats::gguf::{self, NewTensor, original_shape};
+use crate::formats::gguf_value::Value;
 use crate::formats::safetensors;
-use crate::weights::DType;
+use crate::quant::comfy_gguf::{self, ComfyError, Given, Prefix, is_cast, is_scaled};
+use crate::quant::comfy_tables::Architecture;
+use crate::quant::precision::{Container, Mix, Target, base_name};
+use crate::quant::sdnq_config::{Config, group_of};
+use crate::quant::sdnq_type::WeightsType;
+use crate::quant::{detect, sdnq, sdnq_names};
+use crate::weights::{DType, Shape};
 
 /// The version of the codecs and of the rules here: another one makes other files.
 const CODECS: u32 = 1;
+
+/// Codes of SDNQ are packed within rows of whole packs: 16 numbers are the most that share words.
+const SDNQ_PACK: u64 = 16;
 
 /// Returns what is done to a source, for manifests.
 #[must_use]
@@ -23,69 +35,189 @@ pub fn recipe(target: &Target, part: Part) -> String {
 
 /// Returns whether a target is a GGUF file.
 #[must_use]
-pub fn is_gguf(_target: &Target) -> bool {
-    false
+pub fn is_gguf(target: &Target) -> bool {
+    target.container() == Container::Gguf
 }
 
 /// Returns the precision that a source has.
 #[must_use]
 pub fn stored(source: &Opened) -> String {
-    match source.catalog.main_dtype() {
-        Some(DType::F32) => "fp32".to_owned(),
-        Some(DType::F16) => "fp16".to_owned(),
-        Some(DType::Bf16) => "bf16".to_owned(),
-        other => other.map_or_else(|| "nothing".to_owned(), |d| d.name().to_lowercase()),
-    }
+    detect::detect(&source.catalog, source.configuration.as_deref()).to_string()
 }
 
 /// Returns the name of a result. A part other than the network says which it is.
 #[must_use]
 pub fn file_name(stem: &str, target: &Target, part: Part) -> String {
-    let part = match part {
-        Part::One(crate::families::Role::Denoiser) => String::new(),
-        other => format!("_{other}"),
-    };
-    format!("{stem}{part}_{target}.safetensors")
+    match part {
+        Part::One(Role::Denoiser) => target.file_name(stem),
+        other => target.file_name(&format!("{}_{other}", base_name(stem))),
+    }
 }
 
 /// Lays out the result.
 pub fn output(source: &Opened, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
     let feeds = source.feeds()?;
+    match target {
+        Target::Gguf(mix) => gguf_output(source, feeds, *mix, target, recipe),
+        _ => safetensors_output(source, feeds, target, recipe),
+    }
+}
+
+fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
+    let mut metadata = metadata(source, target, recipe);
+    let rules = Rules::of(source, &feeds, target)?;
+    if let Some((_, config)) = &rules.sdnq {
+        metadata.insert("quantization_config".to_owned(), config.to_json());
+    }
     let tensors = feeds.into_iter().map(|feed| {
-        let form = form(&feed, target);
+        let form = rules.form(&feed);
         let products = form.products(&feed.name, &feed);
         (feed, form, products)
     });
-    let constants = if *target == Target::ScaledFp8 { vec![marker(source.part)] } else { Vec::new() };
-    Ok(Output::safetensors(tensors.collect(), constants, &metadata(source, target, recipe)))
+    let tensors: Vec<_> = tensors.collect();
+    let has_scales = tensors.iter().any(|(_, form, _)| *form == Form::ScaledFp8);
+    let constants = if has_scales { vec![marker(source.part)] } else { Vec::new() };
+    Ok(Output::safetensors(tensors, constants, &metadata))
 }
 
-fn form(feed: &Feed, target: &Target) -> Form {
-    let floating = matches!(feed.dtype, DType::F64 | DType::F32 | DType::F16 | DType::Bf16 | DType::F8_E4M3 | DType::F8_E5M2);
-    let wanted = match target {
-        Target::Fp32 => DType::F32,
-        Target::Fp16 => DType::F16,
-        Target::Bf16 => DType::Bf16,
-        Target::Fp8 | Target::ScaledFp8 => DType::F8_E4M3,
-        Target::Fp8E5m2 => DType::F8_E5M2,
-    };
-    if !floating || (wanted == feed.dtype && feed.scale.is_none()) {
-        return Form::Copy;
+/// What decides about a tensor.
+struct Rules<'a> {
+    target: &'a Target,
+    part: Part,
+    architecture: Option<Architecture>,
+    /// What narrow types are widened to, where a file says so: what most of the source is stored in.
+    wide: DType,
+    sdnq: Option<(WeightsType, Config)>,
+}
+
+impl<'a> Rules<'a> {
+    fn of(source: &Opened, feeds: &[Feed], target: &'a Target) -> Result<Self, ConversionError> {
+        let names: Vec<&str> = feeds.iter().map(|f| f.name.as_str()).collect();
+        let prefix = Prefix::find(&names);
+        let own: std::collections::HashSet<String> = names.iter().filter_map(|n| prefix.strip(n)).collect();
+        // Other programs' layouts have lists of their own kind, which the usual one stands for.
+        let architecture = Architecture::detect(|name| own.contains(name)).ok();
+        let wide = match source.catalog.main_dtype() {
+            Some(dtype @ (DType::F32 | DType::F16)) => dtype,
+            _ => DType::Bf16,
+        };
+        let sdnq = match target {
+            Target::Sdnq(storage) => {
+                let kind = WeightsType::parse(storage.name()).ok().filter(|kind| sdnq::can_write(*kind));
+                let Some(kind) = kind else {
+                    return Err(impossible(&source.path, format!("{target} can be read, but not written"), "choose a type of 2 to 8 bits"));
+                };
+                Some((kind, config(kind, feeds)))
+            }
+            _ => None,
+        };
+        Ok(Self { target, part: source.part, architecture, wide, sdnq })
     }
-    if *target == Target::ScaledFp8 && feed.shape.rank() == 2 {
-        return Form::ScaledFp8;
+
+    fn form(&self, feed: &Feed) -> Form {
+        let (name, dtype, shape) = (&feed.name, feed.dtype, &feed.shape);
+        if !is_number(dtype) {
+            return Form::Copy;
+        }
+        let narrow = |wanted: DType| if wanted == dtype && feed.scale.is_none() { Form::Copy } else { Form::Float(wanted) };
+        match (self.target, &self.sdnq) {
+            (Target::Fp32, _) => narrow(DType::F32),
+            (Target::Fp16, _) => narrow(DType::F16),
+            (Target::Bf16, _) => narrow(DType::Bf16),
+            (Target::Fp8E4m3fn, _) if is_cast(self.architecture, name, DType::F32, shape) => narrow(DType::F8_E4M3),
+            (Target::Fp8E5m2, _) if is_cast(self.architecture, name, DType::F32, shape) => narrow(DType::F8_E5M2),
+            (Target::Fp8E4m3fnScaled, _) if is_scaled(self.architecture, name, DType::F32, shape) => Form::ScaledFp8,
+            (Target::Nf4, _) if self.is_linear(name, shape) => Form::Nf4(self.wide),
+            (Target::Int8, _) if self.is_linear(name, shape) => Form::Int8,
+            (Target::Sdnq(_), Some((kind, config))) if is_sdnq(name, shape, config) => {
+                let width = shape.dim(1).unwrap_or(1) as usize;
+                Form::Sdnq(*kind, group_of(*kind, config.group_size, width) as u64)
+            }
+            // What stays is stored as wide as it was; what came in fewer bits, as most of a model is computed with.
+            _ if matches!(dtype, DType::F32 | DType::F16 | DType::Bf16) => Form::Copy,
+            _ => Form::Float(self.wide),
+        }
     }
-    Form::Float(wanted)
+
+    /// Returns whether a tensor is the weight of a linear layer of a network or an encoder.
+    fn is_linear(&self, name: &str, shape: &Shape) -> bool {
+        let within = self.part != Part::Whole || name.starts_with("model.diffusion_model.");
+        within && shape.rank() == 2 && name.ends_with(".weight") && !TABLES.iter().any(|end| name.ends_with(end))
+    }
+}
+
+/// Endings of matrices that are looked up in or added, and not multiplied with.
+const TABLES: &[&str] = &["embedding.weight", "embed_tokens.weight", "shared.weight", "relative_attention_bias.weight", "lm_head.weight"];
+
+fn is_number(dtype: DType) -> bool {
+    let floating = matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::Bf16 | DType::F8_E4M3 | DType::F8_E5M2);
+    floating || DType::GGML.contains(&dtype)
+}
+
+fn is_sdnq(name: &str, shape: &Shape, config: &Config) -> bool {
+    let has_packs = shape.dim(1).is_some_and(|width| width.is_multiple_of(SDNQ_PACK));
+    has_packs && sdnq_names::converts(name, shape, config)
+}
+
+/// Returns the configuration of a file of this type: what stays is named, as the reference does.
+fn config(kind: WeightsType, feeds: &[Feed]) -> Config {
+    let mut config = Config { modules_to_not_convert: Vec::new(), ..Config::of(kind) };
+    let usual = sdnq_names::left_alone("");
+    config.modules_to_not_convert = usual.iter().map(|name| (*name).to_owned()).collect();
+    let stays = |feed: &&Feed| feed.name.ends_with(".weight") && feed.shape.rank() == 2 && !is_sdnq(&feed.name, &feed.shape, &config);
+    let names: Vec<String> = feeds.iter().filter(stays).map(|feed| feed.name.clone()).collect();
+    config.modules_to_not_convert.extend(names);
+    config
 }
 
 fn marker(part: Part) -> Product {
     let name = if part == Part::Whole { "model.diffusion_model.scaled_fp8" } else { "scaled_fp8" };
+    // Two elements have ComfyUI multiply in full precision: nobody has measured the scales of what comes in.
     Product { name: name.to_owned(), dtype: DType::F8_E4M3, shape: [2].into(), constant: Some(vec![0; 2]) }
+}
+
+fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
+    if source.part != Part::One(Role::Denoiser) {
+        let reason = format!("a GGUF file for ComfyUI holds a diffusion network alone, and this is {}", source.part);
+        return Err(impossible(&source.path, reason, "choose another precision, or leave --part out"));
+    }
+    let given = |f: &Feed| Given { name: f.name.clone(), dtype: plain(f), shape: f.shape.clone() };
+    let given: Vec<Given> = feeds.iter().filter(|f| is_number(f.dtype)).map(given).collect();
+    let mut feeds: Vec<Option<Feed>> = feeds.into_iter().filter(|f| is_number(f.dtype)).map(Some).collect();
+    let wrong = |error: ComfyError| impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors");
+    let plan = comfy_gguf::plan(&given, mix).map_err(wrong)?;
+    let mut values = vec![
+        ("general.architecture".to_owned(), Value::Text(plan.architecture.name().to_owned())),
+        ("general.quantization_version".to_owned(), Value::U32(comfy_gguf::QUANTIZATION_VERSION)),
+        ("general.file_type".to_owned(), Value::U32(plan.file_type)),
+        (SOURCE_KEY.to_owned(), Value::Text(hash_to_come())),
+        ("perilune.precision".to_owned(), Value::Text(target.to_string())),
+        ("perilune.recipe".to_owned(), Value::Text(recipe.to_owned())),
+    ];
+    values.extend(plan.original_shapes.iter().map(|(name, shape)| original_shape(name, shape)));
+    let mut tensors = Vec::new();
+    for chosen in plan.tensors {
+        let Some(feed) = feeds.get_mut(chosen.source).and_then(Option::take) else { continue };
+        let form = match chosen.dtype {
+            dtype if DType::GGML.contains(&dtype) => Form::Blocks(dtype, chosen.shape.clone()),
+            dtype if dtype == feed.dtype && feed.scale.is_none() => Form::Copy,
+            dtype => Form::Float(dtype),
+        };
+        tensors.push((feed, form, NewTensor { name: chosen.name, dtype: chosen.dtype, shape: chosen.shape }));
+    }
+    let refused = |error: crate::formats::FormatError| impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors");
+    Output::gguf(&values, tensors).map_err(refused)
+}
+
+/// Returns the type that counts as a tensor's own: what was stored in few bits is as good as halves.
+fn plain(feed: &Feed) -> DType {
+    if matches!(feed.dtype, DType::F32 | DType::Bf16 | DType::F16) && feed.scale.is_none() { feed.dtype } else { DType::F16 }
 }
 
 /// The source's own words, and ours.
 fn metadata(source: &Opened, target: &Target, recipe: &str) -> BTreeMap<String, String> {
     let mut metadata = source.catalog.metadata().clone();
+    metadata.retain(|key, _| !matches!(key.as_str(), "quantization_config" | "_quantization_metadata"));
     metadata.insert("format".to_owned(), "pt".to_owned());
     metadata.insert("perilune.precision".to_owned(), target.to_string());
     metadata.insert("perilune.recipe".to_owned(), recipe.to_owned());
@@ -93,12 +225,20 @@ fn metadata(source: &Opened, target: &Target, recipe: &str) -> BTreeMap<String, 
 }
 
 /// Reads the header that was written back, and compares it with what was meant.
-pub fn check(output: &Output, part: &PartFile, _target: &Target) -> Result<(), ConversionError> {
+pub fn check(output: &Output, part: &PartFile, target: &Target) -> Result<(), ConversionError> {
     let mut header = vec![0; output.header_length()];
     part.read(0, &mut header)?;
-    match safetensors::parse(header.get(safetensors::PREFIX..).unwrap_or_default(), output.length) {
+    let read = match target.container() {
+        Container::Safetensors => safetensors::parse(header.get(safetensors::PREFIX..).unwrap_or_default(), output.length),
+        Container::Gguf => gguf::parse(&header, output.length).map(|header| header.catalog),
+    };
+    match read {
         Ok(catalog) if catalog.len() == output.tensors => Ok(()),
         Ok(catalog) => Err(part.wrong(format!("it has {} tensors and should have {}", catalog.len(), output.tensors))),
         Err(error) => Err(part.wrong(error.to_string())),
     }
+}
+
+fn impossible(path: &Path, reason: String, hint: &'static str) -> ConversionError {
+    ConversionError::Impossible { path: path.to_owned(), reason, hint }
 }

@@ -69,6 +69,8 @@ pub struct Opened {
     pub catalog: Catalog,
     /// The files that they lie in, by number.
     pub files: Vec<MappedFile>,
+    /// What a file beside the weights says of how they are stored.
+    pub configuration: Option<String>,
     /// The same files, as the file system knows them.
     pub origins: Vec<Origin>,
 }
@@ -105,9 +107,10 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let renumbered = catalog.iter().map(|e| TensorEntry { file: numbers[&e.file], ..e.clone() });
     let catalog = Catalog::new(renumbered.collect::<Vec<_>>(), metadata);
     let files: Vec<PathBuf> = numbers.keys().map(|n| source.files[*n].clone()).collect();
+    let configuration = files.first().and_then(|f| std::fs::read_to_string(f.with_file_name("quantization_config.json")).ok());
     let origins = files.iter().map(|f| Origin::of(f)).collect::<Result<_, _>>()?;
     let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, LibraryError>>()?;
-    Ok(Opened { path: path.to_owned(), part, catalog, files, origins })
+    Ok(Opened { path: path.to_owned(), part, catalog, files, configuration, origins })
 }
 
 /// Returns the diffusion network where there is one, else the first other part, else everything.

@@ -6,12 +6,21 @@
 use super::unet::Layer;
 use super::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
 use crate::units::Bytes;
-use crate::weights::{BlockTable, Catalog, Shape, TensorEntry, Unit};
+use crate::weights::{BlockTable, Catalog, Precision, Shape, TensorEntry, Unit};
 
-/// Returns the block table of a part in canonical names, after checking every name and shape.
+/// Returns the block table of a part that the engine can load: its [`outline`], after checking how each tensor is stored.
+pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
+    let table = outline(role, catalog)?;
+    match table.blocks().iter().flat_map(|b| &b.params).find(|p| Precision::of(p.entry.dtype).is_none()) {
+        Some(p) => Err(FamilyError::UnloadableType { role, tensor: p.name.clone(), dtype: p.entry.dtype }),
+        None => Ok(table),
+    }
+}
+
+/// Returns the block table of a part in canonical names, however it is stored, after checking every name and shape.
 ///
 /// Tensors that the architecture does not use, such as `position_ids`, are left out.
-pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
+pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
     let (units, expected) = match role {
         Role::Denoiser => {
             let unet = UnetConfig::read(catalog)?;
@@ -83,7 +92,7 @@ fn transformer_units(name: &str, k: u64) -> [Unit; 2] {
     [unit("attn", &["norm1", "attn1", "norm2", "attn2"]), unit("ff", &["norm3", "ff"])]
 }
 
-/// Returns the expected tensors, or the first that is missing, misshapen or unloadable.
+/// Returns the expected tensors, or the first that is missing or misshapen.
 fn select(role: Role, catalog: &Catalog, expected: &[(String, Shape)]) -> Result<Catalog, FamilyError> {
     let mut entries = Vec::with_capacity(expected.len());
     for (name, shape) in expected {
@@ -92,9 +101,6 @@ fn select(role: Role, catalog: &Catalog, expected: &[(String, Shape)]) -> Result
         };
         if !same_but_for_ones(&entry.shape, shape) {
             return Err(FamilyError::WrongShape { role, tensor: name.clone(), found: entry.shape.clone(), expected: shape.clone() });
-        }
-        if crate::weights::Precision::of(entry.dtype).is_none() {
-            return Err(FamilyError::UnloadableType { role, tensor: name.clone(), dtype: entry.dtype });
         }
         entries.push(entry.clone());
     }

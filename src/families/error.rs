@@ -8,12 +8,14 @@ use super::{Family, Role};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FamilyError {
     /// No proof of any family or part.
-    #[error("the file holds {tensors} tensors but none that names a model we know{}", first.as_ref().map(|f| format!(", such as `{f}`")).unwrap_or_default())]
+    #[error("the file holds {tensors} tensors but none that names a model we know{}{}", first.as_ref().map(|f| format!(", such as `{f}`")).unwrap_or_default(), says.as_ref().map(|s| format!("; its header says `{s}`")).unwrap_or_default())]
     Unknown {
         /// How many tensors there are.
         tensors: usize,
         /// One of them.
         first: Option<String>,
+        /// The architecture that a GGUF header names.
+        says: Option<String>,
     },
     /// A family that is recognised and refused by name.
     #[error("this is a {name} model, which is not supported")]

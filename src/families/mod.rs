@@ -15,11 +15,11 @@ pub mod sd15;
 pub mod unet;
 pub mod vae;
 
-pub use blocks::block_table;
+pub use blocks::{block_table, outline};
 pub use clip::ClipConfig;
 pub use detect::{Found, detect};
 pub use error::FamilyError;
 pub use family::{Family, Role};
-pub use route::{Component, Description, Source, describe};
+pub use route::{Component, Description, Source, describe, describe_loadable};
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;

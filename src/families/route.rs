@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::detect::{detect, extract};
-use super::{Family, FamilyError, Role, block_table};
+use super::{Family, FamilyError, Role, block_table, outline};
 use crate::units::{Bytes, Size};
-use crate::weights::{Catalog, DType};
+use crate::weights::{BlockTable, Catalog, DType};
 
 /// A weight file, or the shards of one, with the part its place says it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,19 @@ pub struct Description {
     pub predicts_v: Option<bool>,
 }
 
-/// Describes the model that these sources make together. A part that several hold comes from the last.
+/// Describes the model that these sources make together, however it is stored. A part that several hold comes from the last.
 pub fn describe(sources: &[Source]) -> Result<Description, FamilyError> {
+    describe_by(sources, outline)
+}
+
+/// Describes the same, and refuses what the engine cannot load.
+pub fn describe_loadable(sources: &[Source]) -> Result<Description, FamilyError> {
+    describe_by(sources, block_table)
+}
+
+type Cut = fn(Role, &Catalog) -> Result<BlockTable, FamilyError>;
+
+fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError> {
     let mut family = None;
     for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
         if let Some(found) = detect(&source.catalog)? {
@@ -73,7 +84,7 @@ pub fn describe(sources: &[Source]) -> Result<Description, FamilyError> {
         let Some((source, catalog)) = find(sources, *role)? else { continue };
         let checked = family.as_ref().is_none_or(|(f, _)| f.is_supported());
         let (tensors, bytes) = if checked && matches!(role, Role::Denoiser | Role::ClipL | Role::Vae) {
-            let table = block_table(*role, &catalog)?;
+            let table = cut(*role, &catalog)?;
             if *role == Role::Denoiser {
                 blocks = table.blocks().len();
             }
@@ -87,7 +98,8 @@ pub fn describe(sources: &[Source]) -> Result<Description, FamilyError> {
     if components.is_empty() {
         let tensors = sources.iter().map(|s| s.catalog.len()).sum();
         let first = sources.iter().find_map(|s| s.catalog.iter().next()).map(|e| e.name.clone());
-        return Err(FamilyError::Unknown { tensors, first });
+        let says = sources.iter().find_map(|s| s.catalog.metadata().get("general.architecture")).map(|a| a.chars().take(64).collect());
+        return Err(FamilyError::Unknown { tensors, first, says });
     }
     let missing = match family {
         Some(_) => roles.iter().copied().filter(|r| !components.iter().any(|c| c.role == *r)).collect(),

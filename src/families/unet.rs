@@ -105,8 +105,10 @@ impl UnetConfig {
         let transformer = first_transformer(&input, &middle, &output)
             .ok_or_else(|| missing("input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"))?;
         let proj_in = format!("{transformer}.proj_in.weight");
-        // GGUF stores a matrix as such with trailing ones; a 1 × 1 convolution has exactly two of them.
-        let linear_projection = catalog.get(&proj_in).ok_or_else(|| missing(&proj_in))?.shape.rank() == 2;
+        // A 1 × 1 convolution has exactly two trailing ones. stable-diffusion.cpp gives them to the matrices of SDXL too; what
+        // takes a vector has matrices only.
+        let shape = &catalog.get(&proj_in).ok_or_else(|| missing(&proj_in))?.shape;
+        let linear_projection = shape.rank() == 2 || catalog.has("label_emb.0.0.weight");
         let config = Self {
             in_channels: dim("input_blocks.0.0.weight", 1)?,
             out_channels: dim("out.2.weight", 0)?,

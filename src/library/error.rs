@@ -100,12 +100,6 @@ pub enum LibraryError {
         /// The tensor.
         tensor: String,
     },
-    /// A GGUF file.
-    #[error("{}: this is a GGUF file, which this version cannot load", path.display())]
-    Gguf {
-        /// Where.
-        path: PathBuf,
-    },
 }
 
 impl LibraryError {
@@ -145,8 +139,7 @@ impl LibraryError {
             | Self::Picture { .. }
             | Self::TooLong { .. }
             | Self::Incomplete { .. }
-            | Self::NotInShard { .. }
-            | Self::Gguf { .. } => Kind::BadFile,
+            | Self::NotInShard { .. } => Kind::BadFile,
         }
     }
 
@@ -165,9 +158,8 @@ impl LibraryError {
             | Self::TooLong { .. }
             | Self::Incomplete { .. }
             | Self::NotInShard { .. } => "the folder is incomplete; get it again from its source".to_owned(),
-            Self::NotAFile { .. } => "give a .safetensors file or a diffusers folder".to_owned(),
+            Self::NotAFile { .. } => "give a .safetensors or .gguf file, or a diffusers folder".to_owned(),
             Self::Picture { .. } => "give a PNG, JPEG or WebP file".to_owned(),
-            Self::Gguf { .. } => "give the .safetensors version of the model".to_owned(),
         }
     }
 }

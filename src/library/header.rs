@@ -1,14 +1,15 @@
 //! Reads a weight file's header, and nothing else of it.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::{LibraryError, regular};
 use crate::formats::sniff::SNIFF_BYTES;
-use crate::formats::{FileKind, FormatError, safetensors, sniff};
+use crate::formats::{FileKind, FormatError, GgufError, gguf, safetensors, sniff};
 use crate::weights::Catalog;
 
-/// Returns the tensors of a safetensors file.
+/// Returns the tensors of a safetensors or GGUF file.
 pub fn read(path: &Path) -> Result<Catalog, LibraryError> {
     let io = |doing| move |e| LibraryError::io(path, doing, e);
     let wrong = |source: FormatError| LibraryError::Format { path: path.to_owned(), source };
@@ -17,7 +18,8 @@ pub fn read(path: &Path) -> Result<Catalog, LibraryError> {
     let mut head = Vec::new();
     (&mut file).take(SNIFF_BYTES as u64).read_to_end(&mut head).map_err(io("reading it"))?;
     if sniff(&head, length).map_err(wrong)? == FileKind::Gguf {
-        return Err(LibraryError::Gguf { path: path.to_owned() });
+        let header = read_gguf(file, head, length).map_err(io("reading its header"))?;
+        return header.map(|h| h.catalog).map_err(wrong);
     }
     let header_length = safetensors::header_length(&head, length).map_err(wrong)?;
     let end = safetensors::PREFIX + header_length;
@@ -27,4 +29,20 @@ pub fn read(path: &Path) -> Result<Catalog, LibraryError> {
     let missing = end.saturating_sub(safetensors::PREFIX + header.len());
     file.take(missing as u64).read_to_end(&mut header).map_err(io("reading its header"))?;
     safetensors::parse(&header, length).map_err(wrong)
+}
+
+/// The header of most GGUF files fits into this; those with a vocabulary take some ten times as much.
+const GGUF_FIRST_BYTES: usize = 1 << 20;
+
+/// Reads a header that does not say how long it is: ever more of the file's beginning, until it is whole or wrong.
+fn read_gguf(mut file: File, mut head: Vec<u8>, length: u64) -> io::Result<Result<gguf::Header, FormatError>> {
+    let mut wanted = GGUF_FIRST_BYTES;
+    loop {
+        let missing = wanted.saturating_sub(head.len()) as u64;
+        let got = (&mut file).take(missing).read_to_end(&mut head)?;
+        match gguf::parse(&head, length) {
+            Err(FormatError::Gguf(GgufError::Truncated { .. })) if got > 0 => wanted = wanted.saturating_mul(4),
+            read => return Ok(read),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, sources};
-use crate::families::{Description, Role, Source, describe};
+use crate::families::{Description, Role, Source, describe, describe_loadable};
 use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 
@@ -18,7 +18,7 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     if let Some(vae) = &draft.vae {
         all.extend(given(vae, Role::Vae, roots)?);
     }
-    let description = describe(&all).map_err(|source| LibraryError::Family { path: model.clone(), source })?;
+    let description = describe_loadable(&all).map_err(|source| LibraryError::Family { path: model.clone(), source })?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
     Ok(Inventory { name: set_name(&model), description: Some(description), init_size })
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{moonlet, sources};
-use crate::families::describe;
+use crate::families::{describe, describe_loadable};
 use crate::units::Bytes;
 use crate::workflow::ModelEntry;
 
@@ -183,9 +183,11 @@ fn size(path: &Path) -> Bytes {
 }
 
 fn describe_entry(entry: &mut ModelEntry) {
-    let described = sources::open(&entry.path, None).map_err(|e| e.to_string());
-    match described.and_then(|s| describe(&s).map_err(|e| e.to_string())) {
-        Ok(description) => entry.family = description.family,
-        Err(problem) => entry.problem = Some(problem),
-    }
+    let found = sources::open(&entry.path, None).map_err(|e| e.to_string());
+    let described = found.and_then(|sources| {
+        entry.family = describe(&sources).map_err(|e| e.to_string())?.family;
+        // What cannot be run is listed with its family and the reason.
+        describe_loadable(&sources).map_err(|e| e.to_string())
+    });
+    entry.problem = described.err();
 }

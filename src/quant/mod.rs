@@ -3,6 +3,9 @@
 //! Values only. Each codec is checked bit for bit against the program that defines its format; the faster kernels of
 //! `conversion` are checked against these.
 
+pub mod comfy_gguf;
+mod comfy_tables;
+pub mod detect;
 mod error;
 pub mod floats;
 pub mod fp8;
@@ -12,6 +15,7 @@ pub mod ggml_k;
 mod ggml_legacy;
 pub mod int8;
 pub mod nf4;
+pub mod precision;
 pub mod quant_state;
 pub mod sdnq;
 pub mod sdnq_config;
@@ -25,8 +29,8 @@ pub mod sdnq_type;
 #[cfg(test)]
 mod golden;
 
-
 pub use error::QuantError;
+pub use precision::{Container, Mix, SdnqType, Target};
 
 /// What storing cost beside rounding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,9 +6,10 @@ use std::path::Path;
 use perilune::families::{Role, describe};
 use perilune::library::inventory::{gather, inspect};
 use perilune::library::{FolderKind, Roots, find, open, scan};
+use perilune::weights::DType;
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
-use crate::support::weights_file::{raw, tiny_checkpoint, tiny_clip, tiny_unet, tiny_vae, under, write, zeros};
+use crate::support::weights_file::{gguf, raw, tiny_checkpoint, tiny_clip, tiny_unet, tiny_vae, under, write, zeros};
 
 fn draft(model: &Path) -> JobDraft {
     JobDraft { model: model.display().to_string(), ..JobDraft::default() }
@@ -72,7 +73,16 @@ fn hostile_and_broken_files_get_one_clear_line() {
         "this is a Git LFS pointer, not the weights themselves",
     );
     check("page.safetensors", b"<html>404</html>", "this is a web page, not a safetensors file");
-    check("model.gguf", b"GGUF\x03\0\0\0\0\0\0\0", "this is a GGUF file, which this version cannot load");
+    check(
+        "cut.gguf",
+        b"GGUF\x03\0\0\0\0\0\0\0",
+        "the file ends inside its header, at byte 8, where a number of entries should be: it is truncated",
+    );
+    check(
+        "llama.gguf",
+        &gguf(&[("general.architecture", "llama")], &[("blk.0.attn_q.weight".to_owned(), DType::Q4_K, vec![2, 256])]),
+        "the file holds 1 tensors but none that names a model we know, such as `blk.0.attn_q.weight`; its header says `llama`",
+    );
     check(
         "lora.safetensors",
         &zeros(&[("lora_unet_down.lora_up.weight".to_owned(), vec![4, 4])], ""),
@@ -132,6 +142,38 @@ fn parts_given_apart_make_one_model() {
     let wrong = JobDraft { vae: Some(unet.display().to_string()), ..draft(&unet) };
     let refusal = gather(&wrong, &roots).unwrap_err();
     assert_eq!((refusal.kind, refusal.message), (Kind::BadFile, format!("{}: given with --vae but holds no vae", unet.display())));
+}
+
+/// The types that ComfyUI-GGUF's tools give to a Q8_0 of this network: matrices are quantised.
+fn as_q8(tensors: Vec<(String, Vec<u64>)>) -> Vec<(String, DType, Vec<u64>)> {
+    let dtype = |shape: &[u64]| if shape.len() == 2 { DType::Q8_0 } else { DType::F16 };
+    tensors.into_iter().map(|(name, shape)| (name, dtype(&shape), shape)).collect()
+}
+
+#[test]
+fn a_gguf_file_is_described_like_any_other_and_not_yet_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = gguf(&[("general.architecture", "sd1")], &as_q8(tiny_unet()));
+    // stable-diffusion.cpp writes whole checkpoints, no values, and the names of the original.
+    let bare = gguf(&[], &as_q8(tiny_checkpoint()));
+    for (name, bytes, missing) in [("unet.gguf", named, vec![Role::ClipL, Role::Vae]), ("whole.gguf", bare, vec![])] {
+        let path = write(folder.path(), name, &bytes);
+        let (_, description) = inspect(&path.display().to_string(), &Roots::default()).unwrap();
+        assert_eq!(description.family.map(perilune::families::Family::name), Some("sd15"));
+        assert_eq!((description.missing, description.blocks), (missing, 1 + 2 * (2 + 3 + 4)));
+        assert_eq!(description.components[0].precision, DType::Q8_0, "most numbers are in matrices");
+        let refusal = gather(&draft(&path), &Roots::default()).unwrap_err();
+        assert_eq!(refusal.kind, Kind::BadFile);
+        assert!(refusal.message.contains("is stored as Q8_0, which this version cannot load"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_header_of_megabytes_is_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = "w".repeat(5 << 20);
+    let path = write(folder.path(), "unet.gguf", &gguf(&[("general.description", &words)], &as_q8(tiny_unet())));
+    assert!(inspect(&path.display().to_string(), &Roots::default()).is_ok());
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::cli::conversions::CacheCommand;
 use crate::cli::output::table;
 use crate::cli::report;
 use crate::client::Place;
-use crate::conversion::{self, Check, Part, Target};
+use crate::conversion::{self, Check, Part};
+use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
 use crate::workflow::{Kind, Refusal};
 

@@ -14,8 +14,9 @@ use crate::cli::conversions::ConvertArgs;
 use crate::cli::output::{self, significant};
 use crate::cli::report;
 use crate::client::Place;
-use crate::conversion::{self, ConversionError, Outcome, Target, Watch, Wish};
+use crate::conversion::{self, ConversionError, Outcome, Watch, Wish};
 use crate::library::{self, Roots, inventory};
+use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
 use crate::workflow::{Kind, Refusal};
 

@@ -1,8 +1,12 @@
-//! Builds safetensors files, whole and hostile ones.
+//! Builds safetensors and GGUF files, whole and hostile ones.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use perilune::formats::gguf::{Layout, NewTensor, layout};
+use perilune::formats::gguf_value::Value;
+use perilune::weights::{DType, Shape};
 
 /// A file of `json` after its length, then `data` zero bytes.
 pub(crate) fn raw(json: &str, data: usize) -> Vec<u8> {
@@ -23,6 +27,16 @@ pub(crate) fn zeros(tensors: &[(String, Vec<u64>)], metadata: &str) -> Vec<u8> {
     }
     json.push('}');
     raw(&json, at as usize)
+}
+
+/// A GGUF file of zeros with these texts, and tensors of these types and shapes.
+pub(crate) fn gguf(texts: &[(&str, &str)], tensors: &[(String, DType, Vec<u64>)]) -> Vec<u8> {
+    let values: Vec<_> = texts.iter().map(|(key, text)| ((*key).to_owned(), Value::Text((*text).to_owned()))).collect();
+    let tensor =
+        |(name, dtype, shape): &(String, DType, Vec<u64>)| NewTensor { name: name.clone(), dtype: *dtype, shape: Shape(shape.clone()) };
+    let Layout { header: mut bytes, length, .. } = layout(&values, &tensors.iter().map(tensor).collect::<Vec<_>>()).unwrap();
+    bytes.resize(length as usize, 0);
+    bytes
 }
 
 pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
