@@ -126,7 +126,12 @@ pub struct Check {
 pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) -> Result<Check, ConversionError> {
     let source = source::open(path, part)?;
     if plan::stored(&source) == target.to_string() {
-        return Ok(Check { exists: true, path: Some(path.to_owned()), bytes: source.catalog.bytes(), reason: Some("the source is it".to_owned()) });
+        return Ok(Check {
+            exists: true,
+            path: Some(path.to_owned()),
+            bytes: source.catalog.bytes(),
+            reason: Some("the source is it".to_owned()),
+        });
     }
     let folder = place::folder(roots, path, source.part, plan::is_gguf(target))?;
     let recipe = plan::recipe(target, source.part);

@@ -91,7 +91,8 @@ impl Form {
             Self::Int8 => {
                 let layer = name.strip_suffix(".weight").unwrap_or(name);
                 let rows = Rows::of(&feed.shape).count;
-                let row_wise = Product { constant: Some(vec![0]), ..product(&format!("{layer}.weight_format"), DType::U8, Shape::default()) };
+                let row_wise =
+                    Product { constant: Some(vec![0]), ..product(&format!("{layer}.weight_format"), DType::U8, Shape::default()) };
                 vec![product(name, DType::I8, feed.shape.clone()), product(&format!("{layer}.SCB"), DType::F32, [rows].into()), row_wise]
             }
             Self::Sdnq(kind, group) => sdnq_products(name, *kind, *group, &feed.shape),
@@ -149,8 +150,7 @@ fn sdnq_products(name: &str, kind: WeightsType, group: u64, shape: &Shape) -> Ve
         false => [count, width].into(),
     };
     let scales: Shape = if groups > 1 { [count, groups, 1].into() } else { [count, 1].into() };
-    let mut products =
-        vec![product(name.to_owned(), kind.storage(), codes), product(format!("{layer}.scale"), DType::F32, scales.clone())];
+    let mut products = vec![product(name.to_owned(), kind.storage(), codes), product(format!("{layer}.scale"), DType::F32, scales.clone())];
     if !kind.signed {
         products.push(product(format!("{layer}.zero_point"), DType::F32, scales));
     }

@@ -9,7 +9,7 @@ use super::form::{AT_ONCE, Form, Product};
 use crate::cache::Segment;
 use crate::formats::FormatError;
 use crate::formats::gguf::{self, NewTensor};
-use crate::formats::gguf_value::Value;
+use crate::formats::gguf_value;
 use crate::quant::fp8;
 use crate::weights::DType;
 
@@ -113,7 +113,7 @@ impl Output {
     }
 
     /// Lays out a GGUF file, its tensors in the order given.
-    pub fn gguf(values: &[(String, Value)], tensors: Vec<(Feed, Form, NewTensor)>) -> Result<Self, FormatError> {
+    pub fn gguf(values: &[(String, gguf_value::Value)], tensors: Vec<(Feed, Form, NewTensor)>) -> Result<Self, FormatError> {
         let shapes: Vec<NewTensor> = tensors.iter().map(|(.., tensor)| tensor.clone()).collect();
         let gguf::Layout { header, starts, length } = gguf::layout(values, &shapes)?;
         let mut constants = Vec::new();
@@ -150,11 +150,8 @@ impl Output {
     /// Returns everything that the file holds as segments, in its order: what was converted, what was known, and the header.
     #[must_use]
     pub fn with_known(&self, converted: &[Segment], source: &str) -> Vec<Segment> {
-        let known = |start: u64, bytes: &[u8]| Segment {
-            start,
-            length: bytes.len() as u64,
-            hash: blake3::hash(bytes).to_hex().to_string(),
-        };
+        let known =
+            |start: u64, bytes: &[u8]| Segment { start, length: bytes.len() as u64, hash: blake3::hash(bytes).to_hex().to_string() };
         let header = self.header(source);
         let constants = self.constants.iter().filter(|(_, b)| !b.is_empty()).map(|(start, bytes)| known(*start, bytes));
         let mut all: Vec<Segment> = converted.iter().cloned().chain(constants).chain([known(0, &header)]).collect();

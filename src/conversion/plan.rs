@@ -9,12 +9,12 @@ use super::form::{Form, Product};
 use super::output::{Output, SOURCE_KEY, hash_to_come};
 use super::part_file::PartFile;
 use super::source::{Opened, Part};
-use crate::families::Role;
+use crate::families::{Family, Role};
 use crate::formats::gguf::{self, NewTensor, original_shape};
 use crate::formats::gguf_value::Value;
 use crate::formats::safetensors;
-use crate::quant::comfy_gguf::{self, ComfyError, Given, Prefix, is_cast, is_scaled};
-use crate::quant::comfy_tables::Architecture;
+use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, Prefix, is_cast, is_scaled};
+
 use crate::quant::precision::{Container, Mix, Target, base_name};
 use crate::quant::sdnq_config::{Config, group_of};
 use crate::quant::sdnq_type::WeightsType;
@@ -185,7 +185,7 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
     let given: Vec<Given> = feeds.iter().filter(|f| is_number(f.dtype)).map(given).collect();
     let mut feeds: Vec<Option<Feed>> = feeds.into_iter().filter(|f| is_number(f.dtype)).map(Some).collect();
     let wrong = |error: ComfyError| impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors");
-    let plan = comfy_gguf::plan(&given, mix).map_err(wrong)?;
+    let plan = comfy_gguf::plan(&given, mix, known(source)).map_err(wrong)?;
     let mut values = vec![
         ("general.architecture".to_owned(), Value::Text(plan.architecture.name().to_owned())),
         ("general.quantization_version".to_owned(), Value::U32(comfy_gguf::QUANTIZATION_VERSION)),
@@ -205,8 +205,21 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
         };
         tensors.push((feed, form, NewTensor { name: chosen.name, dtype: chosen.dtype, shape: chosen.shape }));
     }
-    let refused = |error: crate::formats::FormatError| impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors");
+    let refused = |error: crate::formats::FormatError| {
+        impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors")
+    };
     Output::gguf(&values, tensors).map_err(refused)
+}
+
+/// Returns the architecture of a network by its shapes: of UNets, whose sizes differ.
+fn known(source: &Opened) -> Option<Architecture> {
+    let family = crate::families::detect(&source.catalog).ok()??.family;
+    let name = match family {
+        Family::Sd15 | Family::Sd2 => "sd1",
+        Family::Sdxl | Family::SdxlRefiner => "sdxl",
+        Family::Sd3 | Family::Flux | Family::ZImage => return None,
+    };
+    Architecture::named(name)
 }
 
 /// Returns the type that counts as a tensor's own: what was stored in few bits is as good as halves.

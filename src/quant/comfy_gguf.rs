@@ -2,7 +2,8 @@
 //!
 //! Source: city96's ComfyUI-GGUF, `tools/convert.py` (the 16-bit step) and `tools/lcpp.patch` (the quantising step).
 
-use super::comfy_tables::{Architecture, FACTS, FEED_OUT, FUSED, Facts, NEVER, REFUSED, USUALLY_KEPT, VALUES};
+pub use super::comfy_tables::Architecture;
+use super::comfy_tables::{FACTS, FEED_OUT, FUSED, Facts, NEVER, REFUSED, USUALLY_KEPT, VALUES};
 use super::precision::Mix;
 use crate::weights::{DType, Shape};
 
@@ -130,13 +131,17 @@ pub struct Plan {
     pub original_shapes: Vec<(String, Shape)>,
 }
 
-/// Returns how these tensors, in the order of their file, are stored as a mix. Names are without prefix.
-pub fn plan(given: &[Given], mix: Mix) -> Result<Plan, ComfyError> {
+/// Returns how these tensors, in the order of their file, are stored as a mix. Names are without prefix. `known` is what else is
+/// known of the architecture, for networks of another size than the tools have proofs of.
+pub fn plan(given: &[Given], mix: Mix, known: Option<Architecture>) -> Result<Plan, ComfyError> {
     if let Some(tensor) = given.iter().find(|t| REFUSED.iter().any(|part| t.name.contains(part))) {
         return Err(ComfyError::OtherLayout { tensor: tensor.name.clone() });
     }
     let names: std::collections::HashSet<&str> = given.iter().map(|t| t.name.as_str()).collect();
-    let architecture = Architecture::detect(|name| names.contains(name))?;
+    let architecture = match (Architecture::detect(|name| names.contains(name)), known) {
+        (Err(ComfyError::UnknownArchitecture), Some(known)) => known,
+        (found, _) => found?,
+    };
     let skipped = |name: &str| architecture == Architecture::Cosmos && (name.contains("_extra_state") || name.contains("accum_"));
     let mut plan = Plan { architecture, file_type: mix.file_type(), tensors: Vec::new(), original_shapes: Vec::new() };
     let mut values_seen = 0;
@@ -273,7 +278,7 @@ mod tests {
     }
 
     fn types(given: &[Given], mix: Mix) -> Vec<&'static str> {
-        plan(given, mix).unwrap().tensors.iter().map(|t| t.dtype.name()).collect()
+        plan(given, mix, None).unwrap().tensors.iter().map(|t| t.dtype.name()).collect()
     }
 
     /// Tensors of a Flux network, small.
@@ -304,7 +309,7 @@ mod tests {
         for mix in [Mix::Q4_K_S, Mix::Q5_K_S, Mix::Q4_0, Mix::Q5_0, Mix::Q8_0, Mix::Q2_K, Mix::Q3_K_S, Mix::Q6_K] {
             assert_eq!(types(&flux(), mix), all(mix.base().name(), mix.base().name()), "{}", mix.name());
         }
-        let plan = plan(&flux(), Mix::Q4_K_M).unwrap();
+        let plan = plan(&flux(), Mix::Q4_K_M, None).unwrap();
         assert_eq!((plan.architecture.name(), plan.file_type, plan.original_shapes.len()), ("flux", 15, 0));
     }
 
@@ -341,7 +346,7 @@ mod tests {
         assert_eq!(types(&f16, Mix::Q5_0), with("Q5_0", ["Q5_0"; 5], "Q5_1"));
         assert_eq!(types(&f16, Mix::Q2_K), with("Q2_K", ["Q3_K"; 5], "Q2_K"));
         assert_eq!(types(&f16, Mix::Q8_0), with("Q8_0", ["Q8_0"; 5], "Q8_0"));
-        let plan = plan(&f16, Mix::Q4_K_M).unwrap();
+        let plan = plan(&f16, Mix::Q4_K_M, None).unwrap();
         assert_eq!(plan.tensors[0].shape, Shape::from([3600, 256]), "a convolution");
         assert_eq!(plan.tensors[6].shape, Shape::from([400, 256]), "and a matrix of rows of 320");
         assert_eq!(plan.tensors[11].shape, Shape::from([320, 1280]), "rows of 1280 are whole blocks");
@@ -353,7 +358,7 @@ mod tests {
 
     #[test]
     fn full_precision_stays_where_it_is_cheap() {
-        let f32s = plan(&unet(DType::F32), Mix::Q4_0).unwrap();
+        let f32s = plan(&unet(DType::F32), Mix::Q4_0, None).unwrap();
         let dtype = |name: &str| f32s.tensors.iter().find(|t| t.name == name).map(|t| t.dtype).unwrap();
         assert_eq!(dtype("input_blocks.1.0.in_layers.0.weight"), DType::F32, "one extent");
         assert_eq!(dtype("input_blocks.1.0.skip_connection.weight"), DType::F32, "few numbers");
@@ -389,7 +394,7 @@ mod tests {
             }
         }
         assert_eq!(Architecture::detect(|_| false), Err(ComfyError::UnknownArchitecture));
-        let error = plan(&[given("single_transformer_blocks.0.norm.weight", DType::F16, [3])], Mix::Q8_0).unwrap_err();
+        let error = plan(&[given("single_transformer_blocks.0.norm.weight", DType::F16, [3])], Mix::Q8_0, None).unwrap_err();
         assert!(error.to_string().contains("`single_transformer_blocks.0.norm.weight` is not named as in the original layout"), "{error}");
     }
 

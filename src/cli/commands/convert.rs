@@ -149,7 +149,11 @@ fn text(path: &Path, status: &str, manifest: &Manifest, reason: Option<&str>, se
     let why = reason.map(|r| format!(" ({r})")).unwrap_or_default();
     let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {bytes}{how}\n", path.display());
     if error.rel_l2_max > 0.0 {
-        text += &format!("  relative error {} over all, by tensor at most {}:\n", significant(error.rel_l2_mean), significant(error.rel_l2_max));
+        text += &format!(
+            "  relative error {} over all, by tensor at most {}:\n",
+            significant(error.rel_l2_mean),
+            significant(error.rel_l2_max)
+        );
         let rows = error.worst.iter().map(|w| vec!["   ".to_owned(), w.tensor.clone(), significant(w.rel_l2)]);
         text += &output::table(&[], rows);
     }
