@@ -11,7 +11,7 @@ use crate::cache::Origin;
 use crate::families::{Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
 use crate::quant::floats;
-use crate::weights::{Catalog, DType, TensorEntry};
+use crate::weights::{Catalog, Code, Coded, TensorEntry};
 
 /// Which part of a file is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +104,7 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
         *number = new;
     }
     let metadata = catalog.metadata().clone();
-    let renumbered = catalog.iter().map(|e| TensorEntry { file: numbers[&e.file], ..e.clone() });
+    let renumbered = catalog.iter().map(|e| e.clone().in_file(numbers[&e.file]));
     let catalog = Catalog::new(renumbered.collect::<Vec<_>>(), metadata);
     let files: Vec<PathBuf> = numbers.keys().map(|n| source.files[*n].clone()).collect();
     let configuration = files.first().and_then(|f| std::fs::read_to_string(f.with_file_name("quantization_config.json")).ok());
@@ -165,41 +165,30 @@ fn impossible(path: &Path, reason: &str, hint: &'static str) -> ConversionError 
     ConversionError::Impossible { path: path.to_owned(), reason: reason.to_owned(), hint }
 }
 
-/// Endings of tensors that say how the 8-bit weight beside them is to be read: its scale, in the two spellings.
-const SCALES: [&str; 2] = ["scale_weight", "weight_scale"];
-
-/// Endings of tensors that mean nothing without the 8-bit weights beside them.
-const ABOUT_SCALES: [&str; 4] = ["scale_input", "input_scale", "comfy_quant", "scaled_fp8"];
-
 impl Opened {
     /// Returns the tensors as numbers. Scales of 8-bit weights are part of the weights they belong to.
     pub fn feeds(&self) -> Result<Vec<Feed>, ConversionError> {
         let mut feeds = Vec::new();
         for entry in self.catalog.iter() {
-            let (layer, last) = entry.name.rsplit_once('.').unwrap_or(("", &entry.name));
-            if ABOUT_SCALES.contains(&last) || (SCALES.contains(&last) && self.is_eight_bits(layer)) {
-                continue;
-            }
-            let scale = if last == "weight" && is_fp8(entry) { self.scale(layer)? } else { None };
+            let scale = match entry.coded.as_deref() {
+                None | Some(Coded { code: Code::Blocks, .. }) => None,
+                Some(Coded { code: Code::Float8, beside }) => beside.first().map(|scale| self.scale(scale)).transpose()?,
+                Some(Coded { code: Code::FourBit { .. } | Code::Rows8 | Code::Sdnq(_) | Code::Part, .. }) => {
+                    let reason = format!("`{}` is quantised with scales of its own, and would be rounded twice", entry.name);
+                    return Err(impossible(&self.path, &reason, "convert the file that it was made of"));
+                }
+            };
             feeds.push(Feed::of(entry, scale));
         }
         Ok(feeds)
     }
 
-    fn is_eight_bits(&self, layer: &str) -> bool {
-        self.catalog.get(&format!("{layer}.weight")).is_some_and(is_fp8)
-    }
-
-    fn scale(&self, layer: &str) -> Result<Option<f32>, ConversionError> {
-        let Some(entry) = SCALES.iter().find_map(|s| self.catalog.get(&format!("{layer}.{s}"))) else { return Ok(None) };
-        let wrong = |reason| impossible(&self.path, reason, "convert the file that it was made of");
-        if entry.elements() != 1 {
-            return Err(wrong("its 8-bit weights have a scale for each row, which is not known here"));
-        }
+    fn scale(&self, entry: &TensorEntry) -> Result<f32, ConversionError> {
         let bytes = Feed::of(entry, None).slice(self.files[entry.file].bytes(), &(0..1)).to_owned();
         let mut value = [0.0];
-        floats::widen(entry.dtype, &bytes, &mut value).map_err(|_| wrong("the scale of its 8-bit weights is no number"))?;
-        Ok(Some(value[0]))
+        let wrong = |_| impossible(&self.path, "the scale of its 8-bit weights is no number", "convert the file that it was made of");
+        floats::widen(entry.dtype, &bytes, &mut value).map_err(wrong)?;
+        Ok(value[0])
     }
 
     /// Returns an error if somebody wrote into the files meanwhile.
@@ -212,8 +201,4 @@ impl Opened {
         }
         Ok(())
     }
-}
-
-fn is_fp8(entry: &TensorEntry) -> bool {
-    matches!(entry.dtype, DType::F8_E4M3 | DType::F8_E5M2)
 }

@@ -212,21 +212,17 @@ impl Found {
     }
 
     fn layers(&self, precision: Precision) -> Vec<LayerKind> {
-        let mut kinds: BTreeMap<&'static str, (u32, u64)> = BTreeMap::new();
+        let mut kinds: BTreeMap<&'static str, (u32, Bytes)> = BTreeMap::new();
         let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
         let types: BTreeMap<&str, &'static str> =
             params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
         for param in params {
             let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
-            let (count, elements) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
+            let (count, bytes) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
             *count += u32::from(layer_type(param).is_some());
-            *elements += param.entry.elements();
+            *bytes += param.entry.bytes_in(precision);
         }
-        let kind = |(name, (count, elements)): (&str, (u32, u64))| LayerKind {
-            name: name.to_owned(),
-            count,
-            bytes: Bytes(elements * precision.bytes()),
-        };
+        let kind = |(name, (count, bytes)): (&str, (u32, Bytes))| LayerKind { name: name.to_owned(), count, bytes };
         kinds.into_iter().map(kind).collect()
     }
 

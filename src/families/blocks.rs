@@ -11,7 +11,7 @@ use crate::weights::{BlockTable, Catalog, Precision, Shape, TensorEntry, Unit};
 /// Returns the block table of a part that the engine can load: its [`outline`], after checking how each tensor is stored.
 pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
     let table = outline(role, catalog)?;
-    match table.blocks().iter().flat_map(|b| &b.params).find(|p| Precision::of(p.entry.dtype).is_none()) {
+    match table.blocks().iter().flat_map(|b| &b.params).find(|p| p.entry.coded.is_none() && Precision::of(p.entry.dtype).is_none()) {
         Some(p) => Err(FamilyError::UnloadableType { role, tensor: p.name.clone(), dtype: p.entry.dtype }),
         None => Ok(table),
     }

@@ -220,7 +220,7 @@ fn read_tensor(from: &mut Cursor<'_>, tensor: String, expected: u64) -> Result<T
         return Err(GgufError::OutOfPlace { tensor, found: start, expected }.into());
     }
     match bytes.and_then(|bytes| start.checked_add(bytes)).filter(|end| i64::try_from(*end).is_ok()) {
-        Some(end) => Ok(TensorEntry { name: tensor, dtype, shape, file: 0, start, end }),
+        Some(end) => Ok(TensorEntry { name: tensor, dtype, shape, file: 0, start, end, coded: None }),
         None => Err(FormatError::ShapeOverflow { tensor, shape }),
     }
 }

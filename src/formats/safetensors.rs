@@ -110,7 +110,7 @@ fn entry_of(name: String, raw: RawTensor) -> Result<TensorEntry, FormatError> {
     if end.checked_sub(begin) != Some(expected) {
         return Err(FormatError::SizeMismatch { tensor: name, shape, expected, begin, end });
     }
-    Ok(TensorEntry { name, dtype, shape, file: 0, start: begin, end })
+    Ok(TensorEntry { name, dtype, shape, file: 0, start: begin, end, coded: None })
 }
 
 /// Checks that the ranges, sorted, cover `0..length` exactly once.

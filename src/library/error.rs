@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::families::FamilyError;
 use crate::formats::FormatError;
+use crate::quant::QuantError;
 use crate::workflow::{Kind, Refusal};
 
 /// What is wrong with a file or folder, and which.
@@ -33,6 +34,14 @@ pub enum LibraryError {
         path: PathBuf,
         /// What is wrong with them.
         source: FormatError,
+    },
+    /// Weights are stored in a way that does not hold together.
+    #[error("{}: {source}", path.display())]
+    Storage {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: QuantError,
     },
     /// The tensors are no model we know.
     #[error("{}: {source}", path.display())]
@@ -132,6 +141,7 @@ impl LibraryError {
             Self::Io { .. } => Kind::Failed,
             Self::Format { .. }
             | Self::Family { .. }
+            | Self::Storage { .. }
             | Self::NotDiffusers { .. }
             | Self::BadModelIndex { .. }
             | Self::NoWeights { .. }
@@ -151,6 +161,9 @@ impl LibraryError {
             Self::Io { .. } => "check the file's permissions and its disk".to_owned(),
             Self::Format { source, .. } => source.hint().to_owned(),
             Self::Family { source, .. } => source.hint().to_owned(),
+            Self::Storage { .. } => {
+                "the file is incomplete or of a version that is not known; get it again, or convert its original".to_owned()
+            }
             Self::NotDiffusers { .. } => "give the folder that holds model_index.json, or a single .safetensors file".to_owned(),
             Self::NoWeights { pickles: true, .. } => FormatError::Pickle.hint().to_owned(),
             Self::NoWeights { pickles: false, .. }

@@ -2,15 +2,43 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{LibraryError, regular};
 use crate::formats::sniff::SNIFF_BYTES;
 use crate::formats::{FileKind, FormatError, GgufError, gguf, safetensors, sniff};
-use crate::weights::Catalog;
+use crate::quant::gather;
+use crate::weights::{Catalog, TensorEntry};
 
-/// Returns the tensors of a safetensors or GGUF file.
+/// Returns the weights of a file, each with what belongs to it.
 pub fn read(path: &Path) -> Result<Catalog, LibraryError> {
+    gathered(stored(path)?, std::slice::from_ref(&path))
+}
+
+/// Returns weights with what belongs to them, of files by the numbers of the catalog.
+pub fn gathered<P: AsRef<Path>>(catalog: Catalog, files: &[P]) -> Result<Catalog, LibraryError> {
+    if !gather::is_needed(&catalog) {
+        return Ok(catalog);
+    }
+    let first = files.first().map_or(Path::new(""), AsRef::as_ref);
+    // SDNQ's words about its weights, or a model's configuration with them inside.
+    let beside = ["quantization_config.json", "config.json"].into_iter().find_map(|name| regular::read(&first.with_file_name(name)).ok());
+    let beside = beside.filter(|text| memchr::memmem::find(text, b"sdnq").is_some());
+    let mut read = |entry: &TensorEntry| {
+        let mut bytes = vec![0; usize::try_from(entry.bytes().get()).ok().filter(|n| *n <= SMALL)?];
+        let file = regular::open(files.get(entry.file)?.as_ref()).ok()?;
+        file.read_exact_at(&mut bytes, entry.start).ok().map(|()| bytes)
+    };
+    let wrong = |source| LibraryError::Storage { path: first.to_owned(), source };
+    gather::gather(catalog, beside.as_deref(), &mut read).map_err(wrong)
+}
+
+/// The longest description of a weight that is read.
+const SMALL: usize = 64 << 10;
+
+/// Returns the tensors of a safetensors file or of a GGUF file, as they are stored.
+pub fn stored(path: &Path) -> Result<Catalog, LibraryError> {
     let io = |doing| move |e| LibraryError::io(path, doing, e);
     let wrong = |source: FormatError| LibraryError::Format { path: path.to_owned(), source };
     let mut file = regular::open(path)?;

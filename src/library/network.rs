@@ -43,7 +43,7 @@ impl Network {
 /// Returns a network as something to be placed: the one way, for what is shown beforehand and for what is done.
 #[must_use]
 pub fn model(config: &UnetConfig, table: &BlockTable, work: Work, precision: Precision, pace: &Pace) -> Model {
-    Model::of(table, &unet_efforts(config, table, work), work.walks, precision.bytes(), pace)
+    Model::of(table, &unet_efforts(config, table, work), work.walks, precision, pace)
 }
 
 /// Returns what one walk through a network is, in a step of this work.

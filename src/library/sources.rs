@@ -30,9 +30,9 @@ pub fn reopen(files: &[PathBuf], role: Role) -> Result<Source, LibraryError> {
 fn joined(files: &[PathBuf]) -> Result<Catalog, LibraryError> {
     let mut catalog = Catalog::default();
     for (number, file) in files.iter().enumerate() {
-        catalog = catalog.joined(header::read(file)?, number);
+        catalog = catalog.joined(header::stored(file)?, number);
     }
-    Ok(catalog)
+    header::gathered(catalog, files)
 }
 
 /// A diffusers folder: `model_index.json` names the parts, each in a folder of its own.

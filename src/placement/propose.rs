@@ -14,7 +14,7 @@ use super::simulate::Staging;
 use super::sweep::{self, Point};
 use super::{Allocation, Parts, budget};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{BlockTable, Effort};
+use crate::weights::{BlockTable, Effort, Precision};
 
 /// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
 const SLOTS: u32 = 2;
@@ -134,14 +134,13 @@ pub struct Model {
 }
 
 impl Model {
-    /// Returns a model whose weights take `element` bytes each on a device of this pace; `efforts` are those of each block in
+    /// Returns a model whose weights are computed with in this precision on a device of this pace; `efforts` are those of each block in
     /// a step of so many walks.
     #[must_use]
-    pub fn of(table: &BlockTable, efforts: &[Effort], walks: u64, element: u64, pace: &Pace) -> Self {
+    pub fn of(table: &BlockTable, efforts: &[Effort], walks: u64, precision: Precision, pace: &Pace) -> Self {
         let walks = walks.max(1);
-        let size = |elements: u64| Bytes(elements.saturating_mul(element));
         let blocks = table.blocks().iter().zip(efforts);
-        let once: Vec<(Effort, Bytes)> = blocks.map(|(block, effort)| (effort.over(walks), size(block.elements()))).collect();
+        let once: Vec<(Effort, Bytes)> = blocks.map(|(block, effort)| (effort.over(walks), block.bytes_in(precision))).collect();
         let walk = Self::walk(table, efforts, walks);
         let (seconds, grounds) = pace.seconds(walk.weights, &once);
         let stay = table.blocks().iter().map(|block| if block.pinned { Stay::Pinned } else { Stay::Movable });

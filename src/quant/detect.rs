@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::precision::{Mix, SdnqType, Target};
-use crate::weights::{Catalog, DType, TensorEntry};
+use crate::weights::{Catalog, Code, DType, TensorEntry};
 
 /// The prefix of the diffusion network in whole checkpoints.
 const DENOISER: &str = "model.diffusion_model.";
@@ -163,6 +163,9 @@ impl<'a> Looked<'a> {
         if BESIDES.iter().any(|end| entry.name.ends_with(end)) && !self.is_norm(entry) {
             return None;
         }
+        if let Some(name) = entry.coded.as_deref().and_then(|coded| gathered(&coded.code, entry, !coded.beside.is_empty())) {
+            return Some(Storage { name, marked: true });
+        }
         let layer = entry.name.strip_suffix(".weight");
         let marked = layer.and_then(|layer| self.marked(layer, entry));
         match marked.or_else(|| entry.name.ends_with("._data").then(|| "quanto".to_owned())) {
@@ -211,6 +214,17 @@ impl<'a> Looked<'a> {
     }
 }
 
+/// Returns the storage of a weight that has what belongs to it already; nothing where its type says all.
+fn gathered(code: &Code, entry: &TensorEntry, has_scale: bool) -> Option<String> {
+    match code {
+        Code::FourBit { fp4, .. } => Some(if *fp4 { "fp4" } else { "nf4" }.to_owned()),
+        Code::Rows8 => Some("int8".to_owned()),
+        Code::Sdnq(sdnq) => Some(SdnqType::parse(&sdnq.kind).map_or_else(|| "sdnq".to_owned(), |kind| Target::Sdnq(kind).name())),
+        Code::Float8 if has_scale => Some(if entry.dtype == DType::F8_E5M2 { "fp8_e5m2_scaled" } else { "fp8_e4m3fn_scaled" }.to_owned()),
+        Code::Float8 | Code::Blocks | Code::Part => None,
+    }
+}
+
 /// Returns what plain numbers of a type are called.
 fn plain(dtype: DType) -> Option<&'static str> {
     match dtype {
@@ -234,7 +248,7 @@ mod tests {
     fn entry<const N: usize>(name: &str, dtype: DType, shape: [u64; N]) -> TensorEntry {
         let shape = Shape::from(shape);
         let end = dtype.bytes_of(shape.elements().unwrap()).unwrap();
-        TensorEntry { name: name.to_owned(), dtype, shape, file: 0, start: 0, end }
+        TensorEntry { name: name.to_owned(), dtype, shape, file: 0, start: 0, end, coded: None }
     }
 
     fn catalog(entries: &[TensorEntry], metadata: &[(&str, &str)]) -> Catalog {

@@ -49,6 +49,16 @@ pub enum QuantError {
         /// What may stand there.
         expected: &'static str,
     },
+    /// Tensors that should make one weight do not fit together.
+    #[error("`{tensor}`: {found} where {expected} belong")]
+    Stored {
+        /// The weight, or what is missing.
+        tensor: String,
+        /// What was found.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
     /// A description lacks a field that nothing else tells.
     #[error("the description of quantised weights has no `{field}`")]
     Missing {

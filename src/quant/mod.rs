@@ -9,6 +9,7 @@ pub mod detect;
 mod error;
 pub mod floats;
 pub mod fp8;
+pub mod gather;
 pub mod ggml;
 pub mod ggml_fit;
 pub mod ggml_k;

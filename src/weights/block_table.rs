@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Catalog, TensorEntry};
+use super::{Catalog, Code, Precision, TensorEntry};
 use crate::units::{BlockIndex, Bytes};
 
 /// One weight tensor of a block.
@@ -35,10 +35,17 @@ impl Block {
         self.params.iter().map(|p| p.entry.bytes()).sum()
     }
 
-    /// Returns the number of weights.
+    /// Returns the number of weights; what belongs to others, such as scales, is none.
     #[must_use]
     pub fn elements(&self) -> u64 {
-        self.params.iter().fold(0u64, |n, p| n.saturating_add(p.entry.elements()))
+        let weights = self.params.iter().filter(|p| p.entry.coded.as_ref().is_none_or(|c| c.code != Code::Part));
+        weights.fold(0u64, |n, p| n.saturating_add(p.entry.elements()))
+    }
+
+    /// Returns the size that it has on a device that computes in this precision.
+    #[must_use]
+    pub fn bytes_in(&self, precision: Precision) -> Bytes {
+        self.params.iter().map(|p| p.entry.bytes_in(precision)).sum()
     }
 }
 
@@ -95,6 +102,9 @@ impl BlockTable {
             let home = units.iter().enumerate().filter_map(|(i, unit)| Some((unit.fit(&entry.name)?, i))).max();
             let block = home.map_or(&mut head, |(_, i)| &mut cut[i]);
             block.params.push(Param { name: entry.name.clone(), entry: entry.clone() });
+            // What belongs to a weight lies behind it, and travels with it.
+            let parts = entry.coded.iter().flat_map(|coded| &coded.beside);
+            block.params.extend(parts.map(|part| Param { name: part.name.clone(), entry: part.clone() }));
         }
         cut.retain(|b| !b.params.is_empty());
         let mut blocks = vec![head];
@@ -189,6 +199,7 @@ mod tests {
             file: 0,
             start: 0,
             end: 8,
+            coded: None,
         });
         Catalog::new(entries, BTreeMap::new())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DType, Shape};
+use super::{Coded, DType, Precision, Shape};
 use crate::units::Bytes;
 
 /// One stored tensor: what it is and where its bytes lie.
@@ -20,6 +20,8 @@ pub struct TensorEntry {
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
+    /// What its bytes mean, where they are no plain floats.
+    pub coded: Option<Box<Coded>>,
 }
 
 impl TensorEntry {
@@ -27,6 +29,32 @@ impl TensorEntry {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         Bytes(self.end - self.start)
+    }
+
+    /// Returns the size that it has where it is computed with in a precision: as it is stored, where it is only expanded for
+    /// the moment in which it is used.
+    #[must_use]
+    pub fn bytes_in(&self, precision: Precision) -> Bytes {
+        match self.coded {
+            Some(_) => self.bytes(),
+            None => Bytes(self.elements().saturating_mul(precision.bytes())),
+        }
+    }
+
+    /// Returns the same tensor in the file of this number, with all that belongs to it.
+    #[must_use]
+    pub fn in_file(mut self, number: usize) -> Self {
+        self.file = number;
+        for part in self.coded.iter_mut().flat_map(|c| &mut c.beside) {
+            part.file = number;
+        }
+        self
+    }
+
+    /// Returns the stored size with all that belongs to it.
+    #[must_use]
+    pub fn bytes_with_parts(&self) -> Bytes {
+        self.bytes() + self.coded.iter().flat_map(|c| &c.beside).map(Self::bytes).sum()
     }
 
     /// Returns the number of elements. Parsers have checked that it does not overflow.
@@ -94,7 +122,7 @@ impl Catalog {
     /// Returns the stored size of all tensors.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
-        self.iter().map(TensorEntry::bytes).sum()
+        self.iter().map(TensorEntry::bytes_with_parts).sum()
     }
 
     /// Returns whether any name starts with `prefix`.
@@ -135,9 +163,9 @@ impl Catalog {
     /// Returns this catalog with the tensors of `other`, whose files follow ours.
     #[must_use]
     pub fn joined(mut self, other: Self, first_file: usize) -> Self {
-        for (name, mut entry) in other.entries {
-            entry.file += first_file;
-            self.entries.insert(name, entry);
+        for (name, entry) in other.entries {
+            let number = entry.file + first_file;
+            self.entries.insert(name, entry.in_file(number));
         }
         self.metadata.extend(other.metadata);
         self
@@ -160,7 +188,15 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, shape: [u64; 2]) -> TensorEntry {
-        TensorEntry { name: name.to_owned(), dtype: DType::F16, shape: shape.into(), file: 0, start: 0, end: shape[0] * shape[1] * 2 }
+        TensorEntry {
+            name: name.to_owned(),
+            dtype: DType::F16,
+            shape: shape.into(),
+            file: 0,
+            start: 0,
+            end: shape[0] * shape[1] * 2,
+            coded: None,
+        }
     }
 
     #[test]

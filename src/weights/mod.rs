@@ -4,6 +4,7 @@
 
 pub mod block_table;
 pub mod catalog;
+pub mod coded;
 pub mod dtype;
 pub mod effort;
 pub mod keys;
@@ -11,6 +12,7 @@ pub mod shape;
 
 pub use block_table::{Block, BlockTable, Param, Unit};
 pub use catalog::{Catalog, TensorEntry};
+pub use coded::{Code, Coded};
 pub use dtype::{DType, Precision};
 pub use effort::{BlockKind, Effort};
 pub use shape::Shape;

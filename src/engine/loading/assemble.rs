@@ -126,7 +126,7 @@ impl Target<'_> {
 
     /// Returns where the blocks go of a part that every run uses once: how long that takes matters to nobody.
     fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
-        self.placing(table, |_, pace| Model::of(table, &weight_efforts(table), 1, self.precision.bytes(), pace))
+        self.placing(table, |_, pace| Model::of(table, &weight_efforts(table), 1, self.precision, pace))
     }
 }
 

@@ -120,7 +120,7 @@ impl Vault {
         let tensor = |source: &Source<'_>| match &mut arena {
             _ if stays_in_map(source) => source.tensor(),
             Some(arena) => source.within(arena, precision),
-            None => Tensor::f_empty(source.entry.shape.as_i64(), (kind(precision), compute.device)),
+            None => Tensor::f_empty(extents(source.entry), (wanted(source.entry, kind(precision)), compute.device)),
         };
         let tensors = sources.iter().map(tensor).collect::<Result<_, _>>()?;
         Ok(Weights { tensors, in_map, arena, _granted: granted, vault: Arc::clone(self) })
@@ -139,10 +139,25 @@ impl Vault {
     }
 }
 
-/// Returns the type that a weight is stored in.
+/// Returns the type that a weight is stored in: bytes, where it is only expanded while it is computed with.
 pub fn stored(entry: &TensorEntry) -> Result<Kind, TchError> {
+    if entry.coded.is_some() {
+        return Ok(Kind::Uint8);
+    }
     let kind = Precision::of(entry.dtype).map(kind);
     kind.ok_or_else(|| TchError::Kind(format!("`{}` is stored as {}", entry.name, entry.dtype)))
+}
+
+/// Returns the type that a weight is held in on the device that computes with this type.
+#[must_use]
+pub fn wanted(entry: &TensorEntry, computed: Kind) -> Kind {
+    if entry.coded.is_some() { Kind::Uint8 } else { computed }
+}
+
+/// Returns the extents that a weight is held with.
+#[must_use]
+pub fn extents(entry: &TensorEntry) -> Vec<i64> {
+    if entry.coded.is_some() { vec![entry.bytes().get() as i64] } else { entry.shape.as_i64() }
 }
 
 /// Returns whether weights can be computed with where they lie.
@@ -154,7 +169,8 @@ pub fn is_as_wanted(place: *const u8, stored: Kind, wanted: Kind) -> bool {
 /// Returns the bytes of a weight in another type than it is stored in.
 #[must_use]
 pub fn size_as(entry: &TensorEntry, kind: Kind) -> usize {
-    entry.elements() as usize * kind.elt_size_in_bytes()
+    let count = if entry.coded.is_some() { entry.bytes().get() } else { entry.elements() };
+    count as usize * wanted(entry, kind).elt_size_in_bytes()
 }
 
 /// A weight as it lies in a mapped file.
@@ -177,7 +193,7 @@ impl<'a> Source<'a> {
     }
 
     fn is_as_wanted(&self, precision: Precision) -> bool {
-        is_as_wanted(self.bytes().as_ptr(), self.kind, kind(precision))
+        is_as_wanted(self.bytes().as_ptr(), self.kind, wanted(self.entry, kind(precision)))
     }
 
     fn size_in(&self, precision: Precision) -> usize {
@@ -193,15 +209,16 @@ impl<'a> Source<'a> {
         // SAFETY: the pointer is to `bytes.len()` readable bytes of a read-only map. Who calls us keeps the map alive
         // as long as the tensor: in `Weights`, which drops its tensors first, or for the length of one call. Weights
         // are only read. The parser has checked that shape and type take exactly this many bytes.
-        unsafe { Tensor::f_from_blob(self.bytes().as_ptr(), &self.entry.shape.as_i64(), &[], self.kind, Device::Cpu) }
+        unsafe { Tensor::f_from_blob(self.bytes().as_ptr(), &extents(self.entry), &[], self.kind, Device::Cpu) }
     }
 
     /// Returns a tensor of the weight's shape in the next part of `arena`, which must live as long.
     fn within(&self, arena: &mut Arena, precision: Precision) -> Result<Tensor, TchError> {
         let place = arena.take(self.size_in(precision)).ok_or_else(|| TchError::Kind("a block is larger than its weights".to_owned()))?;
+        let kind = wanted(self.entry, kind(precision));
         // SAFETY: the arena has given as many bytes to this tensor alone; it is kept in `Weights`, which drops its tensors
         // first. They are zeros now, valid in every type that weights have.
-        unsafe { Tensor::f_from_blob(place.cast_const(), &self.entry.shape.as_i64(), &[], kind(precision), Device::Cpu) }
+        unsafe { Tensor::f_from_blob(place.cast_const(), &extents(self.entry), &[], kind, Device::Cpu) }
     }
 
     /// Copies the weight into `target`, converted on the way, on all threads of libtorch.
@@ -274,6 +291,7 @@ mod tests {
                 file: 0,
                 start: start as u64,
                 end,
+                coded: None,
             };
             let block = Block { name: "b".to_owned(), params: vec![Param { name, entry }], pinned: false };
             Self { folder, block, compute: Compute::open(DeviceId::Cpu, None).unwrap() }

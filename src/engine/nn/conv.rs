@@ -34,7 +34,7 @@ impl Conv2d {
     /// `x [B, in, H, W]` to `[B, out, H', W']`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let weight = held.tensor(self.weight);
-        self.product(&x.to_kind(weight.kind()), weight, held.tensor(self.bias))
+        self.product(&x.to_kind(weight.kind()), &weight, &held.tensor(self.bias))
     }
 
     /// The same in `x`'s type, for which the weights are converted: for small layers that the whole stream passes.

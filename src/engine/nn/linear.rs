@@ -23,7 +23,7 @@ impl Linear {
     /// `x [.., in]` to `[.., out]`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let weight = held.matrix(self.weight);
-        x.to_kind(weight.kind()).linear(&weight, self.bias.map(|b| held.tensor(b)))
+        x.to_kind(weight.kind()).linear(&weight, self.bias.map(|b| held.tensor(b)).as_deref())
     }
 
     /// The same in `x`'s type, for which the weights are converted: for layers that a run uses once.

@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod conv;
+pub mod expand;
 pub mod linear;
 pub mod norm;
 pub mod scope;
@@ -9,6 +10,7 @@ pub mod wide;
 
 pub use attention::attend;
 pub use conv::Conv2d;
+pub use expand::Weight;
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
 pub use scope::{Scope, WeightRef};

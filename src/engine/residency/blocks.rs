@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Traffic;
 use super::faults::{self, Fault};
@@ -14,10 +14,11 @@ use super::residents::{Resident, Residents};
 use super::staging::{Staging, Wanted};
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
-use crate::engine::device::Compute;
+use crate::engine::device::{Compute, kind};
 use crate::engine::loading::assemble::Target;
 use crate::engine::loading::{LoadError, Vault};
-use crate::engine::nn::WeightRef;
+use crate::engine::nn::expand::expand;
+use crate::engine::nn::{Weight, WeightRef};
 use crate::families::Role;
 use crate::placement::plan::total;
 use crate::placement::{OffloadPlan, Share};
@@ -52,6 +53,8 @@ pub struct Residency {
 #[derive(Debug)]
 pub struct Held<'a> {
     block: BlockIndex,
+    of_table: Option<&'a Block>,
+    kind: Kind,
     weights: Lent<'a>,
 }
 
@@ -66,16 +69,22 @@ enum Lent<'a> {
 }
 
 impl Held<'_> {
-    /// Returns a weight of this block.
+    /// Returns a weight of this block, expanded where it is stored in fewer bits.
     ///
     /// # Panics
-    /// When the weight belongs to another block: a mistake in a model, not in a file.
-    pub fn tensor(&self, at: WeightRef) -> &Tensor {
+    /// When the weight belongs to another block: a mistake in a model, not in a file. What a file holds was checked when it was
+    /// read, so that every weight of it can be expanded.
+    pub fn tensor(&self, at: WeightRef) -> Weight<'_> {
         assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
-        match &self.weights {
-            Lent::Resident(resident) => &resident.weights().tensors()[at.0.param],
-            Lent::Staged { weights, .. } => &weights[at.0.param],
-        }
+        let tensors = match &self.weights {
+            Lent::Resident(resident) => resident.weights().tensors(),
+            Lent::Staged { weights, .. } => weights,
+        };
+        let entry = self.of_table.and_then(|block| block.params.get(at.0.param)).map(|p| &p.entry);
+        let Some((entry, coded)) = entry.and_then(|e| Some((e, e.coded.as_deref()?))) else { return Weight::Plain(&tensors[at.0.param]) };
+        let expanded = expand(entry, coded, &tensors[at.0.param..=at.0.param + coded.beside.len()], self.kind);
+        assert!(expanded.is_ok(), "`{}` cannot be expanded: {:?}", entry.name, expanded.err());
+        expanded.map_or_else(|_| Weight::Plain(&tensors[at.0.param]), Weight::Expanded)
     }
 
     /// Returns a weight as a matrix; 1 × 1 convolutions are stored with two more extents of one.
@@ -235,7 +244,7 @@ impl Residency {
             if let Some(staging) = self.staging.borrow_mut().as_mut().filter(|_| self.lent.get() == 0) {
                 staging.move_on().map_err(|e| self.failed(e))?;
             }
-            return Ok(Held { block, weights: Lent::Resident(resident) });
+            return Ok(Held { block, of_table: Some(of_table), kind: kind(self.precision), weights: Lent::Resident(resident) });
         }
         assert_eq!(self.lent.get(), 0, "{} was asked for while another streamed block was on loan", self.place());
         let mut ring = self.ring()?;
@@ -244,7 +253,7 @@ impl Residency {
         let weights = streamed.map_or_else(|| Ok(Vec::new()), |(ring, of_table)| ring.lend(block, of_table));
         let weights = weights.map_err(|e| self.failed(e))?;
         self.lent.set(1);
-        Ok(Held { block, weights: Lent::Staged { weights, lent: &self.lent } })
+        Ok(Held { block, of_table, kind: kind(self.precision), weights: Lent::Staged { weights, lent: &self.lent } })
     }
 
     /// An error where the run was taken back: between the parts of a large block, a run can stop here.

@@ -84,8 +84,15 @@ mod tests {
 
     fn block(places: &[(usize, u64, u64)]) -> Block {
         let param = |&(file, start, length): &(usize, u64, u64)| {
-            let entry =
-                TensorEntry { name: String::new(), dtype: DType::U8, shape: Shape::from([length]), file, start, end: start + length };
+            let entry = TensorEntry {
+                name: String::new(),
+                dtype: DType::U8,
+                shape: Shape::from([length]),
+                file,
+                start,
+                end: start + length,
+                coded: None,
+            };
             Param { name: String::new(), entry }
         };
         Block { name: "b".to_owned(), params: places.iter().map(param).collect(), pinned: false }

@@ -151,7 +151,7 @@ impl Residency {
 
     /// Returns how much staging memory a block needs: as it is stored and, where that is something else, as it is computed with.
     fn passes(&self, block: &Block) -> Bytes {
-        let expands = block.params.iter().any(|p| Precision::of(p.entry.dtype) != Some(self.precision));
+        let expands = block.params.iter().any(|p| p.entry.coded.is_none() && Precision::of(p.entry.dtype) != Some(self.precision));
         Bytes(Layout::of(block).size as u64) + if expands { self.residents.size_of(block) } else { Bytes::ZERO }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
-use crate::engine::device::{Compute, kind};
+use crate::engine::device::Compute;
 use crate::engine::loading::{LoadError, Vault, Weights};
 use crate::units::{BlockIndex, Bytes};
 use crate::weights::{Block, BlockTable, Precision};
@@ -127,7 +127,7 @@ impl Residents {
     /// Returns the bytes of a block once it is here.
     #[must_use]
     pub fn size_of(&self, block: &Block) -> Bytes {
-        Bytes(block.elements() * kind(self.precision).elt_size_in_bytes() as u64)
+        block.bytes_in(self.precision)
     }
 
     /// Returns how long blocks have been brought since this was last asked.

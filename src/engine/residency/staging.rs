@@ -14,7 +14,7 @@ use super::layout::{Layout, PAGE};
 use super::packed::{self, Packed};
 use super::simulated::SimMover;
 use crate::engine::device::{Compute, kind};
-use crate::engine::loading::vault::{is_as_wanted, size_as, stored};
+use crate::engine::loading::vault::{extents, is_as_wanted, size_as, stored, wanted};
 use crate::engine::loading::{LoadError, Vault};
 use crate::placement::pool::Grant;
 use crate::placement::stream::{Stream, Streamed};
@@ -96,14 +96,14 @@ impl Staging {
     /// now on. What was lent before must not be used any more.
     pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Vec<Tensor>, LoadError> {
         let _place = self.stream.acquire(index, self.carrier.as_mut())?;
-        let (wanted, mut used) = (kind(self.precision), 0);
+        let (computed, mut used) = (kind(self.precision), 0);
         let places = self.carrier.weights(index);
         let lend = |(param, place): (&Param, *const u8)| {
-            let stored = stored(&param.entry)?;
+            let (stored, wanted) = (stored(&param.entry)?, wanted(&param.entry, computed));
             // SAFETY: the bytes are in the block's place on this device, as many as shape and type take, which the parser has
             // checked. They stay until the next block is acquired; `Residency` sees to it that no tensor of a block is lent
             // longer, and the carrier that work on the device is done with them.
-            let source = unsafe { Tensor::f_from_blob(place, &param.entry.shape.as_i64(), &[], stored, self.device) }?;
+            let source = unsafe { Tensor::f_from_blob(place, &extents(&param.entry), &[], stored, self.device) }?;
             if is_as_wanted(place, stored, wanted) {
                 return Ok(source);
             }
@@ -157,8 +157,9 @@ fn ring_size(asked: Bytes, order: &[Streamed]) -> usize {
 
 /// Returns how much scratch a block needs.
 fn expanded(block: &Block, precision: Precision, is_aligned: bool) -> Result<usize, TchError> {
-    let wanted = kind(precision);
+    let computed = kind(precision);
     let one = |entry: &TensorEntry| {
+        let wanted = wanted(entry, computed);
         // On the processor, an address in the ring is as far behind a page's begin as the byte in its file.
         let is_aligned = is_aligned || entry.start.is_multiple_of(wanted.elt_size_in_bytes() as u64);
         let is_as_wanted = stored(entry)? == wanted && is_aligned;

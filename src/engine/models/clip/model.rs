@@ -60,7 +60,7 @@ impl ClipText {
         let positions = head.tensor(self.position_embedding);
         let length = tokens.size()[1];
         let kind = stream(positions.kind());
-        let words = Tensor::embedding(head.tensor(self.token_embedding), tokens, -1, false, false).to_kind(kind);
+        let words = Tensor::embedding(&head.tensor(self.token_embedding), tokens, -1, false, false).to_kind(kind);
         let mut x = words + positions.narrow(0, 0, length);
         for layer in &self.layers {
             x = layer.forward(residency, &x)?;

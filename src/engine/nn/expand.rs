@@ -1,0 +1,199 @@
+//! Weights that are stored in fewer bits, made whole for the moment in which a layer computes with them.
+//!
+//! They stay as they are stored in memory, on donors and on their way. On the processor they are expanded by the codecs of `quant`,
+//! on all threads; for another device, on the processor too, and copied there.
+
+#![expect(unsafe_code, reason = "bytes of tensors are read and written as slices; the notes say why that holds")]
+
+use std::ops::Deref;
+
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+use crate::quant::nf4::{self, Nested};
+use crate::quant::quant_state::FourBit;
+use crate::quant::sdnq::Habits;
+use crate::quant::sdnq_reading::{Stored, StoredLowRank};
+use crate::quant::sdnq_type::WeightsType;
+use crate::quant::{QuantError, floats, ggml, int8};
+use crate::weights::coded::Sdnq;
+use crate::weights::{Code, Coded, DType, TensorEntry};
+
+/// Numbers that a thread expands at once: whole blocks of every format.
+const AT_ONCE: usize = 64 << 10;
+
+/// A weight at hand: where it lives, or expanded.
+#[derive(Debug)]
+pub enum Weight<'a> {
+    /// In the type that is computed with.
+    Plain(&'a Tensor),
+    /// Expanded for this use.
+    Expanded(Tensor),
+}
+
+impl Deref for Weight<'_> {
+    type Target = Tensor;
+    fn deref(&self) -> &Tensor {
+        match self {
+            Self::Plain(tensor) => tensor,
+            Self::Expanded(tensor) => tensor,
+        }
+    }
+}
+
+/// Expands a weight: `stored` has its bytes and then those of what belongs to it.
+pub fn expand(entry: &TensorEntry, coded: &Coded, stored: &[Tensor], kind: Kind) -> Result<Tensor, QuantError> {
+    let device = stored.first().map_or(Device::Cpu, Tensor::device);
+    let here: Vec<Tensor> = stored.iter().map(|t| t.to_device(Device::Cpu)).collect();
+    let mut out = Tensor::empty(entry.shape.as_i64(), (kind, Device::Cpu));
+    let bytes: Vec<&[u8]> = here.iter().map(bytes_of).collect();
+    let widen = Widen { entry, coded, bytes: &bytes };
+    widen.write(into_bytes(&mut out), plain(kind)?)?;
+    Ok(out.to_device(device))
+}
+
+fn plain(kind: Kind) -> Result<DType, QuantError> {
+    match kind {
+        Kind::Float => Ok(DType::F32),
+        Kind::Half => Ok(DType::F16),
+        Kind::BFloat16 => Ok(DType::Bf16),
+        _ => Err(QuantError::Missing { field: "a type to compute in" }),
+    }
+}
+
+/// Returns the bytes of a tensor that holds nothing else.
+fn bytes_of(tensor: &Tensor) -> &[u8] {
+    let length = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    // SAFETY: the tensor is contiguous on the processor, as all that holds stored bytes is, and has this many; it is only read,
+    // and lives as long as what is returned.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>().cast_const(), length) }
+}
+
+fn into_bytes(tensor: &mut Tensor) -> &mut [u8] {
+    let length = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    // SAFETY: the tensor was made just now, contiguous on the processor, and nobody else knows it. Every pattern of bits is a
+    // float, and each is written before it is read.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<u8>(), length) }
+}
+
+/// A stored weight, and what it is made whole of.
+struct Widen<'a> {
+    entry: &'a TensorEntry,
+    coded: &'a Coded,
+    bytes: &'a [&'a [u8]],
+}
+
+impl Widen<'_> {
+    /// Writes all numbers as `dtype`.
+    fn write(&self, out: &mut [u8], dtype: DType) -> Result<(), QuantError> {
+        let stored = self.bytes.first().copied().unwrap_or_default();
+        match &self.coded.code {
+            Code::Part => Err(QuantError::Missing { field: "the weight that this belongs to" }),
+            Code::Float8 => {
+                let scale = if self.bytes.len() > 1 { self.singles(1)?.first().copied() } else { None };
+                self.parts(out, dtype, 1, |first, values| {
+                    floats::widen(self.entry.dtype, &stored[first..first + values.len()], values)?;
+                    if let Some(scale) = scale {
+                        values.iter_mut().for_each(|v| *v *= scale);
+                    }
+                    Ok(())
+                })
+            }
+            Code::Blocks => self.parts(out, dtype, 1, |first, values| {
+                let bytes = |n: usize| self.entry.dtype.bytes_of(n as u64).unwrap_or(0) as usize;
+                ggml::dequantise(self.entry.dtype, &stored[bytes(first)..bytes(first + values.len())], values)
+            }),
+            Code::FourBit { fp4, block, nested } => self.four_bit(out, dtype, (*fp4, *block as usize, *nested)),
+            Code::Rows8 => {
+                let (scales, width) = (self.singles(1)?, self.width());
+                self.parts(out, dtype, width, |first, values| {
+                    let rows = first / width..(first + values.len()) / width;
+                    int8::dequantise(&stored[first..first + values.len()], &scales[rows], width, values)
+                })
+            }
+            Code::Sdnq(sdnq) => self.sdnq(sdnq, out, dtype),
+        }
+    }
+
+    fn four_bit(&self, out: &mut [u8], dtype: DType, (fp4, block, nested): (bool, usize, Option<(u64, u32)>)) -> Result<(), QuantError> {
+        let stored = self.bytes.first().copied().unwrap_or_default();
+        let count = self.entry.elements() as usize;
+        let mut absmax = vec![0.0; count.div_ceil(block.max(1))];
+        let mut next = 2;
+        if let Some((group, offset)) = nested {
+            let (own, book) = (self.singles(2)?, self.singles(3)?);
+            let codes = self.bytes.get(1).copied().unwrap_or_default();
+            let book: &[f32; 256] = book.as_slice().try_into().map_err(|_| QuantError::Missing { field: "nested_quant_map" })?;
+            Nested { absmax: codes, map: book, scales: &own, block: group as usize, offset: f32::from_bits(offset) }.widen(&mut absmax)?;
+            next = 4;
+        } else {
+            absmax = self.singles(1)?;
+        }
+        let own = if next < self.bytes.len() { Some(self.singles(next)?) } else { None };
+        let usual = if fp4 { FourBit::Fp4 } else { FourBit::Nf4 }.codebook();
+        let book: &[f32; 16] = own.as_deref().and_then(|b| b.try_into().ok()).unwrap_or(usual);
+        self.parts(out, dtype, 1, |first, values| {
+            let scales = first / block..(first + values.len()).div_ceil(block);
+            nf4::dequantise(book, &stored[first / 2..(first + values.len()).div_ceil(2)], &absmax[scales], block, values)
+        })
+    }
+
+    fn sdnq(&self, sdnq: &Sdnq, out: &mut [u8], dtype: DType) -> Result<(), QuantError> {
+        let beside = &self.coded.beside;
+        let scale = self.singles(1)?;
+        let zero_point = if sdnq.has_zero_point { self.singles(2)? } else { Vec::new() };
+        let factors = if sdnq.has_zero_point { 3 } else { 2 };
+        let extents = |n: usize| beside.get(n - 1).map_or([0, 0], |e| [e.shape.dim(0), e.shape.dim(1)].map(|d| d.unwrap_or(0) as usize));
+        let pair = match sdnq.low_rank {
+            Some(_) => Some((self.singles(factors)?, self.singles(factors + 1)?)),
+            None => None,
+        };
+        let low_rank = pair.as_ref().map(|(up, down)| StoredLowRank { up: (up, extents(factors)), down: (down, extents(factors + 1)) });
+        let stored = Stored {
+            kind: WeightsType::parse(&sdnq.kind)?,
+            habits: Habits { subnormals: sdnq.subnormals, order_four: sdnq.order_four },
+            codes: self.bytes.first().copied().unwrap_or_default(),
+            scale: &scale,
+            scale_shape: beside.first().map_or(&[], |e| &e.shape.0),
+            zero_point: &zero_point,
+            codebook: sdnq.codebook,
+            low_rank,
+            for_matmul: sdnq.low_rank == Some(true),
+            rotated: sdnq.rotated.map(|r| r as usize),
+        };
+        let mut values = vec![0.0; self.entry.elements() as usize];
+        stored.read(self.width(), &mut values)?;
+        floats::narrow(dtype, &values, out).map(drop)
+    }
+
+    /// Has every part of the numbers written by `values`, which is given the first one's place, on all threads. Parts are whole
+    /// runs of `run`.
+    fn parts(
+        &self,
+        out: &mut [u8],
+        dtype: DType,
+        run: usize,
+        values: impl Fn(usize, &mut [f32]) -> Result<(), QuantError> + Sync,
+    ) -> Result<(), QuantError> {
+        let step = if run == 1 { AT_ONCE } else { (AT_ONCE / run.max(1)).max(1) * run };
+        let size = dtype.bytes_of(1).unwrap_or(1) as usize;
+        out.par_chunks_mut(step * size).enumerate().try_for_each_init(Vec::new, |scratch, (n, out)| {
+            scratch.resize(out.len() / size, 0.0);
+            values(n * step, scratch)?;
+            floats::narrow(dtype, scratch, out).map(drop)
+        })
+    }
+
+    /// Returns a tensor that belongs to the weight as singles.
+    fn singles(&self, n: usize) -> Result<Vec<f32>, QuantError> {
+        let missing = QuantError::Missing { field: "what belongs to the weight" };
+        let (Some(bytes), Some(entry)) = (self.bytes.get(n), self.coded.beside.get(n - 1)) else { return Err(missing) };
+        let mut values = vec![0.0; entry.elements() as usize];
+        floats::widen(entry.dtype, bytes, &mut values).map(|()| values)
+    }
+
+    /// Returns the numbers of a row.
+    fn width(&self) -> usize {
+        (self.entry.elements() / self.entry.shape.dim(0).unwrap_or(1).max(1)).max(1) as usize
+    }
+}
