@@ -28,7 +28,8 @@ pub fn quantise(values: &[f32], width: usize, codes: &mut [u8], scales: &mut [f3
     for ((values, codes), scale) in values.chunks(width.max(1)).zip(codes.chunks_mut(width.max(1))).zip(scales) {
         // Rounding keeps the order of numbers, so the largest is still the largest.
         *scale = f16::from_f32(max_abs(values)).to_f32().min(f16::MAX.to_f32());
-        let factor = if *scale > 0.0 { MOST / *scale } else { 0.0 };
+        // Libtorch divides a number by a tensor so.
+        let factor = if *scale > 0.0 { scale.recip() * MOST } else { 0.0 };
         for (values, codes) in values.chunks(STRIP).zip(codes.chunks_mut(STRIP)) {
             tally += strip(values, factor, codes);
         }

@@ -43,7 +43,8 @@ pub const FP4: [f32; 16] = {
     let mut code = 0;
     while code < 16 {
         let magnitude = TWELFTHS[code % 8] / 12.0;
-        values[code] = if code < 8 { magnitude } else { -magnitude };
+        // There is no negative 0.
+        values[code] = if code <= 8 { magnitude } else { -magnitude };
         code += 1;
     }
     values
@@ -250,7 +251,7 @@ mod tests {
     fn the_float_of_four_bits_is_read() {
         let packed = [0x01, 0x23, 0x45, 0x67, 0x8B];
         let twelfths = dequantised(&FP4, &packed, &[12.0], 64, 10);
-        assert_eq!(twelfths, [0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0, -0.0, -12.0]);
+        assert_eq!(twelfths, [0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0, 0.0, -12.0]);
     }
 
     #[test]
