@@ -9,6 +9,7 @@ pub mod error;
 pub mod feed;
 pub mod form;
 pub mod journal;
+pub mod kernels;
 pub mod output;
 pub mod part_file;
 pub mod pipeline;

@@ -11,8 +11,8 @@ use crate::weights::DType;
 
 use super::{QuantError, Tally};
 
-/// How many numbers are converted at once where a buffer stands between.
-const STRIP: usize = 256;
+/// How many numbers are converted and counted at once, so that both find them in the processor's nearest cache.
+pub(super) const STRIP: usize = 1024;
 /// The bits of a single without its sign.
 pub(super) const MAGNITUDE: u32 = 0x7FFF_FFFF;
 /// The bits of infinity: what is larger is no number.
@@ -22,6 +22,8 @@ const NO_F16: u16 = 0x7E00;
 const NO_BF16: u16 = 0x7FC0;
 
 /// Writes what `bytes` hold as singles. Exact, but for doubles, which are rounded.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     fits(dtype, out.len(), bytes.len())?;
     match dtype {
@@ -40,25 +42,19 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantErr
 ///
 /// Beyond the range is what rounds to nothing finite. It is infinite in 16 bits and clamped in 8. What is no number stays none in
 /// 16 bits, and is 0 in 8.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) -> Result<Tally, QuantError> {
     fits(dtype, values.len(), out.len())?;
-    match dtype {
-        DType::F32 => write(values, out, f32::to_le_bytes),
-        DType::F64 => write(values, out, |v| f64::from(v).to_le_bytes()),
-        DType::Bf16 => write(values, out, |v| bf16_bits(v).to_le_bytes()),
+    Ok(match dtype {
+        DType::F32 => write(values, out, INFINITE, f32::to_le_bytes),
+        DType::F64 => write(values, out, INFINITE, |v| f64::from(v).to_le_bytes()),
+        DType::Bf16 => write(values, out, BF16_BEYOND, |v| bf16_bits(v).to_le_bytes()),
         DType::F16 => narrow_f16(values, out),
-        DType::F8_E4M3 => write(values, out, |v| [E4M3.code(v)]),
-        DType::F8_E5M2 => write(values, out, |v| [E5M2.code(v)]),
+        DType::F8_E4M3 => write(values, out, E4M3.beyond, |v| [E4M3.code(v)]),
+        DType::F8_E5M2 => write(values, out, E5M2.beyond, |v| [E5M2.code(v)]),
         _ => return Err(QuantError::NoCodec { dtype }),
-    }
-    let beyond = match dtype {
-        DType::F16 => F16_BEYOND,
-        DType::Bf16 => BF16_BEYOND,
-        DType::F8_E4M3 => E4M3.beyond,
-        DType::F8_E5M2 => E5M2.beyond,
-        _ => INFINITE,
-    };
-    Ok(tally(values, beyond))
+    })
 }
 
 /// The bits of the least magnitude that is infinite in fp16: half way from the largest number, 65504, to the next.
@@ -67,6 +63,8 @@ const F16_BEYOND: u32 = 65520.0_f32.to_bits();
 const BF16_BEYOND: u32 = 0x7F7F_8000;
 
 /// Counts values from this magnitude on, and those that are no numbers. `beyond` is in bits, up to infinity.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub(super) fn tally(values: &[f32], beyond: u32) -> Tally {
     let mut sum = Tally::default();
     // Counters of 32 bits go through a processor's lanes with the numbers; a strip is too short to fill them.
@@ -88,19 +86,30 @@ pub(super) fn fits(dtype: DType, values: usize, bytes: usize) -> Result<(), Quan
 }
 
 /// Reads every value from its bytes.
-pub(super) fn each<const N: usize>(bytes: &[u8], out: &mut [f32], read: impl Fn([u8; N]) -> f32) {
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+fn each<const N: usize>(bytes: &[u8], out: &mut [f32], read: impl Fn([u8; N]) -> f32) {
     for (value, stored) in out.iter_mut().zip(bytes.as_chunks().0) {
         *value = read(*stored);
     }
 }
 
-/// Writes every value to its bytes.
-pub(super) fn write<const N: usize>(values: &[f32], out: &mut [u8], store: impl Fn(f32) -> [u8; N]) {
-    for (value, stored) in values.iter().zip(out.as_chunks_mut().0) {
-        *stored = store(*value);
+/// Writes every value to its bytes, and counts.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+pub(super) fn write<const N: usize>(values: &[f32], out: &mut [u8], beyond: u32, store: impl Fn(f32) -> [u8; N]) -> Tally {
+    let mut sum = Tally::default();
+    for (values, out) in values.chunks(STRIP).zip(out.chunks_mut(N * STRIP)) {
+        for (value, stored) in values.iter().zip(out.as_chunks_mut().0) {
+            *stored = store(*value);
+        }
+        sum += tally(values, beyond);
     }
+    sum
 }
 
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 fn widen_f16(bytes: &[u8], out: &mut [f32]) {
     let mut halves = [f16::ZERO; STRIP];
     for (strip, values) in bytes.chunks(2 * STRIP).zip(out.chunks_mut(STRIP)) {
@@ -112,27 +121,35 @@ fn widen_f16(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-fn narrow_f16(values: &[f32], out: &mut [u8]) {
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+fn narrow_f16(values: &[f32], out: &mut [u8]) -> Tally {
+    let mut sum = Tally::default();
     let mut halves = [f16::ZERO; STRIP];
     for (values, strip) in values.chunks(STRIP).zip(out.chunks_mut(2 * STRIP)) {
         let halves = &mut halves[..values.len()];
         halves.convert_from_f32_slice(values);
-        for ((half, value), stored) in halves.iter().zip(values).zip(strip.as_chunks_mut().0) {
-            let bits = if value.is_nan() { NO_F16 } else { half.to_bits() };
-            *stored = bits.to_le_bytes();
+        for (half, stored) in halves.iter().zip(strip.as_chunks_mut().0) {
+            let bits = half.to_bits();
+            let none = bits & 0x7FFF > f16::INFINITY.to_bits();
+            *stored = if none { NO_F16 } else { bits }.to_le_bytes();
         }
+        sum += tally(values, F16_BEYOND);
     }
+    sum
 }
 
 /// Returns the bits of the nearest bf16.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 fn bf16_bits(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = (bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) >> 16) as u16;
     if value.is_nan() { NO_BF16 } else { rounded }
 }
 
-/// A float of 8 bits that is read through a table.
-#[derive(Debug)]
+/// A float of 8 bits.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Eight {
     /// Bits of the mantissa.
     mantissa: u32,
@@ -142,27 +159,39 @@ pub(super) struct Eight {
     pub(super) largest: f32,
     /// The bits of the least magnitude that rounds to nothing finite.
     pub(super) beyond: u32,
-    values: [f32; 256],
+    /// The code of infinity, or where there is none the last one; those after it are no numbers.
+    unbounded: u32,
+    /// What the last code before those stands for.
+    bound: f32,
 }
 
 /// `float8_e4m3fn`: no infinities, one pattern of each sign that is no number. 464 still rounds to 448, its even neighbour.
-pub(super) static E4M3: Eight = Eight { mantissa: 3, bias: 7, largest: 448.0, beyond: 464.0_f32.to_bits() + 1, values: e4m3_values() };
+pub(super) const E4M3: Eight =
+    Eight { mantissa: 3, bias: 7, largest: 448.0, beyond: 464.0_f32.to_bits() + 1, unbounded: 0x7F, bound: f32::NAN };
 /// `float8_e5m2`: a half with fewer bits of mantissa.
-pub(super) static E5M2: Eight =
-    Eight { mantissa: 2, bias: 15, largest: 57344.0, beyond: 61440.0_f32.to_bits(), values: eight_values(2, 15, 0x7C) };
+pub(super) const E5M2: Eight =
+    Eight { mantissa: 2, bias: 15, largest: 57344.0, beyond: 61440.0_f32.to_bits(), unbounded: 0x7C, bound: f32::INFINITY };
 
 impl Eight {
     /// Returns the number that a code stands for.
-    #[inline]
-    pub(super) fn value(&self, code: u8) -> f32 {
-        self.values[usize::from(code)]
+    #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+    #[inline(always)]
+    pub(super) fn value(self, code: u8) -> f32 {
+        let magnitude = u32::from(code & 0x7F);
+        // In the place of a single's fields it is the number divided by a power of two, subnormals and all.
+        let scale = f32::from_bits((254 - self.bias) << 23);
+        let finite = f32::from_bits(magnitude << (23 - self.mantissa)) * scale;
+        let bound = if magnitude > self.unbounded { f32::NAN } else { self.bound };
+        let value = if magnitude >= self.unbounded { bound } else { finite };
+        f32::from_bits(value.to_bits() | u32::from(code & 0x80) << 24)
     }
 
     /// Returns the code of the nearest number, within the range; 0 for what is no number.
-    #[inline]
-    pub(super) fn code(&self, value: f32) -> u8 {
+    #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+    #[inline(always)]
+    pub(super) fn code(self, value: f32) -> u8 {
         let bits = value.to_bits();
-        let sign = (bits >> 24) as u8 & 0x80;
+        let sign = bits >> 24 & 0x80;
         let magnitude = (bits & MAGNITUDE).min(self.largest.to_bits());
         let drop = 23 - self.mantissa;
         // Below the least normal number, a sum with a number whose last bit is the least subnormal's rounds for us.
@@ -170,39 +199,9 @@ impl Eight {
         let subnormal = (f32::from_bits(magnitude) + f32::from_bits(anchor)).to_bits().wrapping_sub(anchor);
         let odd = (magnitude >> drop) & 1;
         let normal = magnitude.wrapping_sub((127 - self.bias) << 23).wrapping_add((1 << (drop - 1)) - 1 + odd) >> drop;
-        let code = if magnitude < (127 + 1 - self.bias) << 23 { subnormal } else { normal } as u8 | sign;
-        if value.is_nan() { 0 } else { code }
+        let code = if magnitude < (127 + 1 - self.bias) << 23 { subnormal } else { normal } | sign;
+        if value.is_nan() { 0 } else { code as u8 }
     }
-}
-
-/// Returns the values of all codes; `unbounded` is the first that is infinite, and those after it are no numbers.
-const fn eight_values(mantissa: u32, bias: u32, unbounded: u8) -> [f32; 256] {
-    let mut values = [0.0; 256];
-    let mut code = 0;
-    while code < 256 {
-        let magnitude = (code & 0x7F) as u32;
-        let (exponent, rest) = (magnitude >> mantissa, magnitude & ((1 << mantissa) - 1));
-        let step = f32::from_bits((127 + 1 - bias - mantissa) << 23);
-        let value = if magnitude > unbounded as u32 {
-            f32::NAN
-        } else if magnitude == unbounded as u32 {
-            f32::INFINITY
-        } else if exponent == 0 {
-            rest as f32 * step
-        } else {
-            f32::from_bits(((exponent + 127 - bias) << 23) | (rest << (23 - mantissa)))
-        };
-        values[code] = if code >= 0x80 { -value } else { value };
-        code += 1;
-    }
-    values
-}
-
-const fn e4m3_values() -> [f32; 256] {
-    let mut values = eight_values(3, 7, 0x7F);
-    values[0x7F] = f32::NAN;
-    values[0xFF] = f32::NAN;
-    values
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@
 
 use crate::weights::DType;
 
-use super::floats::{E4M3, E5M2, INFINITE, MAGNITUDE, fits, narrow, widen};
+use super::floats::{E4M3, E5M2, INFINITE, MAGNITUDE, STRIP, fits, narrow, widen};
 use super::{QuantError, Tally};
 
-/// How many numbers are scaled before they are narrowed.
-const STRIP: usize = 256;
-
 /// Returns the largest magnitude among the finite values; 0 where there are none.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 #[must_use]
 pub fn max_abs(values: &[f32]) -> f32 {
     let finite = |value: &f32| {
@@ -36,6 +35,8 @@ pub fn scale_of(dtype: DType, max_abs: f32) -> Result<f32, QuantError> {
 }
 
 /// Writes values divided by the scale, and returns what that cost beside rounding.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn narrow_scaled(dtype: DType, values: &[f32], scale: f32, out: &mut [u8]) -> Result<Tally, QuantError> {
     fits_eight(dtype, values.len(), out.len())?;
     let inverse = scale.recip();
@@ -52,6 +53,8 @@ pub fn narrow_scaled(dtype: DType, values: &[f32], scale: f32, out: &mut [u8]) -
 }
 
 /// Writes what the codes stand for, times the scale.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn widen_scaled(dtype: DType, codes: &[u8], scale: f32, out: &mut [f32]) -> Result<(), QuantError> {
     fits_eight(dtype, out.len(), codes.len())?;
     widen(dtype, codes, out)?;

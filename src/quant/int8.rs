@@ -8,11 +8,10 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::error::part;
+use super::floats::{INFINITE, STRIP, tally};
 use super::fp8::max_abs;
 use super::{QuantError, Tally, to_code};
 
-/// How many numbers are brought to fp16 and back at once.
-const STRIP: usize = 256;
 /// The largest code.
 const MOST: f32 = 127.0;
 /// The reference's constant for a 127th.
@@ -21,35 +20,43 @@ const PER_CODE: f32 = 7.874_016e-3;
 /// Quantises whole rows of this width. `codes` gets a signed byte for each number, `scales` the largest magnitude of each row.
 ///
 /// Numbers beyond the range of fp16 are clamped and what is no number becomes 0; both are counted. A row of zeros has the scale 0.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn quantise(values: &[f32], width: usize, codes: &mut [u8], scales: &mut [f32]) -> Result<Tally, QuantError> {
     part("the weight", values.len(), codes.len())?;
     part("SCB", rows(values.len(), width)?, scales.len())?;
-    let mut tally = Tally::default();
+    let mut sum = Tally::default();
     for ((values, codes), scale) in values.chunks(width.max(1)).zip(codes.chunks_mut(width.max(1))).zip(scales) {
         // Rounding keeps the order of numbers, so the largest is still the largest.
         *scale = f16::from_f32(max_abs(values)).to_f32().min(f16::MAX.to_f32());
-        let factor = if *scale > 0.0 { MOST / *scale } else { 0.0 };
+        // Libtorch divides a number by a tensor so.
+        let factor = if *scale > 0.0 { scale.recip() * MOST } else { 0.0 };
         for (values, codes) in values.chunks(STRIP).zip(codes.chunks_mut(STRIP)) {
-            tally += strip(values, factor, codes);
+            sum += strip(values, factor, codes);
         }
     }
-    Ok(tally)
+    Ok(sum)
 }
 
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 fn strip(values: &[f32], factor: f32, codes: &mut [u8]) -> Tally {
     let (mut halves, mut rounded) = ([f16::ZERO; STRIP], [0.0; STRIP]);
     let (halves, rounded) = (&mut halves[..values.len()], &mut rounded[..values.len()]);
     halves.convert_from_f32_slice(values);
     halves.convert_to_f32_slice(rounded);
     for (code, value) in codes.iter_mut().zip(&*rounded) {
-        // A code is within one step of the range anyway, unless the number is infinite, or none.
-        let scaled = if value.is_nan() { 0.0 } else { value.clamp(-f32::MAX, f32::MAX) * factor };
-        *code = to_code(scaled.clamp(-MOST, MOST));
+        // A code is within one step of the range anyway, unless the number is infinite, or none. Nothing times infinity is none too.
+        let scaled = value * factor;
+        let within = scaled.clamp(-MOST, MOST);
+        *code = to_code(if within.is_nan() { 0.0 } else { within });
     }
-    super::floats::tally(rounded, super::floats::INFINITE)
+    tally(rounded, INFINITE)
 }
 
 /// Widens whole rows of codes.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn dequantise(codes: &[u8], scales: &[f32], width: usize, out: &mut [f32]) -> Result<(), QuantError> {
     part("the weight", out.len(), codes.len())?;
     part("SCB", rows(codes.len(), width)?, scales.len())?;

@@ -53,7 +53,8 @@ impl std::ops::AddAssign for Tally {
 const ROUNDER: f32 = 12_582_912.0;
 
 /// Returns the low byte of the nearest integer, ties to even, of a number below 2^22.
-#[inline]
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 fn to_code(value: f32) -> u8 {
     (value + ROUNDER).to_bits() as u8
 }

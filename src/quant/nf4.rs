@@ -13,8 +13,8 @@ pub const BLOCK: usize = 64;
 pub const BLOCKS: (usize, usize) = (32, 4096);
 /// How many scales of blocks share one where the scales are quantised too.
 pub const NESTED_BLOCK: usize = 256;
-/// NF4's code for 0, which blocks of zeros are made of.
-const ZERO: u8 = 7;
+/// How many numbers go through a processor's lanes together.
+const RUN: usize = 32;
 
 /// The codebook of NF4: quantiles of the normal distribution, with an exact 0.
 pub const NF4: [f32; 16] = bits([
@@ -43,7 +43,8 @@ pub const FP4: [f32; 16] = {
     let mut code = 0;
     while code < 16 {
         let magnitude = TWELFTHS[code % 8] / 12.0;
-        values[code] = if code < 8 { magnitude } else { -magnitude };
+        // There is no negative 0.
+        values[code] = if code <= 8 { magnitude } else { -magnitude };
         code += 1;
     }
     values
@@ -74,6 +75,8 @@ const fn bits(bits: [u32; 16]) -> [f32; 16] {
 ///
 /// A tensor is cut into parts at ends of blocks; only its last block may be short. Infinite numbers are clamped, what is
 /// no number becomes 0.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn quantise(values: &[f32], block: usize, packed: &mut [u8], absmax: &mut [f32]) -> Result<Tally, QuantError> {
     check_block(block)?;
     part("the packed weight", values.len().div_ceil(2), packed.len())?;
@@ -96,23 +99,41 @@ pub fn quantise(values: &[f32], block: usize, packed: &mut [u8], absmax: &mut [f
     Ok(tally)
 }
 
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 fn pack(values: &[f32], packed: &mut [u8], scaled: impl Fn(f32) -> f32) {
-    let (pairs, rest) = values.as_chunks::<2>();
-    for ([first, second], byte) in pairs.iter().zip(packed.iter_mut()) {
-        *byte = code(scaled(*first)) << 4 | code(scaled(*second));
+    let (runs, rest) = values.as_chunks::<RUN>();
+    let (bytes, last_bytes) = packed.split_at_mut(runs.len() * RUN / 2);
+    for (run, bytes) in runs.iter().zip(bytes.chunks_exact_mut(RUN / 2)) {
+        let scaled = run.map(&scaled);
+        let codes = codes(&scaled);
+        for (byte, at) in bytes.iter_mut().zip((0..RUN).step_by(2)) {
+            *byte = (codes[at] << 4 | codes[at + 1]) as u8;
+        }
     }
-    if let ([last], Some(byte)) = (rest, packed.last_mut()) {
-        *byte = code(scaled(*last)) << 4 | ZERO;
+    for (byte, pair) in last_bytes.iter_mut().zip(rest.chunks(2)) {
+        let [first, second] = codes(&[scaled(pair[0]), pair.get(1).map_or(0.0, |v| scaled(*v))]);
+        *byte = (first << 4 | second) as u8;
     }
 }
 
-/// Returns the nearest code: the number of thresholds below.
-fn code(value: f32) -> u8 {
-    let value = if value.is_nan() { 0.0 } else { value };
-    THRESHOLDS.iter().map(|t| u8::from(value > *t)).sum()
+/// Returns the nearest codes: how many thresholds are below each number. What is no number is 0.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+fn codes<const N: usize>(values: &[f32; N]) -> [u32; N] {
+    let values = values.map(|v| if v.is_nan() { 0.0 } else { v });
+    let mut codes = [0; N];
+    for threshold in THRESHOLDS {
+        for (code, value) in codes.iter_mut().zip(&values) {
+            *code += u32::from(*value > threshold);
+        }
+    }
+    codes
 }
 
 /// Widens the codes of whole blocks, but for a short last one, by a codebook: [`NF4`], [`FP4`] or the file's own.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn dequantise(codebook: &[f32; 16], packed: &[u8], absmax: &[f32], block: usize, out: &mut [f32]) -> Result<(), QuantError> {
     check_block(block)?;
     part("the packed weight", out.len().div_ceil(2), packed.len())?;
@@ -217,7 +238,7 @@ mod tests {
         ];
         assert_eq!(THRESHOLDS.map(f32::to_bits), bits);
         for (at, threshold) in THRESHOLDS.iter().enumerate() {
-            assert_eq!((usize::from(code(*threshold)), usize::from(code(threshold.next_up()))), (at, at + 1));
+            assert_eq!(codes(&[*threshold, threshold.next_up()]), [at as u32, at as u32 + 1]);
         }
     }
 
@@ -250,7 +271,7 @@ mod tests {
     fn the_float_of_four_bits_is_read() {
         let packed = [0x01, 0x23, 0x45, 0x67, 0x8B];
         let twelfths = dequantised(&FP4, &packed, &[12.0], 64, 10);
-        assert_eq!(twelfths, [0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0, -0.0, -12.0]);
+        assert_eq!(twelfths, [0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0, 0.0, -12.0]);
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl QuantState {
         let dtype = DTYPES.iter().find(|(_, d)| *d == self.dtype).map_or("float32", |(name, _)| name);
         let nested = self.nested.map_or_else(String::new, |nested| {
             let (block, offset) = (nested.block, f64::from(nested.offset));
-            format!(r#", "nested_blocksize": {block}, "nested_dtype": "float32", "nested_offset": {offset:?}"#)
+            format!(r#", "nested_blocksize": {block}, "nested_dtype": "float32", "nested_offset": {}"#, number(offset))
         });
         let (code, block, extents) = (self.code.name(), self.block, extents.join(", "));
         format!(r#"{{"quant_type": "{code}", "blocksize": {block}, "dtype": "{dtype}", "shape": [{extents}]{nested}}}"#)
@@ -108,6 +108,15 @@ impl QuantState {
             shape: extents.ok_or_else(|| described("shape", shape.to_string(), "a list of extents"))?,
             nested,
         })
+    }
+}
+
+/// Writes a number as Python does, with two digits of a small exponent at least.
+fn number(value: f64) -> String {
+    let text = format!("{value:?}");
+    match text.split_once("e-") {
+        Some((digits, exponent)) if exponent.len() == 1 => format!("{digits}e-0{exponent}"),
+        _ => text,
     }
 }
 

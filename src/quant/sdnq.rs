@@ -64,6 +64,8 @@ pub fn can_write(kind: WeightsType) -> bool {
 /// `codes` gets the bytes of the storage type, `scales` and for unsigned types `zeros` a single for each group. The count of
 /// numbers is a multiple of what the type stores together. Infinite numbers are clamped and what is no number becomes 0; both
 /// are counted.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn quantise(
     kind: WeightsType,
     values: &[f32],
@@ -85,13 +87,14 @@ pub fn quantise(
     part("zero_point", if kind.signed { 0 } else { scales.len() }, zeros.len())?;
     let mut plain = vec![0; if kind.is_packed() { values.len() } else { 0 }];
     let target = if kind.is_packed() { plain.as_mut_slice() } else { &mut *codes };
+    let range = kind.range();
     for (at, (values, codes)) in values.chunks_exact(group).zip(target.chunks_exact_mut(group)).enumerate() {
-        let span = Span::of(kind, values);
+        let span = Span::of(kind.signed, range.1, values);
         scales[at] = span.scale;
         if let Some(zero) = zeros.get_mut(at) {
             *zero = span.zero;
         }
-        encode(kind, values, span, codes);
+        encode(kind, range, values, span, codes);
     }
     if kind.is_packed() {
         pack(kind.bits, &plain, codes)?;
@@ -107,21 +110,28 @@ struct Span {
 }
 
 impl Span {
-    fn of(kind: WeightsType, values: &[f32]) -> Self {
-        let most = kind.range().1;
-        if kind.signed {
+    #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+    #[inline(always)]
+    fn of(signed: bool, most: f32, values: &[f32]) -> Self {
+        if signed {
             return Self { scale: super::fp8::max_abs(values) / most, zero: 0.0 };
         }
-        let (mut least, mut largest) = (f32::INFINITY, f32::NEG_INFINITY);
+        // Whole numbers in the order of the singles, which lanes compare.
+        let key = |value: f32| {
+            let bits = value.to_bits().cast_signed();
+            bits ^ (bits >> 31 & i32::MAX)
+        };
+        let (mut least, mut largest) = (i32::MAX, i32::MIN);
         for value in values {
             let finite = value.to_bits() & MAGNITUDE < INFINITE;
-            let (low, high) = if finite { (*value, *value) } else { (f32::INFINITY, f32::NEG_INFINITY) };
-            least = if low < least { low } else { least };
-            largest = if high > largest { high } else { largest };
+            least = least.min(if finite { key(*value) } else { i32::MAX });
+            largest = largest.max(if finite { key(*value) } else { i32::MIN });
         }
         if least > largest {
             return Self { scale: 0.0, zero: 0.0 };
         }
+        let number = |key: i32| f32::from_bits((key ^ (key >> 31 & i32::MAX)).cast_unsigned());
+        let (least, largest) = (number(least), number(largest));
         let span = largest - least;
         // Numbers as far apart as singles can be.
         let scale = if span < f32::INFINITY { span / most } else { largest / most - least / most };
@@ -130,31 +140,33 @@ impl Span {
 }
 
 /// Writes a code of 8 bits or fewer for each number of a group. Nothing over nothing is 0.
-fn encode(kind: WeightsType, values: &[f32], span: Span, codes: &mut [u8]) {
-    let (least, most) = kind.range();
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+fn encode(kind: WeightsType, (least, most): (f32, f32), values: &[f32], span: Span, codes: &mut [u8]) {
     let scaled = |value: f32| {
         let value = if value.is_nan() { 0.0 } else { value };
         let scaled = (value - span.zero) / span.scale;
-        (if scaled.is_nan() { 0.0 } else { scaled }).clamp(least, most)
-    };
-    let set = |codes: &mut [u8], code: &dyn Fn(f32) -> u8| {
-        for (code_out, value) in codes.iter_mut().zip(values) {
-            *code_out = code(scaled(*value));
+        let scaled = if scaled.is_nan() { 0.0 } else { scaled };
+        if scaled < least {
+            least
+        } else if scaled > most {
+            most
+        } else {
+            scaled
         }
     };
+    let pairs = codes.iter_mut().zip(values);
     match kind.numbers {
-        // Packed codes have no sign: they count from the least.
         Numbers::Integers => {
+            // Packed codes have no sign: they count from the least.
             let bias = if kind.signed && kind.is_packed() { 1_u8 << (kind.bits - 1) } else { 0 };
-            for (code, value) in codes.iter_mut().zip(values) {
-                *code = to_code(scaled(*value)).wrapping_add(bias);
-            }
+            pairs.for_each(|(code, value)| *code = to_code(scaled(*value)).wrapping_add(bias));
         }
-        Numbers::Plain(DType::F8_E5M2) => set(codes, &|v| E5M2.code(v)),
-        Numbers::Plain(_) => set(codes, &|v| E4M3.code(v)),
+        Numbers::Plain(DType::F8_E5M2) => pairs.for_each(|(code, value)| *code = E5M2.code(scaled(*value))),
+        Numbers::Plain(_) => pairs.for_each(|(code, value)| *code = E4M3.code(scaled(*value))),
         Numbers::Floats { exponent, mantissa } => {
             let layout = FloatLayout { exponent, mantissa, signed: kind.signed };
-            set(codes, &|v| layout.code(v) as u8);
+            pairs.for_each(|(code, value)| *code = layout.code(scaled(*value)) as u8);
         }
     }
 }
@@ -174,6 +186,8 @@ impl Habits {
 }
 
 /// Widens codes of whole runs of groups. `zeros` is empty where there are none; otherwise there is one for each scale.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn dequantise(
     kind: WeightsType,
     habits: Habits,
@@ -230,6 +244,8 @@ pub fn dequantise_codebook(kind: WeightsType, codes: &[u8], group: usize, levels
 }
 
 /// Writes what codes stand for, before any scale.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn widen_codes(kind: WeightsType, habits: Habits, codes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     let bytes = kind.bytes_of(out.len()).ok_or(QuantError::Group { values: out.len(), group: kind.together().0 })?;
     part("the weight", bytes, codes.len())?;

@@ -13,7 +13,8 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Returns the code of a number within the range.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+    #[inline(always)]
     pub(super) fn code(self, value: f32) -> u16 {
         let drop = 23 - self.mantissa;
         let mut bits = value.to_bits();

@@ -5,6 +5,8 @@ use super::QuantError;
 use super::error::part;
 
 /// Packs unsigned codes of 1 to 8 bits. Their count is a multiple of what the width stores together.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn pack(bits: u32, codes: &[u8], packed: &mut [u8]) -> Result<(), QuantError> {
     let (together, bytes) = super::sdnq_type::WeightsType::integers(bits, false).together();
     fits(codes.len(), packed.len(), together, bytes)?;
@@ -36,6 +38,8 @@ pub fn pack(bits: u32, codes: &[u8], packed: &mut [u8]) -> Result<(), QuantError
 }
 
 /// Unpacks unsigned codes of 1 to 8 bits.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 pub fn unpack(bits: u32, packed: &[u8], codes: &mut [u8]) -> Result<(), QuantError> {
     let (together, bytes) = super::sdnq_type::WeightsType::integers(bits, false).together();
     fits(codes.len(), packed.len(), together, bytes)?;
@@ -132,7 +136,8 @@ fn pieces(bits: u32) -> Vec<Piece> {
 }
 
 /// Brings each group of `A` through `change`.
-#[inline]
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
 fn groups<const A: usize, const B: usize>(from: &[u8], to: &mut [u8], change: impl Fn(&[u8; A]) -> [u8; B]) {
     for (to, from) in to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0) {
         *to = change(from);
