@@ -1,1 +1,3 @@
 //! Weights from one storage into another, streaming and without libtorch.
+
+pub mod gguf_file;
