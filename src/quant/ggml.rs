@@ -83,11 +83,13 @@ fn restore<const N: usize, const B: usize>(bytes: &[u8], out: &mut [f32], block:
 }
 
 /// Writes a scale as a half at `at`, to nearest even.
+#[inline]
 pub(crate) fn put_half(out: &mut [u8], at: usize, value: f32) {
     out[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
 }
 
 /// Returns the half at `at`.
+#[inline]
 pub(crate) fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }

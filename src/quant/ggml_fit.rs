@@ -11,12 +11,14 @@ pub const ROUNDER: f32 = 12_582_912.0;
 
 /// Returns the nearest integer; for what lies beyond 22 bits the same nonsense as ggml's.
 #[must_use]
+#[inline]
 pub fn nearest(v: f32) -> i32 {
     ((v + ROUNDER).to_bits() & 0x007F_FFFF).cast_signed() - 0x0040_0000
 }
 
 /// Returns the low eight bits, as C converts.
 #[must_use]
+#[inline]
 pub fn low_byte(v: i32) -> u8 {
     v.cast_unsigned() as u8
 }

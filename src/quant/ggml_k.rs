@@ -4,6 +4,8 @@
 //! what the scales have become. The second and third are here for the faster kernels too, which search many sub-blocks at
 //! once.
 
+#![expect(clippy::inline_always, reason = "these are compiled again into kernels, with the instructions of those")]
+
 use super::ggml::{half_at, put_half};
 use super::ggml_fit::{SEARCH_2, SEARCH_4, SEARCH_5, Search, ZERO_BELOW, affine, low_byte, nearest, swept, symmetric};
 use super::ggml_legacy::uneven;
@@ -37,6 +39,7 @@ pub struct Stored {
 }
 
 /// Rounds the numbers of a superblock with what its sub-blocks' scales have become; levels start at `lowest`, stored as 0.
+#[inline(always)]
 pub fn round_again<const SUB: usize>(x: &[f32; N], stored: &[Stored; SUB], lowest: i32, highest: i32, levels: &mut [u8; N]) {
     let size = N / SUB;
     for ((x, levels), stored) in x.chunks_exact(size).zip(levels.chunks_exact_mut(size)).zip(stored) {
@@ -49,11 +52,13 @@ pub fn round_again<const SUB: usize>(x: &[f32; N], stored: &[Stored; SUB], lowes
 }
 
 /// Returns the largest of the numbers, and 0 where none is above.
+#[inline(always)]
 fn largest(v: &[f32]) -> f32 {
     v.iter().fold(0.0, |most, v| if *v > most { *v } else { most })
 }
 
 /// Returns the number with the largest magnitude, the first of equals, with its sign.
+#[inline(always)]
 fn extreme(v: &[f32]) -> f32 {
     let (mut magnitude, mut extreme) = (0.0, 0.0);
     for v in v {
@@ -116,6 +121,7 @@ pub(super) fn q6(x: &[f32; N], out: &mut [u8; 210]) {
 }
 
 /// Lays out a `Q2_K` block: `scales[16] | levels[64] | d | dmin`, a scale and a minimum in each byte of `scales`.
+#[inline(always)]
 pub fn store_q2(x: &[f32; N], found: &mut Found<16>, out: &mut [u8; 84]) {
     const HIGHEST: f32 = 15.0;
     let (most, most_below) = (largest(&found.scales), largest(&found.minima));
@@ -133,6 +139,7 @@ pub fn store_q2(x: &[f32; N], found: &mut Found<16>, out: &mut [u8; 84]) {
 }
 
 /// Packs the low two bits of each level: numbers 32 apart share a byte.
+#[inline(always)]
 fn pack_crumbs(levels: &[u8; N], out: &mut [u8]) {
     for (half, out) in levels.chunks_exact(128).zip(out.chunks_exact_mut(32)) {
         for (l, byte) in out.iter_mut().enumerate() {
@@ -142,6 +149,7 @@ fn pack_crumbs(levels: &[u8; N], out: &mut [u8]) {
 }
 
 /// Lays out a `Q3_K` block: `high bits[32] | low bits[64] | scales[12] | d`.
+#[inline(always)]
 pub fn store_q3(x: &[f32; N], found: &mut Found<16>, out: &mut [u8; 110]) {
     out.fill(0);
     let most = extreme(&found.scales);
@@ -166,6 +174,7 @@ pub fn store_q3(x: &[f32; N], found: &mut Found<16>, out: &mut [u8; 110]) {
 }
 
 /// Packs eight 6-bit scales and eight 6-bit minima into 12 bytes.
+#[inline(always)]
 fn pack_sixes(scales: [u8; 8], minima: [u8; 8], out: &mut [u8]) {
     for j in 0..4 {
         out[j] = scales[j] | (scales[j + 4] >> 4) << 6;
@@ -182,6 +191,7 @@ fn unpack_sixes(bytes: &[u8]) -> ([u8; 8], [u8; 8]) {
 }
 
 /// Writes `d | dmin | scales[12]`, which `Q4_K` and `Q5_K` begin with, and rounds the numbers again.
+#[inline(always)]
 fn store_affine(x: &[f32; N], found: &mut Found<8>, highest: i32, out: &mut [u8]) {
     const HIGHEST: f32 = 63.0;
     let sixes = |v: &[f32; 8], most: f32| {
@@ -199,6 +209,7 @@ fn store_affine(x: &[f32; N], found: &mut Found<8>, highest: i32, out: &mut [u8]
 }
 
 /// Packs the low four bits of each level: numbers 32 apart share a byte.
+#[inline(always)]
 fn pack_nibbles(levels: &[u8; N], out: &mut [u8]) {
     for (pair, out) in levels.chunks_exact(64).zip(out.chunks_exact_mut(32)) {
         for (l, byte) in out.iter_mut().enumerate() {
@@ -208,12 +219,14 @@ fn pack_nibbles(levels: &[u8; N], out: &mut [u8]) {
 }
 
 /// Lays out a `Q4_K` block: `d | dmin | scales[12] | levels[128]`.
+#[inline(always)]
 pub fn store_q4(x: &[f32; N], found: &mut Found<8>, out: &mut [u8; 144]) {
     store_affine(x, found, 15, out);
     pack_nibbles(&found.levels, &mut out[16..]);
 }
 
 /// Lays out a `Q5_K` block: `d | dmin | scales[12] | fifth bits[32] | levels[128]`.
+#[inline(always)]
 pub fn store_q5(x: &[f32; N], found: &mut Found<8>, out: &mut [u8; 176]) {
     store_affine(x, found, 31, out);
     let (bits, _) = out[16..48].as_chunks_mut::<32>();
@@ -227,6 +240,7 @@ pub fn store_q5(x: &[f32; N], found: &mut Found<8>, out: &mut [u8; 176]) {
 }
 
 /// Lays out a `Q6_K` block: `low bits[128] | high bits[64] | scales[16] | d`.
+#[inline(always)]
 pub fn store_q6(x: &[f32; N], found: &mut Found<16>, out: &mut [u8; 210]) {
     let most = extreme(&found.scales);
     if most.abs() < ZERO_BELOW {
@@ -281,7 +295,8 @@ pub(super) fn from_q3(block: &[u8; 110], out: &mut [f32; N]) {
 }
 
 /// Returns scale and minimum of the eight sub-blocks of a `Q4_K` or `Q5_K` block.
-fn affine_scales(block: &[u8]) -> [(f32, f32); 8] {
+#[inline]
+pub(crate) fn affine_scales(block: &[u8]) -> [(f32, f32); 8] {
     let (d, dmin) = (half_at(block, 0), half_at(block, 2));
     let (scales, minima) = unpack_sixes(&block[4..16]);
     std::array::from_fn(|j| (d * f32::from(scales[j]), dmin * f32::from(minima[j])))

@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod gguf;
 mod made;
 mod quant_plain;

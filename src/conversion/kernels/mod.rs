@@ -1,11 +1,22 @@
-//! The codecs of `quant`, compiled once more for what the processor at hand can do.
+//! The codecs of `quant` again, for speed: each is checked against the plain one to the bit.
 //!
-//! A kernel is the scalar codec's own code with wider instructions allowed, chosen when it is called, so the bits are the same by
-//! construction: Rust never fuses or reorders arithmetic of floats. Signatures are those of the codecs.
+//! Those of plain storages are the codecs' own code with wider instructions allowed, chosen when they are called: Rust never fuses
+//! or reorders arithmetic of floats. Those of ggml's blocks work on sub-blocks side by side. Signatures are those of the codecs.
 
 mod deviation;
 mod dispatch;
 mod measured;
+pub mod ggml;
+#[cfg(target_arch = "x86_64")]
+mod ggml_k;
+#[cfg(target_arch = "x86_64")]
+mod ggml_lanes;
+#[cfg(target_arch = "x86_64")]
+mod ggml_read;
+#[cfg(target_arch = "x86_64")]
+mod ggml_search;
+#[cfg(target_arch = "x86_64")]
+mod ggml_short;
 
 pub use deviation::Deviation;
 pub use dispatch::{
