@@ -5,7 +5,7 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up may panic")]
 
 use divan::counter::ItemsCount;
-use perilune::conversion::kernels::ggml::{Instructions, dequantise_with, quantise_with};
+use perilune::kernels::ggml::{Instructions, dequantise_with, quantise_with};
 use perilune::quant::ggml::WRITTEN;
 use perilune::weights::DType;
 

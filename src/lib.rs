@@ -7,6 +7,7 @@ pub mod units;
 pub mod weights;
 pub mod formats;
 pub mod quant;
+pub mod kernels;
 pub mod families;
 pub mod devices;
 pub mod placement;

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::quant::{QuantError, floats, ggml};
+use crate::kernels;
+use crate::quant::QuantError;
 use crate::weights::{DType, Shape, TensorEntry};
 
 /// Where a tensor's bytes lie, and what they mean.
@@ -46,9 +47,9 @@ impl Feed {
     /// Reads numbers.
     pub fn widen(&self, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         if DType::GGML.contains(&self.dtype) {
-            return ggml::dequantise(self.dtype, bytes, out);
+            return kernels::ggml::dequantise(self.dtype, bytes, out);
         }
-        floats::widen(self.dtype, bytes, out)?;
+        kernels::widen(self.dtype, bytes, out)?;
         if let Some(scale) = self.scale {
             out.iter_mut().for_each(|value| *value *= scale);
         }

@@ -5,11 +5,11 @@ use std::ops::Range;
 use super::chunk::Rows;
 use super::feed::Feed;
 use super::journal::Loss;
+use crate::kernels::{self, Deviation};
 use crate::quant::nf4::{self, NF4};
 use crate::quant::quant_state::{FourBit, QuantState};
-use crate::quant::sdnq::{self, Groups, Habits};
 use crate::quant::sdnq_type::WeightsType;
-use crate::quant::{QuantError, Tally, floats, fp8, ggml, int8};
+use crate::quant::{QuantError, Tally};
 use crate::weights::{DType, Shape};
 
 /// Numbers that are converted at once: they stay in a core's cache on their way.
@@ -207,9 +207,8 @@ impl Encoder<'_> {
             let part = &bytes[from..from + self.feed.bytes_of(&(0..length)) as usize];
             scratch.values.resize(length as usize, 0.0);
             self.feed.widen(part, &mut scratch.values)?;
-            let tally = self.part(scratch)?;
-            let (error, power) = difference(&scratch.values, &scratch.again);
-            loss.add(error, power, tally);
+            let (tally, deviation) = self.part(scratch)?;
+            loss.add(deviation.error, deviation.signal, tally);
             at += length;
         }
         Ok(loss)
@@ -228,59 +227,51 @@ impl Encoder<'_> {
         }
     }
 
-    /// Converts the values in `scratch`, and back.
-    fn part(self, Scratch { made, values, again, scales, zeros }: &mut Scratch) -> Result<Tally, QuantError> {
-        again.resize(values.len(), 0.0);
+    /// Converts the values in `scratch`, and says what that cost.
+    fn part(self, Scratch { made, values, again, scales, zeros }: &mut Scratch) -> Result<(Tally, Deviation), QuantError> {
         match self.form {
-            Form::Copy => Ok(Tally::default()),
+            Form::Copy => Ok(Default::default()),
             Form::Float(dtype) => {
                 let bytes = grown(&mut made[0].bytes, dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
-                let tally = floats::narrow(*dtype, values, bytes)?;
-                floats::widen(*dtype, bytes, again)?;
-                Ok(tally)
+                kernels::narrow_measured(*dtype, values, bytes)
             }
             Form::ScaledFp8 => {
                 let bytes = grown(&mut made[0].bytes, values.len());
-                let tally = fp8::narrow_scaled(DType::F8_E4M3, values, self.scale, bytes)?;
-                fp8::widen_scaled(DType::F8_E4M3, bytes, self.scale, again)?;
-                Ok(tally)
+                kernels::narrow_scaled_measured(DType::F8_E4M3, values, self.scale, bytes)
             }
             Form::Blocks(dtype, _) => {
                 let bytes = grown(&mut made[0].bytes, dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
-                ggml::quantise(*dtype, values, bytes)?;
-                ggml::dequantise(*dtype, bytes, again)?;
-                Ok(Tally::default())
+                again.resize(values.len(), 0.0);
+                kernels::ggml::quantise(*dtype, values, bytes)?;
+                kernels::ggml::dequantise(*dtype, bytes, again)?;
+                Ok((Tally::default(), kernels::compare(values, again)))
             }
             Form::Nf4(_) => {
                 let codes = grown(&mut made[0].bytes, values.len().div_ceil(2));
                 scales.resize(values.len().div_ceil(nf4::BLOCK), 0.0);
-                let tally = nf4::quantise(values, nf4::BLOCK, codes, scales)?;
-                nf4::dequantise(&NF4, codes, scales, nf4::BLOCK, again)?;
+                let measured = kernels::nf4_measured(values, nf4::BLOCK, codes, scales)?;
                 append(&mut made[1].bytes, scales);
-                Ok(tally)
+                Ok(measured)
             }
             Form::Int8 => {
                 let width = Rows::of(&self.feed.shape).width as usize;
                 let codes = grown(&mut made[0].bytes, values.len());
                 scales.resize(values.len() / width.max(1), 0.0);
-                let tally = int8::quantise(values, width, codes, scales)?;
-                int8::dequantise(codes, scales, width, again)?;
+                let measured = kernels::int8_measured(values, width, codes, scales)?;
                 append(&mut made[1].bytes, scales);
-                Ok(tally)
+                Ok(measured)
             }
             Form::Sdnq(kind, group) => {
                 let group = *group as usize;
                 let codes = grown(&mut made[0].bytes, kind.bytes_of(values.len()).unwrap_or(0));
                 scales.resize(values.len() / group.max(1), 0.0);
                 zeros.resize(if kind.signed { 0 } else { scales.len() }, 0.0);
-                let tally = sdnq::quantise(*kind, values, group, codes, scales, zeros)?;
-                let groups = Groups { outer: scales.len(), group, inner: 1 };
-                sdnq::dequantise(*kind, Habits::CURRENT, codes, groups, scales, zeros, again)?;
+                let measured = kernels::sdnq_measured(*kind, values, group, codes, scales, zeros)?;
                 append(&mut made[1].bytes, scales);
                 if let Some(made) = made.get_mut(2) {
                     append(&mut made.bytes, zeros);
                 }
-                Ok(tally)
+                Ok(measured)
             }
         }
     }
@@ -295,19 +286,4 @@ fn grown(bytes: &mut Vec<u8>, more: usize) -> &mut [u8] {
 
 fn append(bytes: &mut Vec<u8>, values: &[f32]) {
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-/// Returns Σ (again − values)² and Σ values², of numbers that are finite on both sides.
-fn difference(values: &[f32], again: &[f32]) -> (f64, f64) {
-    let (mut error, mut power) = ([0.0_f64; 8], [0.0_f64; 8]);
-    for (values, again) in values.chunks(8).zip(again.chunks(8)) {
-        for (lane, (value, again)) in values.iter().zip(again).enumerate() {
-            let (value, again) = (f64::from(*value), f64::from(*again));
-            let off = again - value;
-            let counts = off.is_finite();
-            error[lane] += if counts { off * off } else { 0.0 };
-            power[lane] += if counts { value * value } else { 0.0 };
-        }
-    }
-    (error.iter().sum(), power.iter().sum())
 }

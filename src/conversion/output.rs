@@ -10,6 +10,7 @@ use crate::cache::Segment;
 use crate::formats::FormatError;
 use crate::formats::gguf::{self, NewTensor};
 use crate::formats::gguf_value;
+use crate::kernels;
 use crate::quant::fp8;
 use crate::weights::DType;
 
@@ -36,7 +37,7 @@ impl Job {
             let count = (part.len() as u64 * AT_ONCE / step.max(1) as u64) as usize;
             // What cannot be read is an error where it is converted.
             drop(self.feed.widen(part, &mut values[..count]));
-            fp8::max_abs(&values[..count])
+            kernels::max_abs(&values[..count])
         });
         fp8::scale_of(DType::F8_E4M3, largest.fold(0.0, f32::max)).unwrap_or(1.0)
     }

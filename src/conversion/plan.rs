@@ -6,11 +6,12 @@ use std::path::Path;
 use super::ConversionError;
 use super::feed::Feed;
 use super::form::{Form, Product};
+use super::gguf_file;
 use super::output::{Output, SOURCE_KEY, hash_to_come};
 use super::part_file::PartFile;
 use super::source::{Opened, Part};
 use crate::families::{Family, Role};
-use crate::formats::gguf::{self, NewTensor, original_shape};
+use crate::formats::gguf::{self, NewTensor};
 use crate::formats::gguf_value::Value;
 use crate::formats::safetensors;
 use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, Prefix, is_cast, is_scaled};
@@ -186,15 +187,12 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
     let mut feeds: Vec<Option<Feed>> = feeds.into_iter().filter(|f| is_number(f.dtype)).map(Some).collect();
     let wrong = |error: ComfyError| impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors");
     let plan = comfy_gguf::plan(&given, mix, known(source)).map_err(wrong)?;
-    let mut values = vec![
-        ("general.architecture".to_owned(), Value::Text(plan.architecture.name().to_owned())),
-        ("general.quantization_version".to_owned(), Value::U32(comfy_gguf::QUANTIZATION_VERSION)),
-        ("general.file_type".to_owned(), Value::U32(plan.file_type)),
+    let ours = [
         (SOURCE_KEY.to_owned(), Value::Text(hash_to_come())),
         ("perilune.precision".to_owned(), Value::Text(target.to_string())),
         ("perilune.recipe".to_owned(), Value::Text(recipe.to_owned())),
     ];
-    values.extend(plan.original_shapes.iter().map(|(name, shape)| original_shape(name, shape)));
+    let values = gguf_file::values(&plan, &ours);
     let mut tensors = Vec::new();
     for chosen in plan.tensors {
         let Some(feed) = feeds.get_mut(chosen.source).and_then(Option::take) else { continue };

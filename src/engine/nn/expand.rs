@@ -1,6 +1,6 @@
 //! Weights that are stored in fewer bits, made whole for the moment in which a layer computes with them.
 //!
-//! They stay as they are stored in memory, on donors and on their way. On the processor they are expanded by the codecs of `quant`,
+//! They stay as they are stored in memory, on donors and on their way. On the processor they are expanded by the codecs of `kernels`,
 //! on all threads; for another device, on the processor too, and copied there.
 
 #![expect(unsafe_code, reason = "bytes of tensors are read and written as slices; the notes say why that holds")]
@@ -10,12 +10,13 @@ use std::ops::Deref;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::quant::nf4::{self, Nested};
+use crate::kernels;
+use crate::quant::QuantError;
+use crate::quant::nf4::Nested;
 use crate::quant::quant_state::FourBit;
 use crate::quant::sdnq::Habits;
 use crate::quant::sdnq_reading::{Stored, StoredLowRank};
 use crate::quant::sdnq_type::WeightsType;
-use crate::quant::{QuantError, floats, ggml, int8};
 use crate::weights::coded::Sdnq;
 use crate::weights::{Code, Coded, DType, TensorEntry};
 
@@ -92,7 +93,7 @@ impl Widen<'_> {
             Code::Float8 => {
                 let scale = if self.bytes.len() > 1 { self.singles(1)?.first().copied() } else { None };
                 self.parts(out, dtype, 1, |first, values| {
-                    floats::widen(self.entry.dtype, &stored[first..first + values.len()], values)?;
+                    kernels::widen(self.entry.dtype, &stored[first..first + values.len()], values)?;
                     if let Some(scale) = scale {
                         values.iter_mut().for_each(|v| *v *= scale);
                     }
@@ -101,14 +102,14 @@ impl Widen<'_> {
             }
             Code::Blocks => self.parts(out, dtype, 1, |first, values| {
                 let bytes = |n: usize| self.entry.dtype.bytes_of(n as u64).unwrap_or(0) as usize;
-                ggml::dequantise(self.entry.dtype, &stored[bytes(first)..bytes(first + values.len())], values)
+                kernels::ggml::dequantise(self.entry.dtype, &stored[bytes(first)..bytes(first + values.len())], values)
             }),
             Code::FourBit { fp4, block, nested } => self.four_bit(out, dtype, (*fp4, *block as usize, *nested)),
             Code::Rows8 => {
                 let (scales, width) = (self.singles(1)?, self.width());
                 self.parts(out, dtype, width, |first, values| {
                     let rows = first / width..(first + values.len()) / width;
-                    int8::dequantise(&stored[first..first + values.len()], &scales[rows], width, values)
+                    kernels::dequantise_int8(&stored[first..first + values.len()], &scales[rows], width, values)
                 })
             }
             Code::Sdnq(sdnq) => self.sdnq(sdnq, out, dtype),
@@ -134,7 +135,7 @@ impl Widen<'_> {
         let book: &[f32; 16] = own.as_deref().and_then(|b| b.try_into().ok()).unwrap_or(usual);
         self.parts(out, dtype, 1, |first, values| {
             let scales = first / block..(first + values.len()).div_ceil(block);
-            nf4::dequantise(book, &stored[first / 2..(first + values.len()).div_ceil(2)], &absmax[scales], block, values)
+            kernels::dequantise_nf4(book, &stored[first / 2..(first + values.len()).div_ceil(2)], &absmax[scales], block, values)
         })
     }
 
@@ -163,7 +164,7 @@ impl Widen<'_> {
         };
         let mut values = vec![0.0; self.entry.elements() as usize];
         stored.read(self.width(), &mut values)?;
-        floats::narrow(dtype, &values, out).map(drop)
+        kernels::narrow(dtype, &values, out).map(drop)
     }
 
     /// Has every part of the numbers written by `values`, which is given the first one's place, on all threads. Parts are whole
@@ -180,7 +181,7 @@ impl Widen<'_> {
         out.par_chunks_mut(step * size).enumerate().try_for_each_init(Vec::new, |scratch, (n, out)| {
             scratch.resize(out.len() / size, 0.0);
             values(n * step, scratch)?;
-            floats::narrow(dtype, scratch, out).map(drop)
+            kernels::narrow(dtype, scratch, out).map(drop)
         })
     }
 
@@ -189,7 +190,7 @@ impl Widen<'_> {
         let missing = QuantError::Missing { field: "what belongs to the weight" };
         let (Some(bytes), Some(entry)) = (self.bytes.get(n), self.coded.beside.get(n - 1)) else { return Err(missing) };
         let mut values = vec![0.0; entry.elements() as usize];
-        floats::widen(entry.dtype, bytes, &mut values).map(|()| values)
+        kernels::widen(entry.dtype, bytes, &mut values).map(|()| values)
     }
 
     /// Returns the numbers of a row.
