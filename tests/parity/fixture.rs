@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
-use perilune::families::{Family, describe};
-use perilune::library::open;
+use perilune::conversion::{Outcome, Part, Watch, Wish, convert};
+use perilune::families::{Family, Role, describe};
+use perilune::library::{Roots, open};
+use perilune::quant::Target;
+use perilune::units::Timestamp;
 use tch::{Device, Kind, Tensor};
 
 use crate::made::made_by;
@@ -34,6 +38,26 @@ pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
     paths.retain(is_whole);
     assert!(!paths.is_empty(), "scripts/parity/{family}.py writes no model of {family}");
     paths
+}
+
+/// The network of a model as everything that weights can be converted to: what, and where.
+pub(crate) fn storages_of(model: &Path, folder: &Path) -> Vec<(Target, PathBuf)> {
+    let sdnq = ["int8", "uint8", "int7", "int6", "int5", "uint4", "int4", "uint3", "uint2", "float4_e2m1fn", "float8_e4m3fn"];
+    let sdnq = sdnq.map(|kind| format!("sdnq_{kind}").parse().unwrap());
+    let convert = |target: Target| (target.clone(), converted(model, target, folder));
+    Target::all().into_iter().chain(sdnq).map(convert).collect()
+}
+
+/// Converts the network of a model.
+pub(crate) fn converted(model: &Path, target: Target, folder: &Path) -> PathBuf {
+    let roots = Roots::default();
+    let wish =
+        Wish { source: model, part: Some(Part::One(Role::Denoiser)), target, folder: Some(folder), roots: &roots, now: Timestamp(0) };
+    let watch = Watch { stop: &AtomicBool::new(false), tell: &|_, _| (), threads: 2 };
+    match convert(&wish, watch, |_| ()).unwrap() {
+        Outcome::Converted { path, .. } | Outcome::Cached { path, .. } => path,
+        Outcome::Skipped { .. } => model.to_owned(),
+    }
 }
 
 /// A tensor of a safetensors file, read without the engine's own loader.

@@ -15,9 +15,9 @@ use perilune::library::open;
 use perilune::placement::{OffloadPlan, Subject};
 use perilune::units::{BlockIndex, Bytes, DeviceId};
 use perilune::weights::{BlockTable, Precision};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::fixture::{models_of, sd15, tensor};
+use crate::fixture::{close, converted, models_of, sd15, storages_of, tensor};
 
 /// Every model of SD1.5 that there is, in whatever it is stored, and everything that it can be computed with in.
 fn cases() -> impl Iterator<Item = (PathBuf, Precision)> {
@@ -94,6 +94,55 @@ fn streamed_blocks_give_the_same_bits() {
             }
         }
     }
+}
+
+/// The test takes every storage that there is from where they are named.
+#[test]
+fn networks_of_every_storage_stream_to_the_same_bits() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let model = sd15().join("sd15.safetensors");
+    let exact = outputs(&load(&model, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32);
+    for (target, path) in storages_of(&model, folder.path()) {
+        for precision in Precision::ALL {
+            let resident = load(&path, *precision, Offload::Nothing).unwrap();
+            let expected = outputs(&resident, *precision);
+            let table = resident.residency.table();
+            // It is the same network: what two bits a number leave of it still points the same way.
+            let alike = cosine(&expected[0], &exact[0]);
+            assert!(alike > 0.8, "{target} in {precision}: {alike}");
+            let plan = plan(table, |n| *precision != Precision::Fp32 || n % 2 == 1);
+            let unet = load(&path, *precision, Offload::Exactly { plan: &plan, staging: room(table, 13) }).unwrap();
+            assert!(outputs(&unet, *precision) == expected, "{target} in {precision}");
+            assert_eq!(unet.residency.asked(), unet.residency.measured(), "{target} in {precision}");
+        }
+    }
+}
+
+fn cosine(a: &Tensor, b: &Tensor) -> f64 {
+    let flat = |t: &Tensor| t.to_kind(Kind::Double).flatten(0, -1);
+    let (a, b) = (flat(a), flat(b));
+    (a.dot(&b) / (a.norm() * b.norm())).double_value(&[])
+}
+
+/// Weights are expanded to exactly what a file of plain floats would hold. Products of the same numbers may still differ in the last
+/// bits: libraries look at where they lie.
+#[test]
+fn what_is_expanded_is_what_is_converted_back() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let model = sd15().join("sd15.safetensors");
+    let mut compared = 0;
+    for (target, path) in storages_of(&model, folder.path()) {
+        let can_be_converted = matches!(target, perilune::quant::Target::Gguf(_)) || target.to_string().starts_with("fp8");
+        if can_be_converted {
+            let back = converted(&path, perilune::quant::Target::Fp32, &folder.path().join(target.to_string()));
+            let [coded, plain] = [&path, &back].map(|p| outputs(&load(p, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32));
+            for (coded, plain) in coded.iter().zip(&plain) {
+                close(&target.to_string(), coded, plain, 1e-5);
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 15, "{compared}");
 }
 
 #[test]
