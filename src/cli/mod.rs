@@ -7,6 +7,7 @@ pub mod args;
 pub mod commands;
 pub mod context;
 pub mod intent;
+pub mod offload;
 pub mod output;
 pub mod plot;
 pub mod report;

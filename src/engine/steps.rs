@@ -99,7 +99,7 @@ impl<'a> Steps<'a> {
 
     fn move_to(&self, ask: &OffloadAsk) -> Result<(), EngineError> {
         let (runner, spec) = (self.runner, &self.order.spec);
-        let machine = runner.machine(spec, ask, self.residency.own())?;
+        let machine = runner.machine(spec, Role::Denoiser, ask, self.residency.own())?;
         let asked = Asked { ask: ask.clone(), machine, work: spec.work() };
         runner.guarded(Role::Denoiser, || runner.sets.rebudget(&runner.compute, &asked, self.cancel))
     }

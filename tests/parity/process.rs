@@ -10,7 +10,7 @@ use std::time::Duration;
 use perilune::devices::SimulatedGpu;
 use perilune::families::describe;
 use perilune::library::open;
-use perilune::placement::OffloadAsk;
+use perilune::placement::{OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{DeviceId, JobId, RunId, Seed, Size};
 use perilune::wire::hello::HelloFrame;
@@ -157,6 +157,7 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         priority: 0,
         compute: DeviceId::Cpu,
         offload: OffloadAsk::default(),
+        parts: PartAsks::default(),
         owner: String::new(),
     }
 }

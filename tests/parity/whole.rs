@@ -146,6 +146,34 @@ fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn flags_have_text_encoder_and_autoencoder_stream_to_the_same_picture() {
+    let home = Home::new();
+    let job = ["-p", "a full moon", "--seed", "7", "--steps", "3", "--size", "64x64", "--compute-device", "cpu"];
+    let flags = ["--virtual-vram", "clip=1GiB", "--donor-device", "clip=disk", "--expert-mode-allocations", "vae=cpu,50%;disk,*"];
+    let run = |more: &[&str]| home.run(&[&["run", "-m", "moonlet"][..], &job, more].concat());
+    let bytes = |ended: &Value| fs::read(&pictures(ended)[0]).unwrap();
+    let resident = run(&[]);
+    let planned = home.run(&[&["plan", "moonlet", "--size", "64x64", "--compute-device", "cpu"][..], &flags].concat());
+    let ended = run(&flags);
+    assert!(bytes(&ended) == bytes(&resident), "{ended}");
+    let sets = home.run(&["sets", "list"]);
+    for (part, planned) in [("clip_l", &planned["parts"][0]), ("vae", &planned["parts"][1])] {
+        let planned = bytes_by_device(&planned["devices"], "id", "held", |_| true);
+        let done = bytes_by_device(&sets[0]["components"], "device", "planned", |row| row["role"] == part);
+        // What encodes pictures comes only where a run starts from one.
+        assert!(done["disk"] == planned["disk"] && planned["disk"] > 0, "{part}: {planned:?} {done:?}");
+        let told = ended["placement"]["parts"].as_array().unwrap().iter().find(|p| p["part"] == part).unwrap();
+        let measured = bytes_by_device(&told["measured"], "device", "bytes", |_| true);
+        assert!(told["asked"] == told["measured"] && measured["disk"] == planned["disk"], "{told}");
+        assert!(told["streamed_bytes"].as_u64() >= Some(planned["disk"]), "{told}");
+    }
+    assert_eq!(ended["placement"]["asked"], ended["placement"]["measured"]);
+    // It is asked again with what the job keeps.
+    let again = home.run(&["queue", "show", &ended["job"].to_string()]);
+    assert_eq!(again["spec"]["parts"]["clip"]["donors"], serde_json::json!(["disk"]));
+}
+
+#[test]
 fn what_is_planned_is_what_is_done() {
     let home = Home::new();
     let flags = ["--size", "64x64", "--virtual-vram", "5MiB", "--donor-device", "disk", "--compute-device", "cpu"];
