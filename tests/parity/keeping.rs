@@ -12,14 +12,15 @@ use perilune::engine::reporter::Reporter;
 use perilune::engine::residency::faults::{Fault, arm, pending};
 use perilune::engine::runner::Runner;
 use perilune::families::Role;
-use perilune::placement::OffloadAsk;
 use perilune::placement::budget::margin;
+use perilune::placement::{OffloadAsk, Part, Share};
 use perilune::sampling::Sampler;
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Size};
 use perilune::wire::work::{FailedRun, Finished, Placed, Rebudget};
 use perilune::wire::{Report, RunOrder};
 use perilune::workflow::{JobSpec, Kind, Tiling};
 
+use crate::everywhere::gpus;
 use crate::fixture::sd15;
 use crate::process::job;
 
@@ -96,8 +97,11 @@ struct Bench {
 
 impl Bench {
     fn on(device: &Device) -> Self {
+        Self::of(Compute::open(DeviceId::Cpu, None).unwrap(), device)
+    }
+
+    fn of(compute: Compute, device: &Device) -> Self {
         let (tell, heard) = channel();
-        let compute = Compute::open(DeviceId::Cpu, None).unwrap();
         Self { runner: Runner::sensing(compute, Reporter::new(tell), device.senses()), heard, runs: 0 }
     }
 
@@ -164,6 +168,31 @@ fn weights_move_between_steps_and_the_picture_stays() {
     assert_eq!((finished.placement.predicted.as_ref(), finished.warnings.len()), (None, 0), "{:?}", finished.warnings);
     assert_eq!(finished.placement.asked, finished.placement.measured);
     assert!(ended.placed().ask.is_nothing());
+}
+
+/// A donor that takes nothing of what was planned for it is told of at once, and the run's record says so; the picture is the same.
+#[test]
+fn a_donor_that_is_not_used_is_told_of() {
+    let spread = || JobSpec {
+        compute: DeviceId::Sim(0),
+        offload: OffloadAsk { expert: Some("sim:0,40%;cpu,60%".parse().unwrap()), ..OffloadAsk::default() },
+        ..expanded()
+    };
+    let bench = || Bench::of(Compute::simulated(DeviceId::Sim(0), None, &gpus(Bytes::mib(256))).unwrap(), &Device::calm());
+    let sound = bench().run(&spread(), &CancelFlag::default());
+    assert_eq!((sound.notices(), &sound.result.as_ref().unwrap().0.warnings), (vec![], &vec![]));
+    arm(Fault::Donor, &[(0, Bytes::ZERO)]);
+    let ended = bench().run(&spread(), &CancelFlag::default());
+    assert_eq!(pending(), 0);
+    let (finished, pixels) = ended.result.as_ref().unwrap();
+    let on = |shares: &[Share], device| shares.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
+    let planned = on(&finished.placement.asked, DeviceId::Cpu);
+    assert_eq!((planned > Bytes::ZERO, on(&finished.placement.measured, DeviceId::Cpu)), (true, Bytes::ZERO));
+    assert_eq!(finished.warnings, [format!("denoiser: the donor cpu holds 0 B of {planned} planned")]);
+    assert_eq!(ended.notices(), [format!("warn {}", finished.warnings[0])]);
+    let told = finished.placement.parts.iter().find(|p| p.part == Part::Denoiser).unwrap();
+    assert_eq!((on(&told.asked, DeviceId::Cpu), on(&told.measured, DeviceId::Cpu)), (planned, Bytes::ZERO));
+    assert!(on(&told.measured, DeviceId::Disk) > Bytes::ZERO && *pixels == sound.result.unwrap().1);
 }
 
 /// However it is said how much the device that computes may hold: in bytes, as a share, or by what must leave.

@@ -15,6 +15,7 @@ use super::carrier::Carrier;
 use super::crew::{Arrival, Crew};
 use super::disk::{CHUNK, READERS, memory};
 use super::donor_file::DonorFile;
+use super::faults::{self, Fault};
 use super::host_donor::{self, Pieces};
 use super::packed::Packed;
 use super::staging::{Wanted, homes};
@@ -86,7 +87,8 @@ impl SimMover {
     /// Has the donors hold their blocks, and takes `size` bytes of the GPU for those on their way.
     pub fn new(wanted: Wanted<'_>, layouts: Vec<Option<Packed>>, size: usize, simulated: &Arc<Simulated>) -> Result<Self, LoadError> {
         let granted = simulated.take_here(Bytes(size as u64))?;
-        let homes: BTreeMap<BlockIndex, DeviceId> = homes(wanted.plan).collect();
+        let mut homes: BTreeMap<BlockIndex, DeviceId> = homes(wanted.plan).collect();
+        lose_donors(&mut homes);
         let mut pieces: BTreeMap<DeviceId, Pieces> = BTreeMap::new();
         for (index, home) in homes.iter().filter(|(_, home)| **home != DeviceId::Disk) {
             if let Some(layout) = layouts.get(index.0 as usize).and_then(Option::as_ref) {
@@ -146,6 +148,16 @@ impl SimMover {
             (0..length).step_by(CHUNK).map(part)
         };
         of_table.params.iter().zip(&layout.offsets).flat_map(of_weight).collect()
+    }
+}
+
+/// Has the blocks of donors that take nothing stay on the disk.
+fn lose_donors(homes: &mut BTreeMap<BlockIndex, DeviceId>) {
+    let mut donors: Vec<DeviceId> = homes.values().copied().filter(|home| *home != DeviceId::Disk).collect();
+    donors.sort_unstable();
+    donors.dedup();
+    for donor in donors.into_iter().filter(|_| faults::due(Fault::Donor).is_some()) {
+        homes.values_mut().filter(|home| **home == donor).for_each(|home| *home = DeviceId::Disk);
     }
 }
 
