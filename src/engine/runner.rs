@@ -133,7 +133,7 @@ impl Runner {
 
         self.phase(run.order.run, Phase::Loading);
         if let Some(simulated) = &self.compute.simulated {
-            simulated.set_taken(&run.order.taken);
+            simulated.look()?;
         }
         self.sets.forget_traffic();
         let asks = self.asks(spec)?;

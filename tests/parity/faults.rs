@@ -157,6 +157,45 @@ fn nothing_is_left_of_a_thousand_loads_onto_a_simulated_gpu_and_its_donors() {
     });
 }
 
+/// Two engines have one GPU for their donor. Who comes second is refused what is not left, and runs as soon as it is: to the
+/// byte, and whatever has become of the first.
+#[test]
+fn engines_that_share_a_simulated_gpu_do_not_overdraw_it() {
+    let tally = tempfile::tempdir().unwrap();
+    let spec = |compute| {
+        let offload = OffloadAsk { expert: "sim:2,*".parse().ok(), ..OffloadAsk::default() };
+        JobSpec { compute, offload, steps: 1, ..streamed(&sd15().join("sd15.safetensors"), 1) }
+    };
+    let cards = |shared| [gpus(Bytes::mib(256)), vec![SimulatedGpu { memory: shared, ..gpus(Bytes::mib(1))[0].clone() }]].concat();
+    let start = |n, shared| Engine::beside(DeviceId::Sim(n), &cards(shared), Some(tally.path().to_owned()));
+    let on_shared = |ended: &Ended| holds(ended).iter().find(|s| s.device == DeviceId::Sim(2)).unwrap().bytes;
+    let run = |engine: &mut Engine, spec: &JobSpec| engine.run(spec, tempfile::tempdir().unwrap().path());
+    let one = {
+        let mut alone = start(0, Bytes::gib(1));
+        let ended = run(&mut alone, &spec(DeviceId::Sim(0)));
+        assert!(ended.result.is_ok());
+        on_shared(&ended)
+    };
+    assert!(one > Bytes::ZERO);
+    // Room for both, to the byte; and for all of both but one. Plans leave some free, which one without budget does not see.
+    for (shared, fits) in [(Bytes(one.get() * 2 + one.get() / 8), true), (Bytes(one.get() * 2 - 1), false)] {
+        let (mut first, mut second) = (start(0, shared), start(1, shared));
+        assert!(run(&mut first, &spec(DeviceId::Sim(0))).result.is_ok());
+        let ended = run(&mut second, &spec(DeviceId::Sim(1)));
+        if fits {
+            assert!(ended.result.is_ok(), "{:?}", ended.result);
+            continue;
+        }
+        let refused = ended.result.unwrap_err();
+        assert_eq!((refused.kind, refused.fatal), (Kind::Refused, false), "{refused:?}");
+        assert!(refused.message.contains("sim:2") && refused.hint.is_some(), "{refused:?}");
+        drop(first);
+        let mut expected = Engine::on(DeviceId::Sim(1), &gpus(Bytes::mib(256)));
+        let resident = JobSpec { offload: OffloadAsk::default(), ..spec(DeviceId::Sim(1)) };
+        assert!(second.paint(&spec(DeviceId::Sim(1))) == expected.paint(&resident), "what the first had is free");
+    }
+}
+
 /// Has the page cache forget a file.
 fn forget(path: &Path) {
     let file = File::open(path).unwrap();

@@ -109,7 +109,7 @@ impl Bench {
         self.runs += 1;
         let folder = tempfile::tempdir().unwrap();
         let targets = vec![folder.path().join("picture.png")];
-        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new(), taken: Vec::new() };
+        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new() };
         assert!(self.runner.run(&order, cancel), "the engine would end");
         let (mut reports, mut result) = (Vec::new(), None);
         for report in self.heard.try_iter() {
@@ -283,6 +283,39 @@ fn memory_that_others_take_is_given_back_and_taken_again() {
     assert_eq!(told, notices, "the run's own account says the same");
     assert!(ended.placed().plan.streamed().is_empty());
     assert!(finished.placement.predicted.is_none());
+}
+
+/// Blocks that are pinned to the device that computes are the last that memory pressure takes, and that is told.
+#[test]
+fn pinned_blocks_give_way_last_and_that_is_told() {
+    let blocks = {
+        let ended = Bench::on(&Device::calm()).run(&JobSpec { steps: 1, ..expanded() }, &CancelFlag::default());
+        ended.placed().plan.homes.len()
+    };
+    let free = 5;
+    let spec = JobSpec {
+        offload: OffloadAsk { pins: format!("cpu,1-{}", blocks - 1 - free).parse().unwrap(), ..OffloadAsk::default() },
+        ..expanded()
+    };
+    let expected = Bench::on(&Device::calm()).paint(&spec);
+    let least = margin(DeviceId::Cpu, TOTAL);
+    let short = |by: Bytes| {
+        // It is looked at twice where it is short.
+        let device = Device::new(move |look| if (2..4).contains(&look) { least - by } else { least });
+        let ended = Bench::on(&device).run(&spec, &CancelFlag::default());
+        assert!(ended.result.as_ref().unwrap().1 == expected);
+        let streamed = ended.placed().plan.streamed();
+        (ended.notices(), streamed)
+    };
+    let (notices, streamed) = short(Bytes(1));
+    assert!(!streamed.is_empty() && streamed.iter().all(|block| block.0 as usize >= blocks - free), "{streamed:?} {notices:?}");
+    assert!(notices.len() == 1 && !notices[0].contains("pinned"), "{notices:?}");
+    let (notices, streamed) = short(least);
+    assert_eq!(streamed.len(), blocks - 1, "all that may leave has left");
+    assert!(
+        notices[0].contains("come from disk, though pinned: blocks 1, 2, ") && notices[0].ends_with("for no others had any left to give"),
+        "{notices:?}"
+    );
 }
 
 #[test]

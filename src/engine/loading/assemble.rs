@@ -139,12 +139,13 @@ impl Target<'_> {
     fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
-            Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[] }),
+            Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[], kept: Vec::new() }),
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
                 let model = model(asked, &asked.machine.pace);
                 let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
-                Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[] })
+                let kept = asked.ask.pins.iter().filter(|(_, device)| *device == compute).map(|(block, _)| block).collect();
+                Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[], kept })
             }
         }
     }

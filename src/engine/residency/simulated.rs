@@ -21,8 +21,7 @@ use super::packed::Packed;
 use super::staging::{Wanted, homes};
 use super::traffic::{Flow, Traffic};
 use crate::engine::loading::{LoadError, Vault};
-use crate::engine::simulated::Simulated;
-use crate::placement::pool::Grant;
+use crate::engine::simulated::{Granted, Simulated};
 use crate::placement::stream::{Mover, Place};
 use crate::placement::{Share, Subject};
 use crate::units::{BlockIndex, Bytes, DeviceId};
@@ -34,7 +33,7 @@ pub struct SimMover {
     // Joined before the memory that they write into is given back.
     workers: Crew<Part>,
     ring: MmapMut,
-    _granted: Option<Grant>,
+    _granted: Option<Granted>,
     simulated: Arc<Simulated>,
     table: BlockTable,
     layouts: Vec<Option<Packed>>,
@@ -52,7 +51,7 @@ pub struct SimMover {
 struct Donor {
     memory: Arc<Mmap>,
     pieces: Pieces,
-    _granted: Option<Grant>,
+    _granted: Option<Granted>,
 }
 
 /// A block on its way.
