@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use super::conversions::{CacheCommand, ConvertArgs};
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
-use crate::placement::{Allocation, Pins, VirtualVram};
+use crate::placement::{Allocation, Donors, OfPart, Pins, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size};
@@ -225,18 +225,20 @@ pub struct PlacingArgs {
 /// Where a generation's weights live.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OffloadArgs {
-    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto
-    #[arg(long, value_name = "BYTES")]
-    pub virtual_vram: Option<VirtualVram>,
+    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto. This flag and the next three
+    /// may be given once for each part: clip=200MiB is about the text encoders, t5=2GiB about one of them, vae=auto about the
+    /// autoencoder
+    #[arg(long, value_name = "[PART=]BYTES")]
+    pub virtual_vram: Vec<OfPart<VirtualVram>>,
     /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
-    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
-    pub donor_device: Vec<DeviceId>,
+    #[arg(long, value_name = "[PART=]DEVICES")]
+    pub donor_device: Vec<OfPart<Donors>>,
     /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
-    #[arg(long, value_name = "DEVICE,AMOUNT;…")]
-    pub expert_mode_allocations: Option<Allocation>,
+    #[arg(long, value_name = "[PART=]DEVICE,AMOUNT;…")]
+    pub expert_mode_allocations: Vec<OfPart<Allocation>>,
     /// Blocks that must live on a certain device, by the numbers of `perilune plan`: "disk,3-7+12;cpu,2"
-    #[arg(long, value_name = "DEVICE,BLOCKS;…")]
-    pub pin_blocks: Option<Pins>,
+    #[arg(long, value_name = "[PART=]DEVICE,BLOCKS;…")]
+    pub pin_blocks: Vec<OfPart<Pins>>,
 }
 
 /// What is to be placed, and by whose rules.
@@ -337,7 +339,7 @@ pub enum QueueCommand {
         /// Where to: up, down, first, last, before:JOB
         to: Move,
     },
-    /// Has a job's weights live elsewhere: a running job's from its next step on, to the same picture
+    /// Has the weights of a job's diffusion network live elsewhere: a running job's from its next step on, to the same picture
     #[command(group = ArgGroup::new("budget").required(true).args(["virtual_vram", "expert_mode_allocations"]))]
     Rebudget {
         /// Its number

@@ -1,16 +1,17 @@
 //! What was typed, turned into what is meant.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::{OffloadArgs, PlanArgs, RunArgs};
+use super::args::{PlanArgs, RunArgs};
 use super::context::Context;
+use super::offload::offload;
 use crate::client::Place;
 use crate::config::Origin;
 use crate::library::{FolderKind, find};
-use crate::placement::OffloadAsk;
-use crate::profile::Preset;
+use crate::placement::AllocationError;
 use crate::wire::PlanAsk;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
@@ -22,6 +23,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         // Here and there are not the same: another machine's daemon has an output folder of its own.
         None => matches!(context.place, Place::Local).then(|| context.settings.output.value.clone()),
     };
+    let (network, parts) = offload(args.placing.offload, &preset)?;
     let draft = JobDraft {
         model: model(args.model, context),
         vae: args.vae.map(|name| model(name, context)),
@@ -46,24 +48,14 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         output,
         priority: args.priority.or(preset.priority),
         compute_device: args.placing.compute_device.or(context.settings.compute_device.value),
-        offload: offload(args.placing.offload, &preset),
+        offload: network,
+        parts,
         held: args.held,
         owner: Some(context.environment.user()),
     };
     // Here already, for JSON has no word for a number that is none: the daemon would take it for one left out.
     check_ranges(&draft)?;
     Ok(draft)
-}
-
-/// Returns what is asked to be offloaded, with a profile's words where the arguments say nothing.
-#[must_use]
-pub fn offload(args: OffloadArgs, preset: &Preset) -> OffloadAsk {
-    OffloadAsk {
-        virtual_vram: args.virtual_vram.or(preset.virtual_vram_gb).unwrap_or_default(),
-        donors: if args.donor_device.is_empty() { preset.donor_device.clone() } else { args.donor_device },
-        expert: args.expert_mode_allocations.or_else(|| preset.expert_mode_allocations.clone()),
-        pins: args.pin_blocks.or_else(|| preset.pin_blocks.clone()).unwrap_or_default(),
-    }
 }
 
 /// Returns the job that is to be planned.
@@ -140,8 +132,10 @@ pub fn typed_wrong(error: &clap::Error) -> Refusal {
         let command: Vec<&str> = usage.split(' ').take_while(|w| !w.starts_with(['[', '<', '-'])).collect();
         command.join(" ")
     });
+    // What is wrong with an allocation says itself what to do.
+    let own = error.source().and_then(|source| source.downcast_ref::<AllocationError>()).map(|error| error.hint);
     let help = format!("`{} --help` shows what there is", usage.unwrap_or_else(|| "perilune".to_owned()));
-    let hint = suggested.map_or(help, |suggested| format!("did you mean `{suggested}`?"));
+    let hint = suggested.map(|suggested| format!("did you mean `{suggested}`?")).or(own.map(ToOwned::to_owned)).unwrap_or(help);
     Refusal::new(Kind::Usage, message, hint)
 }
 
@@ -172,6 +166,11 @@ mod tests {
             "perilune run -m x --size 500x500",
             "invalid value '500x500' for '--size <WxH>': 500x500 is not divisible by 8; the nearest size is 504x504",
             "`perilune --help` shows what there is",
+        );
+        check(
+            "perilune run -m x --virtual-vram clip=4gigs",
+            "invalid value 'clip=4gigs' for '--virtual-vram <[PART=]BYTES>': column 7: `gigs` is not a unit",
+            "use B, KiB, MiB, GiB, TiB, or % of the model; KB and K are KiB here, and so on",
         );
         check(
             "perilune queue move 7 sideways",

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod context;
 pub mod conversions;
 pub mod intent;
+pub mod offload;
 pub mod output;
 pub mod plot;
 pub mod report;

@@ -72,6 +72,12 @@ impl Paths {
         self.runtime.join("daemon.sock")
     }
 
+    /// Returns the folder in which engines of simulated GPUs count what they take.
+    #[must_use]
+    pub fn tally(&self) -> PathBuf {
+        self.runtime.join("simulated")
+    }
+
     /// Returns the file that clients lock while they start a daemon.
     #[must_use]
     pub fn start_lock(&self) -> PathBuf {

@@ -40,7 +40,7 @@ mod tests {
     fn a_planned_file_is_read_under_its_own_shapes() {
         let given = |name: &str, shape: &[u64]| Given { name: name.to_owned(), dtype: DType::F16, shape: Shape(shape.to_vec()) };
         let conv = given("output_blocks.5.2.conv.weight", &[64, 64, 3, 3]);
-        let plan = plan(&[given("label_emb.0.0.weight", &[16, 16]), conv.clone()], Mix::Q4_K_S).unwrap();
+        let plan = plan(&[given("label_emb.0.0.weight", &[16, 16]), conv.clone()], Mix::Q4_K_S, None).unwrap();
         let kept = [
             ("general.name".to_owned(), Value::Text("night".to_owned())),
             ("general.file_type".to_owned(), Value::U32(1)),

@@ -40,6 +40,8 @@ pub struct Policy {
     pub patience: Supervision,
     /// GPUs that are simulated.
     pub simulated: Vec<SimulatedGpu>,
+    /// Where their engines count what they take.
+    pub tally: PathBuf,
     /// Processor threads of an engine.
     pub engine_threads: Option<u32>,
     /// Seconds after which an idle engine ends.

@@ -10,6 +10,7 @@ pub mod engines;
 mod grounds;
 mod handlers;
 pub mod input;
+mod layout;
 mod lessons;
 pub mod lifecycle;
 pub mod lookup;

@@ -1,22 +1,18 @@
 //! Works out where a job's weights would live. Reads headers, so it is done on a thread of its own.
 
-use std::collections::BTreeMap;
-
 use super::grounds::Evidence;
+use super::layout::{self, Known, Layout};
 use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::families::Role;
-use crate::library::{Network, Roots, inventory, network as networks, page_cache};
+use crate::library::{Network, Roots, inventory, page_cache};
 use crate::placement::advice;
 use crate::placement::ask::FullAsk;
-use crate::placement::planner::UnitCost;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{
-    Experience, Files, History, Learned, Machine, Model, OffloadAsk, OffloadPlan, Planned, Room, Share, Walk, learned, propose,
-};
-use crate::units::{BlockIndex, Bytes, DeviceId, Timestamp};
-use crate::weights::{Block, BlockTable, Param, Precision};
-use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PredictedView, SweepPoint};
+use crate::placement::{Experience, Files, History, Learned, OffloadAsk, OffloadPlan, PartAsks, Planned, Room, Share, Walk, propose};
+use crate::units::{Bytes, DeviceId, Timestamp};
+use crate::weights::Block;
+use crate::wire::plan::{PartPlan, PredictedView, SweepPoint};
 use crate::wire::tune::TuneBlock;
 use crate::wire::work::Placed;
 use crate::wire::{PlanAsk, PlanView, TuneView};
@@ -55,11 +51,11 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     }
     let points = question.ask.sweep;
     let found = Found::gather(question, roots)?;
-    let spec = &found.spec;
+    let (spec, layout) = (&found.spec, &found.layout);
     let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
     let minimum = found.smallest();
-    let mut warnings = advice::warnings(&planned, &found.model, &found.machine);
+    let mut warnings = advice::warnings(&planned, &layout.model, &layout.machine);
     if is_simulated(spec.compute) {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
@@ -69,18 +65,19 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
     }
     Ok(PlanView {
-        blocks: found.blocks(&planned.plan),
-        layers: found.layers(spec.computes_in()),
-        devices: found.devices(&planned),
-        streamed_bytes_per_step: found.streamed(&planned.plan),
+        blocks: layout.blocks(&planned.plan),
+        layers: layout.layers(spec.computes_in()),
+        devices: layout.devices(&planned),
+        streamed_bytes_per_step: layout.streamed(&planned.plan),
         model: spec.set.name.clone(),
         family: spec.set.family.name().to_owned(),
         precision: spec.computes_in(),
         compute: spec.compute,
-        weights: found.model.bytes(),
-        stored: found.table.bytes(),
+        weights: layout.model.bytes(),
+        stored: layout.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
-        predicted: PredictedView::of(&planned, found.history, found.evidence().of(&planned, &found.walk, found.model.grounds)),
+        predicted: PredictedView::of(&planned, found.history, found.evidence().of(&planned, &found.walk, layout.model.grounds)),
+        parts: found.parts.clone(),
         minimum_virtual_vram: minimum,
         staging: planned.staging,
         loaded: held.is_some(),
@@ -92,9 +89,9 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
 /// Returns what plans are worked out from, for somebody who works them out.
 pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
     // Whatever is asked now may be what is to be mended.
-    question.ask.draft.offload = OffloadAsk::default();
+    (question.ask.draft.offload, question.ask.draft.parts) = (OffloadAsk::default(), PartAsks::default());
     let held = std::mem::take(&mut question.held);
-    let Found { spec, table, model, machine, placed, history, .. } = Found::gather(question, roots)?;
+    let Found { spec, layout: Layout { table, model, machine }, placed, history, .. } = Found::gather(question, roots)?;
     let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };
     Ok(TuneView {
         blocks: table.blocks().iter().map(block).collect(),
@@ -115,9 +112,9 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
 /// Everything that a plan is made from.
 struct Found {
     spec: JobSpec,
-    table: BlockTable,
-    model: Model,
-    machine: Machine,
+    layout: Layout,
+    /// Where the other parts would live.
+    parts: Vec<PartPlan>,
     /// What an engine holds of these files in this precision.
     placed: Option<Box<Placed>>,
     history: Option<History>,
@@ -132,17 +129,6 @@ fn is_simulated(device: DeviceId) -> bool {
     matches!(device, DeviceId::Sim(_))
 }
 
-/// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
-fn layer_type(param: &Param) -> Option<&'static str> {
-    let layer = param.name.strip_suffix(".weight")?;
-    Some(match (param.entry.shape.rank(), layer.contains(".transformer_blocks.")) {
-        (0 | 1, true) => "LayerNorm",
-        (0 | 1, false) => "GroupNorm",
-        (2, _) => "Linear",
-        (_, _) => "Conv2d",
-    })
-}
-
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
         let Question { ask, defaults, rooms, held: _, placed, engine, experience, now, simulated } = question;
@@ -151,17 +137,17 @@ impl Found {
         let network = Network::read(&files)?;
         let precision = spec.computes_in();
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
-        let known = basis.map(|b| experience.known(b)).unwrap_or_default();
+        let learned = basis.map(|b| experience.known(b)).unwrap_or_default();
         let files_are = page_cache::files(&files)?;
-        let mut machine = learned::machine(spec.compute, rooms, &known, files_are);
-        if is_simulated(spec.compute) {
-            machine = machine.seen_from(spec.compute, &simulated, networks::beside(&spec.set, Role::Denoiser, precision)?);
-        }
+        let known = Known { rooms: &rooms, learned: &learned, simulated: &simulated };
+        let machine = known.machine(&spec, Role::Denoiser, files_are)?;
+        let parts = layout::parts(&spec, &known)?;
         let model = network.model(spec.work(), precision, &machine.pace);
         let walk = network.walk(spec.work());
         let placed = placed.filter(|p| p.files == files && p.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
-        Ok(Self { spec, table: network.table, model, machine, placed, history, walk, known, files: files_are, now })
+        let layout = Layout { table: network.table, model, machine };
+        Ok(Self { spec, layout, parts, placed, history, walk, known: learned, files: files_are, now })
     }
 
     fn evidence(&self) -> Evidence<'_> {
@@ -171,9 +157,9 @@ impl Found {
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
     fn planned(&self, held: Option<&OffloadPlan>) -> Result<Planned, Refusal> {
         if let Some(plan) = held {
-            return Ok(expect(plan, &self.model, &self.machine));
+            return Ok(expect(plan, &self.layout.model, &self.layout.machine));
         }
-        propose(&self.spec.offload, self.spec.compute, &self.model, &self.machine).map_err(|error| {
+        propose(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine).map_err(|error| {
             let refusal = Refusal::from(&error);
             match self.smallest().filter(|n| refusal.kind == Kind::Refused && *n > Bytes::ZERO) {
                 Some(smallest) => {
@@ -186,73 +172,15 @@ impl Found {
 
     fn smallest(&self) -> Option<Bytes> {
         // Why there is none was told already, or does not matter to a plan that there is.
-        smallest(&self.spec.offload, self.spec.compute, &self.model, &self.machine).ok()
+        smallest(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine).ok()
     }
 
     fn sweep(&self, points: u32) -> Result<Vec<SweepPoint>, Refusal> {
-        let curve = curve(&self.spec.offload, self.spec.compute, &self.model, &self.machine, points).map_err(|e| Refusal::from(&e))?;
+        let curve = curve(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine, points)
+            .map_err(|e| Refusal::from(&e))?;
         let smallest = self.smallest();
         let point =
             |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: smallest.is_some_and(|n| n <= p.freed) };
         Ok(curve.into_iter().map(point).collect())
-    }
-
-    fn blocks(&self, plan: &OffloadPlan) -> Vec<BlockView> {
-        let blocks = (0..).map(BlockIndex).zip(self.table.blocks()).zip(&self.model.units);
-        let view = |((index, block), unit): ((BlockIndex, &Block), &UnitCost)| BlockView {
-            index,
-            name: block.name.clone(),
-            bytes: unit.bytes,
-            stored: block.bytes(),
-            device: plan.home(index),
-            pinned: block.pinned,
-            layers: block.params.iter().filter_map(layer_type).count().try_into().unwrap_or(u32::MAX),
-        };
-        blocks.map(view).collect()
-    }
-
-    fn layers(&self, precision: Precision) -> Vec<LayerKind> {
-        let mut kinds: BTreeMap<&'static str, (u32, Bytes)> = BTreeMap::new();
-        let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
-        let types: BTreeMap<&str, &'static str> =
-            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
-        for param in params {
-            let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
-            let (count, bytes) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
-            *count += u32::from(layer_type(param).is_some());
-            *bytes += param.entry.bytes_in(precision);
-        }
-        let kind = |(name, (count, bytes)): (&str, (u32, Bytes))| LayerKind { name: name.to_owned(), count, bytes };
-        kinds.into_iter().map(kind).collect()
-    }
-
-    fn streamed(&self, plan: &OffloadPlan) -> Bytes {
-        let once: Bytes = plan.streamed().into_iter().filter_map(|index| self.table.block(index)).map(Block::bytes).sum();
-        Bytes(once.get().saturating_mul(self.model.walks))
-    }
-
-    fn devices(&self, planned: &Planned) -> Vec<DeviceShare> {
-        let (compute, blocks) = (planned.plan.compute, self.blocks(&planned.plan));
-        let mut ids: Vec<DeviceId> = planned.plan.homes.iter().copied().filter(|home| *home != compute).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.insert(0, compute);
-        let whole = self.model.bytes().get().max(1) as f64;
-        let share = |id: DeviceId| {
-            let here = || blocks.iter().filter(|b| b.device == id);
-            let bytes: Bytes = here().map(|b| b.bytes).sum();
-            let held = if id == compute { bytes } else { here().map(|b| b.stored).sum() };
-            let taken = if id == compute { held + planned.staging } else { held };
-            let room = self.machine.rooms.iter().find(|r| r.device == id);
-            DeviceShare {
-                id,
-                bytes,
-                held,
-                share: bytes.get() as f64 / whole,
-                total: room.map(|r| r.total),
-                free_after: room.map(|r| r.free.saturating_sub(taken)),
-            }
-        };
-        ids.into_iter().map(share).collect()
     }
 }

@@ -16,7 +16,6 @@ use super::lessons::{self, Lesson};
 use super::output::Output;
 use super::pending::Pending;
 use super::scheduler::Assignment;
-use super::simulated;
 use super::state::{Attempt, Mode, Stage};
 use crate::gallery;
 use crate::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Progress};
@@ -89,11 +88,7 @@ fn order(core: &mut Core, device: DeviceId, run: RunId, view: JobView) {
     core.news.engines = true;
     let engine = core.engines.get(&device).and_then(|e| e.about.as_deref());
     let known = engine.map(|engine| core.experience.of_engine(device, engine)).unwrap_or_default();
-    let taken = match device {
-        DeviceId::Sim(_) => simulated::held_by_others(core, device),
-        DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Vec::new(),
-    };
-    let order = RunOrder { run, job, spec, targets, known, taken };
+    let order = RunOrder { run, job, spec, targets, known };
     core.emit(Output::Order { device, order: Box::new(Order::Run(Box::new(order))) });
     if core.queue.get(job).is_some_and(|j| j.pausing) {
         core.emit(Output::Order { device, order: Box::new(Order::Pause(run)) });

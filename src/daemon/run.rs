@@ -145,6 +145,7 @@ fn policy(settings: &Settings) -> Result<Policy, Refusal> {
         visible: settings.visible.clone(),
         patience: settings.supervision,
         simulated: settings.simulated(),
+        tally: settings.paths.tally(),
         engine_threads: settings.engine_threads.value,
         engine_idle_s: settings.engine_idle_s.value,
         engine_log: settings.log.value.clone(),

@@ -47,11 +47,11 @@ pub(super) fn heard(core: &mut Core, device: DeviceId, generation: u64, heard: H
             engine.pid = Some(pid);
             core.news.engines = true;
             let (threads, log) = (core.policy.engine_threads, core.policy.engine_log.clone());
-            let simulated = match device {
-                DeviceId::Sim(_) => core.policy.simulated.clone(),
-                DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Vec::new(),
+            let (simulated, tally) = match device {
+                DeviceId::Sim(_) => (core.policy.simulated.clone(), Some(core.policy.tally.clone())),
+                DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => (Vec::new(), None),
             };
-            let order = Order::Configure(Configure { device, threads, log, simulated });
+            let order = Order::Configure(Configure { device, threads, log, simulated, tally });
             core.emit(Output::Order { device, order: Box::new(order) });
         }
         Heard::Said(report) => said(core, device, report),

@@ -3,13 +3,14 @@
 #![expect(unsafe_code, reason = "loading libtorch's CUDA half runs its initialisers; the driver is asked about one device of several")]
 
 use std::error::Error as _;
+use std::fs;
 use std::sync::{Arc, OnceLock};
 
 use tch::{Cuda, Device, Kind};
 
 use super::simulated::Simulated;
-use super::{EngineError, allocator, heap, host};
-use crate::devices::{SIMULATED, SimulatedGpu};
+use super::{EngineError, allocator, heap};
+use crate::devices::{SIMULATED, SimulatedGpu, host_memory};
 use crate::placement::Room;
 use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId};
@@ -33,8 +34,20 @@ impl Compute {
     /// Opens the device that an engine is for.
     pub fn of(configure: &Configure) -> Result<Self, EngineError> {
         match configure.device {
-            DeviceId::Sim(_) => Self::simulated(configure.device, configure.threads, &configure.simulated),
+            DeviceId::Sim(_) => Self::shared(configure),
             DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Self::open(configure.device, configure.threads),
+        }
+    }
+
+    /// Opens a simulated GPU whose memory other engines take, too.
+    fn shared(configure: &Configure) -> Result<Self, EngineError> {
+        let compute = Self::simulated(configure.device, configure.threads, &configure.simulated)?;
+        match (&compute.simulated, &configure.tally) {
+            (Some(alone), Some(folder)) => {
+                let shared = Simulated::clone(alone).sharing(folder)?;
+                Ok(Self { simulated: Some(Arc::new(shared)), ..compute })
+            }
+            (Some(_), None) | (None, _) => Ok(compute),
         }
     }
 
@@ -94,7 +107,7 @@ impl Compute {
     #[must_use]
     pub fn memory(&self) -> Option<(Bytes, Bytes)> {
         match self.device {
-            Device::Cpu => host::memory().map(|memory| (memory.total, memory.free)),
+            Device::Cpu => host(),
             Device::Cuda(index) => cuda_memory(index),
             Device::Mps | Device::Vulkan => None,
         }
@@ -110,7 +123,6 @@ impl Compute {
             reserve: usual_reserve(device, total),
             committed: Bytes::ZERO,
         };
-        let host = || host::memory().map(|memory| (memory.total, memory.free));
         // A simulated GPU keeps its own books; its memory here is the host's.
         let here = if self.simulated.is_some() { DeviceId::Cpu } else { self.id };
         let mut rooms: Vec<Room> = self.memory().map(|memory| room(here, memory)).into_iter().collect();
@@ -138,6 +150,11 @@ impl Compute {
             Cuda::synchronize(i64::try_from(index).unwrap_or(0));
         }
     }
+}
+
+/// The host's memory and what of it can still be had.
+fn host() -> Option<(Bytes, Bytes)> {
+    host_memory(|path| fs::read_to_string(path).ok()).map(|memory| (memory.total, memory.free))
 }
 
 /// The version of libtorch that this program was built against, behind a space; speeds are remembered under this name.

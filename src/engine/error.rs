@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tch::TchError;
 
+use super::simulated::TakeError;
 use crate::library::LibraryError;
 use crate::placement::ProposalError;
 use crate::placement::pool::Full;
@@ -73,6 +74,9 @@ pub enum EngineError {
         /// What was needed, and what is free.
         full: Full,
     },
+    /// It cannot be told what is left of simulated memory.
+    #[error(transparent)]
+    Simulated(#[from] TakeError),
     /// Nothing carries weights from there to there.
     #[error("weights cannot be streamed from {from} to {to}")]
     NoWay {
@@ -135,6 +139,7 @@ impl EngineError {
             | Self::Placing(_)
             | Self::NoWay { .. }
             | Self::Budget { .. }
+            | Self::Simulated(_)
             | Self::Library(_)
             | Self::Family { .. }
             | Self::Save(_) => false,
@@ -166,6 +171,7 @@ impl From<&EngineError> for Refusal {
                 message,
                 "let more leave the device, or let virtual VRAM be `auto`; a larger one is a matter of the daemon's profile",
             ),
+            EngineError::Simulated(_) => Self::new(Kind::Failed, message, "see that the folder can be written to, and restart the daemon"),
             EngineError::NoWay { to: DeviceId::Cpu, .. } => Self::new(
                 Kind::Refused,
                 message,

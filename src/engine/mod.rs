@@ -11,7 +11,6 @@ mod decoding;
 pub mod device;
 pub mod error;
 pub mod heap;
-pub mod host;
 pub mod image;
 pub mod keeping;
 pub mod loading;
@@ -28,5 +27,6 @@ pub mod sets;
 pub mod simulated;
 pub mod speeds;
 pub mod steps;
+pub mod tally;
 
 pub use error::EngineError;

@@ -11,7 +11,7 @@ use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::error::panic_text;
 use super::keeping::{Keeper, Senses};
-use super::loading::Asked;
+use super::loading::{Asked, Asks};
 use super::pipelines::sd15;
 use super::reporter::Reporter;
 use super::residency::Traffic;
@@ -22,7 +22,7 @@ use super::{EngineError, calibration, heap, save};
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::{network, page_cache};
-use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Walk, verify};
+use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Share, Walk, verify};
 use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::weights::Precision;
@@ -133,16 +133,17 @@ impl Runner {
 
         self.phase(run.order.run, Phase::Loading);
         if let Some(simulated) = &self.compute.simulated {
-            simulated.set_taken(&run.order.taken);
+            simulated.look()?;
         }
-        let machine = self.machine(spec, &spec.offload, Bytes::ZERO)?;
-        let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
-        let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asked, run.cancel))?.1;
+        self.sets.forget_traffic();
+        let asks = self.asks(spec)?;
+        let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asks, run.cancel))?.1;
         run.timing.load = seconds;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
         self.verify(run);
-        run.predicted = Some(self.sets.ready_unet()?.expect(asked.work, precision, &asked.machine));
+        let unet = self.sets.ready_unet()?;
+        run.predicted = asks.get(Role::Denoiser).map(|asked| unet.expect(asked.work, precision, &asked.machine));
         self.report_memory();
 
         if spec.init.is_some() {
@@ -175,14 +176,26 @@ impl Runner {
         Ok(images)
     }
 
-    /// Returns the machine as it is now for what is asked of it, with what `held` takes of the compute device counted as free.
-    pub(super) fn machine(&self, spec: &JobSpec, ask: &OffloadAsk, held: Bytes) -> Result<Machine, EngineError> {
-        let stored = spec.set.component(Role::Denoiser).filter(|_| !ask.is_nothing());
+    /// Returns what is asked for each part, with the machine as it is now.
+    fn asks(&self, spec: &JobSpec) -> Result<Asks, EngineError> {
+        let asked = |role| {
+            let ask = spec.ask_of(role);
+            let machine = self.machine(spec, role, &ask, Bytes::ZERO)?;
+            Ok((role, Asked { ask, machine, work: spec.work() }))
+        };
+        // A step of the diffusion network is foretold whatever is asked.
+        let roles = spec.set.components.iter().map(|component| component.role);
+        roles.filter(|role| *role == Role::Denoiser || !spec.ask_of(*role).is_nothing()).map(asked).collect::<Result<_, _>>().map(Asks)
+    }
+
+    /// Returns the machine as it is now for what is asked of a part, with what `held` takes of the compute device counted as free.
+    pub(super) fn machine(&self, spec: &JobSpec, role: Role, ask: &OffloadAsk, held: Bytes) -> Result<Machine, EngineError> {
+        let stored = spec.set.component(role).filter(|_| !ask.is_nothing());
         let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
         let precision = self.precision_of(spec);
         let mut machine = self.speeds.machine(&self.compute, precision, files);
         if let Some(simulated) = &self.compute.simulated {
-            machine = simulated.seen(machine, network::beside(&spec.set, Role::Denoiser, precision)?);
+            machine = simulated.seen(machine, network::beside(spec, role, precision)?);
         }
         for room in machine.rooms.iter_mut().filter(|room| room.device == self.compute.id) {
             room.free = (room.free + held).min(room.total);
@@ -281,6 +294,7 @@ impl Runner {
             stalled_s_per_step: typical.stalled,
             // A forecast is for one plan.
             predicted: run.predicted.filter(|_| run.moved_at.is_none()),
+            parts: self.sets.placements(run.traffic.iter().map(Traffic::bytes).sum()),
         };
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
         Finished {
@@ -313,7 +327,10 @@ impl Runner {
 
     /// Compares what plans put on each device with what is there, and tells the operator where that is not the same.
     fn verify(&self, run: &mut Run<'_>) {
-        for text in verify::broken(self.compute.id, &self.sets.asked(), &self.sets.measured()) {
+        let broken = |(role, asked, measured): (Role, Vec<Share>, Vec<Share>)| {
+            verify::broken(self.compute.id, &asked, &measured).into_iter().map(move |line| format!("{role}: {line}"))
+        };
+        for text in self.sets.by_part().into_iter().flat_map(broken) {
             if !run.warnings.contains(&text) {
                 self.warn(run.order.run, &text);
                 run.warnings.push(text);

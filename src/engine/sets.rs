@@ -9,17 +9,19 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload, OpenedVae};
+use super::loading::{Asked, Asks, LoadedClip, LoadedUnet, LoadedVae, Offload, PlacedVae};
 use super::pipelines::sd15::{self, Conditioning};
-use super::residency::Residency;
+use super::residency::{Residency, Traffic};
 use crate::families::{FamilyError, Role};
+use crate::jobs::PartPlacement;
+use crate::library::network;
 use crate::placement::plan::total;
 use crate::placement::{OffloadAsk, Share};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 use crate::wire::status::PartView;
 use crate::wire::work::{LoadedSet, Placed};
-use crate::workflow::{JobSpec, ModelSet};
+use crate::workflow::{JobSpec, ModelSet, part_of};
 
 /// What is loaded.
 #[derive(Debug, Default)]
@@ -29,7 +31,7 @@ pub struct Sets {
     unet: Option<(PartKey, LoadedUnet)>,
     vae: Option<(PartKey, LoadedVae)>,
     /// An autoencoder that is loaded when it is needed, from the files that were there when the run began.
-    opened_vae: Option<(PartKey, OpenedVae)>,
+    opened_vae: Option<(PartKey, PlacedVae)>,
     conditioning: Option<(TextKey, Conditioning)>,
 }
 
@@ -61,9 +63,6 @@ pub struct Ready<'a> {
     pub conditioning: &'a Conditioning,
 }
 
-/// The autoencoder is held in full precision everywhere: in 16 bits its decoder costs visible steps of grey.
-const VAE_PRECISION: Precision = Precision::Fp32;
-
 impl Sets {
     /// Loads the parts that sampling needs and that are not loaded yet; what the job does not use is dropped first, to
     /// make room. The autoencoder comes later, see [`load_vae`](Self::load_vae).
@@ -72,13 +71,15 @@ impl Sets {
         set: &ModelSet,
         compute: &Compute,
         precision: Precision,
-        asked: &Asked,
+        asks: &Asks,
         cancel: &CancelFlag,
     ) -> Result<(), EngineError> {
-        let target = |offload| Target { compute, precision, cancel, offload };
-        let clip = key(set, Role::ClipL, precision)?;
-        let unet = PartKey { offload: RefCell::new(asked.ask.clone()), ..key(set, Role::Denoiser, precision)? };
-        let vae = key(set, Role::Vae, VAE_PRECISION)?;
+        let target = |role| Target { compute, precision: network::held_in(role, precision), cancel, offload: asks.of(role) };
+        let wanted = |role| {
+            let ask = asks.ask_of(role).cloned().unwrap_or_default();
+            Ok::<_, EngineError>(PartKey { offload: RefCell::new(ask), ..key(set, role, network::held_in(role, precision))? })
+        };
+        let (clip, unet, vae) = (wanted(Role::ClipL)?, wanted(Role::Denoiser)?, wanted(Role::Vae)?);
         let dropped = [drop_other(&mut self.clip, &clip), drop_other(&mut self.unet, &unet), drop_other(&mut self.vae, &vae)];
         if dropped.contains(&true) {
             // Pieces of another size would not fit into what they have left.
@@ -86,16 +87,16 @@ impl Sets {
         }
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
         if self.clip.is_none() {
-            let loaded = LoadedClip::load(&paths(&clip), target(Offload::Nothing))?;
+            let loaded = LoadedClip::load(&paths(&clip), target(Role::ClipL))?;
             self.clip = Some((clip, loaded));
         }
         if self.unet.is_none() {
-            let loaded = LoadedUnet::load(&paths(&unet), target(Offload::of(asked)))?;
+            let loaded = LoadedUnet::load(&paths(&unet), target(Role::Denoiser))?;
             self.unet = Some((unet, loaded));
         }
         self.opened_vae = match &self.vae {
             Some(_) => None,
-            None => Some((vae.clone(), OpenedVae::open(&paths(&vae))?)),
+            None => Some((vae.clone(), PlacedVae::open(&paths(&vae), target(Role::Vae))?)),
         };
         for residency in self.residencies_mut() {
             residency.serve(cancel);
@@ -132,7 +133,7 @@ impl Sets {
     /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.
     pub fn load_vae(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
         if let Some((key, opened)) = self.opened_vae.clone() {
-            let loaded = opened.load(Target { compute, precision: VAE_PRECISION, cancel, offload: Offload::Nothing })?;
+            let loaded = opened.load(Target { compute, precision: key.precision, cancel, offload: Offload::Nothing })?;
             self.vae = Some((key, loaded));
             self.opened_vae = None;
         }
@@ -232,14 +233,38 @@ impl Sets {
         self.residencies().iter().map(|(_, r)| r.staging()).sum()
     }
 
+    /// Returns for each part what its plan puts on each device and what is there.
+    #[must_use]
+    pub fn by_part(&self) -> Vec<(Role, Vec<Share>, Vec<Share>)> {
+        self.residencies().into_iter().map(|(role, r)| (role, r.asked(), r.measured())).collect()
+    }
+
+    /// Forgets what was streamed so far.
+    pub fn forget_traffic(&self) {
+        for (_, residency) in self.residencies() {
+            let _before: Traffic = residency.take_traffic();
+        }
+    }
+
+    /// Returns where each part was in a run in which so much of the diffusion network was streamed, and what was streamed of the
+    /// others since it was forgotten.
+    #[must_use]
+    pub fn placements(&self, streamed: Bytes) -> Vec<PartPlacement> {
+        let of_part = |(role, residency): (Role, &Residency)| PartPlacement {
+            part: part_of(role),
+            asked: residency.asked(),
+            measured: residency.measured(),
+            streamed_bytes: if role == Role::Denoiser { streamed } else { residency.take_traffic().bytes() },
+            staging: residency.staging(),
+        };
+        self.residencies().into_iter().map(of_part).collect()
+    }
+
     /// Returns the loaded set for screens.
     #[must_use]
     pub fn view(&self) -> Option<LoadedSet> {
         let (name, family) = self.set.clone()?;
-        let precision = |role| match role {
-            Role::Vae => VAE_PRECISION,
-            Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => self.precision().unwrap_or(VAE_PRECISION),
-        };
+        let precision = |role| network::held_in(role, self.precision().unwrap_or(Precision::Fp32));
         let parts = self.residencies().into_iter().flat_map(|(role, residency)| {
             let asked = residency.asked();
             let planned = move |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();

@@ -99,7 +99,7 @@ impl<'a> Steps<'a> {
 
     fn move_to(&self, ask: &OffloadAsk) -> Result<(), EngineError> {
         let (runner, spec) = (self.runner, &self.order.spec);
-        let machine = runner.machine(spec, ask, self.residency.own())?;
+        let machine = runner.machine(spec, Role::Denoiser, ask, self.residency.own())?;
         let asked = Asked { ask: ask.clone(), machine, work: spec.work() };
         runner.guarded(Role::Denoiser, || runner.sets.rebudget(&runner.compute, &asked, self.cancel))
     }
@@ -140,7 +140,8 @@ impl<'a> Steps<'a> {
             Ok(given) => {
                 self.has_moved(began);
                 let donor = self.donor();
-                self.warn(format!("memory of {device} was short by {need}: {given} of weights left it and come from {donor}"));
+                let pins = self.gave_way();
+                self.warn(format!("memory of {device} was short by {need}: {given} of weights left it and come from {donor}{pins}"));
             }
             Err(error) => self.warn(format!("memory of {device} is short by {need}, and weights could not leave it: {error}")),
         }
@@ -186,7 +187,8 @@ impl<'a> Steps<'a> {
                 self.repeats += 1;
                 self.has_moved(began);
                 let (step, donor) = (self.timing.per_step.len() + 1, self.donor());
-                self.warn(format!("{error}; {given} of weights left {device} and come from {donor}, and step {step} is repeated"));
+                let pins = self.gave_way();
+                self.warn(format!("{error}; {given} of weights left {device} and come from {donor}{pins}, and step {step} is repeated"));
                 Ok(())
             }
             Ok(_) => Err(self.exhausted(error)),
@@ -207,6 +209,14 @@ impl<'a> Steps<'a> {
         let compute = self.runner.compute.id;
         let asked = || self.order.spec.offload.donors_of(compute).first().copied();
         self.residency.donor().or_else(asked).unwrap_or(DeviceId::Disk)
+    }
+
+    /// Says which blocks have left that were pinned here, as the end of a sentence.
+    fn gave_way(&self) -> String {
+        let mut blocks = self.residency.gave_way();
+        blocks.sort_unstable();
+        let pins = blocks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if blocks.is_empty() { pins } else { format!(", though pinned: blocks {pins}, for no others had any left to give") }
     }
 
     /// Takes note that weights have moved, and of the time since it began: it is no step's.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{JobState, Progress, WaitReason};
-use crate::placement::{Predicted, Share};
+use crate::placement::{Part, Predicted, Share};
 use crate::units::{Bytes, JobId, Seed, Timestamp};
 use crate::workflow::{JobSpec, Kind};
 
@@ -60,6 +60,39 @@ pub struct Placement {
     /// What was expected of a step before the run, where blocks were placed.
     #[serde(default)]
     pub predicted: Option<Predicted>,
+    /// The same of each part alone.
+    #[serde(default)]
+    pub parts: Vec<PartPlacement>,
+}
+
+/// What was asked for a part and what was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartPlacement {
+    /// Which part.
+    pub part: Part,
+    /// Its weights that the plan puts on each device.
+    pub asked: Vec<Share>,
+    /// Its weights that were there during the run.
+    pub measured: Vec<Share>,
+    /// Its weights copied to the compute device in the whole run.
+    pub streamed_bytes: Bytes,
+    /// Memory of the compute device that they passed through.
+    pub staging: Bytes,
+}
+
+impl PartPlacement {
+    /// Returns whether some of it lives elsewhere than on the device that computes.
+    #[must_use]
+    pub fn is_spread(&self) -> bool {
+        self.asked.iter().filter(|share| share.bytes > Bytes::ZERO).count() > 1
+    }
+
+    /// Returns in words where it was.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let shares: Vec<String> = self.measured.iter().map(|share| format!("{} on {}", share.bytes, share.device)).collect();
+        format!("{}: {}; {} streamed", self.part, shares.join(", "), self.streamed_bytes)
+    }
 }
 
 /// Why a job failed.

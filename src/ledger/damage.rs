@@ -9,7 +9,7 @@ use super::rows::{changed, images, parsed, priority, to_json};
 use super::{Answer, Entry, LedgerError, history};
 use crate::families::Family;
 use crate::jobs::{Failure, JobRow, JobState, JobView, Rank};
-use crate::placement::OffloadAsk;
+use crate::placement::{OffloadAsk, PartAsks};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size, Timestamp};
@@ -145,6 +145,7 @@ fn unknown(model: String) -> JobSpec {
         priority: 0,
         compute: DeviceId::Cpu,
         offload: OffloadAsk::default(),
+        parts: PartAsks::default(),
         owner: String::new(),
     }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::{LibraryError, sources};
-use crate::families::cost::{Work, unet_efforts};
+use crate::families::cost::{Work, unet_efforts, weight_efforts};
 use crate::families::{Component, FamilyError, Role, UnetConfig, block_table, detect};
-use crate::placement::{Model, Pace, Walk};
-use crate::units::Bytes;
-use crate::weights::{Block, BlockTable, Catalog, Precision};
-use crate::workflow::ModelSet;
+use crate::placement::{Machine, Model, OffloadAsk, Pace, Room, Walk, propose};
+use crate::units::{Bytes, DeviceId};
+use crate::weights::{BlockTable, Catalog, Precision};
+use crate::workflow::JobSpec;
 
 /// Sizes and blocks of a diffusion network.
 #[derive(Debug, Clone)]
@@ -61,16 +61,48 @@ pub fn part(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable), Libr
     Ok((catalog, table))
 }
 
-/// Returns what the other parts of a set take where they are computed with, by the headers of their files.
-pub fn beside(set: &ModelSet, role: Role, precision: Precision) -> Result<Bytes, LibraryError> {
-    let others = set.components.iter().filter(|c| c.role != role);
+/// Returns what a part is held in where a run computes in this.
+#[must_use]
+pub fn held_in(role: Role, precision: Precision) -> Precision {
+    match role {
+        // In 16 bits its decoder costs visible steps of grey.
+        Role::Vae => Precision::Fp32,
+        Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => precision,
+    }
+}
+
+/// Returns a part that a run uses once as something to be placed: how long that takes matters to nobody.
+#[must_use]
+pub fn used_once(table: &BlockTable, held_in: Precision, pace: &Pace) -> Model {
+    Model::of(table, &weight_efforts(table), 1, held_in, pace)
+}
+
+/// Returns what the other parts of a job take where they are computed with, by the headers of their files and by what is asked
+/// of them.
+pub fn beside(spec: &JobSpec, role: Role, precision: Precision) -> Result<Bytes, LibraryError> {
+    let others = spec.set.components.iter().filter(|c| c.role != role);
     let bytes = |c: &Component| {
-        let elements: u64 = part(&c.files, c.role)?.1.blocks().iter().map(Block::elements).sum();
-        // The autoencoder is held in full precision everywhere.
-        let each = if c.role == Role::Vae { Precision::Fp32.bytes() } else { precision.bytes() };
-        Ok(Bytes(elements.saturating_mul(each)))
+        let table = part(&c.files, c.role)?.1;
+        Ok(kept(&used_once(&table, held_in(c.role, precision), &Pace::assumed(spec.compute)), &spec.ask_of(c.role), spec.compute))
     };
     others.map(bytes).sum()
+}
+
+/// What of a part stays where it is computed with, and what it streams through, wherever there is room for all of it.
+fn kept(model: &Model, ask: &OffloadAsk, compute: DeviceId) -> Bytes {
+    let all = Bytes(u64::MAX);
+    let room = |device| Room { device, total: all, free: all, reserve: Bytes::ZERO, committed: Bytes::ZERO };
+    let rooms = ask.devices(compute).into_iter().chain([compute]).map(room).collect();
+    let Some(planned) =
+        Some(ask).filter(|ask| !ask.is_nothing()).map(|ask| propose(ask, compute, model, &Machine { rooms, ..Machine::default() }))
+    else {
+        return model.bytes();
+    };
+    // What cannot be had is refused where it is planned.
+    planned.map_or(model.bytes(), |planned| {
+        let here = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute);
+        here.map(|(unit, _)| unit.bytes).sum::<Bytes>() + planned.staging
+    })
 }
 
 fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> LibraryError {

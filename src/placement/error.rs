@@ -1,6 +1,7 @@
 //! What can be wrong with an allocation, an ask, or a budget.
 
 use super::decimal::Decimal;
+use super::part::Part;
 use crate::units::{BlockIndex, Bytes, DeviceId};
 
 /// What is wrong with an allocation's text, and where.
@@ -119,6 +120,18 @@ pub enum Problem {
     /// Shares that add up to nothing.
     #[error("the shares add up to 0%")]
     NoShares,
+    /// A part that no model has.
+    #[error("`{text}` is no part of a model")]
+    UnknownPart {
+        /// The name as typed.
+        text: String,
+    },
+    /// A part of which something was said before.
+    #[error("something is said of {part} twice")]
+    PartTwice {
+        /// The part.
+        part: Part,
+    },
     /// No `#` where one is needed.
     #[error("the device that computes is missing")]
     NoCompute,
@@ -153,6 +166,8 @@ impl Problem {
             Self::OverOne { .. } => "a number without a unit is a fraction of the device's memory; write `GiB` or `%` behind it",
             Self::OverHundred => "make the shares smaller, or leave out `*`",
             Self::NoShares => "give at least one device a share",
+            Self::UnknownPart { .. } => "use clip, clip_l, clip_g, t5, qwen or vae; what stands alone is about the diffusion network",
+            Self::PartTwice { .. } => "name each part once",
             Self::NoCompute => "end the text with it, such as `#cuda:0`",
             Self::Fields { .. } => "write `#<compute>` or `#<compute>;<gigabytes>;<donors>`, such as `#cuda:0;4.0;cpu`",
         }

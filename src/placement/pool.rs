@@ -26,7 +26,7 @@ struct State {
 
 /// There is not so much left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{} B of {device} are needed, and {} B are free", needed.get(), free.get())]
+#[error("{} B of {device} are needed, and {} B are free{}", needed.get(), free.get(), taken(*elsewhere))]
 pub struct Full {
     /// The device.
     pub device: DeviceId,
@@ -34,6 +34,12 @@ pub struct Full {
     pub needed: Bytes,
     /// What nobody holds.
     pub free: Bytes,
+    /// What other processes hold.
+    pub elsewhere: Bytes,
+}
+
+fn taken(elsewhere: Bytes) -> String {
+    if elsewhere == Bytes::ZERO { String::new() } else { format!(": other engines have taken {} B", elsewhere.get()) }
 }
 
 /// Memory that is taken until this is dropped.
@@ -55,7 +61,7 @@ impl Pool {
         let mut state = self.state();
         let free = self.0.capacity - state.elsewhere - state.used;
         if needed > free {
-            return Err(Full { device: self.0.device, needed, free });
+            return Err(Full { device: self.0.device, needed, free, elsewhere: state.elsewhere });
         }
         state.used += needed;
         state.most = state.most.max(state.used);
@@ -122,7 +128,7 @@ mod tests {
         let pool = Pool::new(DeviceId::Sim(0), Bytes(100));
         let first = pool.take(Bytes(60)).unwrap();
         let error = pool.take(Bytes(41)).unwrap_err();
-        assert_eq!(error, Full { device: DeviceId::Sim(0), needed: Bytes(41), free: Bytes(40) });
+        assert_eq!(error, Full { device: DeviceId::Sim(0), needed: Bytes(41), free: Bytes(40), elsewhere: Bytes::ZERO });
         assert_eq!(error.to_string(), "41 B of sim:0 are needed, and 40 B are free");
         let second = pool.clone().take(Bytes(40)).unwrap();
         assert_eq!((pool.used(), second.bytes()), (Bytes(100), Bytes(40)));

@@ -93,6 +93,8 @@ pub struct Piece {
     pub passes: Bytes,
     /// Whether it lives elsewhere already.
     pub is_streamed: bool,
+    /// Whether the operator wants it to stay.
+    pub is_pinned: bool,
 }
 
 /// Returns blocks that give at least `need` bytes back when they live elsewhere, in the order in which they go; all that give
@@ -100,7 +102,7 @@ pub struct Piece {
 /// of staging memory now: what a larger one needs more is not given back.
 ///
 /// Each block goes that is farthest from those that live elsewhere: equal distances hide copies best. Among equals it is the one
-/// that frees most.
+/// that frees most. A block that is to stay goes only where all others that give anything are gone.
 #[must_use]
 pub fn victims(pieces: &[Piece], staging: Bytes, need: Bytes) -> Vec<BlockIndex> {
     let mut gone: Vec<bool> = pieces.iter().map(|p| p.is_streamed).collect();
@@ -109,7 +111,7 @@ pub fn victims(pieces: &[Piece], staging: Bytes, need: Bytes) -> Vec<BlockIndex>
         // What frees less than the staging memory grows by helps only where others have made it grow.
         let helps = |p: &Piece| p.frees > p.passes.saturating_sub(passing);
         let open = |&at: &usize| !gone[at] && pieces[at].frees > Bytes::ZERO;
-        let key = |&at: &usize| (helps(&pieces[at]), distance(&gone, at), pieces[at].frees, std::cmp::Reverse(at));
+        let key = |&at: &usize| (!pieces[at].is_pinned, helps(&pieces[at]), distance(&gone, at), pieces[at].frees, std::cmp::Reverse(at));
         let Some(next) = (0..pieces.len()).filter(open).max_by_key(key) else { break };
         gone[next] = true;
         freed += pieces[next].frees;
@@ -191,6 +193,7 @@ mod tests {
             frees: if block == 0 { Bytes::ZERO } else { Bytes(10) },
             passes: Bytes(10),
             is_streamed: streamed.contains(&block),
+            is_pinned: false,
         };
         (0..n).map(piece).collect()
     }
@@ -220,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_stay_goes_last() {
+        let mut pieces = equal(5, &[]);
+        pieces[1].is_pinned = true;
+        pieces[2].is_pinned = true;
+        assert_eq!(chosen(&pieces, 10, 20), [3, 4]);
+        assert_eq!(chosen(&pieces, 10, 21), [3, 4, 1], "where no other has any left");
+    }
+
+    #[test]
     fn what_went_last_comes_back_first_as_far_as_there_is_room() {
         let given_up: Vec<(BlockIndex, Bytes)> = [(1, 10), (2, 30), (3, 20)].map(|(b, n)| (BlockIndex(b), Bytes(n))).to_vec();
         let check = |room: u64, expected: &[u32]| {
@@ -232,13 +244,14 @@ mod tests {
     }
 
     fn pieces() -> impl Strategy<Value = Vec<Piece>> {
-        let one = (0..50u64, 1..50u64, any::<bool>());
+        let one = (0..50u64, 1..50u64, any::<bool>(), any::<bool>());
         prop::collection::vec(one, 1..40).prop_map(|all| {
-            let piece = |(n, (frees, passes, is_streamed)): (u32, (u64, u64, bool))| Piece {
+            let piece = |(n, (frees, passes, is_streamed, is_pinned)): (u32, (u64, u64, bool, bool))| Piece {
                 block: BlockIndex(n),
                 frees: if n == 0 || is_streamed { Bytes::ZERO } else { Bytes(frees) },
                 passes: Bytes(passes),
                 is_streamed: is_streamed && n > 0,
+                is_pinned,
             };
             (0..).zip(all).map(piece).collect()
         })
@@ -256,6 +269,9 @@ mod tests {
             once.sort_unstable();
             once.dedup();
             prop_assert_eq!(once.len(), victims.len());
+            let is_open = |p: &&Piece| !p.is_streamed && p.frees > Bytes::ZERO && !p.is_pinned;
+            let gave_way = victims.iter().any(|b| of(b).is_pinned);
+            prop_assert!(!gave_way || pieces.iter().filter(is_open).all(|p| victims.contains(&p.block)), "a pin gave way before others");
             let freed: Bytes = victims.iter().map(|b| of(b).frees).sum();
             let passing = victims.iter().map(|b| of(b).passes).max().unwrap_or(Bytes::ZERO).max(staging);
             let candidates = pieces.iter().filter(|p| p.frees > Bytes::ZERO && !p.is_streamed).count();
@@ -288,6 +304,7 @@ mod tests {
                             frees: Bytes(*n),
                             passes: Bytes(*n),
                             is_streamed: given_up.iter().any(|(g, _)| g.0 == b),
+                            is_pinned: false,
                         }).collect();
                         // Staging memory is there, for the largest.
                         let victims = victims(&pieces, Bytes(60), need);

@@ -1,5 +1,8 @@
 //! Named presets of a run: what a user likes to ask for, in a YAML file.
 
+mod as_gigabytes;
+pub mod part;
 pub mod preset;
 
+pub use part::{PartPreset, PartPresets};
 pub use preset::{EMBEDDED, Preset, PresetError};

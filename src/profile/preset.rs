@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::part::{self, PartPreset, PartPresets};
 use crate::devices::SimulatedGpu;
-use crate::placement::{Allocation, Pins, VirtualVram};
+use crate::placement::{Allocation, Part, PartAsks, Pins, VirtualVram};
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
 use crate::weights::Precision;
@@ -30,7 +31,7 @@ pub struct Preset {
     /// The device that computes.
     pub compute_device: Option<DeviceId>,
     /// How many gigabytes (GiB) of the diffusion network's weights leave the device that computes, or `auto`.
-    #[serde(with = "as_gigabytes")]
+    #[serde(with = "super::as_gigabytes")]
     pub virtual_vram_gb: Option<VirtualVram>,
     /// Who takes them, the first first.
     pub donor_device: Vec<DeviceId>,
@@ -38,6 +39,9 @@ pub struct Preset {
     pub expert_mode_allocations: Option<Allocation>,
     /// Blocks of them that must live on a certain device, whatever the others say.
     pub pin_blocks: Option<Pins>,
+    /// Where weights of other parts live: the four above for each, by its name.
+    #[serde(skip_serializing_if = "PartPresets::is_empty")]
+    pub parts: PartPresets,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.
@@ -86,6 +90,19 @@ impl Preset {
         serde_yaml::to_string(&all).unwrap_or_default()
     }
 
+    /// Returns what it asks to be offloaded of each part, the diffusion network among them.
+    #[must_use]
+    pub fn asks(&self) -> PartAsks {
+        let network = PartPreset {
+            virtual_vram_gb: self.virtual_vram_gb,
+            donor_device: self.donor_device.clone(),
+            expert_mode_allocations: self.expert_mode_allocations.clone(),
+            pin_blocks: self.pin_blocks.clone(),
+        };
+        let parts = self.parts.iter().map(|(part, preset)| (*part, preset.ask()));
+        parts.chain([(Part::Denoiser, network.ask())]).collect()
+    }
+
     /// Returns the embedded preset of this name.
     #[must_use]
     pub fn embedded(name: &str) -> Option<Result<Self, PresetError>> {
@@ -107,6 +124,7 @@ impl Preset {
             donor_device: if self.donor_device.is_empty() { below.donor_device } else { self.donor_device },
             expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
             pin_blocks: self.pin_blocks.or(below.pin_blocks),
+            parts: part::over(self.parts, below.parts),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
             simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },
@@ -131,34 +149,6 @@ mod as_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Size>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         text.map(|t| t.parse().map_err(D::Error::custom)).transpose()
-    }
-}
-
-/// Gigabytes are a number in YAML, as in the workflows that users come with; other units are text.
-mod as_gigabytes {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use serde_yaml::Value;
-
-    use crate::placement::VirtualVram;
-
-    #[expect(clippy::ref_option, reason = "serde's own signature")]
-    pub(super) fn serialize<S: Serializer>(amount: &Option<VirtualVram>, to: S) -> Result<S::Ok, S::Error> {
-        match amount {
-            Some(amount) => to.collect_str(amount),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<VirtualVram>, D::Error> {
-        let text = match Value::deserialize(from)? {
-            Value::Null => return Ok(None),
-            Value::Number(number) => format!("{number}GiB"),
-            Value::String(text) => text,
-            Value::Bool(_) | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => {
-                return Err(D::Error::custom("virtual_vram_gb is a number of gigabytes, a size such as 800MiB, or auto"));
-            }
-        };
-        text.parse().map(Some).map_err(|error| D::Error::custom(format_args!("virtual_vram_gb: {error}")))
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! In a container, or under a service's limit, memory is what may be had there, not what the machine has.
 
+use std::fs;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use sysinfo::{CGroupLimits, CpuRefreshKind, MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{CpuRefreshKind, MINIMUM_CPU_UPDATE_INTERVAL, System};
 
-use crate::devices::{DeviceKind, DeviceReading, HostReading, Memory};
+use crate::devices::{DeviceKind, DeviceReading, HostReading, Memory, host_memory};
 use crate::telemetry::{Ask, Probe, Sample};
 use crate::units::{Bytes, DeviceId, Timestamp};
 
@@ -42,15 +43,10 @@ impl HostProbe {
         self.system = System::new().inspect_err(|error| tracing::warn!(%error, "cannot read the host")).ok();
         self.name = System::host_name().ok();
         if let Some(system) = &mut self.system {
-            // The first look also lists the processors. Our own process is looked up for the limits it lives under.
+            // The first look also lists the processors.
             system.refresh_cpu_list(CpuRefreshKind::nothing().with_usage());
             self.looked = Some(Instant::now());
             self.processor = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).filter(|brand| !brand.is_empty());
-            system.refresh_processes_specifics(
-                ProcessesToUpdate::Some(&[Pid::from_u32(std::process::id())]),
-                true,
-                ProcessRefreshKind::nothing().without_tasks(),
-            );
         }
     }
 
@@ -87,22 +83,12 @@ impl Probe for HostProbe {
         };
         if let Some(system) = &mut self.system {
             system.refresh_memory();
-            let limits = system.process(Pid::from_u32(std::process::id())).and_then(sysinfo::Process::cgroup_limits);
-            host.memory = memory(system.total_memory(), system.available_memory(), limits.as_ref());
+            host.memory = host_memory(|path| fs::read_to_string(path).ok());
             host.swap = swap(system.total_memory(), system.total_swap(), system.free_swap());
         }
         let row = cpu_row(&host, self.processor.clone());
         Sample { devices: vec![row], host }
     }
-}
-
-/// Returns the memory that may be had. A total of 0 means that it could not be read.
-fn memory(total: u64, available: u64, limits: Option<&CGroupLimits>) -> Option<Memory> {
-    let whole = Memory { total: Bytes(total), used: Bytes(total.saturating_sub(available)), free: Bytes(available) };
-    // Pages of files count towards a group's limit but are given back under pressure, and mapped weights are such pages; so
-    // only what cannot be given back counts as used.
-    let memory = limits.map_or(whole, |limits| whole.within(Bytes(limits.total_memory), Bytes(limits.rss)));
-    (total > 0).then_some(memory)
 }
 
 /// Returns swap space; a host without any has 0 of it, which is a value.
@@ -132,21 +118,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     #[test]
-    fn a_limit_counts_before_the_machine() {
-        let whole = memory(64 * GIB, 40 * GIB, None).unwrap();
-        assert_eq!((whole.total, whole.used, whole.free), (Bytes::gib(64), Bytes::gib(24), Bytes::gib(40)));
-        // 8 GiB allowed, 3 of them anonymous, the rest full of file pages: 5 can be had.
-        let limits = CGroupLimits { total_memory: 8 * GIB, free_memory: 0, free_swap: 0, rss: 3 * GIB };
-        let limited = memory(64 * GIB, 40 * GIB, Some(&limits)).unwrap();
-        assert_eq!((limited.total, limited.used, limited.free), (Bytes::gib(8), Bytes::gib(3), Bytes::gib(5)));
-        // Neighbours use up what the limit would allow.
-        let crowded = memory(64 * GIB, GIB, Some(&limits)).unwrap();
-        assert_eq!(crowded.free, Bytes::gib(1));
-    }
-
-    #[test]
-    fn unread_memory_is_absent_but_no_swap_is_none_of_it() {
-        assert_eq!(memory(0, 0, None), None);
+    fn no_swap_is_none_of_it() {
         assert_eq!(swap(0, 0, 0), None);
         assert_eq!(swap(GIB, 0, 0).map(|s| s.total), Some(Bytes::ZERO));
     }

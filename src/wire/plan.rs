@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::families::Role;
 use crate::placement::planner::LinkUse;
 use crate::placement::{History, Origin, Planned};
 use crate::units::{BlockIndex, Bytes, DeviceId};
@@ -41,6 +42,8 @@ pub struct PlanView {
     pub devices: Vec<DeviceShare>,
     /// What was asked, in DisTorch's words: `<expert>#<compute>;<virtual VRAM>;<donors>`.
     pub allocation: String,
+    /// The other parts of which something is asked, in the order of the model's parts.
+    pub parts: Vec<PartPlan>,
     /// What a step would take.
     pub predicted: PredictedView,
     /// The smallest virtual VRAM with which weights and staging fit; `None` where none does.
@@ -55,6 +58,31 @@ pub struct PlanView {
     pub warnings: Vec<String>,
     /// A step's time for each amount that leaves, where it was asked for.
     pub sweep: Option<Vec<SweepPoint>>,
+}
+
+/// Where the weights of a part would live that a run uses once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartPlan {
+    /// Which part.
+    pub role: Role,
+    /// What it is held in.
+    pub precision: Precision,
+    /// Its size on the device that computes.
+    pub weights: Bytes,
+    /// Its size as stored.
+    pub stored: Bytes,
+    /// What was asked, in DisTorch's words.
+    pub allocation: String,
+    /// Its blocks, in order of execution.
+    pub blocks: Vec<BlockView>,
+    /// Its layers by type, in the order of their names.
+    pub layers: Vec<LayerKind>,
+    /// The devices that hold them, the one that computes first.
+    pub devices: Vec<DeviceShare>,
+    /// Memory of the compute device through which blocks pass.
+    pub staging: Bytes,
+    /// What comes from other devices each time it is used, as it is stored.
+    pub streamed_bytes_per_use: Bytes,
 }
 
 /// One block of a plan.

@@ -53,6 +53,8 @@ pub struct Configure {
     pub log: String,
     /// All simulated GPUs, where its compute device is one of them.
     pub simulated: Vec<SimulatedGpu>,
+    /// Where the engines of simulated GPUs count what they take of them; nowhere where there is only one.
+    pub tally: Option<PathBuf>,
 }
 
 /// One attempt at a job.
@@ -68,8 +70,6 @@ pub struct RunOrder {
     pub targets: Vec<PathBuf>,
     /// What engines of this name have found out about this machine before.
     pub known: Vec<Learned>,
-    /// What other engines hold of simulated GPUs.
-    pub taken: Vec<Share>,
 }
 
 /// The number under which a calibration is stopped; a ledger's runs begin at 1.

@@ -36,6 +36,7 @@ impl JobDraft {
             priority: Some(spec.priority),
             compute_device: Some(spec.compute),
             offload: spec.offload.clone(),
+            parts: spec.parts.clone(),
             held: false,
             owner: (!spec.owner.is_empty()).then(|| spec.owner.clone()),
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::JobDraft;
-use crate::placement::VirtualVram;
+use crate::placement::{Donors, OfPart, OffloadAsk, Part, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
 
 /// Returns the `perilune run …` that asks for this draft. Only what the draft says is written.
@@ -36,12 +36,10 @@ pub fn command_line(draft: &JobDraft) -> String {
     line.flag("-o", draft.output.as_ref().map(|p| p.display()));
     line.flag("--priority", draft.priority);
     line.flag("--compute-device", draft.compute_device);
-    let offload = &draft.offload;
-    line.flag("--virtual-vram", Some(offload.virtual_vram).filter(|v| *v != VirtualVram::None));
-    let donors: Vec<String> = offload.donors.iter().map(ToString::to_string).collect();
-    line.flag("--donor-device", Some(donors.join(",")).filter(|d| !d.is_empty()));
-    line.flag("--expert-mode-allocations", offload.expert.as_ref());
-    line.flag("--pin-blocks", Some(&offload.pins).filter(|p| !p.is_empty()));
+    line.offload(Part::Denoiser, &draft.offload);
+    for (part, ask) in draft.parts.iter() {
+        line.offload(part, ask);
+    }
     if draft.held {
         line.text.push_str(" --held");
     }
@@ -63,6 +61,15 @@ struct Line {
 }
 
 impl Line {
+    fn offload(&mut self, part: Part, ask: &OffloadAsk) {
+        let virtual_vram = Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None);
+        self.flag("--virtual-vram", virtual_vram.map(|value| OfPart { part, value }));
+        let donors = Some(Donors(ask.donors.clone())).filter(|d| !d.0.is_empty());
+        self.flag("--donor-device", donors.map(|value| OfPart { part, value }));
+        self.flag("--expert-mode-allocations", ask.expert.as_ref().map(|value| OfPart { part, value }));
+        self.flag("--pin-blocks", Some(&ask.pins).filter(|p| !p.is_empty()).map(|value| OfPart { part, value }));
+    }
+
     fn flag(&mut self, name: &str, value: Option<impl Display>) {
         let Some(value) = value else { return };
         let value = value.to_string();
@@ -136,6 +143,26 @@ mod tests {
                 .replace("\\\n              ", "")
         );
         assert_eq!(command_line(&JobDraft::default()), "perilune run");
+    }
+
+    #[test]
+    fn each_part_has_flags_of_its_own() {
+        let ask = |virtual_vram: &str, donors: &[DeviceId]| OffloadAsk {
+            virtual_vram: virtual_vram.parse().unwrap(),
+            donors: donors.to_vec(),
+            ..OffloadAsk::default()
+        };
+        let expert = OffloadAsk { expert: "cpu,1MiB;disk,*".parse().ok(), pins: "disk,3".parse().unwrap(), ..OffloadAsk::default() };
+        let draft = JobDraft {
+            offload: ask("4GiB", &[]),
+            parts: [(Part::Vae, expert), (Part::Clip, ask("auto", &[DeviceId::Cpu, DeviceId::Disk]))].into_iter().collect(),
+            ..JobDraft::default()
+        };
+        assert_eq!(
+            command_line(&draft),
+            "perilune run --virtual-vram 4GiB --virtual-vram clip=auto --donor-device clip=cpu,disk \
+             --expert-mode-allocations 'vae=cpu,1MiB;disk,*' --pin-blocks vae=disk,3"
+        );
     }
 
     #[test]

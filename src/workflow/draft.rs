@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::placement::OffloadAsk;
+use crate::placement::{OffloadAsk, PartAsks};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
@@ -61,8 +61,10 @@ pub struct JobDraft {
     pub priority: Option<i32>,
     /// The device that computes.
     pub compute_device: Option<DeviceId>,
-    /// Which weights live elsewhere.
+    /// Which weights of the diffusion network live elsewhere.
     pub offload: OffloadAsk,
+    /// Which weights of other parts do.
+    pub parts: PartAsks,
     /// Whether the job waits until it is released.
     pub held: bool,
     /// Who asks.

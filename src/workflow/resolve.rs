@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::families::Description;
-use crate::placement::OffloadAsk;
+use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::workflow::rejection::{Kind, Refusal};
-use crate::workflow::{InitImage, Inventory, JobDraft, JobSpec, ModelSet, Named};
+use crate::workflow::{InitImage, Inventory, JobDraft, JobSpec, ModelSet, Named, part_of};
 
 /// The most steps that a job may ask for.
 pub const MAX_STEPS: u32 = 1000;
@@ -44,6 +44,7 @@ pub struct Defaults {
 /// Returns the job to be done, or what keeps it from being done.
 pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> Result<JobSpec, Refusal> {
     let set = model_set(inventory)?;
+    check_parts(&draft.parts, &set)?;
     let steps = draft.steps.unwrap_or(defaults.steps);
     let cfg = draft.cfg.unwrap_or(defaults.cfg);
     let compute = draft.compute_device.unwrap_or(defaults.compute);
@@ -71,6 +72,7 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         priority: draft.priority.unwrap_or(0),
         compute,
         offload: draft.offload.clone(),
+        parts: draft.parts.clone(),
         owner: draft.owner.clone().unwrap_or_default(),
         named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone() },
         set,
@@ -111,7 +113,23 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
             "use cpu, cuda:N or sim:N; `perilune devices` lists what there is",
         ));
     }
-    draft.compute_device.map_or(Ok(()), |device| check_offload(&draft.offload, device))
+    let Some(device) = draft.compute_device else { return Ok(()) };
+    check_offload(&draft.offload, device)?;
+    let of_part = |part: Part, refusal: Refusal| Refusal { message: format!("{part}: {}", refusal.message), ..refusal };
+    draft.parts.iter().try_for_each(|(part, ask)| check_offload(ask, device).map_err(|refusal| of_part(part, refusal)))
+}
+
+/// Checks that every part of which something is asked is one of the model's, and not the one that is asked of elsewhere.
+fn check_parts(asks: &PartAsks, set: &ModelSet) -> Result<(), Refusal> {
+    let parts: Vec<Part> = set.components.iter().map(|c| part_of(c.role)).filter(|part| *part != Part::Denoiser).collect();
+    let is_there = |part: Part| parts.contains(&part) || part == Part::Clip && parts.iter().any(|p| p.is_encoder());
+    let Some((part, _)) = asks.iter().find(|(part, _)| !is_there(*part)) else { return Ok(()) };
+    let names: Vec<&str> = parts.iter().map(|p| p.name()).collect();
+    let message = match part {
+        Part::Denoiser => "the diffusion network is asked of among the other parts, too".to_owned(),
+        part => format!("weights of {part} are to live elsewhere, but `{}` has no such part", set.name),
+    };
+    Err(Refusal::new(Kind::Usage, message, format!("besides the diffusion network it has {}", names.join(", "))))
 }
 
 /// Checks that what is asked to be offloaded can be meant, and that this version can do it.
@@ -286,6 +304,29 @@ mod tests {
         assert_eq!(refusal(&offloaded("1GiB", &[DeviceId::Cuda(0)], sim(0)), &whole), (5, message));
         let message = "sim:0 is simulated, so it cannot hold weights for cpu".to_owned();
         assert_eq!(refusal(&offloaded("1GiB", &[sim(0)], DeviceId::Cpu), &whole), (2, message));
+    }
+
+    #[test]
+    fn what_is_asked_of_a_part_is_checked_like_the_network_s() {
+        let whole = inventory(Some(Family::Sd15), WHOLE);
+        let of = |part: Part, donor: DeviceId| {
+            let ask = offloaded("1MiB", &[donor], DeviceId::Cpu).offload;
+            JobDraft { parts: [(part, ask)].into_iter().collect(), compute_device: Some(DeviceId::Cpu), ..JobDraft::default() }
+        };
+        let spec = resolve(&of(Part::Clip, DeviceId::Disk), &whole, &defaults()).unwrap();
+        assert_eq!(spec.ask_of(Role::ClipL).donors, [DeviceId::Disk]);
+        assert!(spec.ask_of(Role::Denoiser).is_nothing() && spec.ask_of(Role::Vae).is_nothing());
+        for (draft, message) in [
+            (of(Part::T5, DeviceId::Disk), "weights of t5 are to live elsewhere, but `night` has no such part"),
+            (of(Part::Denoiser, DeviceId::Disk), "the diffusion network is asked of among the other parts, too"),
+            (of(Part::Vae, DeviceId::Cpu), "vae: cpu computes, so it cannot be a donor, too"),
+        ] {
+            assert_eq!(refusal(&draft, &whole), (2, message.to_owned()));
+        }
+        assert_eq!(
+            refusal(&of(Part::Vae, DeviceId::Cuda(1)), &whole),
+            (5, "vae: weights cannot be streamed to cpu from cuda:1".to_owned())
+        );
     }
 
     #[test]

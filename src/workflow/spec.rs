@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::families::cost::Work;
 use crate::families::{Component, Family, Role};
-use crate::placement::OffloadAsk;
+use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::prompt::{Dialect, Weighting};
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{Bytes, DeviceId, Seed, Size};
@@ -38,6 +38,19 @@ impl ModelSet {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.components.iter().map(|c| c.bytes).sum()
+    }
+}
+
+/// Returns how asks name a part.
+#[must_use]
+pub fn part_of(role: Role) -> Part {
+    match role {
+        Role::Denoiser => Part::Denoiser,
+        Role::ClipL => Part::ClipL,
+        Role::ClipG => Part::ClipG,
+        Role::T5 => Part::T5,
+        Role::Qwen => Part::Qwen,
+        Role::Vae => Part::Vae,
     }
 }
 
@@ -194,6 +207,9 @@ pub struct JobSpec {
     /// Which weights of the diffusion network live elsewhere.
     #[serde(default)]
     pub offload: OffloadAsk,
+    /// Which weights of other parts do.
+    #[serde(default)]
+    pub parts: PartAsks,
     /// Who asked.
     pub owner: String,
 }
@@ -204,6 +220,15 @@ impl JobSpec {
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.steps > 0
+    }
+
+    /// Returns what is asked to be offloaded of a part.
+    #[must_use]
+    pub fn ask_of(&self, role: Role) -> OffloadAsk {
+        match part_of(role) {
+            Part::Denoiser => self.offload.clone(),
+            part => self.parts.of(part),
+        }
     }
 
     /// Returns what the network is given in a step.

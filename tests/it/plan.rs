@@ -115,6 +115,31 @@ fn a_plan_in_words() {
 }
 
 #[test]
+fn parts_that_are_asked_for_are_planned_each_by_itself() {
+    let home = Home::with_daemon();
+    let flags =
+        ["--compute-device", "cpu", "--size", "64x64", "--virtual-vram", "clip=1GiB", "--expert-mode-allocations", "vae=cpu,50%;disk,*"];
+    let view = home.run(&[&["plan", "night", "--json"], &flags[..]].concat()).json();
+    let parts = view["parts"].as_array().unwrap();
+    assert_eq!(parts.iter().map(|p| p["role"].as_str().unwrap()).collect::<Vec<_>>(), ["clip_l", "vae"]);
+    assert_eq!((&parts[0]["allocation"], &parts[1]["allocation"]), (&json!("#cpu;1GiB;disk"), &json!("cpu,50%;disk,*#cpu")));
+    for part in parts {
+        let bytes = |rows: &str| part[rows].as_array().unwrap().iter().map(|row| row["bytes"].as_u64().unwrap()).sum::<u64>();
+        assert_eq!((bytes("blocks"), bytes("devices")), (part["weights"].as_u64().unwrap(), part["weights"].as_u64().unwrap()), "{part}");
+        let disk = part["devices"].as_array().unwrap().iter().find(|d| d["id"] == "disk").unwrap();
+        assert!(disk["held"].as_u64() > Some(0) && disk["held"] == part["streamed_bytes_per_use"], "{part}");
+    }
+    assert!(view["devices"].as_array().unwrap().len() == 1, "nothing was asked of the diffusion network: {view}");
+    let text = home.run(&[&["plan", "night"], &flags[..]].concat()).ok();
+    assert!(text.contains("clip_l · #cpu;1GiB;disk · ") && text.contains("vae · cpu,50%;disk,*#cpu · "), "{text}");
+    let tables = home.run(&[&["plan", "night", "--tables"], &flags[..]].concat()).ok();
+    assert_eq!(tables.matches("Final Allocation String").count(), 3, "{tables}");
+    home.run(&["plan", "night", "--compute-device", "cpu", "--virtual-vram", "t5=1GiB"])
+        .refused(2, "weights of t5 are to live elsewhere, but `night` has no such part");
+    home.run(&["queue", "rebudget", "1", "--virtual-vram", "vae=1MiB"]).refused(2, "weights of vae cannot move between two steps");
+}
+
+#[test]
 fn the_tables_of_the_original_under_our_plan() {
     let home = Home::with_daemon();
     let done = home.run(&["plan", "night", "--compute-device", "cpu", "--virtual-vram", "200KiB", "--tables"]);

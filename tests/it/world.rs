@@ -133,6 +133,7 @@ fn policy() -> Policy {
         visible: None,
         patience: Supervision::default(),
         simulated: Vec::new(),
+        tally: PathBuf::from("/nowhere"),
         engine_threads: None,
         engine_idle_s: None,
         engine_log: "info".to_owned(),

@@ -3,7 +3,7 @@
 
 use perilune::devices::SimulatedGpu;
 use perilune::families::Family;
-use perilune::placement::{FullAsk, OffloadAsk, VirtualVram};
+use perilune::placement::{FullAsk, OffloadAsk, Part, PartAsks, Share, VirtualVram};
 use perilune::units::{Bytes, DeviceId};
 use perilune::weights::Precision;
 use perilune::workflow::JobSpec;
@@ -53,6 +53,48 @@ fn pictures_are_the_same_bits_wherever_weights_live() {
             let asked = told(&offload, DeviceId::Cpu);
             assert!(processor.paint(&JobSpec { offload, ..spec.clone() }) == expected, "{name}: {asked}");
         }
+    }
+}
+
+/// Runs a job that must succeed; returns its pixels, and the bytes of each part that lie elsewhere and that were streamed.
+fn painted(engine: &mut Engine, spec: &JobSpec) -> (Vec<u8>, Vec<(Part, Bytes, Bytes)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let finished = engine.run(spec, folder.path()).result.unwrap();
+    assert!(finished.warnings.is_empty(), "{:?}", finished.warnings);
+    let parts = finished.placement.parts.iter().map(|part| {
+        // Donors in memory keep blocks on whole pages.
+        let devices = |shares: &[Share]| shares.iter().map(|s| s.device).collect::<Vec<_>>();
+        assert_eq!(devices(&part.asked), devices(&part.measured), "{}", part.part);
+        let away = part.measured.iter().filter(|s| s.device != spec.compute).map(|s| s.bytes).sum();
+        (part.part, away, part.streamed_bytes)
+    });
+    (image::open(&finished.images[0].path).unwrap().into_rgb8().into_raw(), parts.collect())
+}
+
+#[test]
+fn text_encoder_and_autoencoder_live_where_they_are_asked_to() {
+    let mut processor = Engine::start();
+    let mut simulated = Engine::on(SIM, &gpus(Bytes::mib(256)));
+    let parts = |clip: OffloadAsk, vae: OffloadAsk| [(Part::Clip, clip), (Part::Vae, vae)].into_iter().collect::<PartAsks>();
+    for (name, spec) in cases() {
+        let (expected, here) = painted(&mut processor, &spec);
+        assert!(here.iter().all(|(_, away, streamed)| *away == Bytes::ZERO && *streamed == Bytes::ZERO), "{name}: {here:?}");
+        let everything = JobSpec { parts: parts(all(&[]), all(&[DeviceId::Disk])), offload: all(&[]), ..spec.clone() };
+        let (pixels, away) = painted(&mut processor, &everything);
+        assert!(pixels == expected, "{name}");
+        assert_eq!(away.iter().map(|(part, ..)| *part).collect::<Vec<_>>(), [Part::Denoiser, Part::ClipL, Part::Vae]);
+        // The encoder of the autoencoder is not used; what is used comes at least once.
+        assert!(away.iter().all(|(_, away, streamed)| away.get() > 0 && streamed.get() > 0), "{name}: {away:?}");
+
+        let on_gpu = JobSpec { compute: SIM, ..spec.clone() };
+        let spread = parts(by("sim:0,40%;cpu,20%;sim:1,20%;disk,*"), by("cpu,50%;disk,*"));
+        let (expected, _) = painted(&mut simulated, &on_gpu);
+        let (pixels, away) = painted(&mut simulated, &JobSpec { parts: spread, ..on_gpu });
+        assert!(pixels == expected, "{name} on {SIM}");
+        assert!(
+            away.iter().all(|(part, away, streamed)| (*part == Part::Denoiser) == (away.get() == 0 && streamed.get() == 0)),
+            "{away:?}"
+        );
     }
 }
 

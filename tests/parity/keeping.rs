@@ -12,14 +12,15 @@ use perilune::engine::reporter::Reporter;
 use perilune::engine::residency::faults::{Fault, arm, pending};
 use perilune::engine::runner::Runner;
 use perilune::families::Role;
-use perilune::placement::OffloadAsk;
 use perilune::placement::budget::margin;
+use perilune::placement::{OffloadAsk, Part, Share};
 use perilune::sampling::Sampler;
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Size};
 use perilune::wire::work::{FailedRun, Finished, Placed, Rebudget};
 use perilune::wire::{Report, RunOrder};
 use perilune::workflow::{JobSpec, Kind, Tiling};
 
+use crate::everywhere::gpus;
 use crate::fixture::sd15;
 use crate::process::job;
 
@@ -96,8 +97,11 @@ struct Bench {
 
 impl Bench {
     fn on(device: &Device) -> Self {
+        Self::of(Compute::open(DeviceId::Cpu, None).unwrap(), device)
+    }
+
+    fn of(compute: Compute, device: &Device) -> Self {
         let (tell, heard) = channel();
-        let compute = Compute::open(DeviceId::Cpu, None).unwrap();
         Self { runner: Runner::sensing(compute, Reporter::new(tell), device.senses()), heard, runs: 0 }
     }
 
@@ -105,7 +109,7 @@ impl Bench {
         self.runs += 1;
         let folder = tempfile::tempdir().unwrap();
         let targets = vec![folder.path().join("picture.png")];
-        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new(), taken: Vec::new() };
+        let order = RunOrder { run: RunId(self.runs), job: JobId(1), spec: spec.clone(), targets, known: Vec::new() };
         assert!(self.runner.run(&order, cancel), "the engine would end");
         let (mut reports, mut result) = (Vec::new(), None);
         for report in self.heard.try_iter() {
@@ -164,6 +168,31 @@ fn weights_move_between_steps_and_the_picture_stays() {
     assert_eq!((finished.placement.predicted.as_ref(), finished.warnings.len()), (None, 0), "{:?}", finished.warnings);
     assert_eq!(finished.placement.asked, finished.placement.measured);
     assert!(ended.placed().ask.is_nothing());
+}
+
+/// A donor that takes nothing of what was planned for it is told of at once, and the run's record says so; the picture is the same.
+#[test]
+fn a_donor_that_is_not_used_is_told_of() {
+    let spread = || JobSpec {
+        compute: DeviceId::Sim(0),
+        offload: OffloadAsk { expert: Some("sim:0,40%;cpu,60%".parse().unwrap()), ..OffloadAsk::default() },
+        ..expanded()
+    };
+    let bench = || Bench::of(Compute::simulated(DeviceId::Sim(0), None, &gpus(Bytes::mib(256))).unwrap(), &Device::calm());
+    let sound = bench().run(&spread(), &CancelFlag::default());
+    assert_eq!((sound.notices(), &sound.result.as_ref().unwrap().0.warnings), (vec![], &vec![]));
+    arm(Fault::Donor, &[(0, Bytes::ZERO)]);
+    let ended = bench().run(&spread(), &CancelFlag::default());
+    assert_eq!(pending(), 0);
+    let (finished, pixels) = ended.result.as_ref().unwrap();
+    let on = |shares: &[Share], device| shares.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
+    let planned = on(&finished.placement.asked, DeviceId::Cpu);
+    assert_eq!((planned > Bytes::ZERO, on(&finished.placement.measured, DeviceId::Cpu)), (true, Bytes::ZERO));
+    assert_eq!(finished.warnings, [format!("denoiser: the donor cpu holds 0 B of {planned} planned")]);
+    assert_eq!(ended.notices(), [format!("warn {}", finished.warnings[0])]);
+    let told = finished.placement.parts.iter().find(|p| p.part == Part::Denoiser).unwrap();
+    assert_eq!((on(&told.asked, DeviceId::Cpu), on(&told.measured, DeviceId::Cpu)), (planned, Bytes::ZERO));
+    assert!(on(&told.measured, DeviceId::Disk) > Bytes::ZERO && *pixels == sound.result.unwrap().1);
 }
 
 /// However it is said how much the device that computes may hold: in bytes, as a share, or by what must leave.
@@ -254,6 +283,39 @@ fn memory_that_others_take_is_given_back_and_taken_again() {
     assert_eq!(told, notices, "the run's own account says the same");
     assert!(ended.placed().plan.streamed().is_empty());
     assert!(finished.placement.predicted.is_none());
+}
+
+/// Blocks that are pinned to the device that computes are the last that memory pressure takes, and that is told.
+#[test]
+fn pinned_blocks_give_way_last_and_that_is_told() {
+    let blocks = {
+        let ended = Bench::on(&Device::calm()).run(&JobSpec { steps: 1, ..expanded() }, &CancelFlag::default());
+        ended.placed().plan.homes.len()
+    };
+    let free = 5;
+    let spec = JobSpec {
+        offload: OffloadAsk { pins: format!("cpu,1-{}", blocks - 1 - free).parse().unwrap(), ..OffloadAsk::default() },
+        ..expanded()
+    };
+    let expected = Bench::on(&Device::calm()).paint(&spec);
+    let least = margin(DeviceId::Cpu, TOTAL);
+    let short = |by: Bytes| {
+        // It is looked at twice where it is short.
+        let device = Device::new(move |look| if (2..4).contains(&look) { least - by } else { least });
+        let ended = Bench::on(&device).run(&spec, &CancelFlag::default());
+        assert!(ended.result.as_ref().unwrap().1 == expected);
+        let streamed = ended.placed().plan.streamed();
+        (ended.notices(), streamed)
+    };
+    let (notices, streamed) = short(Bytes(1));
+    assert!(!streamed.is_empty() && streamed.iter().all(|block| block.0 as usize >= blocks - free), "{streamed:?} {notices:?}");
+    assert!(notices.len() == 1 && !notices[0].contains("pinned"), "{notices:?}");
+    let (notices, streamed) = short(least);
+    assert_eq!(streamed.len(), blocks - 1, "all that may leave has left");
+    assert!(
+        notices[0].contains("come from disk, though pinned: blocks 1, 2, ") && notices[0].ends_with("for no others had any left to give"),
+        "{notices:?}"
+    );
 }
 
 #[test]

@@ -7,16 +7,14 @@ use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{Asked, LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::loading::{Asks, LoadedClip, LoadedUnet, LoadedVae, Offload};
 use perilune::engine::nn::WeightRef;
 use perilune::engine::nn::wide::stream;
 use perilune::engine::pipelines::noise::NoiseSource;
 use perilune::engine::residency::Residency;
 use perilune::engine::sets::Sets;
-use perilune::engine::speeds::Speeds;
 use perilune::families::{Role, describe};
 use perilune::library::{moonlet, open};
-use perilune::placement::Files;
 use perilune::units::{DeviceId, Seed};
 use perilune::weights::Precision;
 use perilune::weights::block_table::Slot;
@@ -97,10 +95,9 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let path = folder.path().join("sd15.safetensors");
     fs::copy(sd15().join("sd15.safetensors"), &path).unwrap();
     let (spec, compute, cancel) = (job(&path), Compute::open(DeviceId::Cpu, None).unwrap(), CancelFlag::default());
-    let machine = Speeds::default().machine(&compute, Precision::Fp32, Files::Cached);
-    let asked = Asked { ask: spec.offload.clone(), machine, work: spec.work() };
+    let nothing = Asks::default();
     let mut sets = Sets::default();
-    sets.load(&spec.set, &compute, Precision::Fp32, &asked, &cancel).unwrap();
+    sets.load(&spec.set, &compute, Precision::Fp32, &nothing, &cancel).unwrap();
     fs::write(folder.path().join("new"), b"another model").unwrap();
     fs::rename(folder.path().join("new"), &path).unwrap();
     sets.load_vae(&compute, &cancel).unwrap();
@@ -108,7 +105,7 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
     close("vae decode, file replaced", &decoded, &golden("vae.decoded"), FP32);
     sets.check_files().unwrap();
-    let next = sets.load(&spec.set, &compute, Precision::Fp32, &asked, &cancel);
+    let next = sets.load(&spec.set, &compute, Precision::Fp32, &nothing, &cancel);
     assert!(matches!(next, Err(EngineError::Library(_))), "{next:?}");
 }
 

@@ -251,7 +251,7 @@ fn blocks_that_move_between_passes_give_the_same_bits() {
             ("none again", &|_| false, 0),
         ];
         for (what, is_streamed, tenths) in plans {
-            let placing = Placing { plan: plan(table, is_streamed), staging: room(table, tenths), later: &[] };
+            let placing = Placing { plan: plan(table, is_streamed), staging: room(table, tenths), later: &[], kept: Vec::new() };
             tch::no_grad(|| unet.residency.rebudget(&placing)).unwrap();
             assert_eq!(*unet.residency.plan(), placing.plan);
             assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {what}");
@@ -268,7 +268,12 @@ fn a_move_that_fails_leaves_the_blocks_where_they_were() {
     let unet = load(&path, Precision::Fp32, Offload::Nothing).unwrap();
     let expected = outputs(&unet, Precision::Fp32);
     let table = unet.residency.table();
-    let at = |is_streamed: &dyn Fn(u32) -> bool| Placing { plan: plan(table, is_streamed), staging: room(table, 13), later: &[] };
+    let at = |is_streamed: &dyn Fn(u32) -> bool| Placing {
+        plan: plan(table, is_streamed),
+        staging: room(table, 13),
+        later: &[],
+        kept: Vec::new(),
+    };
     let (before, after) = (at(&|n| n % 3 == 0), at(&|n| n % 3 == 1));
     unet.residency.rebudget(&before).unwrap();
     for k in [0, 1, 3] {

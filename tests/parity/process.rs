@@ -10,7 +10,7 @@ use std::time::Duration;
 use perilune::devices::SimulatedGpu;
 use perilune::families::describe;
 use perilune::library::open;
-use perilune::placement::OffloadAsk;
+use perilune::placement::{OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{DeviceId, JobId, RunId, Seed, Size};
 use perilune::wire::hello::HelloFrame;
@@ -39,6 +39,11 @@ impl Engine {
 
     /// An engine of a device; the simulated ones are these.
     pub(crate) fn on(device: DeviceId, simulated: &[SimulatedGpu]) -> Self {
+        Self::beside(device, simulated, None)
+    }
+
+    /// One of several engines, which count in a folder what they take of simulated GPUs.
+    pub(crate) fn beside(device: DeviceId, simulated: &[SimulatedGpu], tally: Option<PathBuf>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_mins(4))).unwrap();
         #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
@@ -52,7 +57,7 @@ impl Engine {
         let greeting: HelloFrame = blocking::read(&mut engine.reader, Limit::CONTROL).unwrap().unwrap();
         greeting.hello.check().unwrap();
         blocking::write(&mut engine.socket, &Hello::ours(), Limit::CONTROL).unwrap();
-        let configure = Configure { device, threads: None, log: "info".to_owned(), simulated: simulated.to_vec() };
+        let configure = Configure { device, threads: None, log: "info".to_owned(), simulated: simulated.to_vec(), tally };
         engine.tell(&Order::Configure(configure));
         assert!(matches!(engine.hear(), Report::Ready { .. }));
         engine
@@ -70,14 +75,7 @@ impl Engine {
         self.runs += 1;
         let run = RunId(self.runs);
         let targets = (0..spec.batch).map(|k| folder.join(format!("{run}-{k}.png"))).collect();
-        self.tell(&Order::Run(Box::new(RunOrder {
-            run,
-            job: JobId(1),
-            spec: spec.clone(),
-            targets,
-            known: Vec::new(),
-            taken: Vec::new(),
-        })));
+        self.tell(&Order::Run(Box::new(RunOrder { run, job: JobId(1), spec: spec.clone(), targets, known: Vec::new() })));
         run
     }
 
@@ -157,6 +155,7 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         priority: 0,
         compute: DeviceId::Cpu,
         offload: OffloadAsk::default(),
+        parts: PartAsks::default(),
         owner: String::new(),
     }
 }

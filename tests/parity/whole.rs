@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perilune::imagery::png_text;
+use perilune::jobs::{JobState, JobView};
+use perilune::units::JobId;
+use perilune::wire::control::{Asked, Topics};
+use perilune::wire::hello::HelloFrame;
+use perilune::wire::{Change, Hello, Limit, Request, ServerFrame, blocking};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,21 +46,62 @@ impl Home {
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     }
 
-    /// Asks for a job again and again until something is true of it.
+    /// Listens to what becomes of a job.
     #[track_caller]
-    fn wait_for(&self, job: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let view = self.run(&["queue", "show", job]);
-            if holds(&view) {
-                return view;
-            }
-            assert!(Instant::now() < deadline, "waited too long: {view}");
-        }
+    fn follow(&self, job: &Value) -> Follower {
+        let mut socket = UnixStream::connect(self.0.path().join("run/daemon.sock")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        blocking::write(&mut socket, &Hello::ours(), Limit::CONTROL).unwrap();
+        let HelloFrame { hello } = blocking::read(&mut socket, Limit::CONTROL).unwrap().unwrap();
+        hello.check().unwrap();
+        let job = JobId(job.as_i64().unwrap());
+        let request = Request::Subscribe(Topics { job: Some(job), ..Topics::default() });
+        blocking::write(&mut socket, &Asked { id: 1, request }, Limit::CONTROL).unwrap();
+        Follower { socket, job, view: None }
     }
 
     fn engine(&self) -> Pid {
         pid(&self.run(&["status"])["engines"][0]["pid"])
+    }
+}
+
+/// One connection over which a job's changes come as they happen.
+struct Follower {
+    socket: UnixStream,
+    job: JobId,
+    view: Option<JobView>,
+}
+
+impl Follower {
+    /// Waits until something is true of the job. It must not have ended otherwise.
+    #[track_caller]
+    fn until(&mut self, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
+        loop {
+            if let Some(view) = self.view.as_ref() {
+                if holds(view) {
+                    return view.clone();
+                }
+                assert!(!view.state.is_final(), "waited until {what}: {view:?}");
+            }
+            let frame: Option<ServerFrame> = blocking::read(&mut self.socket, Limit::CONTROL).unwrap();
+            let ServerFrame::Event(event) = frame.unwrap_or_else(|| panic!("the daemon hung up")) else { continue };
+            match event.change {
+                Change::Snapshot(status) => self.view = status.queue.jobs.into_iter().find(|view| view.job == self.job),
+                Change::Job(view) if view.job == self.job => self.view = Some(*view),
+                Change::Progress { job, progress, .. } if job == self.job => {
+                    if let Some(view) = &mut self.view {
+                        view.progress = Some(progress);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the job has finished a step.
+    #[track_caller]
+    fn until_it_steps(&mut self) {
+        self.until("it has finished a step", |view| view.progress.is_some_and(|p| p.step > 0));
     }
 }
 
@@ -112,13 +159,14 @@ fn a_killed_engine_costs_one_attempt_and_a_new_one_paints_the_same() {
     let first = home.run(&run);
     let bytes = fs::read(&pictures(&first)[0]).unwrap();
 
-    let job = home.run(&[&run[..], &["--steps", "300", "--detach"]].concat())["job"].to_string();
-    home.wait_for(&job, |view| view["progress"]["step"].as_u64().is_some_and(|step| step > 0));
+    let job = home.run(&[&run[..], &["--steps", "300", "--detach"]].concat())["job"].clone();
+    let mut follower = home.follow(&job);
+    follower.until_it_steps();
     kill_process(home.engine(), Signal::KILL).unwrap();
-    home.wait_for(&job, |view| view["attempts"] == 2 && view["state"] == "running");
-    home.run(&["queue", "cancel", &job]);
-    let ended = home.wait_for(&job, |view| view["state"] == "cancelled");
-    assert_eq!(ended["images"].as_array().map(Vec::len), Some(0));
+    follower.until("it is tried again", |view| view.attempts == 2 && view.state == JobState::Running);
+    home.run(&["queue", "cancel", &job.to_string()]);
+    let ended = follower.until("it is cancelled", |view| view.state == JobState::Cancelled);
+    assert!(ended.images.is_empty());
 
     let again = home.run(&run);
     assert_eq!(fs::read(&pictures(&again)[0]).unwrap(), bytes, "another engine paints the same bytes");
@@ -128,11 +176,34 @@ fn a_killed_engine_costs_one_attempt_and_a_new_one_paints_the_same() {
 }
 
 #[test]
+fn an_engine_that_is_killed_while_it_streams_costs_an_attempt_and_not_a_bit() {
+    let home = Home::new();
+    let run = ["run", "-m", "moonlet", "-p", "a new moon over a river", "--seed", "5", "--steps", "60", "--size", "64x64"];
+    let run = |more: &[&str]| home.run(&[&run[..], &["--compute-device", "cpu"], more].concat());
+    let bytes = |path: &Path| fs::read(path).unwrap();
+    let resident = run(&[]);
+    // The engine stays for the next job; asking for it later could take longer than the job.
+    let engine = home.engine();
+    let job = run(&["--virtual-vram", "1GiB", "--virtual-vram", "clip=1GiB", "--virtual-vram", "vae=1GiB", "--detach"])["job"].clone();
+    let mut follower = home.follow(&job);
+    follower.until_it_steps();
+    kill_process(engine, Signal::KILL).unwrap();
+    let ended = follower.until("it is done", |view| view.state == JobState::Done);
+    assert_eq!((ended.attempts, ended.images.len(), &ended.failure), (2, 1, &None));
+    assert!(bytes(&ended.images[0].path) == bytes(&pictures(&resident)[0]), "another engine streams to the same bytes");
+    let placement = ended.placement.unwrap();
+    assert_eq!(placement.asked, placement.measured);
+    assert!(placement.streamed_bytes_per_step.get() > 0 && placement.parts.iter().all(|part| part.streamed_bytes.get() > 0));
+    let names: Vec<PathBuf> = fs::read_dir(home.0.path().join("output")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(names.len(), 2, "nothing was left of the killed one: {names:?}");
+}
+
+#[test]
 fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
     let home = Home::new();
     let run = ["run", "-m", "moonlet", "-p", "a half moon over the desert", "--steps", "200", "--size", "64x64", "--detach"];
-    let job = home.run(&run)["job"].to_string();
-    home.wait_for(&job, |view| view["progress"]["step"].as_u64().is_some_and(|step| step > 0));
+    let job = home.run(&run)["job"].clone();
+    home.follow(&job).until_it_steps();
     let engine = home.engine();
     kill_process(pid(&home.run(&["status"])["daemon"]["pid"]), Signal::KILL).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -141,8 +212,37 @@ fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
         std::thread::yield_now();
     }
     // The next command starts a daemon, which knows the job.
-    let ended = home.wait_for(&job, |view| view["state"] == "done");
-    assert_eq!((pictures(&ended).len(), &ended["attempts"]), (1, &2.into()), "{ended}");
+    home.run(&["status"]);
+    let ended = home.follow(&job).until("it is done", |view| view.state == JobState::Done);
+    assert_eq!((ended.images.len(), ended.attempts), (1, 2), "{ended:?}");
+}
+
+#[test]
+fn flags_have_text_encoder_and_autoencoder_stream_to_the_same_picture() {
+    let home = Home::new();
+    let job = ["-p", "a full moon", "--seed", "7", "--steps", "3", "--size", "64x64", "--compute-device", "cpu"];
+    let flags = ["--virtual-vram", "clip=1GiB", "--donor-device", "clip=disk", "--expert-mode-allocations", "vae=cpu,50%;disk,*"];
+    let run = |more: &[&str]| home.run(&[&["run", "-m", "moonlet"][..], &job, more].concat());
+    let bytes = |ended: &Value| fs::read(&pictures(ended)[0]).unwrap();
+    let resident = run(&[]);
+    let planned = home.run(&[&["plan", "moonlet", "--size", "64x64", "--compute-device", "cpu"][..], &flags].concat());
+    let ended = run(&flags);
+    assert!(bytes(&ended) == bytes(&resident), "{ended}");
+    let sets = home.run(&["sets", "list"]);
+    for (part, planned) in [("clip_l", &planned["parts"][0]), ("vae", &planned["parts"][1])] {
+        let planned = bytes_by_device(&planned["devices"], "id", "held", |_| true);
+        let done = bytes_by_device(&sets[0]["components"], "device", "planned", |row| row["role"] == part);
+        // What encodes pictures comes only where a run starts from one.
+        assert!(done["disk"] == planned["disk"] && planned["disk"] > 0, "{part}: {planned:?} {done:?}");
+        let told = ended["placement"]["parts"].as_array().unwrap().iter().find(|p| p["part"] == part).unwrap();
+        let measured = bytes_by_device(&told["measured"], "device", "bytes", |_| true);
+        assert!(told["asked"] == told["measured"] && measured["disk"] == planned["disk"], "{told}");
+        assert!(told["streamed_bytes"].as_u64() >= Some(planned["disk"]), "{told}");
+    }
+    assert_eq!(ended["placement"]["asked"], ended["placement"]["measured"]);
+    // It is asked again with what the job keeps.
+    let again = home.run(&["queue", "show", &ended["job"].to_string()]);
+    assert_eq!(again["spec"]["parts"]["clip"]["donors"], serde_json::json!(["disk"]));
 }
 
 #[test]

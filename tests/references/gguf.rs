@@ -139,7 +139,7 @@ fn files_of_ours_are_read_by_gguf_py() {
     ];
     let folder = tempfile::tempdir().unwrap();
     for mix in Mix::ALL {
-        let plan = plan(&tensors, *mix).unwrap();
+        let plan = plan(&tensors, *mix, None).unwrap();
         let kept = [("general.name".to_owned(), Value::Text("night".to_owned())), ("x.scale".to_owned(), Value::F64(0.1))];
         let file = lay_out(&plan, &kept).unwrap();
         let mut bytes = file.header.clone();

@@ -122,8 +122,13 @@ fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
         if let Err(mismatch) = theirs.hello.check() {
             return fail("engine", format!("{shown}: {mismatch}"), "build perilune and perilune-engine together");
         }
-        let configure =
-            Order::Configure(Configure { device, threads: None, log: "error".to_owned(), simulated: context.settings.simulated() });
+        let configure = Order::Configure(Configure {
+            device,
+            threads: None,
+            log: "error".to_owned(),
+            simulated: context.settings.simulated(),
+            tally: None,
+        });
         let ready = blocking::write(&mut socket, &configure, Limit::CONTROL);
         if let Ok(Some(Report::Ready { about })) = ready.and_then(|()| blocking::read::<Report>(&mut socket, Limit::CONTROL)) {
             return ok("engine", format!("{shown} is ready on {device}: {about}"));

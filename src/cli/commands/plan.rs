@@ -11,7 +11,7 @@ use crate::placement::own_tables::{Holder, Layers, Placement};
 use crate::placement::{Origin, Similar};
 use crate::tui::wording;
 use crate::units::{Bytes, DeviceId};
-use crate::wire::plan::{DeviceShare, Ground, PlanView, PredictedView, RestsOn, SweepPoint};
+use crate::wire::plan::{BlockView, DeviceShare, Ground, LayerKind, PartPlan, PlanView, PredictedView, RestsOn, SweepPoint};
 use crate::wire::{Reply, Request};
 use crate::workflow::{Kind, Refusal};
 
@@ -37,7 +37,7 @@ pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
             reply => Err(unexpected(&reply)),
         }
     })?;
-    context.output.show(&view, || if is_table { tables(&view).render() } else { text(&view) });
+    context.output.show(&view, || if is_table { all_tables(&view) } else { text(&view) });
     for warning in view.warnings.iter().filter(|_| !context.output.json) {
         report::note(&format!("warning: {warning}"));
     }
@@ -47,26 +47,47 @@ pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
 fn text(view: &PlanView) -> String {
     let loaded = if view.loaded { " · loaded so" } else { "" };
     let head = format!("{} · {} · {} · {} {}{loaded}", view.model, view.family, view.allocation, view.weights, view.precision);
-    let blocks =
-        view.blocks.iter().map(|b| vec![b.index.0.to_string(), b.name.clone(), b.bytes.to_string(), Labelled(b.device).to_string()]);
-    let blocks = table(&["block", "name", "size", "device"], blocks);
-    let devices = table(&["device", "weights", "share", "free after"], view.devices.iter().map(device));
     let sweep = view.sweep.as_deref().map(sweep).unwrap_or_default();
-    format!("{}\n\n{blocks}\n{devices}{}{}{sweep}", plain(&head), memory(view), seconds(&view.predicted))
+    let parts: String = view.parts.iter().map(part).collect();
+    let places = places(&view.blocks, &view.devices);
+    format!("{}\n\n{places}{}{}{parts}{sweep}", plain(&head), memory(view), seconds(&view.predicted))
+}
+
+/// Where the weights of a part live that every run uses once.
+fn part(part: &PartPlan) -> String {
+    let head = format!("{} · {} · {} {}", part.role, part.allocation, part.weights, part.precision);
+    let rows = [("staging", part.staging.to_string()), ("streamed each time", part.streamed_bytes_per_use.to_string())];
+    let memory = table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]));
+    format!("\n{}\n\n{}{memory}", plain(&head), places(&part.blocks, &part.devices))
+}
+
+/// The blocks, each with its device, and the sums of each device.
+fn places(blocks: &[BlockView], devices: &[DeviceShare]) -> String {
+    let row = |b: &BlockView| vec![b.index.0.to_string(), b.name.clone(), b.bytes.to_string(), Labelled(b.device).to_string()];
+    let blocks = table(&["block", "name", "size", "device"], blocks.iter().map(row));
+    let devices = table(&["device", "weights", "share", "free after"], devices.iter().map(device));
+    format!("{blocks}\n{devices}")
+}
+
+/// The tables of the original: the diffusion network's, and those of each part of which something is asked.
+fn all_tables(view: &PlanView) -> String {
+    let network = tables((&view.blocks, &view.layers, &view.devices), view.weights).render();
+    let part = |p: &PartPlan| format!("\n{}\n{}", p.role, tables((&p.blocks, &p.layers, &p.devices), p.weights).render());
+    view.parts.iter().map(part).fold(network, |all, part| all + &part)
 }
 
 /// The sums of a plan, as the original's tables show them.
-fn tables(view: &PlanView) -> Placement {
-    let devices = view.devices.iter().map(|d| Holder { device: d.id, total: d.total, bytes: d.bytes });
-    let types = view.layers.iter().map(|l| Layers { name: plain(&l.name), count: l.count as usize, bytes: l.bytes });
+fn tables((blocks, layers, devices): (&[BlockView], &[LayerKind], &[DeviceShare]), model: Bytes) -> Placement {
+    let holders = devices.iter().map(|d| Holder { device: d.id, total: d.total, bytes: d.bytes });
+    let types = layers.iter().map(|l| Layers { name: plain(&l.name), count: l.count as usize, bytes: l.bytes });
     let home = |device: DeviceId, pinned: bool| {
-        let here = || view.blocks.iter().filter(|b| b.device == device && b.pinned == pinned);
+        let here = || blocks.iter().filter(|b| b.device == device && b.pinned == pinned);
         let name = if pinned { format!("{device} (pinned)") } else { device.to_string() };
         let layers = Layers { name, count: here().map(|b| b.layers as usize).sum(), bytes: here().map(|b| b.bytes).sum() };
         (layers.bytes > Bytes::ZERO).then_some(layers)
     };
-    let homes = view.devices.iter().flat_map(|d| [home(d.id, false), home(d.id, true)]).flatten();
-    Placement { devices: devices.collect(), types: types.collect(), homes: homes.collect(), model: view.weights }
+    let homes = devices.iter().flat_map(|d| [home(d.id, false), home(d.id, true)]).flatten();
+    Placement { devices: holders.collect(), types: types.collect(), homes: homes.collect(), model }
 }
 
 fn device(share: &DeviceShare) -> Vec<String> {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::args::{OffloadArgs, QueueCommand};
 use crate::cli::context::Context;
-use crate::cli::intent;
+use crate::cli::offload::offload;
 use crate::cli::output::{Lines, Output, head, plain, table};
 use crate::cli::report::note;
 use crate::client::Client;
@@ -67,8 +67,12 @@ fn change(context: &Context, what: &'static str, request: Request, asked: &[JobI
 }
 
 /// Has a job's weights live elsewhere. Nobody's profile has a say: the job is there already.
-async fn rebudget(mut daemon: Client, output: Output, job: JobId, offload: OffloadArgs) -> Result<(), Refusal> {
-    let ask = intent::offload(offload, &Preset::default());
+async fn rebudget(mut daemon: Client, output: Output, job: JobId, args: OffloadArgs) -> Result<(), Refusal> {
+    let (ask, parts) = offload(args, &Preset::default())?;
+    if let Some((part, _)) = parts.iter().next() {
+        let message = format!("weights of {part} cannot move between two steps: no step uses them");
+        return Err(Refusal::new(Kind::Usage, message, "rebudget the diffusion network, and give the next job flags for its parts"));
+    }
     let id = daemon.ask(Request::Rebudget { job, ask }).await?;
     // The engine has a step to finish first, however long that takes.
     match daemon.answer_whenever(id).await? {
@@ -281,6 +285,8 @@ fn text(view: &JobView) -> String {
     rows.extend(view.started.map(|t| ("started", t.to_string())));
     rows.extend(view.finished.map(|t| ("finished", t.to_string())));
     rows.extend(view.timing.as_ref().map(|t| ("took", format!("{:.2} s, of which {:.2} s sampling", t.total, t.sample))));
+    let parts = view.placement.iter().flat_map(|p| &p.parts).filter(|part| part.is_spread());
+    rows.extend(parts.map(|part| ("weights", part.told())));
     rows.extend(view.images.iter().map(|i| ("image", i.path.display().to_string())));
     rows.extend(view.warnings.iter().map(|w| ("warning", plain(w))));
     if let Some(failure) = &view.failure {

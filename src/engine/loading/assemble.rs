@@ -11,7 +11,7 @@ use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
-use crate::families::cost::{Work, weight_efforts};
+use crate::families::cost::Work;
 use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
 use crate::library::network;
 use crate::placement::propose::expect;
@@ -52,13 +52,14 @@ pub struct LoadedVae {
     pub config: VaeConfig,
 }
 
-/// An autoencoder whose weights are still to come, from the files that were there when it was opened.
+/// An autoencoder whose weights have their places and are still to come, from the files that were there when it was opened.
 #[derive(Debug, Clone)]
-pub struct OpenedVae {
+pub struct PlacedVae {
     model: Vae,
     config: VaeConfig,
     table: BlockTable,
     vault: Arc<Vault>,
+    placing: Placing<'static>,
 }
 
 /// How and where to load.
@@ -101,6 +102,30 @@ pub struct Asked {
     pub work: Work,
 }
 
+/// What is asked of the planner for each part.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asks(pub Vec<(Role, Asked)>);
+
+impl Asks {
+    /// Returns what an ask for a part leads to.
+    #[must_use]
+    pub fn of(&self, role: Role) -> Offload<'_> {
+        self.get(role).map_or(Offload::Nothing, Offload::of)
+    }
+
+    /// Returns what is to live where of a part.
+    #[must_use]
+    pub fn ask_of(&self, role: Role) -> Option<&OffloadAsk> {
+        self.get(role).map(|asked| &asked.ask)
+    }
+
+    /// Returns what is asked for a part.
+    #[must_use]
+    pub fn get(&self, role: Role) -> Option<&Asked> {
+        self.0.iter().find(|(of, _)| *of == role).map(|(_, asked)| asked)
+    }
+}
+
 impl<'a> Offload<'a> {
     /// Returns what an ask leads to: where nothing is asked, nothing is planned.
     #[must_use]
@@ -114,19 +139,20 @@ impl Target<'_> {
     fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
-            Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[] }),
+            Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[], kept: Vec::new() }),
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
                 let model = model(asked, &asked.machine.pace);
                 let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
-                Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[] })
+                let kept = asked.ask.pins.iter().filter(|(_, device)| *device == compute).map(|(block, _)| block).collect();
+                Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[], kept })
             }
         }
     }
 
     /// Returns where the blocks go of a part that every run uses once: how long that takes matters to nobody.
     fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
-        self.placing(table, |_, pace| Model::of(table, &weight_efforts(table), 1, self.precision, pace))
+        self.placing(table, |_, pace| network::used_once(table, self.precision, pace))
     }
 }
 
@@ -177,19 +203,20 @@ impl LoadedClip {
     }
 }
 
-impl OpenedVae {
-    /// Opens an autoencoder's files.
-    pub fn open(files: &[PathBuf]) -> Result<Self, EngineError> {
+impl PlacedVae {
+    /// Opens an autoencoder's files and finds places for its weights: what cannot be had is an error before the first step. Only a
+    /// run that starts from a picture needs the encoder, two fifths of it.
+    pub fn open(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        Ok(Self { model, config, table, vault })
+        let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };
+        Ok(Self { model, config, table, vault, placing })
     }
 
-    /// Loads it. Only a run that starts from a picture needs the encoder, two fifths of it.
+    /// Loads it to its places.
     pub fn load(self, target: Target<'_>) -> Result<LoadedVae, EngineError> {
-        let Self { model, config, table, vault } = self;
-        let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };
+        let Self { model, config, table, vault, placing } = self;
         let residency = Residency::load(Role::Vae, table, &vault, target, placing)?;
         Ok(LoadedVae { model, residency, config })
     }
@@ -198,7 +225,7 @@ impl OpenedVae {
 impl LoadedVae {
     /// Loads an autoencoder from these files.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
-        OpenedVae::open(files)?.load(target)
+        PlacedVae::open(files, target)?.load(target)
     }
 }
 

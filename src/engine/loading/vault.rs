@@ -10,8 +10,9 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::arena::{ALIGNMENT, Arena, cut_up, on_threads};
 use crate::engine::device::{Compute, kind};
 use crate::engine::residency::cuda::CudaError;
+use crate::engine::simulated::{Granted, TakeError};
 use crate::library::{LibraryError, MappedFile};
-use crate::placement::pool::{Full, Grant};
+use crate::placement::pool::Full;
 use crate::units::{Bytes, DeviceId};
 use crate::weights::{Block, Precision, TensorEntry};
 
@@ -43,7 +44,10 @@ pub enum LoadError {
     Cuda(#[from] CudaError),
     /// A budget would not be kept.
     #[error(transparent)]
-    Budget(#[from] Full),
+    Budget(Full),
+    /// It cannot be told whether it would be.
+    #[error(transparent)]
+    Untold(TakeError),
     /// Nothing carries weights from there to there.
     #[error("weights cannot be streamed from {from} to {to}")]
     NoWay {
@@ -54,6 +58,15 @@ pub enum LoadError {
     },
 }
 
+impl From<TakeError> for LoadError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Full(full) => Self::Budget(full),
+            other @ TakeError::Tally { .. } => Self::Untold(other),
+        }
+    }
+}
+
 /// A block's weights on the compute device: room for them first, then they themselves.
 #[derive(Debug)]
 pub struct Weights {
@@ -61,7 +74,7 @@ pub struct Weights {
     tensors: Vec<Tensor>,
     in_map: Bytes,
     arena: Option<Arena>,
-    _granted: Option<Grant>,
+    _granted: Option<Granted>,
     vault: Arc<Vault>,
 }
 

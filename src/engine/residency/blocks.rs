@@ -36,6 +36,8 @@ pub struct Residency {
     pub(super) plan: RefCell<OffloadPlan>,
     /// The staging memory that was asked for, as weights are stored.
     pub(super) room: Cell<Bytes>,
+    /// Blocks that the operator wants to stay here.
+    pub(super) kept: RefCell<Vec<BlockIndex>>,
     pub(super) residents: Residents,
     /// Those that few runs use.
     later: Vec<BlockIndex>,
@@ -114,13 +116,15 @@ pub struct Placing<'a> {
     pub staging: Bytes,
     /// Names of blocks that few runs use: brought to the compute device when they are first asked for.
     pub later: &'a [&'a str],
+    /// Blocks that the operator wants to stay on the compute device: the last to leave where memory runs short.
+    pub kept: Vec<BlockIndex>,
 }
 
 impl Placing<'_> {
     /// Returns the placing of every block on the compute device.
     #[must_use]
     pub fn all_resident(compute: DeviceId, table: &BlockTable) -> Self {
-        Self { plan: OffloadPlan::all_resident(compute, table), staging: Bytes::ZERO, later: &[] }
+        Self { plan: OffloadPlan::all_resident(compute, table), staging: Bytes::ZERO, later: &[], kept: Vec::new() }
     }
 }
 
@@ -130,7 +134,7 @@ impl Residency {
     /// first step; when it is first asked for, where everything stays on the processor, so that no step waits for weights
     /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
-        let Placing { plan, staging: room, later } = placing;
+        let Placing { plan, staging: room, later, kept } = placing;
         let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
         let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu || target.compute.simulated.is_some();
@@ -142,6 +146,7 @@ impl Residency {
             later,
             plan: RefCell::new(plan),
             room: Cell::new(room),
+            kept: RefCell::new(kept),
             table,
             staging: RefCell::new(None),
             given_up: RefCell::default(),
@@ -212,6 +217,7 @@ impl Residency {
             LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
             LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
             LoadError::Budget(full) => EngineError::Budget { place: self.place(), full },
+            LoadError::Untold(error) => EngineError::Simulated(error),
         }
     }
 

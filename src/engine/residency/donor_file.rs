@@ -9,7 +9,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Instant;
 
+use super::faults;
 use super::layout::PAGE;
 use crate::library::{LibraryError, MappedFile};
 
@@ -38,8 +40,10 @@ impl DonorFile {
 
     /// Reads whole pages from `start` on; of the last ones only `needed` bytes must be there.
     pub fn read(&self, start: u64, target: &mut [u8], needed: usize) -> Result<(), LibraryError> {
-        let file = self.direct.as_ref().unwrap_or(&self.buffered);
-        self.read_from(file, start, target, needed).map_err(|e| LibraryError::io(&self.path, "streaming from it", e))
+        let (file, began) = (self.direct.as_ref().unwrap_or(&self.buffered), Instant::now());
+        let read = self.read_from(file, start, target, needed).map_err(|e| LibraryError::io(&self.path, "streaming from it", e));
+        faults::dwell(&self.path, began.elapsed());
+        read
     }
 
     /// Reads these bytes, whole pages or not, through the page cache.

@@ -37,6 +37,7 @@ impl Residency {
     /// When a streamed block is on loan: a mistake in a model, not in a file.
     pub fn rebudget(&self, placing: &Placing<'_>) -> Result<(), EngineError> {
         self.go_over_to(&placing.plan, placing.staging, true)?;
+        self.kept.replace(placing.kept.clone());
         self.given_up.take();
         Ok(())
     }
@@ -124,6 +125,13 @@ impl Residency {
         own
     }
 
+    /// Returns the blocks that memory pressure keeps elsewhere though the operator wants them to stay.
+    #[must_use]
+    pub fn gave_way(&self) -> Vec<BlockIndex> {
+        let (kept, given_up) = (self.kept.borrow(), self.given_up.borrow());
+        given_up.blocks.iter().map(|(index, _)| *index).filter(|index| kept.contains(index)).collect()
+    }
+
     /// Returns what memory pressure keeps elsewhere.
     #[must_use]
     pub fn given_up(&self) -> Bytes {
@@ -162,6 +170,7 @@ impl Residency {
             frees: if block.pinned { Bytes::ZERO } else { self.residents.get(index).map_or(Bytes::ZERO, |r| r.own()) },
             passes: self.passes(block),
             is_streamed: plan.home(index) != plan.compute,
+            is_pinned: self.kept.borrow().contains(&index),
         };
         (0..).map(BlockIndex).zip(self.table().blocks()).map(piece).collect()
     }

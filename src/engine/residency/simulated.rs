@@ -15,13 +15,13 @@ use super::carrier::Carrier;
 use super::crew::{Arrival, Crew};
 use super::disk::{CHUNK, READERS, memory};
 use super::donor_file::DonorFile;
+use super::faults::{self, Fault};
 use super::host_donor::{self, Pieces};
 use super::packed::Packed;
 use super::staging::{Wanted, homes};
 use super::traffic::{Flow, Traffic};
 use crate::engine::loading::{LoadError, Vault};
-use crate::engine::simulated::Simulated;
-use crate::placement::pool::Grant;
+use crate::engine::simulated::{Granted, Simulated};
 use crate::placement::stream::{Mover, Place};
 use crate::placement::{Share, Subject};
 use crate::units::{BlockIndex, Bytes, DeviceId};
@@ -33,7 +33,7 @@ pub struct SimMover {
     // Joined before the memory that they write into is given back.
     workers: Crew<Part>,
     ring: MmapMut,
-    _granted: Option<Grant>,
+    _granted: Option<Granted>,
     simulated: Arc<Simulated>,
     table: BlockTable,
     layouts: Vec<Option<Packed>>,
@@ -51,7 +51,7 @@ pub struct SimMover {
 struct Donor {
     memory: Arc<Mmap>,
     pieces: Pieces,
-    _granted: Option<Grant>,
+    _granted: Option<Granted>,
 }
 
 /// A block on its way.
@@ -86,7 +86,8 @@ impl SimMover {
     /// Has the donors hold their blocks, and takes `size` bytes of the GPU for those on their way.
     pub fn new(wanted: Wanted<'_>, layouts: Vec<Option<Packed>>, size: usize, simulated: &Arc<Simulated>) -> Result<Self, LoadError> {
         let granted = simulated.take_here(Bytes(size as u64))?;
-        let homes: BTreeMap<BlockIndex, DeviceId> = homes(wanted.plan).collect();
+        let mut homes: BTreeMap<BlockIndex, DeviceId> = homes(wanted.plan).collect();
+        lose_donors(&mut homes);
         let mut pieces: BTreeMap<DeviceId, Pieces> = BTreeMap::new();
         for (index, home) in homes.iter().filter(|(_, home)| **home != DeviceId::Disk) {
             if let Some(layout) = layouts.get(index.0 as usize).and_then(Option::as_ref) {
@@ -146,6 +147,16 @@ impl SimMover {
             (0..length).step_by(CHUNK).map(part)
         };
         of_table.params.iter().zip(&layout.offsets).flat_map(of_weight).collect()
+    }
+}
+
+/// Has the blocks of donors that take nothing stay on the disk.
+fn lose_donors(homes: &mut BTreeMap<BlockIndex, DeviceId>) {
+    let mut donors: Vec<DeviceId> = homes.values().copied().filter(|home| *home != DeviceId::Disk).collect();
+    donors.sort_unstable();
+    donors.dedup();
+    for donor in donors.into_iter().filter(|_| faults::due(Fault::Donor).is_some()) {
+        homes.values_mut().filter(|home| **home == donor).for_each(|home| *home = DeviceId::Disk);
     }
 }
 

@@ -16,7 +16,7 @@ use super::simulated::SimMover;
 use crate::engine::device::{Compute, kind};
 use crate::engine::loading::vault::{extents, is_as_wanted, size_as, stored, wanted};
 use crate::engine::loading::{LoadError, Vault};
-use crate::placement::pool::Grant;
+use crate::engine::simulated::Granted;
 use crate::placement::stream::{Stream, Streamed};
 use crate::placement::{OffloadPlan, Share};
 use crate::units::{BlockIndex, Bytes, DeviceId};
@@ -29,7 +29,7 @@ pub struct Staging {
     stream: Stream,
     carrier: Box<dyn Carrier>,
     scratch: Option<Tensor>,
-    _granted: Option<Grant>,
+    _granted: Option<Granted>,
     precision: Precision,
     device: Device,
 }

@@ -7,7 +7,7 @@ use perilune::devices::{Clocks, DeviceKind, DeviceReading, GpuProblem, Health, H
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
 use perilune::placement::planner::{Stay, UnitCost};
-use perilune::placement::{Grounds, History, Machine, Model, OffloadAsk, OffloadPlan, Pace, Room, Share, Similar, Speed};
+use perilune::placement::{Grounds, History, Machine, Model, OffloadAsk, OffloadPlan, Pace, PartAsks, Room, Share, Similar, Speed};
 use perilune::prompt::{Dialect, Weighting};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, Seed, Size, Timestamp};
@@ -176,6 +176,7 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
         priority: 5,
         compute: DeviceId::Cuda(0),
         offload: OffloadAsk::default(),
+        parts: PartAsks::default(),
         owner: "ana".to_owned(),
     }
 }

@@ -5,7 +5,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::placement::{Allocation, AllocationError, Pins, VirtualVram};
+use super::places;
+use crate::placement::AllocationError;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::weights::Precision;
@@ -155,10 +156,10 @@ impl Field {
             Self::Batch => text(draft.batch),
             Self::Precision => text(draft.precision),
             Self::Device => text(draft.compute_device),
-            Self::VirtualVram => text(Some(draft.offload.virtual_vram).filter(|v| *v != VirtualVram::None)),
-            Self::Donors => draft.offload.donors.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-            Self::Expert => text(draft.offload.expert.as_ref()),
-            Self::Pins => draft.offload.pins.to_string(),
+            Self::VirtualVram => places::virtual_vram(draft),
+            Self::Donors => places::donors(draft),
+            Self::Expert => places::expert(draft),
+            Self::Pins => places::pins(draft),
             Self::Priority => text(draft.priority),
             Self::Output => text(draft.output.as_ref().map(|p| p.display())),
             Self::InitImage => text(draft.init_image.as_ref().map(|p| p.display())),
@@ -172,9 +173,8 @@ impl Field {
             let parsed = if text.is_empty() { None } else { Some(text.parse()) };
             parsed.transpose().map_err(|e: T::Err| Refusal::bare(Kind::Usage, e.to_string()))
         }
-        fn allocation<T: FromStr<Err = AllocationError>>(text: &str) -> Result<Option<T>, Refusal> {
-            let parsed = if text.is_empty() { None } else { Some(text.parse()) };
-            parsed.transpose().map_err(|e: AllocationError| Refusal::new(Kind::Usage, e.to_string(), e.hint))
+        fn placed(written: Result<(), AllocationError>) -> Result<(), Refusal> {
+            written.map_err(|e| Refusal::new(Kind::Usage, e.to_string(), e.hint))
         }
         fn number<T: FromStr>(text: &str, example: &str) -> Result<Option<T>, Refusal> {
             let wrong = |_| Refusal::new(Kind::Usage, format!("`{text}` is not a number"), format!("write one such as {example}"));
@@ -194,13 +194,10 @@ impl Field {
             Self::Batch => draft.batch = number(text, "4")?,
             Self::Precision => draft.precision = parse::<Precision>(text)?,
             Self::Device => draft.compute_device = parse::<DeviceId>(text)?,
-            Self::VirtualVram => draft.offload.virtual_vram = allocation::<VirtualVram>(text)?.unwrap_or_default(),
-            Self::Donors => {
-                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-                draft.offload.donors = names.filter_map(|name| parse::<DeviceId>(name).transpose()).collect::<Result<_, _>>()?;
-            }
-            Self::Expert => draft.offload.expert = allocation::<Allocation>(text)?,
-            Self::Pins => draft.offload.pins = allocation::<Pins>(text)?.unwrap_or_default(),
+            Self::VirtualVram => placed(places::write_virtual_vram(text, draft))?,
+            Self::Donors => placed(places::write_donors(text, draft))?,
+            Self::Expert => placed(places::write_expert(text, draft))?,
+            Self::Pins => placed(places::write_pins(text, draft))?,
             Self::Priority => draft.priority = number(text, "0 or -5; higher runs first")?,
             Self::Output => draft.output = (!text.is_empty()).then(|| text.into()),
             Self::InitImage => draft.init_image = (!text.is_empty()).then(|| text.into()),
@@ -254,8 +251,9 @@ mod tests {
         check(Field::Device, "amd:0", Err("amd:0 cannot compute"));
         check(Field::Device, "gpu", Err("`gpu` is not a device; use cuda:N, cpu, disk or sim:N"));
         check(Field::VirtualVram, "4 gigs", Err("column 3: `gigs` is not a unit"));
-        check(Field::Donors, "cpu, tape", Err("`tape` is not a device; use cuda:N, cpu, disk or sim:N"));
-        check(Field::Expert, "cpu,1GiB;disk,*", Ok(()));
+        check(Field::Donors, "cpu, tape", Err("column 6: `tape` is not a device that holds weights"));
+        check(Field::Expert, "cpu,1GiB;disk,* | clip=disk,*", Ok(()));
+        check(Field::Expert, "clip=disk,* | CLIP=cpu,*", Err("column 15: something is said of clip twice"));
         check(Field::Denoise, "2", Err("--denoise 2 is out of range"));
         check(Field::Sampler, " euler ", Ok(()));
         for field in Field::ALL {
@@ -279,10 +277,10 @@ mod tests {
             "2",
             "bf16",
             "cuda:1",
-            "4GiB",
+            "4GiB | clip=200MiB | vae=auto",
             "cpu,disk",
             "cpu,1GiB;disk,*",
-            "disk,3-5",
+            "vae=disk,3-5",
             "-2",
             "/out",
             "/in.png",

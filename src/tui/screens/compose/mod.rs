@@ -2,6 +2,7 @@
 
 pub mod fields;
 pub mod pick;
+mod places;
 pub mod state;
 pub mod update;
 pub mod view;

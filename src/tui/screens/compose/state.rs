@@ -114,7 +114,9 @@ impl State {
 
     /// Asks for this to be offloaded.
     pub fn take_offload(&mut self, ask: &OffloadAsk) {
-        let draft = JobDraft { offload: ask.clone(), ..JobDraft::default() };
+        // What is said of other parts stays.
+        let (written, _) = self.draft();
+        let draft = JobDraft { offload: ask.clone(), ..written };
         for field in [Field::VirtualVram, Field::Donors, Field::Expert, Field::Pins] {
             self.texts[field as usize] = Input::new(field.read(&draft));
         }

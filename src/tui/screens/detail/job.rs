@@ -6,6 +6,7 @@ use super::view::entry;
 use crate::devices::Labelled;
 use crate::jobs::progress::median;
 use crate::jobs::{Failure, JobView, Placement, Timing};
+use crate::placement::Part;
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
@@ -140,5 +141,7 @@ fn places(placement: &Placement, paint: &Paint, columns: usize) -> Vec<Line<'sta
     if placement.streamed_bytes_per_step > Bytes::ZERO {
         lines.extend(entry(paint, "streamed", Role::Text, &format!("{} per step", placement.streamed_bytes_per_step), columns));
     }
+    let others = placement.parts.iter().filter(|part| part.part != Part::Denoiser && part.is_spread());
+    lines.extend(others.flat_map(|part| entry(paint, "part", Role::Text, &part.told(), columns)));
     lines
 }

@@ -6,7 +6,7 @@ use crate::config::presets::{Existing, Saved};
 use crate::jobs::JobView;
 use crate::placement::planner::Stay;
 use crate::placement::{OffloadAsk, OffloadPlan, VirtualVram};
-use crate::profile::Preset;
+use crate::profile::{PartPreset, Preset};
 use crate::theme::Role;
 use crate::tui::action::TuneVerb;
 use crate::tui::asked::Purpose;
@@ -147,6 +147,7 @@ pub fn save(model: &mut Model, name: &str, existing: Existing) -> Vec<Effect> {
         donor_device: ask.donors,
         expert_mode_allocations: ask.expert,
         pin_blocks: Some(ask.pins).filter(|p| !p.is_empty()),
+        parts: draft.parts.iter().map(|(part, ask)| (part, PartPreset::of(ask.clone()))).collect(),
         ..Preset::default()
     };
     vec![Effect::Save(Box::new(SaveOrder { name: name.to_owned(), preset, existing }))]

@@ -3,16 +3,14 @@
 //! Groups of processes lie in one another, and each may have a limit, so all above ours are looked at. Pages of files count
 //! towards a limit but are given back under pressure, and mapped weights are such pages: they are free.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::devices::Memory;
+use super::Memory;
 use crate::units::Bytes;
 
-/// Returns what may be had of the host's memory.
+/// Returns what may be had of the host's memory, by what the kernel's files say that `read` reads; `None` where they do not.
 #[must_use]
-pub fn memory() -> Option<Memory> {
-    let read = |path: &Path| fs::read_to_string(path).ok();
+pub fn host_memory(read: impl Fn(&Path) -> Option<String>) -> Option<Memory> {
     let whole = machine(&read(Path::new("/proc/meminfo"))?)?;
     let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
     Some(groups_of(&groups).iter().filter_map(|group| group.limit(&read)).fold(whole, |memory, (limit, used)| memory.within(limit, used)))
@@ -120,9 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn this_host_is_read() {
-        let memory = memory().unwrap();
-        assert!(memory.total > Bytes::mib(64) && memory.free <= memory.total);
-        assert_eq!(machine("MemTotal: 8 kB\n"), None);
+    fn what_cannot_be_read_is_absent() {
+        let files = |meminfo: &'static str| move |path: &Path| (path == Path::new("/proc/meminfo")).then(|| meminfo.to_owned());
+        assert_eq!(host_memory(files("MemTotal: 8 kB\n")), None);
+        assert_eq!(host_memory(|_| None), None);
+        let memory = host_memory(files("MemTotal:   8 kB\nMemFree: 1 kB\nMemAvailable: 6 kB\n")).unwrap();
+        assert_eq!((memory.total, memory.used, memory.free), (Bytes::kib(8), Bytes::kib(2), Bytes::kib(6)));
+        // Neighbours use up what a limit would allow.
+        let read = |path: &Path| match path.to_str()? {
+            "/proc/meminfo" => Some("MemTotal: 8388608 kB\nMemAvailable: 1048576 kB\n".to_owned()),
+            "/proc/self/cgroup" => Some("0::/\n".to_owned()),
+            "/sys/fs/cgroup/memory.max" => Some((4 * GIB).to_string()),
+            "/sys/fs/cgroup/memory.current" => Some(GIB.to_string()),
+            _ => None,
+        };
+        assert_eq!(host_memory(read).map(|m| (m.total, m.free)), Some((Bytes::gib(4), Bytes::gib(1))));
     }
 }

@@ -1,0 +1,153 @@
+//! A part of a model as a plan lays it out: its blocks, its layers, and what each device holds of it.
+
+use std::collections::BTreeMap;
+
+use crate::families::Role;
+use crate::library::{network, page_cache};
+use crate::placement::ask::FullAsk;
+use crate::placement::planner::UnitCost;
+use crate::placement::{Learned, Machine, Model, OffloadPlan, Planned, ProposalError, Room, learned, propose};
+use crate::units::{BlockIndex, Bytes, DeviceId};
+use crate::weights::{Block, BlockTable, Param, Precision};
+use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PartPlan};
+use crate::workflow::{JobSpec, Refusal};
+
+/// A part of a model and what there is for it.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Its blocks.
+    pub(super) table: BlockTable,
+    /// The same as something to be placed.
+    pub(super) model: Model,
+    /// What there is.
+    pub(super) machine: Machine,
+}
+
+/// What is known of the machine, before a part of a model is looked at.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    /// The devices' memory.
+    pub(super) rooms: &'a [Room],
+    /// What runs have shown.
+    pub(super) learned: &'a [Learned],
+    /// GPUs that are simulated.
+    pub(super) simulated: &'a [crate::devices::SimulatedGpu],
+}
+
+impl Known<'_> {
+    /// Returns the machine as a part of a job sees it, with files that are so.
+    pub(super) fn machine(&self, spec: &JobSpec, role: Role, files: crate::placement::Files) -> Result<Machine, Refusal> {
+        let machine = learned::machine(spec.compute, self.rooms.to_vec(), self.learned, files);
+        match spec.compute {
+            DeviceId::Sim(_) => Ok(machine.seen_from(spec.compute, self.simulated, network::beside(spec, role, spec.computes_in())?)),
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Ok(machine),
+        }
+    }
+}
+
+/// Returns where the weights would live of each part but the diffusion network of which something is asked.
+pub(super) fn parts(spec: &JobSpec, known: &Known<'_>) -> Result<Vec<PartPlan>, Refusal> {
+    let others = spec.set.components.iter().filter(|c| c.role != Role::Denoiser && !spec.ask_of(c.role).is_nothing());
+    others.map(|component| part(spec, component.role, &component.files, known)).collect()
+}
+
+fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<'_>) -> Result<PartPlan, Refusal> {
+    let (ask, precision) = (spec.ask_of(role), network::held_in(role, spec.computes_in()));
+    let table = network::part(files, role)?.1;
+    let machine = known.machine(spec, role, page_cache::files(files)?)?;
+    let model = network::used_once(&table, precision, &machine.pace);
+    let refused = |error: ProposalError| {
+        let refusal = Refusal::from(&error);
+        Refusal { message: format!("{role}: {}", refusal.message), ..refusal }
+    };
+    let planned = propose(&ask, spec.compute, &model, &machine).map_err(refused)?;
+    let layout = Layout { table, model, machine };
+    Ok(PartPlan {
+        role,
+        precision,
+        weights: layout.model.bytes(),
+        stored: layout.table.bytes(),
+        allocation: FullAsk { compute: spec.compute, ask }.to_string(),
+        blocks: layout.blocks(&planned.plan),
+        layers: layout.layers(precision),
+        devices: layout.devices(&planned),
+        staging: planned.staging,
+        streamed_bytes_per_use: layout.streamed(&planned.plan),
+    })
+}
+
+/// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
+fn layer_type(param: &Param) -> Option<&'static str> {
+    let layer = param.name.strip_suffix(".weight")?;
+    Some(match (param.entry.shape.rank(), layer.contains(".transformer_blocks.")) {
+        (0 | 1, true) => "LayerNorm",
+        (0 | 1, false) => "GroupNorm",
+        (2, _) => "Linear",
+        (_, _) => "Conv2d",
+    })
+}
+
+impl Layout {
+    /// Returns every block and where it lives.
+    pub(super) fn blocks(&self, plan: &OffloadPlan) -> Vec<BlockView> {
+        let blocks = (0..).map(BlockIndex).zip(self.table.blocks()).zip(&self.model.units);
+        let view = |((index, block), unit): ((BlockIndex, &Block), &UnitCost)| BlockView {
+            index,
+            name: block.name.clone(),
+            bytes: unit.bytes,
+            stored: block.bytes(),
+            device: plan.home(index),
+            pinned: block.pinned,
+            layers: block.params.iter().filter_map(layer_type).count().try_into().unwrap_or(u32::MAX),
+        };
+        blocks.map(view).collect()
+    }
+
+    /// Returns its layers by type.
+    pub(super) fn layers(&self, precision: Precision) -> Vec<LayerKind> {
+        let mut kinds: BTreeMap<&'static str, (u32, Bytes)> = BTreeMap::new();
+        let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
+        let types: BTreeMap<&str, &'static str> =
+            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
+        for param in params {
+            let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
+            let (count, bytes) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
+            *count += u32::from(layer_type(param).is_some());
+            *bytes += param.entry.bytes_in(precision);
+        }
+        let kind = |(name, (count, bytes)): (&str, (u32, Bytes))| LayerKind { name: name.to_owned(), count, bytes };
+        kinds.into_iter().map(kind).collect()
+    }
+
+    /// Returns what comes from other devices each time all walks through it are done.
+    pub(super) fn streamed(&self, plan: &OffloadPlan) -> Bytes {
+        let once: Bytes = plan.streamed().into_iter().filter_map(|index| self.table.block(index)).map(Block::bytes).sum();
+        Bytes(once.get().saturating_mul(self.model.walks))
+    }
+
+    /// Returns each device's part, that of the device that computes first.
+    pub(super) fn devices(&self, planned: &Planned) -> Vec<DeviceShare> {
+        let (compute, blocks) = (planned.plan.compute, self.blocks(&planned.plan));
+        let mut ids: Vec<DeviceId> = planned.plan.homes.iter().copied().filter(|home| *home != compute).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.insert(0, compute);
+        let whole = self.model.bytes().get().max(1) as f64;
+        let share = |id: DeviceId| {
+            let here = || blocks.iter().filter(|b| b.device == id);
+            let bytes: Bytes = here().map(|b| b.bytes).sum();
+            let held = if id == compute { bytes } else { here().map(|b| b.stored).sum() };
+            let taken = if id == compute { held + planned.staging } else { held };
+            let room = self.machine.rooms.iter().find(|r| r.device == id);
+            DeviceShare {
+                id,
+                bytes,
+                held,
+                share: bytes.get() as f64 / whole,
+                total: room.map(|r| r.total),
+                free_after: room.map(|r| r.free.saturating_sub(taken)),
+            }
+        };
+        ids.into_iter().map(share).collect()
+    }
+}
