@@ -151,7 +151,7 @@ fn as_q8(tensors: Vec<(String, Vec<u64>)>) -> Vec<(String, DType, Vec<u64>)> {
 }
 
 #[test]
-fn a_gguf_file_is_described_like_any_other_and_not_yet_run() {
+fn a_gguf_file_is_described_and_taken_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let named = gguf(&[("general.architecture", "sd1")], &as_q8(tiny_unet()));
     // stable-diffusion.cpp writes whole checkpoints, no values, and the names of the original.
@@ -162,9 +162,7 @@ fn a_gguf_file_is_described_like_any_other_and_not_yet_run() {
         assert_eq!(description.family.map(perilune::families::Family::name), Some("sd15"));
         assert_eq!((description.missing, description.blocks), (missing, 1 + 2 * (2 + 3 + 4)));
         assert_eq!(description.components[0].precision, DType::Q8_0, "most numbers are in matrices");
-        let refusal = gather(&draft(&path), &Roots::default()).unwrap_err();
-        assert_eq!(refusal.kind, Kind::BadFile);
-        assert!(refusal.message.contains("is stored as Q8_0, which this version cannot load"), "{refusal}");
+        assert!(gather(&draft(&path), &Roots::default()).is_ok());
     }
 }
 
