@@ -6,6 +6,8 @@
 )]
 
 use super::deviation::Deviation;
+#[cfg(target_arch = "x86_64")]
+use super::four_bits;
 use crate::quant::sdnq::{Groups, Habits};
 use crate::quant::sdnq_type::WeightsType;
 use crate::quant::{QuantError, Tally, floats, fp8, int8, nf4, sdnq};
@@ -53,9 +55,10 @@ impl Level {
     }
 }
 
-/// Makes a function of the codec's signature that calls it compiled for the widest level, and one for a level of choice.
+/// Makes a function of the codec's signature that calls it compiled for the widest level, and one for a level of choice. A codec
+/// that compiles badly has functions of its own in brackets.
 macro_rules! kernels {
-    ($($(#[$doc:meta])* $name:ident / $at:ident = $codec:path, ($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
+    ($($(#[$doc:meta])* $name:ident / $at:ident = $codec:path $([$own_eight:path, $own_sixteen:path])?, ($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
         $(
             $(#[$doc])*
             pub fn $name($($argument: $kind),*) -> $result {
@@ -74,11 +77,11 @@ macro_rules! kernels {
                     {
                         #[target_feature(enable = "avx2,fma,f16c")]
                         fn eight($($argument: $kind),*) -> $result {
-                            $codec($($argument),*)
+                            kernels!(@ $codec $(, $own_eight)?)($($argument),*)
                         }
                         #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
                         fn sixteen($($argument: $kind),*) -> $result {
-                            $codec($($argument),*)
+                            kernels!(@ $codec $(, $own_sixteen)?)($($argument),*)
                         }
                         if level == Level::Sixteen && level.is_here() {
                             // SAFETY: the processor has every feature that the function is compiled for; `is_here` has just asked.
@@ -96,6 +99,8 @@ macro_rules! kernels {
             )*
         }
     };
+    (@ $codec:path) => { $codec };
+    (@ $codec:path, $own:path) => { $own };
 }
 
 kernels! {
@@ -111,7 +116,7 @@ kernels! {
     /// [`fp8::widen_scaled`].
     widen_scaled / widen_scaled_at = fp8::widen_scaled, (dtype: DType, codes: &[u8], scale: f32, out: &mut [f32]) -> Result<(), QuantError>;
     /// [`nf4::quantise`].
-    quantise_nf4 / quantise_nf4_at = nf4::quantise,
+    quantise_nf4 / quantise_nf4_at = nf4::quantise [four_bits::quantise_eight, four_bits::quantise_sixteen],
         (values: &[f32], block: usize, packed: &mut [u8], absmax: &mut [f32]) -> Result<Tally, QuantError>;
     /// [`nf4::dequantise`].
     dequantise_nf4 / dequantise_nf4_at = nf4::dequantise,

@@ -8,17 +8,31 @@ use crate::weights::DType;
 use super::floats::{E4M3, E5M2, INFINITE, MAGNITUDE, STRIP, fits, narrow, widen};
 use super::{QuantError, Tally};
 
+/// How many numbers are compared beside each other: what two registers of the widest processors hold.
+const LANES: usize = 32;
+
 /// Returns the largest magnitude among the finite values; 0 where there are none.
 #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
 #[inline(always)]
 #[must_use]
 pub fn max_abs(values: &[f32]) -> f32 {
-    let finite = |value: &f32| {
-        let magnitude = value.to_bits() & MAGNITUDE;
-        if magnitude < INFINITE { magnitude } else { 0 }
-    };
     // Magnitudes are in the order of their bits.
-    f32::from_bits(values.iter().map(finite).fold(0, u32::max))
+    let mut most = [0; LANES];
+    let mut take = |at: usize, value: f32| {
+        let magnitude = value.to_bits() & MAGNITUDE;
+        let magnitude = if magnitude < INFINITE { magnitude } else { 0 };
+        most[at] = most[at].max(magnitude);
+    };
+    let (runs, rest) = values.as_chunks::<LANES>();
+    for run in runs {
+        for (at, value) in run.iter().enumerate() {
+            take(at, *value);
+        }
+    }
+    for (at, value) in rest.iter().enumerate() {
+        take(at, *value);
+    }
+    f32::from_bits(most.into_iter().fold(0, u32::max))
 }
 
 /// Returns the scale of a tensor with this largest magnitude: 1 where it has none to speak of.

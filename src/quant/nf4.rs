@@ -4,6 +4,7 @@
 //! bitsandbytes (`bitsandbytes/functional.py`, `backends/default/ops.py`). Of two codes in a byte the first is in the high bits.
 
 use super::error::part;
+use super::floats::{INFINITE, tally};
 use super::fp8::max_abs;
 use super::{QuantError, Tally};
 
@@ -78,25 +79,36 @@ const fn bits(bits: [u32; 16]) -> [f32; 16] {
 #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
 #[inline(always)]
 pub fn quantise(values: &[f32], block: usize, packed: &mut [u8], absmax: &mut [f32]) -> Result<Tally, QuantError> {
+    quantise_with(values, block, packed, absmax, |values, inverse, packed| pack(values, packed, |v| v * inverse))
+}
+
+/// Quantises with a way of its own to bring whole blocks, times a number, to nearest codes and to pack them.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+pub(crate) fn quantise_with(
+    values: &[f32],
+    block: usize,
+    packed: &mut [u8],
+    absmax: &mut [f32],
+    pack_whole: impl Fn(&[f32], f32, &mut [u8]),
+) -> Result<Tally, QuantError> {
     check_block(block)?;
     part("the packed weight", values.len().div_ceil(2), packed.len())?;
     part("absmax", values.len().div_ceil(block), absmax.len())?;
-    let mut tally = Tally::default();
     for ((values, packed), absmax) in values.chunks(block).zip(packed.chunks_mut(block / 2)).zip(absmax) {
         *absmax = max_abs(values);
         let inverse = absmax.recip();
         // The reference multiplies, and divides in a short block. A reciprocal that overflows is of no use to either.
         if values.len() == block && inverse.is_finite() {
-            pack(values, packed, |v| v * inverse);
+            pack_whole(values, inverse, packed);
         } else if *absmax > 0.0 {
             let most = *absmax;
             pack(values, packed, |v| v / most);
         } else {
             pack(values, packed, |_| 0.0);
         }
-        tally += super::floats::tally(values, super::floats::INFINITE);
     }
-    Ok(tally)
+    Ok(tally(values, INFINITE))
 }
 
 #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
