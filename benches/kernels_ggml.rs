@@ -38,32 +38,32 @@ fn restore(bencher: divan::Bencher<'_, '_>, dtype: DType, instructions: Instruct
     bencher.counter(ItemsCount::new(NUMBERS)).bench_local(|| dequantise_with(instructions, dtype, &bytes, &mut out));
 }
 
-#[divan::bench(args = WRITTEN, sample_count = 10, sample_size = 1)]
-fn store_plainly(bencher: divan::Bencher<'_, '_>, dtype: &DType) {
-    store(bencher, *dtype, Instructions::Plain);
+#[divan::bench(args = WRITTEN.iter().copied(), sample_count = 10, sample_size = 1)]
+fn store_plainly(bencher: divan::Bencher<'_, '_>, dtype: DType) {
+    store(bencher, dtype, Instructions::Plain);
 }
 
-#[divan::bench(args = WRITTEN, sample_count = 20, sample_size = 1)]
-fn store_with_avx2(bencher: divan::Bencher<'_, '_>, dtype: &DType) {
-    store(bencher, *dtype, Instructions::Avx2);
+#[divan::bench(args = WRITTEN.iter().copied(), sample_count = 20, sample_size = 1)]
+fn store_with_avx2(bencher: divan::Bencher<'_, '_>, dtype: DType) {
+    store(bencher, dtype, Instructions::Avx2);
 }
 
-#[divan::bench(args = WRITTEN, sample_count = 20, sample_size = 1)]
-fn store_with_avx512(bencher: divan::Bencher<'_, '_>, dtype: &DType) {
-    store(bencher, *dtype, Instructions::Avx512);
+#[divan::bench(args = WRITTEN.iter().copied(), sample_count = 20, sample_size = 1)]
+fn store_with_avx512(bencher: divan::Bencher<'_, '_>, dtype: DType) {
+    store(bencher, dtype, Instructions::Avx512);
 }
 
-#[divan::bench(args = WRITTEN, sample_count = 20, sample_size = 1)]
-fn restore_plainly(bencher: divan::Bencher<'_, '_>, dtype: &DType) {
-    restore(bencher, *dtype, Instructions::Plain);
+#[divan::bench(args = WRITTEN.iter().copied(), sample_count = 20, sample_size = 1)]
+fn restore_plainly(bencher: divan::Bencher<'_, '_>, dtype: DType) {
+    restore(bencher, dtype, Instructions::Plain);
 }
 
-#[divan::bench(args = WRITTEN, sample_count = 20, sample_size = 1)]
-fn restore_with_avx2(bencher: divan::Bencher<'_, '_>, dtype: &DType) {
-    restore(bencher, *dtype, Instructions::Avx2);
+#[divan::bench(args = WRITTEN.iter().copied(), sample_count = 20, sample_size = 1)]
+fn restore_with_avx2(bencher: divan::Bencher<'_, '_>, dtype: DType) {
+    restore(bencher, dtype, Instructions::Avx2);
 }
 
-#[divan::bench(args = WRITTEN, sample_count = 20, sample_size = 1)]
-fn restore_with_avx512(bencher: divan::Bencher<'_, '_>, dtype: &DType) {
-    restore(bencher, *dtype, Instructions::Avx512);
+#[divan::bench(args = WRITTEN.iter().copied(), sample_count = 20, sample_size = 1)]
+fn restore_with_avx512(bencher: divan::Bencher<'_, '_>, dtype: DType) {
+    restore(bencher, dtype, Instructions::Avx512);
 }

@@ -247,7 +247,7 @@ mod tests {
         assert!(quantise(DType::Q4_K, &[0.0; 256], &mut [0; 143]).is_err());
         let mut out = [1.0; 32];
         assert_eq!(dequantise(DType::Iq4Nl, &[0; 18], &mut out), Ok(()));
-        assert_eq!(out, [0.0; 32]);
+        assert!(out.iter().all(|v| *v == 0.0));
         assert!(Instructions::best().are_here());
     }
 }
