@@ -65,6 +65,22 @@ fn put(mut file: File, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Returns the user's own profiles of a folder that can be read, by their names.
+#[must_use]
+pub fn saved(folder: &Path) -> Vec<(String, Preset)> {
+    // A folder that is not there holds no profiles.
+    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let read = |path: PathBuf| {
+        let name = path.file_stem()?.to_str().filter(|name| !name.starts_with('.'))?.to_owned();
+        let text = fs::read_to_string(&path).ok().filter(|_| path.extension().is_some_and(|e| e == "yaml"))?;
+        let preset = Preset::parse(&text, &path.display().to_string());
+        preset.inspect_err(|error| tracing::warn!("{error}")).ok().map(|preset| (name, preset))
+    };
+    let mut saved: Vec<(String, Preset)> = paths.filter_map(read).collect();
+    saved.sort_by(|(a, _), (b, _)| a.cmp(b));
+    saved
+}
+
 /// Returns the names of all profiles.
 #[must_use]
 pub fn names(paths: &Paths) -> Vec<String> {

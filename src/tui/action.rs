@@ -146,6 +146,10 @@ pub enum TuneVerb {
     Save,
     /// Copy which blocks move.
     CopyDiff,
+    /// Say how much is to stay free where it is computed.
+    Floor,
+    /// Measure the box.
+    Probe,
 }
 
 /// A way to look at the log.
@@ -230,7 +234,7 @@ impl Action {
     pub fn needs_daemon(self) -> bool {
         match self {
             Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit | JobVerb::Offload),
-            Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow),
+            Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow | TuneVerb::Probe),
             other => matches!(other, Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
         }
     }

@@ -42,6 +42,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
         (Purpose::Tune(draft), Reply::Tune(view)) => return offload::update::told(model, &draft, Ok(*view)),
         (Purpose::Trial, Reply::Accepted(job)) => offload::deeds::tried(model, job),
+        (Purpose::Probe, Reply::Calibrated(view)) => return offload::deeds::probed(model, &view),
         (Purpose::Submit(submission), Reply::Accepted(job)) => return accepted(model, job, &submission),
         (Purpose::CancelWaiting, Reply::Rows { rows, next, .. }) => {
             let mut effects = Vec::new();
@@ -107,6 +108,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Show(_)
         | Purpose::Tune(_)
         | Purpose::Trial
+        | Purpose::Probe
         | Purpose::CancelWaiting
         | Purpose::Clear
         | Purpose::Verb { .. } => {}
@@ -124,6 +126,7 @@ pub fn abandon(model: &mut Model) {
                 format!("the connection was lost; look at job {} before you ask again", ids.join(", "))
             }
             Purpose::Trial => "the connection was lost; look at the queue before you try again".to_owned(),
+            Purpose::Probe => "the connection was lost, and nothing is measured any more; B begins again".to_owned(),
             Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
             Purpose::Status | Purpose::Devices | Purpose::Models | Purpose::Log | Purpose::Tune(_) | Purpose::Show(_) => continue,
         };
@@ -140,6 +143,7 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Show(id) => format!("job {id} not shown"),
         Purpose::Tune(_) => "the model is not known".to_owned(),
         Purpose::Trial => "not tried".to_owned(),
+        Purpose::Probe => "not measured".to_owned(),
         Purpose::Submit(_) => "not submitted".to_owned(),
         Purpose::CancelWaiting => "waiting jobs not cancelled".to_owned(),
         Purpose::Clear => "not cleared".to_owned(),

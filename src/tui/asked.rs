@@ -20,6 +20,8 @@ pub enum Purpose {
     Tune(Box<JobDraft>),
     /// To try where weights live.
     Trial,
+    /// To measure the box.
+    Probe,
     /// To submit the form.
     Submit(Box<Submission>),
     /// To take waiting jobs back, page by page.

@@ -20,6 +20,8 @@ pub enum Effect {
     Prepare(Box<PictureOrder>),
     /// Save a profile.
     Save(Box<SaveOrder>),
+    /// Read the profiles that were saved.
+    Profiles,
     /// Draw everything anew.
     Redraw,
     /// Give the terminal back to the shell until it lets us go on.

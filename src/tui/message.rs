@@ -5,6 +5,7 @@ use super::gallery::{Picture, Source};
 use super::screens::offload::deeds::SaveOrder;
 use super::terminal::probe::Answers;
 use crate::config::presets::Saved;
+use crate::profile::Preset;
 use crate::units::Timestamp;
 use crate::wire::{Change, Reply};
 use crate::workflow::Refusal;
@@ -52,6 +53,8 @@ pub enum Message {
         /// Where it is, or why nowhere.
         result: Result<Saved, String>,
     },
+    /// The profiles that were saved, by their names.
+    Profiles(Vec<(String, Preset)>),
     /// A picture was made ready to be shown, or could not be.
     Pictured {
         /// Which.

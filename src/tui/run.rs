@@ -209,6 +209,7 @@ impl Desk {
                 Effect::Copy(text) => self.writer.beside(&clipboard(&text)),
                 Effect::Prepare(order) => self.prepare(*order),
                 Effect::Save(order) => self.save(*order),
+                Effect::Profiles => self.profiles(),
                 Effect::Redraw => {
                     if let Err(error) = self.stage.forget() {
                         self.model.toast(Role::Crit, format!("the terminal: {error}"));
@@ -230,6 +231,16 @@ impl Desk {
             let result = result.unwrap_or_else(|e| Err(format!("the decoder failed: {e}")));
             // When nobody listens any more the dashboard has ended.
             let _ended = sender.send(Message::Pictured { source, result });
+        });
+    }
+
+    /// Reads the saved profiles on another thread.
+    fn profiles(&self) {
+        let (sender, folder) = (self.done.0.clone(), self.model.options.profiles.clone());
+        tokio::task::spawn_blocking(move || {
+            let profiles = folder.map(|folder| presets::saved(&folder)).unwrap_or_default();
+            // When nobody listens any more the dashboard has ended.
+            let _ended = sender.send(Message::Profiles(profiles));
         });
     }
 

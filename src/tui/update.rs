@@ -61,6 +61,11 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             model.touch(Urgency::Input);
             Vec::new()
         }
+        Message::Profiles(profiles) => {
+            offload::presets::offer(&mut model.offload, profiles);
+            model.touch(Urgency::Data);
+            Vec::new()
+        }
         Message::Answered { id, result } => {
             model.touch(Urgency::Data);
             answered::take(model, id, *result)

@@ -1,11 +1,14 @@
 //! The tuner: wishes typed, worked out while they are typed, and asked for.
 
 use perilune::config::presets::{Existing, Saved};
-use perilune::placement::{OffloadAsk, VirtualVram};
+use perilune::placement::{Basis, OffloadAsk, VirtualVram};
+use perilune::profile::Preset;
 use perilune::tui::effect::Effect;
 use perilune::tui::message::Message;
 use perilune::tui::screens;
 use perilune::units::{Bytes, DeviceId, JobId};
+use perilune::weights::Precision;
+use perilune::wire::control::CalibrationView;
 use perilune::wire::{Reply, Request, Status};
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
@@ -151,6 +154,64 @@ fn a_profile_is_replaced_only_after_a_yes() {
     screen.tell(Message::Saved { order: first, result: Ok(Saved::Exists) });
     let screen = screen.keys("y");
     assert_eq!(order(&screen).existing, Existing::Replaced);
+}
+
+#[test]
+fn saved_profiles_are_among_the_presets() {
+    let screen = on_cpu("P");
+    assert!(matches!(screen.effects.last(), Some(Effect::Profiles)), "{:?}", screen.effects.last());
+    let mut screen = screen;
+    let before = screen.model.offload.presets.as_ref().unwrap().rows.len();
+    let profile = |name: &str, text: &str| (name.to_owned(), Preset::parse(text, "p.yaml").unwrap());
+    let profiles = vec![
+        profile("half", "compute_device: cpu\nvirtual_vram_gb: 1.5\ndonor_device: [disk]\npin_blocks: cpu,3\n"),
+        profile("card", "compute_device: cuda:0\nvirtual_vram_gb: 1.5\n"),
+        profile("steps", "steps: 4\n"),
+    ];
+    screen.tell(Message::Profiles(profiles.clone()));
+    let rows = &screen.model.offload.presets.as_ref().unwrap().rows;
+    assert_eq!(rows[before..].iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["profile half"]);
+    assert!(rows[before].outcome.is_ok(), "{:?}", rows[before]);
+    let screen = screen.keys(&"j".repeat(before)).keys("<enter>");
+    let ask = asked(&screen);
+    assert_eq!((ask.virtual_vram.to_string().as_str(), ask.pins.to_string().as_str()), ("1536MiB", "cpu,3"));
+    // A list that is closed meanwhile stays so.
+    let mut screen = on_cpu("P<esc>");
+    screen.tell(Message::Profiles(profiles));
+    assert!(screen.model.offload.presets.is_none());
+}
+
+#[test]
+fn what_is_to_stay_free_becomes_a_wish() {
+    let screen = on_cpu("f8gb<enter>");
+    let wish = asked(&screen);
+    let room = fixtures::tune(DeviceId::Cpu).machine.rooms.into_iter().find(|r| r.device == DeviceId::Cpu).unwrap();
+    let worked = screen.model.offload.worked.clone().unwrap().outcome.unwrap();
+    let bytes = &screen.model.offload.facts.as_ref().unwrap().bytes;
+    let here: Bytes = bytes.iter().zip(&worked.plan.homes).filter(|(_, home)| **home == DeviceId::Cpu).map(|(b, _)| *b).sum();
+    assert!(matches!(wish.virtual_vram, VirtualVram::AtLeast(_)), "{wish:?}");
+    assert!(here + worked.staging + Bytes::gib(8) <= room.free, "{here} and {} of {}", worked.staging, room.free);
+    let told = |screen: &Screen| screen.model.toasts.last().unwrap().text.clone();
+    assert!(told(&screen).ends_with("so that 8.0 GiB of it stay free"), "{}", told(&screen));
+    let screen = on_cpu("i1gb<enter>f99gb<enter>");
+    assert!(told(&screen).starts_with("99.0 GiB of cpu cannot stay free: "), "{}", told(&screen));
+    assert_eq!(asked(&screen).virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)), "the wish stays");
+    assert!(told(&on_cpu("f8gigs<enter>")).contains("`gigs` is not a unit"));
+}
+
+#[test]
+fn the_box_is_measured_anew() {
+    let mut screen = on_cpu("B");
+    let Some(Request::Calibrate(ask)) = screen.asked().pop() else { panic!("{:?}", screen.asked()) };
+    assert_eq!((ask.model.as_deref(), ask.compute_device), (Some("qwen-night"), Some(DeviceId::Cpu)));
+    screen = screen.keys("B");
+    assert!(screen.model.toasts.last().unwrap().text.contains("it is being measured"), "{:?}", screen.model.toasts.last());
+    let basis = Basis { compute: DeviceId::Cpu, precision: Precision::Fp32, engine: "libtorch".to_owned() };
+    screen.answer(|request| match request {
+        Request::Calibrate(_) => Some(Ok(Reply::Calibrated(Box::new(CalibrationView { basis: basis.clone(), findings: Vec::new() })))),
+        _ => None,
+    });
+    assert!(matches!(screen.asked().pop(), Some(Request::Tune(_))), "plans are worked out from it");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What is done with a wish: asked for in the form, tried, saved, copied.
 
-use super::Worked;
-use super::state::{State, Subject};
+use super::state::{State, Subject, Wish};
+use super::{Worked, donors, update};
 use crate::config::presets::{Existing, Saved};
 use crate::jobs::JobView;
+use crate::placement::expression::exact;
 use crate::placement::planner::Stay;
 use crate::placement::{OffloadAsk, OffloadPlan, VirtualVram};
 use crate::profile::{PartPreset, Preset};
@@ -14,8 +15,9 @@ use crate::tui::effect::Effect;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::verbs;
 use crate::tui::wording;
-use crate::units::JobId;
+use crate::units::{Bytes, JobId};
 use crate::wire::Request;
+use crate::wire::control::{CalibrateAsk, CalibrationView};
 use crate::workflow::JobDraft;
 
 /// Steps of a trial: the first waits for more than the others, so the second is what counts.
@@ -50,6 +52,7 @@ pub fn reason_against(model: &Model, verb: TuneVerb) -> Option<String> {
         TuneVerb::UnpinAll if state.pins.is_empty() => Some("no block is pinned".to_owned()),
         TuneVerb::Undo if !state.can_undo() => Some("there is nothing to undo".to_owned()),
         TuneVerb::CopyDiff if moves(state).is_none() => Some("no block moves".to_owned()),
+        TuneVerb::Probe if model.asked.waits_for(|p| *p == Purpose::Probe) => Some("it is being measured".to_owned()),
         TuneVerb::Edit
         | TuneVerb::NextWay
         | TuneVerb::Toggle
@@ -61,7 +64,9 @@ pub fn reason_against(model: &Model, verb: TuneVerb) -> Option<String> {
         | TuneVerb::Unpin
         | TuneVerb::UnpinAll
         | TuneVerb::Undo
-        | TuneVerb::CopyDiff => None,
+        | TuneVerb::CopyDiff
+        | TuneVerb::Floor
+        | TuneVerb::Probe => None,
     }
 }
 
@@ -117,6 +122,46 @@ pub fn trial(model: &mut Model) -> Vec<Effect> {
 pub fn tried(model: &mut Model, job: JobId) {
     model.offload.trial = Some(job);
     model.toast(Role::Ok, format!("job {job} tries it with {TRIAL_STEPS} steps"));
+}
+
+/// Wishes for the least that leaves so much free where it is computed.
+pub fn leave_free(model: &mut Model, text: &str) {
+    let state = &model.offload;
+    let Some(facts) = &state.facts else { return };
+    let compute = facts.view.compute;
+    let floor = match text.parse::<VirtualVram>() {
+        Ok(VirtualVram::AtLeast(floor)) => floor,
+        Ok(VirtualVram::None) => Bytes::ZERO,
+        Ok(VirtualVram::Auto) => return model.toast(Role::Warn, "how much is to stay free is an amount, such as 2GiB"),
+        Err(error) => return model.toast(Role::Warn, format!("`{text}`: {}; {}", error.problem, error.hint)),
+    };
+    let ask = OffloadAsk { donors: donors::chosen(state, compute), pins: state.pins.clone(), ..OffloadAsk::default() };
+    match facts.leaving_free(&ask, floor) {
+        Ok(least) => {
+            let text = if least == Bytes::ZERO { String::new() } else { exact(least) };
+            model.offload.wish_for(Wish { text, donors: ask.donors, pins: ask.pins });
+            model.toast(Role::Ok, format!("{least} leave {compute}, so that {floor} of it stay free"));
+        }
+        Err(error) => model.toast(Role::Warn, format!("{floor} of {compute} cannot stay free: {error}")),
+    }
+}
+
+/// Has the box measured.
+pub fn probe(model: &mut Model) -> Vec<Effect> {
+    let Some(facts) = &model.offload.facts else { return Vec::new() };
+    let ask = CalibrateAsk {
+        model: Some(model.offload.draft.model.clone()),
+        compute_device: Some(facts.view.compute),
+        precision: Some(facts.view.precision),
+    };
+    model.toast(Role::Ok, format!("{} is being measured; its jobs wait meanwhile", facts.view.compute));
+    vec![model.ask(Purpose::Probe, Request::Calibrate(ask))]
+}
+
+/// The box was measured: plans are worked out from that now.
+pub fn probed(model: &mut Model, view: &CalibrationView) -> Vec<Effect> {
+    model.toast(Role::Ok, format!("measured: {}; forecasts rest on it now", wording::count(view.findings.len() as u64, "figure")));
+    update::ask(model).into_iter().collect()
 }
 
 /// Returns the ask, if it can be carried out.

@@ -10,6 +10,9 @@ use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 use super::state::Wish;
 use super::wish::{self, Amounts};
 
+/// How often more is let go until what is to stay free does: staging memory changes with it.
+const FLOOR_TRIES: u32 = 8;
+
 /// What is known, with the plans that every wish is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -54,6 +57,31 @@ impl Facts {
     /// Returns where a wish would put the blocks.
     pub fn plan(&self, ask: &OffloadAsk) -> Result<Planned, ProposalError> {
         propose(ask, self.view.compute, &self.view.network, &self.view.machine)
+    }
+
+    /// Returns the least virtual VRAM with which so much stays free where it is computed.
+    pub fn leaving_free(&self, ask: &OffloadAsk, floor: Bytes) -> Result<Bytes, ProposalError> {
+        let mut machine = self.view.machine.clone();
+        for room in machine.rooms.iter_mut().filter(|room| room.device == self.view.compute) {
+            room.reserve = floor;
+        }
+        let mut least = smallest(ask, self.view.compute, &self.view.network, &machine)?;
+        let device = self.view.compute;
+        let free = machine.rooms.iter().find(|room| room.device == device).map_or(Bytes::ZERO, |room| room.free);
+        let mut tries = 0..FLOOR_TRIES;
+        loop {
+            // A plan may take more to pass through than it must, where a step is faster for it.
+            let planned = self.plan(&OffloadAsk { virtual_vram: VirtualVram::AtLeast(least), ..ask.clone() })?;
+            let needed = self.amounts(&planned).on(device) + planned.staging;
+            let over = (needed + floor).saturating_sub(free);
+            if over == Bytes::ZERO {
+                return Ok(least);
+            }
+            if tries.next().is_none() {
+                return Err(ProposalError::Crowded { device, needed, staging: planned.staging, capacity: free.saturating_sub(floor) });
+            }
+            least += over;
+        }
     }
 
     /// Returns what a plan gives each device.

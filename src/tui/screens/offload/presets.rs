@@ -8,7 +8,8 @@ use super::wish;
 use crate::placement::expression::exact;
 use crate::placement::propose::request;
 use crate::placement::sweep::least_resident;
-use crate::placement::{OffloadAsk, VirtualVram};
+use crate::placement::{OffloadAsk, Part, VirtualVram};
+use crate::profile::Preset as Profile;
 use crate::units::{Bytes, DeviceId};
 
 /// The open list.
@@ -24,7 +25,7 @@ pub struct Open {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preset {
     /// What it is for.
-    pub name: &'static str,
+    pub name: String,
     /// What it wishes.
     pub wish: Wish,
     /// What leaves and what a step takes then, or why it cannot be.
@@ -45,17 +46,36 @@ pub fn presets(state: &State) -> Vec<Preset> {
         ("half of it leaves", Some(wish::leaving(Bytes(all.get() / 2), all))),
         ("all that may leave does", Some(wish::whole(all))),
     ];
-    let preset = |(name, text): (&'static str, Option<String>)| {
+    let preset = |(name, text): (&str, Option<String>)| {
         let wish = Wish { text: text?, donors: donors.clone(), pins: state.pins.clone() };
+        Some(Preset::of(facts, name.to_owned(), wish))
+    };
+    wishes.into_iter().filter_map(preset).collect()
+}
+
+/// Offers saved profiles that say where the weights of a network live, where the list is open.
+pub fn offer(state: &mut State, profiles: Vec<(String, Profile)>) {
+    let (Some(facts), Some(open)) = (&state.facts, &mut state.presets) else { return };
+    for (name, profile) in profiles {
+        let ask = profile.asks().take(Part::Denoiser);
+        let is_here = profile.compute_device.is_none_or(|device| device == facts.view.compute);
+        if is_here && !ask.is_nothing() {
+            let wish = Wish { text: wish::text(&ask), donors: ask.donors, pins: ask.pins };
+            open.rows.push(Preset::of(facts, format!("profile {name}"), wish));
+        }
+    }
+}
+
+impl Preset {
+    fn of(facts: &Facts, name: String, wish: Wish) -> Self {
         let worked = work(facts, &wish);
         let outcome = match (worked.outcome, worked.barrier) {
             (Err(trouble), _) => Err(trouble.message),
             (Ok(_), Some(refusal)) => Err(refusal.message),
             (Ok(planned), None) => Ok((facts.amounts(&planned).away(), planned.predicted.step_s)),
         };
-        Some(Preset { name, wish, outcome })
-    };
-    wishes.into_iter().filter_map(preset).collect()
+        Self { name, wish, outcome }
+    }
 }
 
 /// What can leave without a step taking longer: what the links carry while it computes.

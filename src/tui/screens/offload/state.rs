@@ -57,6 +57,8 @@ pub enum Typing {
     Block(Input),
     /// The name of a profile to save.
     Profile(Input),
+    /// How much is to stay free where it is computed.
+    Floor(Input),
 }
 
 /// What is wished.

@@ -79,6 +79,7 @@ pub fn perform(model: &mut Model, verb: TuneVerb) -> Vec<Effect> {
         TuneVerb::Presets => {
             let rows = presets::presets(&model.offload);
             model.offload.presets = Some(presets::Open { cursor: 0, rows });
+            return vec![Effect::Profiles];
         }
         TuneVerb::Pin => pin(model),
         TuneVerb::Unpin => {
@@ -97,6 +98,8 @@ pub fn perform(model: &mut Model, verb: TuneVerb) -> Vec<Effect> {
         TuneVerb::Trial => return deeds::trial(model),
         TuneVerb::Save => model.offload.typing = Some(Typing::Profile(Input::new(deeds::profile_name(&model.offload)))),
         TuneVerb::CopyDiff => return deeds::copy_diff(model),
+        TuneVerb::Floor => model.offload.typing = Some(Typing::Floor(Input::default())),
+        TuneVerb::Probe => return deeds::probe(model),
     }
     Vec::new()
 }
@@ -211,7 +214,7 @@ fn write(state: &mut State, change: impl FnOnce(&mut Input)) {
                 state.rework();
             }
         }
-        Some(Typing::Block(input) | Typing::Profile(input)) => change(input),
+        Some(Typing::Block(input) | Typing::Profile(input) | Typing::Floor(input)) => change(input),
         None => {}
     }
 }
@@ -228,6 +231,7 @@ pub fn take(model: &mut Model) -> Vec<Effect> {
         Some(Typing::Expression(before)) if before != model.offload.wish() => model.offload.remember(before),
         Some(Typing::Block(input)) => go_to_block(model, input.value()),
         Some(Typing::Profile(input)) => return deeds::save(model, input.value().trim(), Existing::Kept),
+        Some(Typing::Floor(input)) => deeds::leave_free(model, input.value().trim()),
         Some(Typing::Expression(_)) | None => {}
     }
     Vec::new()
@@ -255,7 +259,7 @@ pub fn back(model: &mut Model) -> Vec<Effect> {
             model.offload.turn_to(Subject::Form, draft);
             return ask(model).into_iter().collect();
         }
-        Some(Typing::Block(_) | Typing::Profile(_)) | None => {}
+        Some(Typing::Block(_) | Typing::Profile(_) | Typing::Floor(_)) | None => {}
     }
     Vec::new()
 }

@@ -90,6 +90,10 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         (Some(open), _) => draw_presets(open, paint, frame, area),
         (None, Some(Typing::Block(input))) => ask(paint, frame, area, "Go to block", "its number", input),
         (None, Some(Typing::Profile(input))) => ask(paint, frame, area, "Save as profile", "its name", input),
+        (None, Some(Typing::Floor(input))) => {
+            let note = format!("of {}, such as 2GiB", facts.view.compute);
+            ask(paint, frame, area, "Stays free", &note, input);
+        }
         (None, Some(Typing::Expression(_)) | None) => {}
     }
 }
@@ -283,7 +287,7 @@ fn sums(facts: &Facts, planned: &Planned) -> String {
 }
 
 fn draw_presets(open: &Open, paint: &Paint, frame: &mut Frame, area: Rect) {
-    let height = (open.rows.len() as u16).max(1) + 2;
+    let height = (open.rows.len() as u16).max(1).min(area.height.saturating_sub(2)) + 2;
     let inside = popup::draw(frame, area, paint, "Presets", "what leaves, and a step then", (76, height));
     let columns = usize::from(inside.width);
     list::draw(frame, inside, paint, open.rows.len(), Some((open.cursor, Focus::Here)), |at| {
@@ -292,7 +296,7 @@ fn draw_presets(open: &Open, paint: &Paint, frame: &mut Frame, area: Rect) {
             Ok((away, step_s)) => line::text(paint, Role::Text, format!("{away}, {}", wording::pace(*step_s))),
             Err(reason) => line::fit(line::text(paint, Role::Warn, reason), columns / 2, paint.glyphs),
         };
-        let left = vec![piece(paint, Role::Text, *name), Span::raw("  "), piece(paint, Role::Dim, &wish.text)];
+        let left = vec![piece(paint, Role::Text, wording::clean(name)), Span::raw("  "), piece(paint, Role::Dim, &wish.text)];
         line::ends(Line::from(left), right, columns, paint.glyphs)
     });
 }

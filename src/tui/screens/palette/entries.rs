@@ -128,6 +128,8 @@ fn tune_words(verb: TuneVerb) -> Option<String> {
         TuneVerb::Undo => "offload undo",
         TuneVerb::CopyDiff => "offload copy diff",
         TuneVerb::UnpinAll => "offload unpin all",
+        TuneVerb::Floor => "offload floor",
+        TuneVerb::Probe => "offload probe",
         TuneVerb::Edit
         | TuneVerb::Toggle
         | TuneVerb::MoreLeaves
