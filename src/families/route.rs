@@ -33,6 +33,10 @@ pub struct Component {
     pub tensors: usize,
     /// Where they are.
     pub files: Vec<PathBuf>,
+    /// How most of its bytes are stored, under the name that a conversion to it has: `fp16`, `nf4`, `Q4_K_M`; said where somebody
+    /// asks what a file is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
 }
 
 /// A model as its headers describe it.
@@ -93,7 +97,7 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError>
             (catalog.len(), catalog.bytes())
         };
         let precision = catalog.main_dtype().unwrap_or(DType::F32);
-        components.push(Component { role: *role, precision, bytes, tensors, files: source.files.clone() });
+        components.push(Component { role: *role, precision, bytes, tensors, files: source.files.clone(), stored: None });
     }
     if components.is_empty() {
         let tensors = sources.iter().map(|s| s.catalog.len()).sum();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, sources};
 use crate::families::{Description, Role, Source, describe, describe_loadable};
+use crate::quant::detect;
 use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 
@@ -35,7 +36,11 @@ fn picture_size(path: &Path) -> Result<Size, Refusal> {
 pub fn inspect(name: &str, roots: &Roots) -> Result<(PathBuf, Description), Refusal> {
     let path = locate(name, Role::Denoiser, roots)?;
     let sources = sources::open(&path, None)?;
-    let description = describe(&sources).map_err(|source| LibraryError::Family { path: path.clone(), source })?;
+    let mut description = describe(&sources).map_err(|source| LibraryError::Family { path: path.clone(), source })?;
+    for component in &mut description.components {
+        let held = crate::families::route::find(&sources, component.role).ok().flatten();
+        component.stored = held.map(|(_, catalog)| detect::detect(&catalog, None).to_string());
+    }
     Ok((path, description))
 }
 

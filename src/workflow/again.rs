@@ -53,7 +53,8 @@ mod tests {
     use crate::workflow::{Defaults, Inventory, resolve};
 
     fn resolved(draft: &JobDraft) -> JobSpec {
-        let part = |role| Component { role, precision: DType::F16, bytes: Bytes(1), tensors: 1, files: vec!["/m/night".into()] };
+        let part =
+            |role| Component { role, precision: DType::F16, bytes: Bytes(1), tensors: 1, files: vec!["/m/night".into()], stored: None };
         let description = Description {
             family: Some(Family::Sd15),
             variant: None,

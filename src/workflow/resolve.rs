@@ -232,7 +232,8 @@ mod tests {
     }
 
     fn inventory(family: Option<Family>, roles: &[Role]) -> Inventory {
-        let component = |role: &Role| Component { role: *role, precision: DType::F16, bytes: Bytes(1), tensors: 1, files: Vec::new() };
+        let component =
+            |role: &Role| Component { role: *role, precision: DType::F16, bytes: Bytes(1), tensors: 1, files: Vec::new(), stored: None };
         let missing = family.map_or(Vec::new(), |f| f.roles().iter().copied().filter(|r| !roles.contains(r)).collect());
         Inventory {
             name: "night".to_owned(),

@@ -64,7 +64,8 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
         let dash = || "-".to_owned();
         let parts = components.iter().map(|c| {
             let files = c.files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join("\n");
-            vec![c.role.to_string(), c.precision.to_string(), c.bytes.to_string(), c.tensors.to_string(), files]
+            let stored = c.stored.clone().unwrap_or_else(|| c.precision.to_string());
+            vec![c.role.to_string(), stored, c.bytes.to_string(), c.tensors.to_string(), files]
         });
         let missing: Vec<&str> = missing.iter().map(|r| r.name()).collect();
         let head = [

@@ -145,8 +145,14 @@ pub(crate) fn set(name: &str) -> SetView {
 }
 
 pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
-    let component =
-        |role, file: &str| Component { role, precision: DType::F16, bytes: Bytes::gib(1), tensors: 686, files: vec![PathBuf::from(file)] };
+    let component = |role, file: &str| Component {
+        role,
+        precision: DType::F16,
+        bytes: Bytes::gib(1),
+        tensors: 686,
+        files: vec![PathBuf::from(file)],
+        stored: None,
+    };
     let file = format!("/models/checkpoints/{model}.safetensors");
     JobSpec {
         set: ModelSet {
