@@ -137,7 +137,7 @@ pub(super) fn from_q8_0(block: &[u8; 34], out: &mut [f32; N]) {
 }
 
 /// The levels of the IQ4 types, which are not evenly spaced (`kvalues_iq4nl`).
-pub(crate) const UNEVEN: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub const UNEVEN: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// Restores 32 numbers of an IQ4 type from their nibbles.
 pub(super) fn uneven(nibbles: &[u8], scale: f32, out: &mut [f32]) {

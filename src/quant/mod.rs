@@ -13,7 +13,7 @@ pub mod gather;
 pub mod ggml;
 pub mod ggml_fit;
 pub mod ggml_k;
-mod ggml_legacy;
+pub mod ggml_legacy;
 pub mod int8;
 pub mod nf4;
 pub mod precision;

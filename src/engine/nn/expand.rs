@@ -1,7 +1,7 @@
 //! Weights that are stored in fewer bits, made whole for the moment in which a layer computes with them.
 //!
 //! They stay as they are stored in memory, on donors and on their way. On the processor they are expanded by the codecs of `kernels`,
-//! on all threads; for another device, on the processor too, and copied there.
+//! on all threads; on another device [there](expand_there), and what that does not know, on the processor and copied.
 
 #![expect(unsafe_code, reason = "bytes of tensors are read and written as slices; the notes say why that holds")]
 
@@ -10,6 +10,7 @@ use std::ops::Deref;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use super::expand_there;
 use crate::kernels;
 use crate::quant::QuantError;
 use crate::quant::nf4::Nested;
@@ -45,6 +46,9 @@ impl Deref for Weight<'_> {
 /// Expands a weight: `stored` has its bytes and then those of what belongs to it.
 pub fn expand(entry: &TensorEntry, coded: &Coded, stored: &[Tensor], kind: Kind) -> Result<Tensor, QuantError> {
     let device = stored.first().map_or(Device::Cpu, Tensor::device);
+    if let Some(values) = Some(stored).filter(|_| expand_there::is_for(device)).and_then(|s| expand_there::expand(entry, coded, s)) {
+        return Ok(values.to_kind(kind));
+    }
     let here: Vec<Tensor> = stored.iter().map(|t| t.to_device(Device::Cpu)).collect();
     let mut out = Tensor::empty(entry.shape.as_i64(), (kind, Device::Cpu));
     let bytes: Vec<&[u8]> = here.iter().map(bytes_of).collect();
@@ -196,5 +200,112 @@ impl Widen<'_> {
     /// Returns the numbers of a row.
     fn width(&self) -> usize {
         (self.entry.elements() / self.entry.shape.dim(0).unwrap_or(1).max(1)).max(1) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::{Target, ggml};
+    use crate::weights::Shape;
+
+    const ROWS: u64 = 24;
+    const WIDTH: u64 = 512;
+
+    /// Numbers such as weights have, the same each time.
+    fn weights() -> Vec<f32> {
+        let mut state = 1u64;
+        let mut next = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / 16_777_216.0 - 0.5
+        };
+        (0..ROWS * WIDTH).map(|_| (next() + next() + next()) * 0.1).collect()
+    }
+
+    fn bytes(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    fn entry(name: &str, dtype: DType, shape: &[u64]) -> TensorEntry {
+        let shape = Shape(shape.to_vec());
+        let end = dtype.bytes_of(shape.elements().unwrap()).unwrap();
+        TensorEntry { name: name.to_owned(), dtype, shape, file: 0, start: 0, end, coded: None }
+    }
+
+    /// Expands in both ways, and fails where they differ in a bit.
+    fn compare(what: &str, dtype: DType, code: Code, beside: Vec<(TensorEntry, Vec<u8>)>, own: &[u8]) {
+        let (entries, parts): (Vec<_>, Vec<_>) = beside.into_iter().unzip();
+        let weight = TensorEntry { end: own.len() as u64, shape: Shape::from([ROWS, WIDTH]), ..entry("w", dtype, &[256]) };
+        let coded = Coded { code, beside: entries };
+        let stored: Vec<Tensor> = std::iter::once(own).chain(parts.iter().map(Vec::as_slice)).map(Tensor::from_slice).collect();
+        let by_codec = expand(&weight, &coded, &stored, Kind::Float).unwrap();
+        let there = expand_there::expand(&weight, &coded, &stored).unwrap();
+        let bits = |t: &Tensor| t.view_dtype(Kind::Int);
+        assert!(bits(&by_codec) == bits(&there), "{what}: {:?}", (by_codec - there).abs().max());
+    }
+
+    #[test]
+    fn every_block_type_is_expanded_to_the_same_bits_by_other_devices() {
+        let values = weights();
+        let mut count = 0;
+        for target in Target::all() {
+            let Target::Gguf(mix) = target else { continue };
+            let mut own = vec![0; mix.base().bytes_of(ROWS * WIDTH).unwrap() as usize];
+            ggml::quantise(mix.base(), &values, &mut own).unwrap();
+            compare(mix.name(), mix.base(), Code::Blocks, Vec::new(), &own);
+            count += 1;
+        }
+        assert!(count >= 14, "{count}");
+        let own: Vec<u8> = (0..ROWS * WIDTH / 32 * 18).map(|i| if i % 18 == 1 { 40 } else { (i * 37 % 251) as u8 }).collect();
+        compare("IQ4_NL", DType::Iq4Nl, Code::Blocks, Vec::new(), &own);
+    }
+
+    #[test]
+    fn so_are_floats_and_integers_with_scales() {
+        let values = weights();
+        let count = values.len();
+        let mut own = vec![0; count];
+        kernels::narrow_scaled(DType::F8_E4M3, &values, 0.001, &mut own).unwrap();
+        let scale = || vec![(entry("s", DType::F32, &[]), bytes(&[0.001]))];
+        compare("scaled floats", DType::F8_E4M3, Code::Float8, scale(), &own);
+        kernels::narrow(DType::F8_E5M2, &values, &mut own).unwrap();
+        compare("floats", DType::F8_E5M2, Code::Float8, Vec::new(), &own);
+
+        let mut scales = vec![0.0; ROWS as usize];
+        kernels::quantise_int8(&values, WIDTH as usize, &mut own, &mut scales).unwrap();
+        compare("rows", DType::I8, Code::Rows8, vec![(entry("s", DType::F32, &[ROWS]), bytes(&scales))], &own);
+
+        let (mut packed, mut absmax) = (vec![0; count / 2], vec![0.0; count / 64]);
+        kernels::quantise_nf4(&values, 64, &mut packed, &mut absmax).unwrap();
+        let beside = vec![(entry("s", DType::F32, &[count as u64 / 64]), bytes(&absmax))];
+        compare("four bits", DType::U8, Code::FourBit { fp4: false, block: 64, nested: None }, beside, &packed);
+    }
+
+    #[test]
+    fn so_are_integers_of_sdnq_in_rows_and_groups() {
+        let values = weights();
+        for (name, group) in [("int8", 512), ("uint8", 128), ("int4", 64), ("uint4", 64), ("uint4", 512)] {
+            let kind = WeightsType::parse(name).unwrap();
+            let mut codes = vec![0; kind.bytes_of(values.len()).unwrap()];
+            let mut scales = vec![0.0; values.len() / group];
+            let mut zeros = vec![0.0; if kind.signed { 0 } else { scales.len() }];
+            kernels::quantise_sdnq(kind, &values, group, &mut codes, &mut scales, &mut zeros).unwrap();
+            let groups = WIDTH / group as u64;
+            let shape = if groups > 1 { vec![ROWS, groups, 1] } else { vec![ROWS, 1] };
+            let mut beside = vec![(entry("s", DType::F32, &shape), bytes(&scales))];
+            if !kind.signed {
+                beside.push((entry("z", DType::F32, &shape), bytes(&zeros)));
+            }
+            let sdnq = Sdnq {
+                kind: name.to_owned(),
+                subnormals: true,
+                order_four: true,
+                codebook: false,
+                has_zero_point: !kind.signed,
+                low_rank: None,
+                rotated: None,
+            };
+            compare(&format!("{name} in groups of {group}"), kind.storage(), Code::Sdnq(sdnq), beside, &codes);
+        }
     }
 }

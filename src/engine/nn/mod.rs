@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod conv;
 pub mod expand;
+pub mod expand_there;
 pub mod linear;
 pub mod norm;
 pub mod scope;
