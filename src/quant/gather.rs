@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::QuantError;
 use super::nf4::BLOCKS;
 use super::quant_state::{FourBit, QuantState};
-use super::sdnq::Groups;
+use super::sdnq::{Groups, Habits};
 use super::sdnq_config::Config;
 use super::sdnq_rotation::rotated_together;
 use super::sdnq_type::WeightsType;
-use crate::weights::coded::Sdnq;
+use crate::weights::coded::{Era, Sdnq};
 use crate::weights::{Catalog, Code, Coded, DType, Shape, TensorEntry};
 
 /// Reads the bytes of a small tensor.
@@ -158,8 +158,11 @@ impl Finder<'_> {
         let habits = own.habits();
         let code = Sdnq {
             kind: kind.name(),
-            subnormals: habits.subnormals,
-            order_four: habits.order_four,
+            era: match habits {
+                Habits { subnormals: true, .. } => Era::Subnormals,
+                Habits { order_four: true, .. } => Era::Rotations,
+                Habits { .. } => Era::First,
+            },
             codebook: own.use_codebook,
             has_zero_point,
             low_rank: has_low_rank.then_some(own.use_quantized_matmul),

@@ -27,15 +27,24 @@ pub enum Code {
     Sdnq(Sdnq),
 }
 
+/// Versions of SDNQ that read the same codes differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Era {
+    /// Before 0.2.1.
+    First,
+    /// Of 0.2.1: rotations use the matrix of order 4 where they can.
+    Rotations,
+    /// Since 0.2.2: floats without a type of their own have subnormals, too.
+    Subnormals,
+}
+
 /// How codes of SDNQ are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sdnq {
     /// The name of their type.
     pub kind: String,
-    /// Floats without a type of their own have subnormals.
-    pub subnormals: bool,
-    /// Rotations use the matrix of order 4 where they can.
-    pub order_four: bool,
+    /// Which versions of SDNQ read them so.
+    pub era: Era,
     /// Scales are levels of a codebook.
     pub codebook: bool,
     /// There is a zero point.

@@ -18,7 +18,7 @@ use crate::quant::quant_state::FourBit;
 use crate::quant::sdnq::Habits;
 use crate::quant::sdnq_reading::{Stored, StoredLowRank};
 use crate::quant::sdnq_type::WeightsType;
-use crate::weights::coded::Sdnq;
+use crate::weights::coded::{Era, Sdnq};
 use crate::weights::{Code, Coded, DType, TensorEntry};
 
 /// Numbers that a thread expands at once: whole blocks of every format.
@@ -96,22 +96,24 @@ impl Widen<'_> {
             Code::Part => Err(QuantError::Missing { field: "the weight that this belongs to" }),
             Code::Float8 => {
                 let scale = if self.bytes.len() > 1 { self.singles(1)?.first().copied() } else { None };
-                self.parts(out, dtype, 1, |first, values| {
+                parts(out, dtype, 1, |first, values| {
                     kernels::widen(self.entry.dtype, &stored[first..first + values.len()], values)?;
                     if let Some(scale) = scale {
-                        values.iter_mut().for_each(|v| *v *= scale);
+                        for value in values.iter_mut() {
+                            *value *= scale;
+                        }
                     }
                     Ok(())
                 })
             }
-            Code::Blocks => self.parts(out, dtype, 1, |first, values| {
+            Code::Blocks => parts(out, dtype, 1, |first, values| {
                 let bytes = |n: usize| self.entry.dtype.bytes_of(n as u64).unwrap_or(0) as usize;
                 kernels::ggml::dequantise(self.entry.dtype, &stored[bytes(first)..bytes(first + values.len())], values)
             }),
             Code::FourBit { fp4, block, nested } => self.four_bit(out, dtype, (*fp4, *block as usize, *nested)),
             Code::Rows8 => {
                 let (scales, width) = (self.singles(1)?, self.width());
-                self.parts(out, dtype, width, |first, values| {
+                parts(out, dtype, width, |first, values| {
                     let rows = first / width..(first + values.len()) / width;
                     kernels::dequantise_int8(&stored[first..first + values.len()], &scales[rows], width, values)
                 })
@@ -137,7 +139,7 @@ impl Widen<'_> {
         let own = if next < self.bytes.len() { Some(self.singles(next)?) } else { None };
         let usual = if fp4 { FourBit::Fp4 } else { FourBit::Nf4 }.codebook();
         let book: &[f32; 16] = own.as_deref().and_then(|b| b.try_into().ok()).unwrap_or(usual);
-        self.parts(out, dtype, 1, |first, values| {
+        parts(out, dtype, 1, |first, values| {
             let scales = first / block..(first + values.len()).div_ceil(block);
             kernels::dequantise_nf4(book, &stored[first / 2..(first + values.len()).div_ceil(2)], &absmax[scales], block, values)
         })
@@ -156,7 +158,7 @@ impl Widen<'_> {
         let low_rank = pair.as_ref().map(|(up, down)| StoredLowRank { up: (up, extents(factors)), down: (down, extents(factors + 1)) });
         let stored = Stored {
             kind: WeightsType::parse(&sdnq.kind)?,
-            habits: Habits { subnormals: sdnq.subnormals, order_four: sdnq.order_four },
+            habits: Habits { subnormals: sdnq.era >= Era::Subnormals, order_four: sdnq.era >= Era::Rotations },
             codes: self.bytes.first().copied().unwrap_or_default(),
             scale: &scale,
             scale_shape: beside.first().map_or(&[], |e| &e.shape.0),
@@ -171,24 +173,6 @@ impl Widen<'_> {
         kernels::narrow(dtype, &values, out).map(drop)
     }
 
-    /// Has every part of the numbers written by `values`, which is given the first one's place, on all threads. Parts are whole
-    /// runs of `run`.
-    fn parts(
-        &self,
-        out: &mut [u8],
-        dtype: DType,
-        run: usize,
-        values: impl Fn(usize, &mut [f32]) -> Result<(), QuantError> + Sync,
-    ) -> Result<(), QuantError> {
-        let step = if run == 1 { AT_ONCE } else { (AT_ONCE / run.max(1)).max(1) * run };
-        let size = dtype.bytes_of(1).unwrap_or(1) as usize;
-        out.par_chunks_mut(step * size).enumerate().try_for_each_init(Vec::new, |scratch, (n, out)| {
-            scratch.resize(out.len() / size, 0.0);
-            values(n * step, scratch)?;
-            kernels::narrow(dtype, scratch, out).map(drop)
-        })
-    }
-
     /// Returns a tensor that belongs to the weight as singles.
     fn singles(&self, n: usize) -> Result<Vec<f32>, QuantError> {
         let missing = QuantError::Missing { field: "what belongs to the weight" };
@@ -201,6 +185,23 @@ impl Widen<'_> {
     fn width(&self) -> usize {
         (self.entry.elements() / self.entry.shape.dim(0).unwrap_or(1).max(1)).max(1) as usize
     }
+}
+
+/// Has every part of the numbers written by `values`, which is given the first one's place, on all threads. Parts are whole
+/// runs of `run`.
+fn parts(
+    out: &mut [u8],
+    dtype: DType,
+    run: usize,
+    values: impl Fn(usize, &mut [f32]) -> Result<(), QuantError> + Sync,
+) -> Result<(), QuantError> {
+    let step = if run == 1 { AT_ONCE } else { (AT_ONCE / run.max(1)).max(1) * run };
+    let size = dtype.bytes_of(1).unwrap_or(1) as usize;
+    out.par_chunks_mut(step * size).enumerate().try_for_each_init(Vec::new, |scratch, (n, out)| {
+        scratch.resize(out.len() / size, 0.0);
+        values(n * step, scratch)?;
+        kernels::narrow(dtype, scratch, out).map(drop)
+    })
 }
 
 #[cfg(test)]
@@ -298,8 +299,7 @@ mod tests {
             }
             let sdnq = Sdnq {
                 kind: name.to_owned(),
-                subnormals: true,
-                order_four: true,
+                era: Era::Subnormals,
                 codebook: false,
                 has_zero_point: !kind.signed,
                 low_rank: None,

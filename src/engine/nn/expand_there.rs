@@ -15,11 +15,11 @@ use crate::weights::{Code, Coded, DType, TensorEntry};
 const A_127TH: f64 = 7.874_015_718_698_502e-3;
 
 /// Expands a weight to singles on the device where its bytes lie; nothing where these operations do not do for its storage.
+#[must_use]
 pub fn expand(entry: &TensorEntry, coded: &Coded, stored: &[Tensor]) -> Option<Tensor> {
     let own = stored.first()?;
     let beside = |n: usize| Some(numbers(stored.get(n)?, coded.beside.get(n - 1)?));
     let flat = match &coded.code {
-        Code::Part => return None,
         Code::Float8 => {
             let values = own.view_dtype(plain(entry.dtype)?).to_kind(Kind::Float);
             if stored.len() > 1 { values * beside(1)? } else { values }
@@ -41,7 +41,7 @@ pub fn expand(entry: &TensorEntry, coded: &Coded, stored: &[Tensor]) -> Option<T
         }
         Code::Sdnq(sdnq) => integers(sdnq, entry, coded, stored)?,
         // Scales of scales are rare, and not many.
-        Code::FourBit { nested: Some(_), .. } => return None,
+        Code::Part | Code::FourBit { nested: Some(_), .. } => return None,
     };
     Some(flat.reshape(entry.shape.as_i64()))
 }
