@@ -110,5 +110,10 @@ mod tests {
         assert_eq!(save(&folder, "night", &preset(8), Existing::Replaced).unwrap(), Saved::In(path.clone()));
         let read = Preset::parse(&fs::read_to_string(&path).unwrap(), "night.yaml").unwrap();
         assert_eq!((read, fs::read_dir(&folder).unwrap().count()), (preset(8), 1));
+        // What is no profile is passed over.
+        fs::write(folder.join("broken.yaml"), "steps: [").unwrap();
+        fs::write(folder.join("notes.txt"), "steps: 2").unwrap();
+        assert_eq!(saved(&folder), [("night".to_owned(), preset(8))]);
+        assert_eq!(saved(&home.path().join("nowhere")), []);
     }
 }

@@ -92,7 +92,8 @@ impl Turn<'_> {
 
     /// Writes what this engine has taken.
     pub fn write(&self, shares: &[Share]) -> io::Result<()> {
-        let text: String = shares.iter().map(|share| format!("{} {}\n", share.device, share.bytes.get())).collect();
+        let lines: Vec<String> = shares.iter().map(|share| format!("{} {}\n", share.device, share.bytes.get())).collect();
+        let text = lines.concat();
         self.tally.own.set_len(0)?;
         self.tally.own.write_all_at(text.as_bytes(), 0)
     }
