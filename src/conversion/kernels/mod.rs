@@ -1,8 +1,8 @@
 //! The codecs of `quant`, compiled once more for what the processor at hand can do.
 //!
 //! A kernel is the scalar codec's own code with wider instructions allowed, chosen when it is called, so the bits are the same by
-//! construction: Rust never fuses or reorders arithmetic of floats. Signatures are those of the codecs. Only `four_bits` is written
-//! in a processor's own words, and held against the codec.
+//! construction: Rust never fuses or reorders arithmetic of floats. Signatures are those of the codecs. What compiles badly
+//! is written in a processor's own words, in a file of its own, and held against the codec.
 
 mod deviation;
 mod dispatch;
