@@ -119,7 +119,7 @@ kernels! {
     quantise_nf4 / quantise_nf4_at = nf4::quantise [four_bits::quantise_eight, four_bits::quantise_sixteen],
         (values: &[f32], block: usize, packed: &mut [u8], absmax: &mut [f32]) -> Result<Tally, QuantError>;
     /// [`nf4::dequantise`].
-    dequantise_nf4 / dequantise_nf4_at = nf4::dequantise,
+    dequantise_nf4 / dequantise_nf4_at = nf4::dequantise [nf4::dequantise, four_bits::dequantise_sixteen],
         (codebook: &[f32; 16], packed: &[u8], absmax: &[f32], block: usize, out: &mut [f32]) -> Result<(), QuantError>;
     /// [`int8::quantise`].
     quantise_int8 / quantise_int8_at = int8::quantise,
@@ -176,6 +176,9 @@ mod tests {
     const PLAIN: [DType; 6] = [DType::F32, DType::F64, DType::F16, DType::Bf16, DType::F8_E4M3, DType::F8_E5M2];
 
     proptest! {
+        // Several strips of numbers each; more of them tell no more.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn casts_are_the_codecs(values in numbers(), dtype in prop::sample::select(PLAIN.to_vec())) {
             let bytes = || vec![0_u8; dtype.bytes_of(values.len() as u64).unwrap() as usize];

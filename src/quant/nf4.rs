@@ -147,17 +147,31 @@ fn codes<const N: usize>(values: &[f32; N]) -> [u32; N] {
 #[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
 #[inline(always)]
 pub fn dequantise(codebook: &[f32; 16], packed: &[u8], absmax: &[f32], block: usize, out: &mut [f32]) -> Result<(), QuantError> {
+    dequantise_with(packed, absmax, block, out, |packed, absmax, out| {
+        for (pair, byte) in out.as_chunks_mut().0.iter_mut().zip(packed) {
+            *pair = [codebook[usize::from(byte >> 4)] * absmax, codebook[usize::from(byte & 15)] * absmax];
+        }
+        if let ([last], Some(byte)) = (out.as_chunks_mut::<2>().1, packed.last()) {
+            *last = codebook[usize::from(byte >> 4)] * absmax;
+        }
+    })
+}
+
+/// Widens with a way of its own for a block, of which the last of all may be short.
+#[expect(clippy::inline_always, reason = "the kernels compile it for wider processors")]
+#[inline(always)]
+pub(crate) fn dequantise_with(
+    packed: &[u8],
+    absmax: &[f32],
+    block: usize,
+    out: &mut [f32],
+    widen: impl Fn(&[u8], f32, &mut [f32]),
+) -> Result<(), QuantError> {
     check_block(block)?;
     part("the packed weight", out.len().div_ceil(2), packed.len())?;
     part("absmax", out.len().div_ceil(block), absmax.len())?;
     for ((out, packed), absmax) in out.chunks_mut(block).zip(packed.chunks(block / 2)).zip(absmax) {
-        let (pairs, rest) = out.as_chunks_mut::<2>();
-        for (pair, byte) in pairs.iter_mut().zip(packed) {
-            *pair = [codebook[usize::from(byte >> 4)] * absmax, codebook[usize::from(byte & 15)] * absmax];
-        }
-        if let ([last], Some(byte)) = (rest, packed.last()) {
-            *last = codebook[usize::from(byte >> 4)] * absmax;
-        }
+        widen(packed, *absmax, out);
     }
     Ok(())
 }

@@ -272,14 +272,17 @@ pub fn widen_codes(kind: WeightsType, habits: Habits, codes: &[u8], out: &mut [f
         unpack(kind.bits, codes, &mut plain)?;
     }
     let codes = if kind.is_packed() { &plain } else { codes };
-    let table: [f32; 256] = std::array::from_fn(|code| match layout {
-        Some(layout) => layout.value(code as u16, habits.subnormals),
-        None if kind.signed && kind.is_packed() => code as f32 - 2.0_f32.powi(kind.bits as i32 - 1),
-        None if kind.signed => f32::from((code as u8).cast_signed()),
-        None => code as f32,
-    });
-    for (value, code) in out.iter_mut().zip(codes) {
-        *value = table[usize::from(*code)];
+    let pairs = out.iter_mut().zip(codes);
+    match layout {
+        Some(layout) => {
+            let table: [f32; 256] = std::array::from_fn(|code| layout.value(code as u16, habits.subnormals));
+            pairs.for_each(|(value, code)| *value = table[usize::from(*code)]);
+        }
+        None if kind.signed && !kind.is_packed() => pairs.for_each(|(value, code)| *value = f32::from(code.cast_signed())),
+        None => {
+            let bias = if kind.signed { 1 << (kind.bits - 1) } else { 0 };
+            pairs.for_each(|(value, code)| *value = (i32::from(*code) - bias) as f32);
+        }
     }
     Ok(())
 }
