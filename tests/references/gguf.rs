@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use perilune::conversion::gguf_file::lay_out;
+use perilune::conversion::kernels::ggml::{Instructions, quantise_with};
 use perilune::formats::gguf::{Header, parse};
 use perilune::formats::gguf_value::Value;
 use perilune::quant::comfy_gguf::{Given, plan};
@@ -44,7 +45,13 @@ fn blocks_are_stored_as_ggml_stores_them() {
     let folder = references();
     let values = floats(&folder.join("values.f32"));
     for dtype in ggml::WRITTEN {
-        same_blocks(*dtype, &stored(*dtype, &values), &fs::read(folder.join(format!("{dtype}.ggml"))).unwrap(), "ggml");
+        let theirs = fs::read(folder.join(format!("{dtype}.ggml"))).unwrap();
+        same_blocks(*dtype, &stored(*dtype, &values), &theirs, "ggml");
+        for instructions in Instructions::ALL {
+            let mut ours = vec![0; theirs.len()];
+            quantise_with(instructions, *dtype, &values, &mut ours).unwrap();
+            same_blocks(*dtype, &ours, &theirs, "ggml");
+        }
     }
 }
 
