@@ -184,17 +184,17 @@ impl GgufError {
             Self::BigEndian | Self::VersionOne | Self::UnknownVersion { .. } => "get a version of the model that was converted lately",
             Self::UnsupportedType { .. } => "get another precision of the model, for example Q4_K_M or Q8_0",
             Self::Unwritable { .. } => "convert it to another precision",
+            Self::TooMany { .. } | Self::TextTooLong { .. } | Self::ArrayTooLong { .. } => {
+                "the file is cut short, damaged or was made to do harm; get it again from its source"
+            }
             Self::NoMagic
             | Self::HeaderTooLarge { .. }
-            | Self::TooMany { .. }
-            | Self::TextTooLong { .. }
             | Self::NotUtf8 { .. }
             | Self::EmptyKey
             | Self::DuplicateKey { .. }
             | Self::UnknownValueType { .. }
             | Self::BadBool { .. }
             | Self::NestedArray { .. }
-            | Self::ArrayTooLong { .. }
             | Self::WrongType { .. }
             | Self::BadAlignment { .. }
             | Self::UnknownType { .. }

@@ -95,7 +95,7 @@ pub(super) fn q2(bytes: &[u8], out: &mut [f32]) {
             let (scale, min) = (d * f32::from(block[j] & 15), dmin * f32::from(block[j] >> 4));
             let shift = j % 8 / 2 * 2;
             for (v, byte) in v.iter_mut().zip(&block[16 + j / 8 * 32 + j % 2 * 16..][..16]) {
-                *v = scale * f32::from(byte >> shift & 3) - min;
+                *v = scale * (i32::from(*byte) >> shift & 3) as f32 - min;
             }
         }
     });
@@ -113,7 +113,8 @@ pub(super) fn q3(bytes: &[u8], out: &mut [f32]) {
             let low_bits = &block[32 + j / 8 * 32 + j % 2 * 16..][..16];
             let high_bits = &block[j % 2 * 16..][..16];
             for ((v, low), high) in v.iter_mut().zip(low_bits).zip(high_bits) {
-                *v = scale * (f32::from(low >> shift & 3 | (high >> (j / 2) & 1) << 2) - 4.0);
+                let bits = i32::from(*low) >> shift & 3 | (i32::from(*high) >> (j / 2) & 1) << 2;
+                *v = scale * (bits - 4) as f32;
             }
         }
     });
@@ -142,7 +143,7 @@ pub(super) fn q5(bytes: &[u8], out: &mut [f32]) {
             let (scale, min) = scales[j];
             let shift = j % 2 * 4;
             for ((v, byte), bits) in v.iter_mut().zip(&block[48 + j / 2 * 32..][..32]).zip(&block[16..48]) {
-                *v = scale * f32::from(byte >> shift & 15 | (bits >> j & 1) << 4) - min;
+                *v = scale * (i32::from(*byte) >> shift & 15 | (i32::from(*bits) >> j & 1) << 4) as f32 - min;
             }
         }
     });
@@ -159,7 +160,8 @@ pub(super) fn q6(bytes: &[u8], out: &mut [f32]) {
             let low_bits = &block[64 * half + 32 * (k & 1) + within..][..16];
             let high_bits = &block[128 + 32 * half + within..][..16];
             for ((v, low), high) in v.iter_mut().zip(low_bits).zip(high_bits) {
-                *v = scale * (f32::from(low >> (k / 2 * 4) & 15 | (high >> (2 * k) & 3) << 4) - 32.0);
+                let bits = i32::from(*low) >> (k / 2 * 4) & 15 | (i32::from(*high) >> (2 * k) & 3) << 4;
+                *v = scale * (bits - 32) as f32;
             }
         }
     });
