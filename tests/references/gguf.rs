@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use perilune::conversion::gguf_file::lay_out;
-use perilune::conversion::kernels::ggml::{Instructions, quantise_with};
+use perilune::kernels::ggml::{Instructions, quantise_with};
 use perilune::formats::gguf::{Header, parse};
 use perilune::formats::gguf_value::Value;
 use perilune::quant::comfy_gguf::{Given, plan};
