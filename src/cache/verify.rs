@@ -24,7 +24,7 @@ pub struct Segment {
 /// Writes the sums of a conversion, and returns their hash.
 pub fn write_sums(target: &Path, segments: &[Segment]) -> Result<String, CacheError> {
     let lines: String = segments.iter().map(|s| format!("{} {} {}\n", s.start, s.length, s.hash)).collect();
-    replace(&beside(target, "sums"), lines.as_bytes())?;
+    replace(&beside(target, "sums"), lines.as_bytes(), true)?;
     Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
 }
 

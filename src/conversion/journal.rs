@@ -96,6 +96,12 @@ impl Journal {
         self.append(&lines)
     }
 
+    /// Returns whether there is one.
+    #[must_use]
+    pub fn exists(target: &Path) -> bool {
+        beside(target, "journal").exists()
+    }
+
     /// Removes the journal: its file is whole, or begun anew.
     pub fn remove(target: &Path) -> Result<(), ConversionError> {
         let path = beside(target, "journal");

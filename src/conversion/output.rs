@@ -133,10 +133,16 @@ impl Output {
     /// Returns the header of a result that was made of a source with this hash.
     #[must_use]
     pub fn header(&self, source: &str) -> Vec<u8> {
-        let wanted = HASH_TO_COME.as_bytes();
         let mut header = self.header.clone();
-        if let Some(at) = header.windows(wanted.len()).position(|w| w == wanted) {
-            header[at..at + wanted.len()].copy_from_slice(&source.as_bytes()[..wanted.len()]);
+        // A source's own words may hold the same marks, but never behind this key: quotes within JSON are escaped, and in a GGUF
+        // header ours come first.
+        let in_json = format!("\"{SOURCE_KEY}\":\"{HASH_TO_COME}");
+        let ends = |at: usize, found: &str| at + found.len();
+        let json = memchr::memmem::find(&header, in_json.as_bytes()).map(|at| ends(at, &in_json));
+        let end = json.or_else(|| memchr::memmem::find(&header, HASH_TO_COME.as_bytes()).map(|at| ends(at, HASH_TO_COME)));
+        let start = end.map(|end| end - HASH_TO_COME.len());
+        if let Some(place) = start.zip(end).and_then(|(start, end)| header.get_mut(start..end)) {
+            place.iter_mut().zip(source.bytes()).for_each(|(byte, new)| *byte = new);
         }
         header
     }

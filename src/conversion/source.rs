@@ -12,6 +12,7 @@ use crate::families::{Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
 use crate::quant::floats;
 use crate::weights::{Catalog, DType, TensorEntry};
+use crate::workflow::Kind;
 
 /// Which part of a file is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +68,8 @@ pub struct Opened {
     pub part: Part,
     /// The tensors of that part.
     pub catalog: Catalog,
+    /// Whether they are all that the file holds.
+    pub is_all: bool,
     /// The files that they lie in, by number.
     pub files: Vec<MappedFile>,
     /// What a file beside the weights says of how they are stored.
@@ -86,18 +89,19 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let (part, source, catalog) = match part {
         Some(Part::Whole) => {
             let [source] = sources.as_slice() else {
-                return Err(impossible(path, "a folder of parts is no single checkpoint", "convert its parts one by one, with --part"));
+                return Err(impossible(path, Kind::Usage, "a folder of parts is no single checkpoint", "convert its parts one by one, with --part"));
             };
             (Part::Whole, source.clone(), source.catalog.clone())
         }
         Some(Part::One(role)) => {
             let Some((source, catalog)) = held(&sources, role)? else {
-                return Err(impossible(path, &format!("it holds no {role}"), "see what it holds with `perilune models inspect`"));
+                return Err(impossible(path, Kind::NotFound, &format!("it holds no {role}"), "see what it holds with `perilune models inspect`"));
             };
             (Part::One(role), source, catalog)
         }
         None => usual(path, &sources)?,
     };
+    let is_all = catalog.len() == source.catalog.len();
     // Only the files that the part lies in.
     let mut numbers: BTreeMap<usize, usize> = catalog.iter().map(|e| (e.file, 0)).collect();
     for (new, number) in numbers.values_mut().enumerate() {
@@ -110,7 +114,7 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let configuration = files.first().and_then(|f| std::fs::read_to_string(f.with_file_name("quantization_config.json")).ok());
     let origins = files.iter().map(|f| Origin::of(f)).collect::<Result<_, _>>()?;
     let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, LibraryError>>()?;
-    Ok(Opened { path: path.to_owned(), part, catalog, files, configuration, origins })
+    Ok(Opened { path: path.to_owned(), part, catalog, is_all, files, configuration, origins })
 }
 
 /// Returns the diffusion network where there is one, else the first other part, else everything.
@@ -124,7 +128,7 @@ fn usual(path: &Path, sources: &[Source]) -> Result<(Part, Source, Catalog), Con
     }
     match sources {
         [source] => Ok((Part::Whole, source.clone(), source.catalog.clone())),
-        _ => Err(impossible(path, "it holds no part of a known model", "give one of its files")),
+        _ => Err(impossible(path, Kind::BadFile, "it holds no part of a known model", "give one of its files")),
     }
 }
 
@@ -161,8 +165,8 @@ fn with_marks(all: &Catalog, catalog: Catalog, role: Role) -> Catalog {
     Catalog::new(catalog.iter().cloned().chain(marks).collect::<Vec<_>>(), metadata)
 }
 
-fn impossible(path: &Path, reason: &str, hint: &'static str) -> ConversionError {
-    ConversionError::Impossible { path: path.to_owned(), reason: reason.to_owned(), hint }
+fn impossible(path: &Path, kind: Kind, reason: &str, hint: &'static str) -> ConversionError {
+    ConversionError::Impossible { path: path.to_owned(), reason: reason.to_owned(), kind, hint }
 }
 
 /// Endings of tensors that say how the 8-bit weight beside them is to be read: its scale, in the two spellings.
@@ -192,7 +196,7 @@ impl Opened {
 
     fn scale(&self, layer: &str) -> Result<Option<f32>, ConversionError> {
         let Some(entry) = SCALES.iter().find_map(|s| self.catalog.get(&format!("{layer}.{s}"))) else { return Ok(None) };
-        let wrong = |reason| impossible(&self.path, reason, "convert the file that it was made of");
+        let wrong = |reason| impossible(&self.path, Kind::BadFile, reason, "convert the file that it was made of");
         if entry.elements() != 1 {
             return Err(wrong("its 8-bit weights have a scale for each row, which is not known here"));
         }
