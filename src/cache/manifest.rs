@@ -129,7 +129,7 @@ impl Manifest {
         let path = beside(target, "json");
         match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|m| m.version <= VERSION)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => Ok(None),
             Err(error) => Err(CacheError::io(&path, "reading it")(error)),
         }
     }

@@ -104,7 +104,7 @@ impl Shelf {
 }
 
 fn unfinished(path: PathBuf) -> Option<Item> {
-    let bytes = Bytes(fs::metadata(super::beside(&path, "part")).ok()?.len());
+    let bytes = Bytes(fs::metadata(super::beside(&path, "part")).ok().filter(fs::Metadata::is_file)?.len());
     Some(Item { path, bytes, manifest: None, state: State::Unfinished })
 }
 

@@ -159,4 +159,25 @@ mod tests {
         Journal::remove(&target).unwrap();
         assert!(!path.exists());
     }
+
+    proptest::proptest! {
+        /// Cut off anywhere, a journal promises whole lines only, and goes on as one that was never cut.
+        #[test]
+        fn cut_anywhere_it_holds_what_was_whole(chunks in 1_usize..8, cut in 0.0_f64..1.0) {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("a.gguf");
+            fs::create_dir_all(folder.path().join(".perilune")).unwrap();
+            let all: Vec<Chunk> = (0..chunks).map(chunk).collect();
+            Journal::open(&target, "work").unwrap().0.keep(&all).unwrap();
+            let path = beside(&target, "journal");
+            let whole = fs::read(&path).unwrap();
+            let kept = &whole[..(whole.len() as f64 * cut) as usize];
+            fs::write(&path, kept).unwrap();
+            let lines = kept.iter().filter(|b| **b == b'\n').count();
+            let (mut journal, done) = Journal::open(&target, "work").unwrap();
+            proptest::prop_assert_eq!(&done[..], &all[..lines.saturating_sub(1)]);
+            journal.keep(&all[done.len()..]).unwrap();
+            proptest::prop_assert_eq!(fs::read(&path).unwrap(), whole);
+        }
+    }
 }

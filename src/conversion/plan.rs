@@ -97,6 +97,8 @@ fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe
 struct Rules<'a> {
     target: &'a Target,
     part: Part,
+    /// Whether the network lies among other parts.
+    is_checkpoint: bool,
     architecture: Option<Architecture>,
     /// What narrow types are widened to, where a file says so: what most of the source is stored in.
     wide: DType,
@@ -124,7 +126,7 @@ impl<'a> Rules<'a> {
             }
             _ => None,
         };
-        Ok(Self { target, part: source.part, architecture, wide, sdnq })
+        Ok(Self { target, part: source.part, is_checkpoint: source.catalog.has_prefix(DENOISER), architecture, wide, sdnq })
     }
 
     fn form(&self, feed: &Feed) -> Form {
@@ -154,10 +156,13 @@ impl<'a> Rules<'a> {
 
     /// Returns whether a tensor is the weight of a linear layer of a network or an encoder.
     fn is_linear(&self, name: &str, shape: &Shape) -> bool {
-        let within = self.part != Part::Whole || name.starts_with("model.diffusion_model.");
+        let within = self.part != Part::Whole || !self.is_checkpoint || name.starts_with(DENOISER);
         within && shape.rank() == 2 && name.ends_with(".weight") && !TABLES.iter().any(|end| name.ends_with(end))
     }
 }
+
+/// What the diffusion network's names begin with in a checkpoint.
+const DENOISER: &str = "model.diffusion_model.";
 
 /// Endings of matrices that are looked up in or added, and not multiplied with.
 const TABLES: &[&str] = &["embedding.weight", "embed_tokens.weight", "shared.weight", "relative_attention_bias.weight", "lm_head.weight"];

@@ -127,9 +127,24 @@ fn usual(path: &Path, sources: &[Source]) -> Result<(Part, Source, Catalog), Con
         }
     }
     match sources {
-        [source] => Ok((Part::Whole, source.clone(), source.catalog.clone())),
+        [source] => Ok((unknown(path, &source.catalog), source.clone(), source.catalog.clone())),
         _ => Err(impossible(path, Kind::BadFile, "it holds no part of a known model", "give one of its files")),
     }
+}
+
+/// Returns what a file of no known family is taken for: what its folder is for, else a network. A checkpoint, or an encoder,
+/// stays as it is.
+fn unknown(path: &Path, catalog: &Catalog) -> Part {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut folders = real.ancestors().skip(1).filter_map(|folder| folder.file_name()?.to_str());
+    let role = folders.find_map(|name| match name {
+        "diffusion_models" | "unet" => Some(Part::One(Role::Denoiser)),
+        "vae" => Some(Part::One(Role::Vae)),
+        "checkpoints" | "text_encoders" | "clip" => Some(Part::Whole),
+        _ => None,
+    });
+    let otherwise = if catalog.has_prefix(DENOISER) { Part::Whole } else { Part::One(Role::Denoiser) };
+    role.unwrap_or(otherwise)
 }
 
 /// Returns the tensors of one part, where these files hold it. A network of a family that is refused elsewhere can still be
@@ -138,6 +153,8 @@ fn held(sources: &[Source], role: Role) -> Result<Option<(Source, Catalog)>, Con
     for source in sources.iter().rev().filter(|s| s.role.is_none_or(|r| r == role)) {
         let wrong = |error| LibraryError::Family { path: source.files.first().cloned().unwrap_or_default(), source: error };
         let found = match detect::extract(&source.catalog, role) {
+            // What a folder says is the network is it, whatever its family.
+            Ok(None) if source.role == Some(role) => Some(source.catalog.clone()),
             Ok(found) => found,
             Err(_) if role == Role::Denoiser && source.catalog.has_prefix(DENOISER) => Some(source.catalog.strip(DENOISER)),
             Err(_) if source.role == Some(role) => Some(source.catalog.clone()),

@@ -36,11 +36,10 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
             let users = users(&shelf);
             let chosen = cache::choose(&shelf.items, &rule, SystemClock.now(), |item| is_in_use(item, &users));
             let gone: Vec<(&Item, String)> = chosen.into_iter().map(|c| (c.item, c.reason)).collect();
-            let code = remove(context, &gone, !dry_run && (yes || !is_somebody_there()));
             if !context.output.json {
                 told_of_used(&shelf, &users);
             }
-            Ok(code)
+            Ok(remove(context, &gone, !dry_run && (yes || !is_somebody_there())))
         }
         CacheCommand::Purge { yes } => purge(context, yes),
     }

@@ -196,8 +196,6 @@ fn clean_takes_what_is_of_no_use_and_with_a_part_not_the_file_it_would_replace()
 #[test]
 fn what_somebody_uses_stays() {
     let (home, _, made) = with_three();
-    let mut reader = home.command(&["--version"]);
-    drop(&mut reader);
     #[expect(clippy::disallowed_methods, reason = "somebody else's program reads the file")]
     let mut cat = std::process::Command::new("sh").arg("-c").arg("exec 3<\"$0\"; echo open; read x").arg(&made[0]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut told = [0; 5];

@@ -47,6 +47,12 @@ fn uninterrupted() -> (Home, PathBuf, (blake3::Hash, Value, String), Duration) {
     (home, source, wanted, took)
 }
 
+/// Whether a process has this file open; by then it listens to signals, too.
+fn has_open(pid: u32, path: &Path) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|e| fs::read_link(e.path()).ok()).any(|open| open == path)
+}
+
 #[track_caller]
 fn is_clean(target: &Path) {
     let name = target.file_name().unwrap().to_str().unwrap();
@@ -104,9 +110,9 @@ fn interrupted_it_says_so_and_goes_on_with_the_next_call() {
     let (home, source, wanted, _) = uninterrupted();
     let target = slow_target(&home);
     for signal in [Signal::INT, Signal::TERM] {
-        let child = begin(&home, &source, SLOW);
         let before = journalled(&target);
-        until_true("the part", || beside(&target, "part").exists() && (before > 0 || beside(&target, "journal").exists()));
+        let child = begin(&home, &source, SLOW);
+        until_true("it to work", || has_open(child.id(), &source));
         kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
         let done = ended(child);
         done.refused(130, "stopped; what is done is kept, and the next call goes on from there");
@@ -140,12 +146,7 @@ fn whoever_waits_can_be_interrupted_and_takes_over_from_one_that_was_killed() {
     until_true("the first to begin", || beside(&target, "part").exists());
     let second = begin(&home, &source, SLOW);
     let third = begin(&home, &source, SLOW);
-    // Signals go to a program that listens: it has the lock's file open by then.
-    let has_lock = |pid: u32| {
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        open.filter_map(|e| fs::read_link(e.path()).ok()).any(|path| path == source)
-    };
-    until_true("the second to wait", || has_lock(second.id()));
+    until_true("the second to wait", || has_open(second.id(), &source));
     kill_process(Pid::from_raw(second.id().cast_signed()).unwrap(), Signal::INT).unwrap();
     assert_eq!(ended(second).code, 130);
     first.kill().unwrap();

@@ -11,7 +11,7 @@ use perilune::weights::DType;
 
 use super::{convert, halves_of, moon, moonlet, noise, one, output, singles_of, stored, tensors};
 use crate::support::daemon::Home;
-use crate::support::weights_file::{self, tiny_clip, tiny_unet, tiny_vae, under, write};
+use crate::support::weights_file::{tiny_clip, tiny_unet, tiny_vae, under, write};
 
 const NETWORK: &str = "model.diffusion_model.";
 
@@ -134,10 +134,11 @@ fn scales_of_8_bits_are_multiplied_in() {
     // And into blocks: the same values, stored again.
     let line = one(&home, &scaled, "Q8_0");
     assert_eq!((&line["from"], &line["status"]), (&serde_json::json!("fp8_e4m3fn_scaled"), &serde_json::json!("converted")));
+    // Half a step of a block, and what its scale loses in half precision.
     for (name, _, _, values) in gguf_values(&output(&line)) {
         let wanted = singles_of(&wide[&name].2);
         let largest = wanted.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-        assert!(values.iter().zip(&wanted).all(|(a, b)| (a - b).abs() <= largest / 127.0 / 1.9 + 1e-6), "{name}");
+        assert!(values.iter().zip(&wanted).all(|(a, b)| (a - b).abs() <= largest / 127.0 * 0.6 + 1e-6), "{name}");
     }
 }
 
@@ -189,5 +190,4 @@ fn every_target_is_made_of_every_kind_of_source() {
         }
     }
     home.run(&["cache", "verify"]).ok();
-    drop(weights_file::tiny_checkpoint);
 }
