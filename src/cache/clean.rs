@@ -59,7 +59,9 @@ pub fn choose<'a>(items: &'a [Item], rule: &Rule, now: Timestamp, in_use: impl F
         }
         for mut items in of_source.into_values() {
             // What can be used stays before what cannot; of those made at once, the one that was used last.
-            items.sort_by_key(|item| (item.state != State::Valid, Reverse((item.manifest.as_ref().map(|m| m.made), item.used())), &item.path));
+            items.sort_by_key(|item| {
+                (item.state != State::Valid, Reverse((item.manifest.as_ref().map(|m| m.made), item.used())), &item.path)
+            });
             for item in items.into_iter().skip(keep).filter(|item| !used.contains(item)) {
                 take(item, format!("not among the {keep} newest of its source"));
             }

@@ -84,7 +84,8 @@ impl Shelf {
                 }
             }
         }
-        let mut items: Vec<Item> = names.into_par_iter().filter_map(|(path, part)| if part { unfinished(path) } else { finished(path) }).collect();
+        let mut items: Vec<Item> =
+            names.into_par_iter().filter_map(|(path, part)| if part { unfinished(path) } else { finished(path) }).collect();
         items.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.is_finished().cmp(&b.is_finished())));
         Self { items }
     }

@@ -102,12 +102,11 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
             return used(path, *manifest, wish.now);
         }
         // What cannot be made is refused before anything is on the disk.
-        let output = match output.get() {
-            Some(output) => output,
-            None => {
-                let laid_out = plan::output(&source, &wish.target, &recipe)?;
-                output.get_or_init(|| laid_out)
-            }
+        let output = if let Some(output) = output.get() {
+            output
+        } else {
+            let laid_out = plan::output(&source, &wish.target, &recipe)?;
+            output.get_or_init(|| laid_out)
         };
         let turn = Turn::take(&path, watch.stop, || tell(Aside::Waiting(&path)))?;
         // Whoever was at it meanwhile may have made it, or may have taken the name for another source.
@@ -115,7 +114,9 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
             Some(Found::Wanted(manifest)) => return used(path, *manifest, wish.now),
             Some(Found::Free { reason }) => {
                 let gone = make_room(wish, &source, &folder, &path, output)?;
-                gone.iter().for_each(|item| tell(Aside::Gone(item)));
+                for item in &gone {
+                    tell(Aside::Gone(item));
+                }
                 let (manifest, resumed) = make(wish, &source, &path, output, (from, recipe), watch)?;
                 drop(turn);
                 return Ok(Outcome::Converted { path, manifest, resumed, replaced: reason });

@@ -115,8 +115,12 @@ impl ConversionError {
         match self {
             Self::Source(error) => error.hint(),
             Self::Cache(error) => error.hint().to_owned(),
-            Self::Io { .. } => "check the folder's permissions and its disk, or name another folder with --output; what is done is kept".to_owned(),
-            Self::NoSpace { .. } => "make room, for instance with `perilune cache clean --to-free SIZE --yes`; what is done is kept".to_owned(),
+            Self::Io { .. } => {
+                "check the folder's permissions and its disk, or name another folder with --output; what is done is kept".to_owned()
+            }
+            Self::NoSpace { .. } => {
+                "make room, for instance with `perilune cache clean --to-free SIZE --yes`; what is done is kept".to_owned()
+            }
             Self::SourceChanged { .. } => "wait until whoever writes it is done, then convert it again".to_owned(),
             Self::Codec { .. } => "the file holds something that is no weight of a known format; convert its original".to_owned(),
             Self::Impossible { hint, .. } => (*hint).to_owned(),

@@ -50,7 +50,9 @@ impl Feed {
         }
         floats::widen(self.dtype, bytes, out)?;
         if let Some(scale) = self.scale {
-            out.iter_mut().for_each(|value| *value *= scale);
+            for value in out {
+                *value *= scale;
+            }
         }
         Ok(())
     }

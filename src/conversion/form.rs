@@ -320,10 +320,19 @@ mod tests {
 
     const WIDTH: u64 = 512;
 
-    fn forms() -> Vec<Form> {
-        let blocks = |dtype: &DType| Form::Blocks(*dtype, [1, WIDTH].into());
+    fn forms(rows: u64) -> Vec<Form> {
+        let blocks = |dtype: &DType| Form::Blocks(*dtype, [rows, WIDTH].into());
         let writable = [
-            DType::Q4_0, DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q8_0, DType::Q2_K, DType::Q3_K, DType::Q4_K, DType::Q5_K, DType::Q6_K,
+            DType::Q4_0,
+            DType::Q4_1,
+            DType::Q5_0,
+            DType::Q5_1,
+            DType::Q8_0,
+            DType::Q2_K,
+            DType::Q3_K,
+            DType::Q4_K,
+            DType::Q5_K,
+            DType::Q6_K,
         ];
         let sdnq = ["int8", "uint8", "int7", "uint6", "int5", "uint4", "uint3", "int2"];
         let sdnq = sdnq.iter().filter_map(|name| WeightsType::parse(name).ok()).filter(|kind| sdnq::can_write(*kind));
@@ -377,7 +386,7 @@ mod tests {
                 f32::from(i16::from_le_bytes([(state >> 16) as u8, (state >> 24) as u8])) / 65_536.0
             };
             let bytes: Vec<u8> = (0..count).flat_map(|_| next().to_le_bytes()).collect();
-            for form in forms() {
+            for form in forms(rows.iter().sum()) {
                 let (apart, loss) = encoded(&form, &bytes, &rows);
                 let (one, all) = encoded(&form, &bytes, &[rows.iter().sum()]);
                 prop_assert!(apart == one, "{:?} in {:?}", form, rows);

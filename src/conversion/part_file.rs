@@ -57,9 +57,8 @@ impl PartFile {
             return Err(self.no_space());
         }
         match fallocate(&self.file, FallocateFlags::empty(), 0, self.length.max(1)) {
-            Ok(()) => {}
             // File systems that cannot reserve, such as NFS, tell when they are full.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
             Err(Errno::NOSPC | Errno::DQUOT) => return Err(self.no_space()),
             Err(errno) => return Err(ConversionError::io(&self.path, "reserving room for it")(errno.into())),
         }
@@ -102,7 +101,9 @@ impl PartFile {
             Err(Errno::INVAL | Errno::NOSYS) if self.target.symlink_metadata().is_ok() => {
                 Err(ConversionError::Taken { path: self.target.clone() })
             }
-            Err(Errno::INVAL | Errno::NOSYS) => fs::rename(&self.path, &self.target).map_err(ConversionError::io(&self.target, "naming it")),
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                fs::rename(&self.path, &self.target).map_err(ConversionError::io(&self.target, "naming it"))
+            }
             Err(errno) => Err(ConversionError::io(&self.target, "naming it")(errno.into())),
         }
     }

@@ -117,8 +117,8 @@ pub fn run(
     thread::scope(|scope| {
         let threads: Vec<_> = (0..watch.threads.clamp(1, floor.open.len().max(1)))
             .map(|_| {
-                let sender = sender.clone();
-                scope.spawn(|| work(&floor, sender))
+                let (floor, sender) = (&floor, sender.clone());
+                scope.spawn(move || work(floor, &sender))
             })
             .collect();
         drop(sender);
@@ -150,7 +150,7 @@ fn tasks(output: &Output) -> Vec<Task> {
 }
 
 /// One thread: chunk after chunk, until there is none, or an end.
-fn work(floor: &Floor<'_>, done: Sender<Chunk>) -> Result<(), ConversionError> {
+fn work(floor: &Floor<'_>, done: &Sender<Chunk>) -> Result<(), ConversionError> {
     let mut scratch = Scratch::default();
     loop {
         if floor.stop.load(Ordering::Relaxed) || floor.failed.load(Ordering::Relaxed) {
@@ -186,13 +186,12 @@ fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, Co
         floor.part.write(start, bytes)?;
         wrote.push(Segment { start, length: bytes.len() as u64, hash: source.clone() });
     } else {
-        let scale = match job.form.needs_scale() {
-            true => {
-                let elements = job.feed.shape.elements().unwrap_or(0);
-                file.fetch(job.feed.start as usize, job.feed.bytes_of(&(0..elements)) as usize)?;
-                *floor.scales[number].get_or_init(|| job.scale(file.bytes()))
-            }
-            false => 1.0,
+        let scale = if job.form.needs_scale() {
+            let elements = job.feed.shape.elements().unwrap_or(0);
+            file.fetch(job.feed.start as usize, job.feed.bytes_of(&(0..elements)) as usize)?;
+            *floor.scales[number].get_or_init(|| job.scale(file.bytes()))
+        } else {
+            1.0
         };
         let encoder = Encoder { form: &job.form, feed: &job.feed, scale };
         loss = encoder.encode(bytes, elements, scratch).map_err(wrong)?;

@@ -90,7 +90,7 @@ fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe
     let tensors: Vec<_> = tensors.collect();
     let has_scales = tensors.iter().any(|(_, form, _)| *form == Form::ScaledFp8);
     let constants = if has_scales { vec![marker(source.part)] } else { Vec::new() };
-    Ok(Output::safetensors(tensors, constants, &metadata))
+    Ok(Output::safetensors(tensors, &constants, &metadata))
 }
 
 /// What decides about a tensor.
@@ -120,7 +120,12 @@ impl<'a> Rules<'a> {
             Target::Sdnq(storage) => {
                 let kind = WeightsType::parse(storage.name()).ok().filter(|kind| sdnq::can_write(*kind));
                 let Some(kind) = kind else {
-                    return Err(impossible(&source.path, Kind::Refused, format!("{target} can be read, but not written"), "choose a type of 2 to 8 bits"));
+                    return Err(impossible(
+                        &source.path,
+                        Kind::Refused,
+                        format!("{target} can be read, but not written"),
+                        "choose a type of 2 to 8 bits",
+                    ));
                 };
                 Some((kind, config(kind, feeds)))
             }
@@ -202,7 +207,8 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
     let given = |f: &Feed| Given { name: f.name.clone(), dtype: plain(f), shape: f.shape.clone() };
     let given: Vec<Given> = feeds.iter().filter(|f| is_number(f.dtype)).map(given).collect();
     let mut feeds: Vec<Option<Feed>> = feeds.into_iter().filter(|f| is_number(f.dtype)).map(Some).collect();
-    let wrong = |error: ComfyError| impossible(&source.path, Kind::Refused, error.to_string(), "choose a precision that is stored as safetensors");
+    let wrong =
+        |error: ComfyError| impossible(&source.path, Kind::Refused, error.to_string(), "choose a precision that is stored as safetensors");
     let plan = comfy_gguf::plan(&given, mix, known(source)).map_err(wrong)?;
     let mut values = vec![
         ("general.architecture".to_owned(), Value::Text(plan.architecture.name().to_owned())),
@@ -229,7 +235,7 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
     Output::gguf(&values, tensors).map_err(refused)
 }
 
-/// Returns the architecture of a network by its shapes: of UNets, whose sizes differ.
+/// Returns the architecture of a network by its shapes: of those whose sizes differ.
 fn known(source: &Opened) -> Option<Architecture> {
     let family = crate::families::detect(&source.catalog).ok()??.family;
     let name = match family {

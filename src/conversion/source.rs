@@ -89,13 +89,23 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let (part, source, catalog) = match part {
         Some(Part::Whole) => {
             let [source] = sources.as_slice() else {
-                return Err(impossible(path, Kind::Usage, "a folder of parts is no single checkpoint", "convert its parts one by one, with --part"));
+                return Err(impossible(
+                    path,
+                    Kind::Usage,
+                    "a folder of parts is no single checkpoint",
+                    "convert its parts one by one, with --part",
+                ));
             };
             (Part::Whole, source.clone(), source.catalog.clone())
         }
         Some(Part::One(role)) => {
             let Some((source, catalog)) = held(&sources, role)? else {
-                return Err(impossible(path, Kind::NotFound, &format!("it holds no {role}"), "see what it holds with `perilune models inspect`"));
+                return Err(impossible(
+                    path,
+                    Kind::NotFound,
+                    &format!("it holds no {role}"),
+                    "see what it holds with `perilune models inspect`",
+                ));
             };
             (Part::One(role), source, catalog)
         }

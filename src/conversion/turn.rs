@@ -80,7 +80,7 @@ pub fn is_in_use(target: &Path) -> bool {
 mod tests {
     use super::*;
 
-    const GO: AtomicBool = AtomicBool::new(false);
+    static GO: AtomicBool = AtomicBool::new(false);
 
     #[test]
     fn the_second_waits_for_the_first() {

@@ -144,7 +144,7 @@ fn parts_given_apart_make_one_model() {
     assert_eq!((refusal.kind, refusal.message), (Kind::BadFile, format!("{}: given with --vae but holds no vae", unet.display())));
 }
 
-/// The types that ComfyUI-GGUF's tools give to a Q8_0 of this network: matrices are quantised.
+/// The types that ComfyUI-GGUF's tools give to a `Q8_0` of this network: matrices are quantised.
 fn as_q8(tensors: Vec<(String, Vec<u64>)>) -> Vec<(String, DType, Vec<u64>)> {
     let dtype = |shape: &[u64]| if shape.len() == 2 { DType::Q8_0 } else { DType::F16 };
     tensors.into_iter().map(|(name, shape)| (name, dtype(&shape), shape)).collect()

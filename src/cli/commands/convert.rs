@@ -160,15 +160,15 @@ fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome,
 
 fn text(path: &Path, status: &str, manifest: &Manifest, reason: Option<&str>, seconds: f64) -> String {
     let Manifest { source_bytes, bytes, from, to, error, .. } = manifest;
-    let speed = Bytes((source_bytes.0 as f64 / seconds.max(1e-3)) as u64);
+    let milliseconds = ((seconds * 1e3).round() as i64).max(1).unsigned_abs();
+    let speed = Bytes(source_bytes.0.saturating_mul(1000) / milliseconds);
     let how = if status == "converted" { format!(", {} s, {speed}/s", significant(seconds)) } else { String::new() };
     let why = reason.map(|r| format!(" ({r})")).unwrap_or_default();
     let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {bytes}{how}\n", path.display());
     if error.rel_l2_max > 0.0 {
-        text += &format!(
-            "  relative error {} over all; the tensors that lost most:\n",
-            significant(error.rel_l2_mean)
-        );
+        text += "  relative error ";
+        text += &significant(error.rel_l2_mean);
+        text += " over all; the tensors that lost most:\n";
         let rows = error.worst.iter().map(|w| vec![w.tensor.clone(), significant(w.rel_l2)]);
         let lines = output::table(&["tensor", "relative error"], rows);
         text.extend(lines.lines().map(|line| format!("    {line}\n")));

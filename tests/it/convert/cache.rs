@@ -53,7 +53,10 @@ fn lists_are_by_precision_and_source_and_say_how_each_stands() {
     let (home, sources, made) = with_three();
     let all = listed(&home, &[]);
     assert_eq!(all.iter().map(|i| i["path"].clone()).collect::<Vec<_>>(), [json!(made[0]), json!(made[1]), json!(made[2])]);
-    assert_eq!((&all[1]["from"], &all[1]["to"], &all[1]["state"], &all[1]["source"]), (&json!("fp16"), &json!("nf4"), &json!("valid"), &json!(sources[0])));
+    assert_eq!(
+        (&all[1]["from"], &all[1]["to"], &all[1]["state"], &all[1]["source"]),
+        (&json!("fp16"), &json!("nf4"), &json!("valid"), &json!(sources[0]))
+    );
     assert_eq!(all[1]["bytes"], json!(fs::metadata(&made[1]).unwrap().len()));
     assert_eq!(listed(&home, &["--to", "bf16"]).len(), 2);
     assert_eq!(listed(&home, &["--source", "a"]).len(), 2);
@@ -62,7 +65,10 @@ fn lists_are_by_precision_and_source_and_say_how_each_stands() {
     fs::remove_file(&sources[1]).unwrap();
     fs::File::options().write(true).open(&made[1]).unwrap().set_len(100).unwrap();
     let of = |name: &str, state: &str| (name.to_owned(), state.to_owned());
-    assert_eq!(states(&home), [of("a_bf16.safetensors", "stale"), of("a_nf4.safetensors", "damaged"), of("b_bf16.safetensors", "orphaned")]);
+    assert_eq!(
+        states(&home),
+        [of("a_bf16.safetensors", "stale"), of("a_nf4.safetensors", "damaged"), of("b_bf16.safetensors", "orphaned")]
+    );
     let text = cache(&home, &["list"]).ok();
     assert!(text.starts_with("file") && text.contains("source gone") && text.contains("stale"), "{text}");
 }
@@ -74,7 +80,10 @@ fn stats_count_files_bytes_and_uses() {
     let stats = cache(&home, &["stats", "--json"]).json();
     let bytes = |path: &PathBuf| fs::metadata(path).unwrap().len();
     assert_eq!((&stats["count"], &stats["bytes"]), (&json!(3), &json!(made.iter().map(bytes).sum::<u64>())));
-    assert_eq!(stats["by_precision"], json!({"bf16": {"count": 2, "bytes": bytes(&made[0]) * 2}, "nf4": {"count": 1, "bytes": bytes(&made[1])}}));
+    assert_eq!(
+        stats["by_precision"],
+        json!({"bf16": {"count": 2, "bytes": bytes(&made[0]) * 2}, "nf4": {"count": 1, "bytes": bytes(&made[1])}})
+    );
     assert_eq!((&stats["hits"], &stats["hit_rate"], &stats["unfinished"]), (&json!(1), &json!(0.25), &json!(0)));
     assert!(cache(&home, &["stats"]).ok().ends_with("1 uses instead of another conversion, 25 % of all\n"));
     let empty = Home::empty();
@@ -155,7 +164,8 @@ fn clean_takes_what_was_not_used_for_long() {
     assert_eq!((told.len(), &told[0]["reason"]), (1, &json!("last used 2020-01-03T00:00:00Z")));
     one(&home, &sources[0], "bf16");
     assert_eq!(lines(&cache(&home, &["clean", "--older-than", "30d", "--json"]).ok()).len(), 0, "it was used since");
-    cache(&home, &["clean", "--older-than", "soon"]).refused(2, "invalid value 'soon' for '--older-than <AGE>': an age is a number and a unit");
+    cache(&home, &["clean", "--older-than", "soon"])
+        .refused(2, "invalid value 'soon' for '--older-than <AGE>': an age is a number and a unit");
     cache(&home, &["clean"]).refused(2, "the following required arguments were not provided: ");
 }
 
@@ -197,7 +207,14 @@ fn clean_takes_what_is_of_no_use_and_with_a_part_not_the_file_it_would_replace()
 fn what_somebody_uses_stays() {
     let (home, _, made) = with_three();
     #[expect(clippy::disallowed_methods, reason = "somebody else's program reads the file")]
-    let mut cat = std::process::Command::new("sh").arg("-c").arg("exec 3<\"$0\"; echo open; read x").arg(&made[0]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut cat = std::process::Command::new("sh")
+        .arg("-c")
+        .arg("exec 3<\"$0\"; echo open; read x")
+        .arg(&made[0])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut told = [0; 5];
     std::io::Read::read_exact(cat.stdout.as_mut().unwrap(), &mut told).unwrap();
     let done = cache(&home, &["clean", "--keep", "0", "--yes"]);

@@ -160,7 +160,11 @@ fn whoever_waits_can_be_interrupted_and_takes_over_from_one_that_was_killed() {
 fn two_sources_of_one_name_at_once_become_two_files() {
     let home = Home::empty();
     let first = moon(&home, "a/moon");
-    let second = write(home.path(), "models/checkpoints/b/moon.safetensors", &halves(&[("model.diffusion_model.x.weight".to_owned(), vec![256, 256])], 3));
+    let second = write(
+        home.path(),
+        "models/checkpoints/b/moon.safetensors",
+        &halves(&[("model.diffusion_model.x.weight".to_owned(), vec![256, 256])], 3),
+    );
     let one = begin(&home, &first, "bf16");
     let two = begin(&home, &second, "bf16");
     let made = [ended(one), ended(two)].map(|done| output(&lines(&done.ok())[0]));
@@ -179,7 +183,7 @@ fn a_source_that_changes_or_shrinks_meanwhile_makes_no_file() {
     for shorter in [false, true] {
         fs::write(&source, halves(&layers(512), 1)).unwrap();
         let child = begin(&home, &source, "nf4");
-        until_true("the part", || beside(&target, "part").exists() || target.exists());
+        until_true("the part", || has_open(child.id(), &beside(&target, "part")) || target.exists());
         pause(&child, Signal::STOP);
         assert!(!target.exists(), "it was caught at it");
         let file = fs::File::options().write(true).open(&source).unwrap();
@@ -191,7 +195,8 @@ fn a_source_that_changes_or_shrinks_meanwhile_makes_no_file() {
         pause(&child, Signal::CONT);
         let done = ended(child);
         let told: Vec<&str> = done.stderr.lines().collect();
-        let (words, code) = if shorter { ("it has become shorter since it was opened", 1) } else { ("it was changed while it was converted", 1) };
+        let (words, code) =
+            if shorter { ("it has become shorter since it was opened", 1) } else { ("it was changed while it was converted", 1) };
         assert!(done.code == code && told[0].contains(words), "{done:?}");
         assert!(!target.exists());
     }

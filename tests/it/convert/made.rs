@@ -67,7 +67,8 @@ fn words_of_the_source_go_with_it_and_ours_are_added() {
     let home = Home::empty();
     let weight = ("lin.weight".to_owned(), "F32", vec![8, 8], vec![0; 256]);
     let marks = "?".repeat(64);
-    let file = stored(&[weight], &format!("\"a\":\"{marks}\",\"ss_tag\":\"moon \\\"perilune.source_blake3\\\":\\\"{marks}\",\"format\":\"pt\""));
+    let file =
+        stored(&[weight], &format!("\"a\":\"{marks}\",\"ss_tag\":\"moon \\\"perilune.source_blake3\\\":\\\"{marks}\",\"format\":\"pt\""));
     let source = write(home.path(), "models/diffusion_models/net.safetensors", &file);
     let line = one(&home, &source, "bf16");
     let bytes = fs::read(output(&line)).unwrap();
@@ -84,7 +85,8 @@ fn words_of_the_source_go_with_it_and_ours_are_added() {
 fn folders_of_parts_are_converted_part_by_part() {
     let home = Home::empty();
     let folder = home.path().join("models/diffusers/night");
-    let index = r#"{"_class_name":"StableDiffusionPipeline","unet":["diffusers","UNet2DConditionModel"],"vae":["diffusers","AutoencoderKL"]}"#;
+    let index =
+        r#"{"_class_name":"StableDiffusionPipeline","unet":["diffusers","UNet2DConditionModel"],"vae":["diffusers","AutoencoderKL"]}"#;
     write(&folder, "model_index.json", index.as_bytes());
     let values = |seed: u64| noise(seed, 64 * 48).into_iter().flat_map(|v| f16::from_f32(v).to_le_bytes()).collect::<Vec<u8>>();
     let tensor = |name: &str, seed: u64| (name.to_owned(), "F16", vec![64, 48], values(seed));
@@ -173,7 +175,8 @@ fn every_target_is_made_of_every_kind_of_source() {
     let kinds = ["fp32", "bf16", "fp8_e5m2", "fp8_e4m3fn_scaled", "Q8_0"];
     let made = convert(&home, &source, &["--to", &kinds.join(",")]);
     let names: BTreeSet<String> = tiny_unet().into_iter().map(|(name, _)| name).collect();
-    let targets = "fp16,bf16,fp8,fp8_e5m2,fp8_scaled,nf4,int8,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0,Q2_K,Q3_K_M,Q4_K_S,Q5_K_M,Q6_K,sdnq_int8,sdnq_uint4,sdnq_int5";
+    let targets =
+        "fp16,bf16,fp8,fp8_e5m2,fp8_scaled,nf4,int8,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0,Q2_K,Q3_K_M,Q4_K_S,Q5_K_M,Q6_K,sdnq_int8,sdnq_uint4,sdnq_int5";
     for kind in made.iter().map(output).chain([source]) {
         for line in convert(&home, &kind, &["--to", targets]) {
             if line["status"] == "skipped" {

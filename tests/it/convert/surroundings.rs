@@ -1,15 +1,15 @@
 //! Disks, folders and files that are not as they should be.
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, Rlimit, prlimit};
 use super::{beside, halves, layers, lines, moon, one, output, run, whole};
 use crate::support::daemon::Home;
 use crate::support::hostile;
 use crate::support::wait::until;
 use crate::support::weights_file::write;
+use rustix::process::{Resource, Rlimit, prlimit};
 
 /// A source of four TiB that takes no room: its numbers are all zero, and its disk holds holes.
 fn gigantic(home: &Home) -> PathBuf {
@@ -19,7 +19,7 @@ fn gigantic(home: &Home) -> PathBuf {
     let mut file = fs::File::create(&path).unwrap();
     file.write_all(&(json.len() as u64).to_le_bytes()).unwrap();
     file.write_all(json.as_bytes()).unwrap();
-    let end = file.seek(SeekFrom::Current(0)).unwrap() + side * side * 2;
+    let end = file.stream_position().unwrap() + side * side * 2;
     file.set_len(end).unwrap();
     path
 }
@@ -37,7 +37,10 @@ fn a_disk_that_is_too_small_is_said_before_anything_is_written() {
     let done = home.run(&["convert", &source.display().to_string(), "--to", "fp32"]);
     let target = home.path().join("models/diffusion_models/converted/gigantic_fp32.safetensors");
     done.refused(5, &format!("{}: no room for it: ", target.display()));
-    assert!(done.stderr.contains("TiB missing (4.0 TiB needed, ") && done.stderr.contains("2.0 GiB of it kept free for others)"), "{done:?}");
+    assert!(
+        done.stderr.contains("TiB missing (4.0 TiB needed, ") && done.stderr.contains("2.0 GiB of it kept free for others)"),
+        "{done:?}"
+    );
     assert!(!target.exists() && super::about(&target).is_empty(), "nothing is left");
     assert!(before.saturating_sub(free(home.path())) < 4 << 30, "the disk was not filled to find out");
 }
@@ -152,7 +155,9 @@ fn rubbish_in_the_folder_about_conversions_does_no_harm() {
     let rubbish = |kind: &str, bytes: &[u8]| fs::write(beside(&target, kind), bytes).unwrap();
     for bytes in [&b""[..], b"\xff\xfe", b"{}", b"[1,2", b"{\"version\":9}", &[0; 4096]] {
         fs::remove_file(&target).unwrap();
-        ["json", "sums", "part", "journal", "lock"].iter().for_each(|kind| rubbish(kind, bytes));
+        for kind in ["json", "sums", "part", "journal", "lock"] {
+            rubbish(kind, bytes);
+        }
         assert_eq!(one(&home, &source, "nf4")["status"], "converted");
         assert_eq!(whole(&target), wanted);
         assert_eq!(super::about(&target).len(), 2);

@@ -27,7 +27,10 @@ fn every_item_is_a_line_and_every_line_has_the_same_fields() {
     first.iter().for_each(has_fields);
     assert_eq!(bf16["source"], json!(source));
     assert_eq!(bf16["output"], json!(home.path().join("models/diffusion_models/converted/moon_bf16.safetensors")));
-    assert_eq!((&bf16["from"], &bf16["to"], &bf16["status"], &bf16["reason"]), (&json!("fp16"), &json!("bf16"), &json!("converted"), &Value::Null));
+    assert_eq!(
+        (&bf16["from"], &bf16["to"], &bf16["status"], &bf16["reason"]),
+        (&json!("fp16"), &json!("bf16"), &json!("converted"), &Value::Null)
+    );
     assert_eq!((&bf16["source_bytes"], &bf16["tensors"]), (&json!(4_834_312), &json!(400)));
     assert_eq!(bf16["output_bytes"], json!(std::fs::metadata(output(bf16)).unwrap().len()));
     assert!(bf16["seconds"].as_f64().unwrap() > 0.0);
@@ -43,7 +46,10 @@ fn every_item_is_a_line_and_every_line_has_the_same_fields() {
     assert_eq!((&cached["status"], &cached["output"], &cached["error"]), (&json!("cached"), &bf16["output"], &bf16["error"]));
     assert_eq!(extracted["status"], "converted", "the network alone is another file than the whole checkpoint");
     let skipped = &convert(&home, &output(extracted), &["--to", "fp16"])[0];
-    assert_eq!((&skipped["status"], &skipped["output"], &skipped["reason"]), (&json!("skipped"), &extracted["output"], &json!("it is fp16 already")));
+    assert_eq!(
+        (&skipped["status"], &skipped["output"], &skipped["reason"]),
+        (&json!("skipped"), &extracted["output"], &json!("it is fp16 already"))
+    );
     again.iter().chain([skipped]).for_each(has_fields);
 }
 
@@ -102,16 +108,28 @@ fn what_cannot_be_meant_or_made_is_refused() {
     let source = moon(&home, "moon");
     let before = home.tree();
     let check = |words: &[&str], code: i32, message: &str| home.run(&[&["convert"], words].concat()).refused(code, message);
-    check(&["moon", "--to", "Q4"], 2, "invalid value 'Q4' for '--to <PRECISION>': `Q4` may be any of Q4_0, Q4_1, Q4_K_S, Q4_K_M; say which");
+    check(
+        &["moon", "--to", "Q4"],
+        2,
+        "invalid value 'Q4' for '--to <PRECISION>': `Q4` may be any of Q4_0, Q4_1, Q4_K_S, Q4_K_M; say which",
+    );
     check(&["moon", "--to", "q9"], 2, "invalid value 'q9' for '--to <PRECISION>': ");
     check(&["moon"], 2, "the following required arguments were not provided: --to <PRECISION>");
     check(&["--to", "bf16"], 2, "the following required arguments were not provided: ");
-    check(&["moon", "--to", "bf16", "--part", "heart"], 2, "invalid value 'heart' for '--part <PART>': `heart` is no part of a model; parts are ");
+    check(
+        &["moon", "--to", "bf16", "--part", "heart"],
+        2,
+        "invalid value 'heart' for '--part <PART>': `heart` is no part of a model; parts are ",
+    );
     check(&["moon", "--to", "bf16", "--threads", "0"], 2, "invalid value '0' for '--threads <N>': ");
     check(&["nobody", "--to", "bf16"], 4, "there is no model `nobody` in ");
     check(&["--all", "vae", "--to", "bf16"], 4, "there is nothing to convert among vae");
     check(&["moon", "--to", "bf16", "--part", "t5"], 4, &format!("{}: it holds no t5", source.display()));
-    check(&["moon", "--to", "Q8_0", "--part", "vae"], 5, &format!("{}: a GGUF file for ComfyUI holds a diffusion network alone", source.display()));
+    check(
+        &["moon", "--to", "Q8_0", "--part", "vae"],
+        5,
+        &format!("{}: a GGUF file for ComfyUI holds a diffusion network alone", source.display()),
+    );
     check(&["--host", "ana@box", "moon", "--to", "bf16"], 2, "conversions are made on the machine that has the files");
     assert_eq!(home.tree(), before, "nothing is left behind");
 }
