@@ -1,5 +1,6 @@
 //! Which conversions may go, and in which order.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -33,41 +34,50 @@ pub struct Choice<'a> {
 
 /// Returns what goes by a rule. What is in use is never among it.
 #[must_use]
-pub fn choose<'a>(items: &'a [Item], rule: &Rule, now: Timestamp, in_use: impl Fn(&Path) -> bool) -> Vec<Choice<'a>> {
-    let free: Vec<&Item> = items.iter().filter(|item| !in_use(&item.path)).collect();
-    let mut chosen: BTreeMap<&Path, Choice<'a>> = BTreeMap::new();
+pub fn choose<'a>(items: &'a [Item], rule: &Rule, now: Timestamp, in_use: impl Fn(&Item) -> bool) -> Vec<Choice<'a>> {
+    let (used, free): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| in_use(item));
+    // A file and the part that will take its place have one path.
+    let key = |item: &Item| (item.path.clone(), item.is_finished());
+    let mut chosen = BTreeMap::new();
     let mut take = |item: &'a Item, reason: String| {
-        chosen.entry(&item.path).or_insert(Choice { item, reason });
+        chosen.entry(key(item)).or_insert(Choice { item, reason });
     };
     if rule.useless {
         free.iter().filter_map(|item| Some((*item, useless(item.state)?))).for_each(|(item, why)| take(item, why.to_owned()));
     }
     if let Some(age) = rule.older_than {
-        let is_old = |item: &&&Item| item.used().is_some_and(|used| now.since(used) > age);
-        free.iter().filter(is_old).for_each(|item| take(item, "not used for so long".to_owned()));
+        for (item, used) in free.iter().filter_map(|item| Some((*item, item.used()?))).filter(|(_, used)| now.since(*used) > age) {
+            take(item, format!("last used {used}"));
+        }
     }
     if let Some(keep) = rule.keep {
         let mut of_source: BTreeMap<&Path, Vec<&Item>> = BTreeMap::new();
-        for item in &free {
+        for item in items {
             if let Some(source) = item.source() {
                 of_source.entry(source).or_default().push(item);
             }
         }
         for mut items in of_source.into_values() {
-            items.sort_by_key(|item| std::cmp::Reverse(item.manifest.as_ref().map(|m| m.made)));
-            items.into_iter().skip(keep).for_each(|item| take(item, format!("not among the {keep} newest of its source")));
+            // What can be used stays before what cannot; of those made at once, the one that was used last.
+            items.sort_by_key(|item| {
+                (item.state != State::Valid, Reverse((item.manifest.as_ref().map(|m| m.made), item.used())), &item.path)
+            });
+            for item in items.into_iter().skip(keep).filter(|item| !used.contains(item)) {
+                take(item, format!("not among the {keep} newest of its source"));
+            }
         }
     }
     if let Some(wanted) = rule.to_free {
         let mut freed: u64 = chosen.values().map(|c| c.item.bytes.0).sum();
-        let mut rest: Vec<&Item> = free.into_iter().filter(|item| !chosen.contains_key(item.path.as_path())).collect();
+        let mut rest: Vec<&Item> = free.into_iter().filter(|item| !chosen.contains_key(&key(item))).collect();
         rest.sort_by(|a, b| worth(a, now).total_cmp(&worth(b, now)).then_with(|| a.path.cmp(&b.path)));
         for item in rest {
             if freed >= wanted.0 {
                 break;
             }
             freed += item.bytes.0;
-            chosen.insert(&item.path, Choice { item, reason: "cheap to make again, large, or long unused".to_owned() });
+            let reason = useless(item.state).unwrap_or("cheapest to miss: soon made again, large, or long unused");
+            chosen.insert(key(item), Choice { item, reason: reason.to_owned() });
         }
     }
     chosen.into_values().collect()
@@ -78,7 +88,7 @@ fn useless(state: State) -> Option<&'static str> {
         State::Valid => None,
         State::Stale => Some("its source was changed"),
         State::Orphaned => Some("its source is gone"),
-        State::Damaged => Some("its size is not what was written"),
+        State::Damaged => Some("it is not what was written"),
         State::Unfinished => Some("nobody finished it"),
     }
 }
@@ -95,12 +105,24 @@ fn worth(item: &Item, now: Timestamp) -> f64 {
     again * manifest.seconds.max(0.001) / (item.bytes.0.max(1) as f64) / (1.0 + idle)
 }
 
-/// Removes a conversion and what is about it; an unfinished one with what is done of it.
+/// Removes a conversion and what is about it; an unfinished one with what is done of it, and without the file that it would
+/// have replaced.
 pub fn discard(item: &Item) -> Result<(), CacheError> {
-    let about = ["json", "sums", "part", "journal"].map(|kind| beside(&item.path, kind));
-    let own = (item.state != State::Unfinished).then(|| item.path.clone());
-    // The file first: a manifest without one is nothing, a file without its manifest nobody's.
-    for path in own.into_iter().chain(about) {
+    let about = |kinds: [&str; 2]| kinds.map(|kind| beside(&item.path, kind));
+    let done = about(["json", "sums"]);
+    let mut gone = Vec::new();
+    if item.is_finished() {
+        // The file first: a manifest without one is nothing.
+        gone.push(item.path.clone());
+        gone.extend(done);
+    } else {
+        gone.extend(about(["part", "journal"]));
+        // What was written about a file that never got its name.
+        if item.path.symlink_metadata().is_err() {
+            gone.extend(done);
+        }
+    }
+    for path in gone {
         match fs::remove_file(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(CacheError::io(&path, "removing it")(e)),
             _ => {}

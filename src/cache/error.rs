@@ -47,7 +47,7 @@ impl CacheError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Io { .. } => "check the folder's permissions and its disk",
-            Self::Damaged { .. } => "remove it with `perilune cache clean --damaged`, or convert its source again",
+            Self::Damaged { .. } => "convert its source again, or remove it with `perilune cache clean --useless`",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a conversion was made of: a small file of JSON beside it.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,13 @@ impl Origin {
         let metadata = fs::metadata(path).map_err(CacheError::io(path, "looking at it"))?;
         let path = fs::canonicalize(path).map_err(CacheError::io(path, "looking at it"))?;
         Ok(Self::from_metadata(path, &metadata))
+    }
+
+    /// Returns whether the file is as it was, by what the file system says of it; nothing where it is gone.
+    #[must_use]
+    pub fn is_as_it_was(&self) -> Option<bool> {
+        let metadata = fs::metadata(&self.path).ok()?;
+        Some(Self::from_metadata(PathBuf::new(), &metadata).is_same_file(self))
     }
 
     fn from_metadata(path: PathBuf, metadata: &Metadata) -> Self {
@@ -108,6 +115,9 @@ pub struct Manifest {
     pub hits: u64,
     /// What it lost.
     pub error: Errors,
+    /// What was found wrong with the file when all of it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 impl Manifest {
@@ -119,26 +129,61 @@ impl Manifest {
         let path = beside(target, "json");
         match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|m| m.version <= VERSION)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => Ok(None),
             Err(error) => Err(CacheError::io(&path, "reading it")(error)),
         }
     }
 
     /// Writes the manifest, in place of an older one, whole or not at all.
     pub fn write(&self, target: &Path) -> Result<(), CacheError> {
-        let text = serde_json::to_vec(self).map_err(|e| CacheError::io(target, "describing it")(e.into()))?;
-        replace(&beside(target, "json"), &text)
+        replace(&beside(target, "json"), &self.text(target)?, true)
+    }
+
+    /// Counts a use. It is not waited for until the disk has it: a power cut costs the count.
+    pub fn count_use(&mut self, target: &Path, now: Timestamp) -> Result<(), CacheError> {
+        self.hits += 1;
+        self.used = now;
+        replace(&beside(target, "json"), &self.text(target)?, false)
+    }
+
+    fn text(&self, target: &Path) -> Result<Vec<u8>, CacheError> {
+        serde_json::to_vec(self).map_err(|e| CacheError::io(target, "describing it")(e.into()))
+    }
+}
+
+/// What the names of files begin with that are about to replace `path`.
+fn new_name(path: &Path) -> String {
+    format!(".new-{}-", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Removes what writers of `target`'s manifest and sums left behind when they were killed. To be called by whoever has the
+/// turn at it; a writer of counts that is at it meanwhile loses a count.
+pub fn sweep(target: &Path) {
+    let about = ["json", "sums"].map(|kind| beside(target, kind));
+    let Some(Ok(names)) = about[0].parent().map(fs::read_dir) else { return };
+    for entry in names.flatten() {
+        let name = entry.file_name();
+        if about.iter().any(|path| name.to_string_lossy().starts_with(&new_name(path))) {
+            // What cannot be removed is in nobody's way.
+            drop(fs::remove_file(entry.path()));
+        }
     }
 }
 
 /// Writes a file in place of an older one, whole or not at all.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+pub(super) fn replace(path: &Path, bytes: &[u8], durably: bool) -> Result<(), CacheError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+    let mut named = tempfile::Builder::new();
+    let prefix = new_name(path);
+    // As readable as the weights beside it: a box's users share them.
+    named.prefix(&prefix).permissions(Permissions::from_mode(0o666));
+    let written = named.tempfile_in(folder).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.as_file().sync_data()?;
+        if durably {
+            file.as_file().sync_data()?;
+        }
         file.persist(path).map_err(|e| e.error)?;
-        File::open(folder)?.sync_all()
+        if durably { File::open(folder)?.sync_all() } else { Ok(()) }
     });
     written.map_err(CacheError::io(path, "writing it"))
 }

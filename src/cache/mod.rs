@@ -1,7 +1,8 @@
 //! Converted weights on disk: what each was made of, and what may be used.
 //!
 //! Beside every conversion, in a folder `.perilune` that no loader looks into, lie its manifest (what it was made of) and its
-//! sums (which bytes are where). The file itself says in its header whose it is, so a lost manifest is no lost file.
+//! sums (which bytes are where). The file itself says in its header what it was made of, so one whose manifest was lost is made
+//! again in its place, and is nobody else's.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,14 @@ pub mod clean;
 pub mod error;
 pub mod manifest;
 pub mod shelf;
+pub mod users;
 pub mod verify;
 
 pub use clean::{Choice, Rule, choose, discard};
 pub use error::CacheError;
-pub use manifest::{Errors, Manifest, Origin, Worst};
+pub use manifest::{Errors, Manifest, Origin, Worst, sweep};
 pub use shelf::{Item, Shelf, State};
+pub use users::Users;
 pub use verify::{Segment, verify, write_sums};
 
 /// The folder beside conversions that holds what is about them.

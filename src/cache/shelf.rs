@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{CacheError, FOLDER, Manifest, Origin};
+use super::{FOLDER, Manifest};
 use crate::units::{Bytes, Timestamp};
 
 /// How a conversion stands to its source.
@@ -20,7 +20,7 @@ pub enum State {
     Stale,
     /// Its source is not where it was.
     Orphaned,
-    /// Its size is not what was written.
+    /// It is not what was written, by its size or by what `verify` has found.
     Damaged,
     /// A part that nobody finished: the next call goes on from there.
     Unfinished,
@@ -40,6 +40,12 @@ pub struct Item {
 }
 
 impl Item {
+    /// Returns whether it is a whole file, be it of use or not.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state != State::Unfinished
+    }
+
     /// Returns when it was last used or made.
     #[must_use]
     pub fn used(&self) -> Option<Timestamp> {
@@ -62,7 +68,8 @@ pub struct Shelf {
 
 impl Shelf {
     /// Looks into these folders, and not into folders within them. Files without a manifest are somebody else's.
-    pub fn look(folders: &BTreeSet<PathBuf>) -> Result<Self, CacheError> {
+    #[must_use]
+    pub fn look(folders: &BTreeSet<PathBuf>) -> Self {
         let mut names = Vec::new();
         for folder in folders {
             let about = folder.join(FOLDER);
@@ -77,10 +84,10 @@ impl Shelf {
                 }
             }
         }
-        let items: Result<Vec<Option<Item>>, CacheError> = names.into_par_iter().map(|(path, part)| item(path, part)).collect();
-        let mut items: Vec<Item> = items?.into_iter().flatten().collect();
-        items.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { items })
+        let mut items: Vec<Item> =
+            names.into_par_iter().filter_map(|(path, part)| if part { unfinished(path) } else { finished(path) }).collect();
+        items.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.is_finished().cmp(&b.is_finished())));
+        Self { items }
     }
 
     /// Returns how many there are and how large they are together, by what they were converted to.
@@ -97,27 +104,28 @@ impl Shelf {
     }
 }
 
-fn item(path: PathBuf, part: bool) -> Result<Option<Item>, CacheError> {
-    if part {
-        let bytes = fs::metadata(super::beside(&path, "part")).map_or(0, |m| m.len());
-        return Ok(Some(Item { path, bytes: Bytes(bytes), manifest: None, state: State::Unfinished }));
-    }
-    let Some(manifest) = Manifest::read(&path)? else { return Ok(None) };
-    // A manifest whose file was removed by hand is about nothing.
-    let Ok(metadata) = fs::metadata(&path) else { return Ok(None) };
-    let bytes = Bytes(metadata.len());
-    let state = if bytes == manifest.bytes { standing(&manifest) } else { State::Damaged };
-    Ok(Some(Item { path, bytes, manifest: Some(manifest), state }))
+fn unfinished(path: PathBuf) -> Option<Item> {
+    let bytes = Bytes(fs::metadata(super::beside(&path, "part")).ok().filter(fs::Metadata::is_file)?.len());
+    Some(Item { path, bytes, manifest: None, state: State::Unfinished })
+}
+
+/// Returns the conversion at a path. One that cannot be read, or whose file was removed by hand, is none.
+fn finished(path: PathBuf) -> Option<Item> {
+    let manifest = Manifest::read(&path).ok()??;
+    let bytes = Bytes(fs::metadata(&path).ok()?.len());
+    let is_whole = bytes == manifest.bytes && manifest.damage.is_none();
+    let state = if is_whole { standing(&manifest) } else { State::Damaged };
+    Some(Item { path, bytes, manifest: Some(manifest), state })
 }
 
 /// Returns how a conversion stands to its source, by what the file system says of it.
 fn standing(manifest: &Manifest) -> State {
     let mut state = State::Valid;
     for origin in &manifest.origins {
-        match Origin::of(&origin.path) {
-            Ok(now) if now.is_same_file(origin) => {}
-            Ok(_) => return State::Stale,
-            Err(_) => state = State::Orphaned,
+        match origin.is_as_it_was() {
+            Some(true) => {}
+            Some(false) => return State::Stale,
+            None => state = State::Orphaned,
         }
     }
     state

@@ -23,8 +23,9 @@ pub struct Segment {
 
 /// Writes the sums of a conversion, and returns their hash.
 pub fn write_sums(target: &Path, segments: &[Segment]) -> Result<String, CacheError> {
-    let lines: String = segments.iter().map(|s| format!("{} {} {}\n", s.start, s.length, s.hash)).collect();
-    replace(&beside(target, "sums"), lines.as_bytes())?;
+    let line = |s: &Segment| format!("{} {} {}", s.start, s.length, s.hash);
+    let lines = segments.iter().map(line).collect::<Vec<_>>().join("\n") + "\n";
+    replace(&beside(target, "sums"), lines.as_bytes(), true)?;
     Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
 }
 

@@ -71,7 +71,7 @@ pub enum CacheCommand {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Removes conversions by a rule; shows what would go, until told --yes
+    /// Removes conversions by a rule; on a terminal it shows what would go, until told --yes
     #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless"]))]
     Clean {
         /// Of each source, all but the N made last
@@ -86,7 +86,7 @@ pub enum CacheCommand {
         /// What cannot be used: damaged, stale, unfinished, without its source
         #[arg(long)]
         useless: bool,
-        /// Do it. Where the output is no terminal it is done without
+        /// Do it; needed wherever a terminal is at either end
         #[arg(long, short, conflicts_with = "dry_run")]
         yes: bool,
         /// Only show what would go

@@ -28,6 +28,8 @@ pub struct ConfigFile {
     pub engine_threads: Option<u32>,
     /// Seconds after which an idle engine ends and gives its memory back.
     pub engine_idle_s: Option<f64>,
+    /// How much of a disk conversions leave free.
+    pub disk_floor: Option<String>,
     /// NVIDIA's management library.
     pub nvml: Option<PathBuf>,
     /// The program that reaches other machines.

@@ -9,7 +9,7 @@ use super::file::{ConfigFile, SupervisionFile};
 use super::{ConfigError, Environment, Origin, Paths, Told, presets};
 use crate::devices::{SimulatedGpu, Visible, visible};
 use crate::profile::Preset;
-use crate::units::DeviceId;
+use crate::units::{Bytes, DeviceId};
 
 /// What an engine's environment says about heap, threads and GPU; read by the C library, libgomp and CUDA
 /// before our first line. Variables that the operator set stay, but for what numbers GPUs.
@@ -31,6 +31,9 @@ pub const ENGINE_ENVIRONMENT: &[(&str, &str)] = &[
 
 /// The order in which CUDA counts GPUs. NVIDIA's management library, from which the daemon has its readings, knows one only.
 const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
+
+/// What conversions leave free of a disk, where nobody says otherwise: pictures and the ledger go on being written.
+const DISK_FLOOR: Bytes = Bytes(2 << 30);
 
 /// What was said on the command line.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +71,8 @@ pub struct Settings {
     pub engine_threads: Told<Option<u32>>,
     /// Seconds after which an idle engine ends; `None` is never.
     pub engine_idle_s: Told<Option<f64>>,
+    /// How much of a disk conversions leave free.
+    pub disk_floor: Told<Bytes>,
     /// NVIDIA's management library; `None` is where the system has it.
     pub nvml: Told<Option<PathBuf>>,
     /// The program that reaches other machines.
@@ -166,6 +171,7 @@ impl Settings {
             visible,
             engine_threads: Told::default(None).or_some(threads(file.engine_threads, &file_path)?, Origin::File),
             engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
+            disk_floor: Told::default(DISK_FLOOR).or_told(floor(file.disk_floor.as_deref(), &file_path)?, Origin::File),
             nvml: Told::default(None).or_some(file.nvml.as_deref().map(here), Origin::File).or_some(env_nvml, by_env_nvml),
             ssh: Told::default("ssh".to_owned()).or_told(file.ssh.clone(), Origin::File).or_told(env_ssh, by_env_ssh),
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
@@ -211,6 +217,7 @@ impl Settings {
             row("engine", &self.engine),
             row("engine_threads", &self.engine_threads),
             row("engine_idle_s", &self.engine_idle_s),
+            row("disk_floor", &self.disk_floor),
             row("nvml", &self.nvml),
             row("ssh", &self.ssh),
             row("log", &self.log),
@@ -251,6 +258,11 @@ fn engine_environment(environment: &Environment, visible: Option<&Visible>) -> V
         given.push((visible::VARIABLE, None));
     }
     given
+}
+
+fn floor(value: Option<&str>, path: &Path) -> Result<Option<Bytes>, ConfigError> {
+    let wrong_size = |error| wrong(path, &format!("disk_floor: {error}"));
+    value.map(|text| text.parse::<Bytes>().map_err(wrong_size)).transpose()
 }
 
 fn threads(value: Option<u32>, path: &Path) -> Result<Option<u32>, ConfigError> {

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use super::journal::Journal;
 use super::output::Output;
-use super::part_file::{PartFile, Turn};
+use super::part_file::PartFile;
 use super::pipeline::{self, Converted, Watch};
 use super::place::{self, Found};
+use super::room::{self, Room};
 use super::source::{self, Opened, Part};
+use super::turn::Turn;
 use super::{ConversionError, plan, report};
-use crate::cache::{self, Manifest};
+use crate::cache::{self, Item, Manifest};
 use crate::library::Roots;
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Timestamp};
@@ -29,8 +31,19 @@ pub struct Wish<'a> {
     pub folder: Option<&'a Path>,
     /// The model folders.
     pub roots: &'a Roots,
+    /// How much of the disk stays free for others.
+    pub floor: Bytes,
     /// The present moment.
     pub now: Timestamp,
+}
+
+/// What happens on the way and should be told.
+#[derive(Debug)]
+pub enum Aside<'a> {
+    /// Another process makes this file; it is waited for.
+    Waiting(&'a Path),
+    /// An older conversion had to make room.
+    Gone(&'a Item),
 }
 
 /// How a conversion ended well.
@@ -63,13 +76,12 @@ pub enum Outcome {
     },
 }
 
-/// Converts, unless it is done or needless. `waiting` is called when another process is at it.
-pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, waiting: impl FnOnce(&Path)) -> Result<Outcome, ConversionError> {
+/// Converts, unless it is done or needless.
+pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> Result<Outcome, ConversionError> {
     let source = source::open(wish.source, wish.part)?;
     let from = plan::stored(&source);
     // A part that is taken out of a whole is work even where its precision stays.
-    let is_whole_file = source.catalog.bytes().0 + (1 << 20) > source.origins.iter().map(|o| o.bytes.0).sum::<u64>();
-    if from == wish.target.to_string() && is_whole_file {
+    if from == wish.target.to_string() && source.is_all {
         return Ok(Outcome::Skipped { precision: from, bytes: source.catalog.bytes() });
     }
     let folder = match wish.folder {
@@ -77,36 +89,49 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, waiting: impl FnOnce(&Path)) -
         None => place::folder(wish.roots, wish.source, source.part, plan::is_gguf(&wish.target))?,
     };
     let recipe = plan::recipe(&wish.target, source.part);
+    let output = OnceCell::new();
     let known = OnceCell::new();
     let mut hash = || match known.get() {
         Some(hash) => Ok(String::clone(hash)),
         None => place::hash(&source).map(|hash| known.get_or_init(|| hash).clone()),
     };
     let name = |stem: &str| plan::file_name(stem, &wish.target, source.part);
-    let (path, found) = place::find(&folder, &source, &recipe, name, &mut hash)?;
-    if let Found::Wanted(manifest) = found {
-        return used(path, *manifest, wish.now);
-    }
-    let mut waited = false;
-    let turn = Turn::take(&path, || {
-        waited = true;
-        waiting(&path);
-    })?;
-    // Whoever was at it meanwhile may have made it.
-    match place::look(&path, &source, &recipe, &mut hash)? {
-        Some(Found::Wanted(manifest)) => used(path, *manifest, wish.now),
-        Some(Found::Free { reason }) => {
-            let (manifest, resumed) = make(wish, &source, &path, (from, recipe), watch)?;
-            drop(turn);
-            Ok(Outcome::Converted { path, manifest, resumed, replaced: reason })
+    loop {
+        let (path, found) = place::find(&folder, &source, &recipe, name, &mut hash)?;
+        if let Found::Wanted(manifest) = found {
+            return used(path, *manifest, wish.now);
         }
-        // Somebody put a file of theirs there.
-        None => Err(ConversionError::Impossible {
-            path,
-            reason: "another file has taken this name meanwhile".to_owned(),
-            hint: "run the same command again",
-        }),
+        // What cannot be made is refused before anything is on the disk.
+        let output = if let Some(output) = output.get() {
+            output
+        } else {
+            let laid_out = plan::output(&source, &wish.target, &recipe)?;
+            output.get_or_init(|| laid_out)
+        };
+        let turn = Turn::take(&path, watch.stop, || tell(Aside::Waiting(&path)))?;
+        // Whoever was at it meanwhile may have made it, or may have taken the name for another source.
+        match place::look(&path, &source, &recipe, &mut hash)? {
+            Some(Found::Wanted(manifest)) => return used(path, *manifest, wish.now),
+            Some(Found::Free { reason }) => {
+                let gone = make_room(wish, &source, &folder, &path, output)?;
+                for item in &gone {
+                    tell(Aside::Gone(item));
+                }
+                let (manifest, resumed) = make(wish, &source, &path, output, (from, recipe), watch)?;
+                drop(turn);
+                return Ok(Outcome::Converted { path, manifest, resumed, replaced: reason });
+            }
+            None => {}
+        }
     }
+}
+
+fn make_room(wish: &Wish<'_>, source: &Opened, folder: &Path, path: &Path, output: &Output) -> Result<Vec<Item>, ConversionError> {
+    let mut folders = place::folders(wish.roots);
+    folders.insert(folder.to_owned());
+    let room = Room { floor: wish.floor, folders: &folders };
+    let sources: Vec<PathBuf> = source.origins.iter().map(|origin| origin.path.clone()).collect();
+    room::make(&room, path, output.length, &sources, wish.now)
 }
 
 /// What a conversion would come to.
@@ -125,7 +150,7 @@ pub struct Check {
 /// Says what a conversion into the model folders would come to, and makes nothing.
 pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) -> Result<Check, ConversionError> {
     let source = source::open(path, part)?;
-    if plan::stored(&source) == target.to_string() {
+    if plan::stored(&source) == target.to_string() && source.is_all {
         return Ok(Check {
             exists: true,
             path: Some(path.to_owned()),
@@ -136,7 +161,12 @@ pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) ->
     let folder = place::folder(roots, path, source.part, plan::is_gguf(target))?;
     let recipe = plan::recipe(target, source.part);
     let name = |stem: &str| plan::file_name(stem, target, source.part);
-    let (path, found) = place::find(&folder, &source, &recipe, name, &mut || place::hash(&source))?;
+    let known = OnceCell::new();
+    let mut hash = || match known.get() {
+        Some(hash) => Ok(String::clone(hash)),
+        None => place::hash(&source).map(|hash| known.get_or_init(|| hash).clone()),
+    };
+    let (path, found) = place::find(&folder, &source, &recipe, name, &mut hash)?;
     Ok(match found {
         Found::Wanted(manifest) => Check { exists: true, path: Some(path), bytes: manifest.bytes, reason: None },
         Found::Free { reason } => {
@@ -147,10 +177,14 @@ pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) ->
 }
 
 fn used(path: PathBuf, mut manifest: Manifest, now: Timestamp) -> Result<Outcome, ConversionError> {
-    manifest.hits += 1;
-    manifest.used = now;
     // A cache on a disk that cannot be written to is as good for reading.
-    drop(manifest.write(&path));
+    drop(manifest.count_use(&path, now));
+    // What a process left that was killed in its last moment.
+    if Journal::exists(&path)
+        && let Some(_turn) = Turn::attempt(&path)?
+    {
+        Journal::remove(&path)?;
+    }
     Ok(Outcome::Cached { path, manifest })
 }
 
@@ -158,23 +192,26 @@ fn make(
     wish: &Wish<'_>,
     source: &Opened,
     path: &Path,
+    output: &Output,
     (from, recipe): (String, String),
     watch: Watch<'_>,
 ) -> Result<(Manifest, (usize, usize)), ConversionError> {
     let begun = Instant::now();
-    let output = plan::output(source, &wish.target, &recipe)?;
-    let work = serde_json::json!({"work": output.identity(), "origins": source.origins}).to_string();
-    if !PartFile::is_begun(path) {
+    // Where the source lies is no part of the work.
+    let files: Vec<_> = source.origins.iter().map(|o| (o.bytes, o.modified_ns.to_string(), o.inode, o.device)).collect();
+    let work = serde_json::json!({"work": output.identity(), "files": files}).to_string();
+    if !PartFile::is_begun(path, output.length) {
         Journal::remove(path)?;
     }
+    let in_place = path.symlink_metadata().is_ok();
     let part = PartFile::open(path, output.length)?;
     let (mut journal, before) = Journal::open(path, &work)?;
     output.constants.iter().try_for_each(|(at, bytes)| part.write(*at, bytes))?;
-    let converted = pipeline::run(&output, &source.files, &part, (&mut journal, before), watch)?;
+    let converted = pipeline::run(output, &source.files, &part, (&mut journal, before), watch)?;
     source.check_unchanged()?;
     part.write(0, &output.header(&converted.source))?;
-    let manifest = finish(wish, source, path, &output, &converted, begun.elapsed().as_secs_f64(), (from, recipe), &part)?;
-    part.publish()?;
+    let manifest = finish(wish, source, path, output, &converted, begun.elapsed().as_secs_f64(), (from, recipe), &part)?;
+    part.publish(in_place)?;
     Journal::remove(path)?;
     Ok((manifest, (converted.resumed, converted.chunks)))
 }
@@ -211,6 +248,7 @@ fn finish(
         used: wish.now,
         hits: 0,
         error: report::errors(output, &converted.losses),
+        damage: None,
     };
     manifest.write(path)?;
     Ok(manifest)

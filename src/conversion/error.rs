@@ -29,7 +29,7 @@ pub enum ConversionError {
         source: io::Error,
     },
     /// The disk has no room for the result.
-    #[error("{}: no room for it: {missing} are missing ({needed} needed, {free} free)", path.display())]
+    #[error("{}: no room for it: {missing} missing ({needed} needed, {free} free{})", path.display(), kept_free(*floor))]
     NoSpace {
         /// The file to be.
         path: PathBuf,
@@ -37,6 +37,8 @@ pub enum ConversionError {
         needed: Bytes,
         /// How much the disk has.
         free: Bytes,
+        /// How much of it is kept free for others.
+        floor: Bytes,
         /// The difference.
         missing: Bytes,
     },
@@ -63,8 +65,16 @@ pub enum ConversionError {
         path: PathBuf,
         /// Why not.
         reason: String,
+        /// The kind of refusal.
+        kind: Kind,
         /// What can be done.
         hint: &'static str,
+    },
+    /// Somebody put a file of theirs where the result was to be.
+    #[error("{}: another file has taken this name meanwhile", path.display())]
+    Taken {
+        /// The name.
+        path: PathBuf,
     },
     /// What was written is not what was meant to be.
     #[error("{}: what was written does not check: {reason}", path.display())]
@@ -91,9 +101,10 @@ impl ConversionError {
         match self {
             Self::Source(error) => error.kind(),
             Self::Cache(error) => error.kind(),
-            Self::Io { .. } | Self::SourceChanged { .. } | Self::Damaged { .. } => Kind::Failed,
+            Self::Io { .. } | Self::SourceChanged { .. } | Self::Damaged { .. } | Self::Taken { .. } => Kind::Failed,
             Self::NoSpace { .. } => Kind::Refused,
-            Self::Codec { .. } | Self::Impossible { .. } => Kind::BadFile,
+            Self::Codec { .. } => Kind::BadFile,
+            Self::Impossible { kind, .. } => *kind,
             Self::Cancelled => Kind::Interrupted,
         }
     }
@@ -104,15 +115,24 @@ impl ConversionError {
         match self {
             Self::Source(error) => error.hint(),
             Self::Cache(error) => error.hint().to_owned(),
-            Self::Io { .. } => "check the folder's permissions and its disk; what is done is kept".to_owned(),
-            Self::NoSpace { .. } => "make room, for instance with `perilune cache clean`; what is done is kept".to_owned(),
+            Self::Io { .. } => {
+                "check the folder's permissions and its disk, or name another folder with --output; what is done is kept".to_owned()
+            }
+            Self::NoSpace { .. } => {
+                "make room, for instance with `perilune cache clean --to-free SIZE --yes`; what is done is kept".to_owned()
+            }
             Self::SourceChanged { .. } => "wait until whoever writes it is done, then convert it again".to_owned(),
             Self::Codec { .. } => "the file holds something that is no weight of a known format; convert its original".to_owned(),
             Self::Impossible { hint, .. } => (*hint).to_owned(),
             Self::Damaged { .. } => "the disk or the memory has a fault, or somebody wrote into the file; convert it again".to_owned(),
+            Self::Taken { .. } => "run the same command again: the result gets another name".to_owned(),
             Self::Cancelled => "run the same command to go on".to_owned(),
         }
     }
+}
+
+fn kept_free(floor: Bytes) -> String {
+    if floor == Bytes::ZERO { String::new() } else { format!(", {floor} of it kept free for others") }
 }
 
 impl From<ConversionError> for Refusal {

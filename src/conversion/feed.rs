@@ -51,7 +51,9 @@ impl Feed {
         }
         kernels::widen(self.dtype, bytes, out)?;
         if let Some(scale) = self.scale {
-            out.iter_mut().for_each(|value| *value *= scale);
+            for value in out {
+                *value *= scale;
+            }
         }
         Ok(())
     }

@@ -287,3 +287,88 @@ fn grown(bytes: &mut Vec<u8>, more: usize) -> &mut [u8] {
 fn append(bytes: &mut Vec<u8>, values: &[f32]) {
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::quant::sdnq;
+
+    const WIDTH: u64 = 512;
+
+    fn forms(rows: u64) -> Vec<Form> {
+        let blocks = |dtype: &DType| Form::Blocks(*dtype, [rows, WIDTH].into());
+        let writable = [
+            DType::Q4_0,
+            DType::Q4_1,
+            DType::Q5_0,
+            DType::Q5_1,
+            DType::Q8_0,
+            DType::Q2_K,
+            DType::Q3_K,
+            DType::Q4_K,
+            DType::Q5_K,
+            DType::Q6_K,
+        ];
+        let sdnq = ["int8", "uint8", "int7", "uint6", "int5", "uint4", "uint3", "int2"];
+        let sdnq = sdnq.iter().filter_map(|name| WeightsType::parse(name).ok()).filter(|kind| sdnq::can_write(*kind));
+        let floats = [DType::F32, DType::F16, DType::Bf16, DType::F8_E4M3, DType::F8_E5M2].map(Form::Float);
+        floats
+            .into_iter()
+            .chain([Form::ScaledFp8, Form::Nf4(DType::Bf16), Form::Int8])
+            .chain(writable.iter().map(blocks))
+            .chain(sdnq.flat_map(|kind| [Form::Sdnq(kind, 32), Form::Sdnq(kind, WIDTH)]))
+            .collect()
+    }
+
+    /// Converts these ranges of rows one after another; every product must go on where it ended.
+    fn encoded(form: &Form, bytes: &[u8], rows: &[u64]) -> (Vec<Vec<u8>>, Loss) {
+        let feed = Feed {
+            name: "lin.weight".to_owned(),
+            file: 0,
+            start: 0,
+            dtype: DType::F32,
+            shape: [rows.iter().sum(), WIDTH].into(),
+            scale: None,
+        };
+        let (mut whole, mut loss, mut row) = (Vec::<Vec<u8>>::new(), Loss::default(), 0);
+        let mut scratch = Scratch::default();
+        for count in rows {
+            let elements = row * WIDTH..(row + count) * WIDTH;
+            let encoder = Encoder { form, feed: &feed, scale: 0.125 };
+            loss.join(encoder.encode(feed.slice(bytes, &elements), &elements, &mut scratch).unwrap());
+            whole.resize(scratch.made.len(), Vec::new());
+            for (all, made) in whole.iter_mut().zip(&scratch.made) {
+                assert!(made.bytes.is_empty() || made.at == all.len() as u64, "{form:?}: a part begins where the one before ended");
+                all.extend(&made.bytes);
+            }
+            row += count;
+        }
+        let products = form.products("lin.weight", &feed);
+        let wanted: Vec<u64> = products.iter().filter(|p| p.constant.is_none()).map(Product::bytes).collect();
+        assert_eq!(whole.iter().map(|all| all.len() as u64).collect::<Vec<_>>(), wanted, "{form:?}: products are as long as they say");
+        (whole, loss)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn any_chunks_give_the_same_bytes_as_one(rows in prop::collection::vec(1_u64..7, 1..6), seed in any::<u32>()) {
+            let count = rows.iter().sum::<u64>() * WIDTH;
+            let mut state = seed | 1;
+            let mut next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f32::from(i16::from_le_bytes([(state >> 16) as u8, (state >> 24) as u8])) / 65_536.0
+            };
+            let bytes: Vec<u8> = (0..count).flat_map(|_| next().to_le_bytes()).collect();
+            for form in forms(rows.iter().sum()) {
+                let (apart, loss) = encoded(&form, &bytes, &rows);
+                let (one, all) = encoded(&form, &bytes, &[rows.iter().sum()]);
+                prop_assert!(apart == one, "{:?} in {:?}", form, rows);
+                prop_assert!((loss.relative() - all.relative()).abs() < 1e-9 && loss.clipped == all.clipped);
+            }
+        }
+    }
+}

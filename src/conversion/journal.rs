@@ -96,6 +96,12 @@ impl Journal {
         self.append(&lines)
     }
 
+    /// Returns whether there is one.
+    #[must_use]
+    pub fn exists(target: &Path) -> bool {
+        beside(target, "journal").exists()
+    }
+
     /// Removes the journal: its file is whole, or begun anew.
     pub fn remove(target: &Path) -> Result<(), ConversionError> {
         let path = beside(target, "journal");
@@ -152,5 +158,26 @@ mod tests {
         Journal::remove(&target).unwrap();
         Journal::remove(&target).unwrap();
         assert!(!path.exists());
+    }
+
+    proptest::proptest! {
+        /// Cut off anywhere, a journal promises whole lines only, and goes on as one that was never cut.
+        #[test]
+        fn cut_anywhere_it_holds_what_was_whole(chunks in 1_usize..8, cut in proptest::prelude::any::<proptest::sample::Index>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("a.gguf");
+            fs::create_dir_all(folder.path().join(".perilune")).unwrap();
+            let all: Vec<Chunk> = (0..chunks).map(chunk).collect();
+            Journal::open(&target, "work").unwrap().0.keep(&all).unwrap();
+            let path = beside(&target, "journal");
+            let whole = fs::read(&path).unwrap();
+            let kept = &whole[..cut.index(whole.len())];
+            fs::write(&path, kept).unwrap();
+            let lines = kept.split(|b| *b == b'\n').count() - 1;
+            let (mut journal, done) = Journal::open(&target, "work").unwrap();
+            proptest::prop_assert_eq!(&done[..], &all[..lines.saturating_sub(1)]);
+            journal.keep(&all[done.len()..]).unwrap();
+            proptest::prop_assert_eq!(fs::read(&path).unwrap(), whole);
+        }
     }
 }

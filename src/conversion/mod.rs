@@ -16,11 +16,14 @@ pub mod pipeline;
 pub mod place;
 pub mod plan;
 pub mod report;
+pub mod room;
 pub mod source;
+pub mod turn;
 
-pub use convert::{Check, Outcome, Wish, check, convert};
+pub use convert::{Aside, Check, Outcome, Wish, check, convert};
 pub use error::ConversionError;
-pub use part_file::is_in_use;
 pub use pipeline::Watch;
 pub use place::folders;
+pub use room::{Room, remove};
 pub use source::Part;
+pub use turn::is_in_use;

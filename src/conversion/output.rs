@@ -73,7 +73,7 @@ impl Output {
     /// Lays out a safetensors file. As the reference library does, wider types come first, then names, so that every tensor is
     /// aligned to its type.
     #[must_use]
-    pub fn safetensors(tensors: Vec<(Feed, Form, Vec<Product>)>, constants: Vec<Product>, metadata: &BTreeMap<String, String>) -> Self {
+    pub fn safetensors(tensors: Vec<(Feed, Form, Vec<Product>)>, constants: &[Product], metadata: &BTreeMap<String, String>) -> Self {
         let mut order: Vec<(&Product, usize, usize)> = Vec::new();
         for (job, (.., products)) in tensors.iter().enumerate() {
             order.extend(products.iter().enumerate().map(|(place, product)| (product, job, place)));
@@ -103,7 +103,9 @@ impl Output {
         let count = order.len();
         let header = framed(&Value::Object(header));
         let data = header.len() as u64;
-        known.iter_mut().for_each(|(start, _)| *start += data);
+        for (start, _) in &mut known {
+            *start += data;
+        }
         let jobs = tensors.into_iter().zip(starts).map(|((feed, form, _), mut starts)| {
             starts.sort_unstable();
             Job { feed, form, places: starts.into_iter().map(|(_, start)| start + data).collect() }
@@ -134,10 +136,16 @@ impl Output {
     /// Returns the header of a result that was made of a source with this hash.
     #[must_use]
     pub fn header(&self, source: &str) -> Vec<u8> {
-        let wanted = HASH_TO_COME.as_bytes();
         let mut header = self.header.clone();
-        if let Some(at) = header.windows(wanted.len()).position(|w| w == wanted) {
-            header[at..at + wanted.len()].copy_from_slice(&source.as_bytes()[..wanted.len()]);
+        // A source's own words may hold the same marks, but never behind this key: quotes within JSON are escaped, and in a GGUF
+        // header ours come first.
+        let in_json = format!("\"{SOURCE_KEY}\":\"{HASH_TO_COME}");
+        let ends = |at: usize, found: &str| at + found.len();
+        let json = memchr::memmem::find(&header, in_json.as_bytes()).map(|at| ends(at, &in_json));
+        let end = json.or_else(|| memchr::memmem::find(&header, HASH_TO_COME.as_bytes()).map(|at| ends(at, HASH_TO_COME)));
+        let start = end.map(|end| end - HASH_TO_COME.len());
+        if let Some(place) = start.zip(end).and_then(|(start, end)| header.get_mut(start..end)) {
+            place.iter_mut().zip(source.bytes()).for_each(|(byte, new)| *byte = new);
         }
         header
     }
@@ -179,4 +187,150 @@ fn framed(header: &Value) -> Vec<u8> {
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.extend(json);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::conversion::chunk::Rows;
+    use crate::formats::{gguf, safetensors};
+    use crate::quant::sdnq_type::WeightsType;
+    use crate::weights::Shape;
+
+    /// Tensors of all kinds that a network has, by number.
+    fn feeds() -> impl Strategy<Value = Vec<Feed>> {
+        let dtype = prop::sample::select(vec![DType::F32, DType::F16, DType::Bf16, DType::F8_E4M3, DType::I64, DType::U8]);
+        let shape = prop_oneof![
+            Just(vec![]),
+            (0_u64..70).prop_map(|n| vec![n]),
+            (1_u64..40, 1_u64..9).prop_map(|(rows, words)| vec![rows, words * 32]),
+            (1_u64..20, 1_u64..5, 1_u64..4).prop_map(|(o, i, k)| vec![o, i, k, k]),
+        ];
+        prop::collection::vec((dtype, shape), 0..24).prop_map(|all| {
+            let feed = |(n, (dtype, shape)): (usize, (DType, Vec<u64>))| Feed {
+                name: format!("blocks.{n}.lin.weight"),
+                file: 0,
+                start: 0,
+                dtype,
+                shape: Shape(shape),
+                scale: None,
+            };
+            all.into_iter().enumerate().map(feed).collect()
+        })
+    }
+
+    /// A form that fits a tensor, by a number.
+    fn form(feed: &Feed, choice: usize) -> Form {
+        let floats = matches!(feed.dtype, DType::F32 | DType::F16 | DType::Bf16 | DType::F8_E4M3);
+        let is_matrix = feed.shape.rank() == 2;
+        let uint4 = WeightsType::parse("uint4").unwrap();
+        match choice % 7 {
+            0 if floats => Form::Float(DType::Bf16),
+            1 if floats && is_matrix => Form::ScaledFp8,
+            2 if floats && is_matrix => Form::Nf4(DType::F16),
+            3 if floats && is_matrix => Form::Int8,
+            4 if floats && is_matrix => Form::Sdnq(uint4, 32),
+            5 if floats && is_matrix => Form::Float(DType::F8_E5M2),
+            _ => Form::Copy,
+        }
+    }
+
+    /// The ranges that are written, of constants and of every chunk's products.
+    fn written(output: &Output) -> Vec<(u64, u64)> {
+        let mut all: Vec<(u64, u64)> = output.constants.iter().map(|(start, bytes)| (*start, bytes.len() as u64)).collect();
+        all.push((0, output.header_length() as u64));
+        for job in &output.jobs {
+            for elements in Rows::of(&job.feed.shape).chunks() {
+                if job.form.copies() {
+                    all.push((job.places[0] + job.feed.bytes_of(&(0..elements.start)), job.feed.bytes_of(&elements)));
+                    continue;
+                }
+                let bytes = vec![0; job.feed.bytes_of(&elements) as usize];
+                let mut scratch = crate::conversion::form::Scratch::default();
+                let encoder = crate::conversion::form::Encoder { form: &job.form, feed: &job.feed, scale: 1.0 };
+                encoder.encode(&bytes, &elements, &mut scratch).unwrap();
+                assert_eq!(scratch.made.len(), job.places.len());
+                all.extend(scratch.made.iter().zip(&job.places).map(|(made, place)| (place + made.at, made.bytes.len() as u64)));
+            }
+        }
+        all.retain(|(_, length)| *length > 0);
+        all.sort_unstable();
+        all
+    }
+
+    /// Every byte of the file is written once.
+    fn is_covered(output: &Output) {
+        let mut at = 0;
+        for (start, length) in written(output) {
+            assert_eq!(start, at, "overlap or gap");
+            at = start + length;
+        }
+        assert_eq!(at, output.length);
+    }
+
+    fn image(output: &Output) -> Vec<u8> {
+        let mut bytes = output.header(&"ab".repeat(32));
+        bytes.resize(output.length as usize, 0);
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn safetensors_files_are_covered_aligned_and_read_by_both_readers(feeds in feeds(), choice in 0_usize..7, words in "[a-z?\"\\\\ ]{0,80}") {
+            let tensors: Vec<_> = feeds.into_iter().enumerate().map(|(n, feed)| {
+                let form = form(&feed, choice + n);
+                let products = form.products(&feed.name, &feed);
+                (feed, form, products)
+            }).collect();
+            let output = Output::safetensors(tensors, &[], &BTreeMap::from([("a".to_owned(), words.clone()), ("z".to_owned(), HASH_TO_COME.to_owned())]));
+            is_covered(&output);
+            let bytes = image(&output);
+            let ours = safetensors::parse(&bytes[safetensors::PREFIX..output.header_length()], output.length).unwrap();
+            let theirs = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            prop_assert_eq!((ours.len(), theirs.len()), (output.tensors, output.tensors));
+            for entry in ours.iter() {
+                let width = entry.dtype.bytes_of(1).unwrap_or(1).max(1);
+                prop_assert_eq!(entry.start % width, 0, "{} is not aligned", entry.name);
+                let view = theirs.tensor(&entry.name).unwrap();
+                prop_assert_eq!(view.shape().iter().map(|n| *n as u64).collect::<Vec<_>>(), entry.shape.0.clone());
+            }
+            let (_, header) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+            let held = header.metadata().clone().unwrap();
+            prop_assert_eq!((&held["a"], &held["z"], &held[SOURCE_KEY]), (&words, &HASH_TO_COME.to_owned(), &"ab".repeat(32)));
+        }
+
+        #[test]
+        fn gguf_files_are_covered_aligned_and_read(feeds in feeds(), choice in 0_usize..4) {
+            let tensors: Vec<_> = feeds.into_iter().filter(|f| f.shape.rank() > 0 && f.shape.elements() > Some(0)).enumerate().map(|(n, mut feed)| {
+                feed.dtype = DType::F16;
+                let is_matrix = feed.shape.rank() == 2;
+                let dtype = match (choice + n) % 4 {
+                    0 if is_matrix => DType::Q8_0,
+                    1 if is_matrix => DType::Q4_0,
+                    2 => DType::F32,
+                    _ => DType::F16,
+                };
+                let form = match dtype {
+                    DType::F16 => Form::Copy,
+                    DType::F32 => Form::Float(dtype),
+                    _ => Form::Blocks(dtype, feed.shape.clone()),
+                };
+                let tensor = NewTensor { name: feed.name.clone(), dtype, shape: feed.shape.clone() };
+                (feed, form, tensor)
+            }).collect();
+            let count = tensors.len();
+            let values = [(SOURCE_KEY.to_owned(), gguf_value::Value::Text(hash_to_come()))];
+            let output = Output::gguf(&values, tensors).unwrap();
+            is_covered(&output);
+            let bytes = image(&output);
+            let read = gguf::parse(&bytes[..output.header_length()], output.length).unwrap().catalog;
+            prop_assert_eq!(read.len(), count);
+            prop_assert!(read.iter().all(|entry| entry.start % 32 == 0));
+            prop_assert!(memchr::memmem::find(&bytes, "ab".repeat(32).as_bytes()).is_some());
+        }
+    }
 }

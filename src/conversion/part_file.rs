@@ -13,63 +13,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with, statvfs};
 use rustix::io::Errno;
 
 use super::ConversionError;
 use crate::cache::{Segment, beside};
 use crate::units::Bytes;
-
-/// A turn at one target: nobody else writes it meanwhile.
-#[derive(Debug)]
-pub struct Turn {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Turn {
-    /// Waits until nobody else makes this target. `waiting` is called once if somebody does.
-    pub fn take(target: &Path, waiting: impl FnOnce()) -> Result<Self, ConversionError> {
-        let path = beside(target, "lock");
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(ConversionError::io(folder, "making the folder"))?;
-        let mut waiting = Some(waiting);
-        loop {
-            let lock = File::options().create(true).truncate(false).write(true).open(&path);
-            let lock = lock.map_err(ConversionError::io(&path, "opening the lock"))?;
-            let refused = |errno: Errno| ConversionError::io(&path, "locking it")(errno.into());
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    if let Some(tell) = waiting.take() {
-                        tell();
-                    }
-                    flock(&lock, FlockOperation::LockExclusive).map_err(refused)?;
-                }
-                Err(errno) => return Err(refused(errno)),
-            }
-            // Whoever had it before may have removed it with its turn; then this one is nobody's.
-            let ours = lock.metadata().map(|m| m.ino()).ok();
-            if ours.is_some() && fs::metadata(&path).map(|m| m.ino()).ok() == ours {
-                return Ok(Self { path, _lock: lock });
-            }
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // A lock that stays behind is as good as a new one.
-        drop(fs::remove_file(&self.path));
-    }
-}
-
-/// Returns whether somebody makes this target at the moment.
-#[must_use]
-pub fn is_in_use(target: &Path) -> bool {
-    let lock = File::open(beside(target, "lock"));
-    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
-}
 
 /// The bytes of a target to be.
 #[derive(Debug)]
@@ -91,10 +40,10 @@ impl PartFile {
         Ok(part)
     }
 
-    /// Returns whether there is one that was begun before.
+    /// Returns whether there is one of this length that was begun before: whoever begins one sizes it first.
     #[must_use]
-    pub fn is_begun(target: &Path) -> bool {
-        beside(target, "part").exists()
+    pub fn is_begun(target: &Path, length: u64) -> bool {
+        fs::metadata(beside(target, "part")).is_ok_and(|m| m.is_file() && m.len() == length)
     }
 
     fn reserve(&self) -> Result<(), ConversionError> {
@@ -102,10 +51,14 @@ impl PartFile {
         if held.len() > self.length {
             self.file.set_len(self.length).map_err(ConversionError::io(&self.path, "cutting it"))?;
         }
+        // A disk that is too small is not filled first to find that out.
+        let needed = self.length.saturating_sub(held.blocks() * 512);
+        if statvfs(&self.path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < needed) {
+            return Err(self.no_space());
+        }
         match fallocate(&self.file, FallocateFlags::empty(), 0, self.length.max(1)) {
-            Ok(()) => {}
             // File systems that cannot reserve, such as NFS, tell when they are full.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
             Err(Errno::NOSPC | Errno::DQUOT) => return Err(self.no_space()),
             Err(errno) => return Err(ConversionError::io(&self.path, "reserving room for it")(errno.into())),
         }
@@ -121,6 +74,7 @@ impl PartFile {
             path: self.target.clone(),
             needed: Bytes(needed),
             free: Bytes(free),
+            floor: Bytes::ZERO,
             missing: Bytes(needed.saturating_sub(free)),
         }
     }
@@ -136,6 +90,22 @@ impl PartFile {
     /// Reads bytes back.
     pub fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), ConversionError> {
         self.file.read_exact_at(bytes, at).map_err(ConversionError::io(&self.path, "reading it back"))
+    }
+
+    /// Gives the file its name, and takes it from nobody.
+    fn name_anew(&self) -> Result<(), ConversionError> {
+        match renameat_with(CWD, &self.path, CWD, &self.target, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(ConversionError::Taken { path: self.target.clone() }),
+            // File systems that cannot do both at once.
+            Err(Errno::INVAL | Errno::NOSYS) if self.target.symlink_metadata().is_ok() => {
+                Err(ConversionError::Taken { path: self.target.clone() })
+            }
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                fs::rename(&self.path, &self.target).map_err(ConversionError::io(&self.target, "naming it"))
+            }
+            Err(errno) => Err(ConversionError::io(&self.target, "naming it")(errno.into())),
+        }
     }
 
     /// Returns the error of bytes that are not those that were written.
@@ -155,10 +125,14 @@ impl PartFile {
         self.file.sync_data().map_err(ConversionError::io(&self.path, "flushing it"))
     }
 
-    /// Gives the file its name, in place of what has it. Afterwards the name is on the disk too.
-    pub fn publish(self) -> Result<(), ConversionError> {
+    /// Gives the file its name, in place of an older result of ours or where nothing is. Afterwards the name is on the disk too.
+    pub fn publish(self, in_place: bool) -> Result<(), ConversionError> {
         self.file.sync_all().map_err(ConversionError::io(&self.path, "flushing it"))?;
-        fs::rename(&self.path, &self.target).map_err(ConversionError::io(&self.target, "naming it"))?;
+        if in_place {
+            fs::rename(&self.path, &self.target).map_err(ConversionError::io(&self.target, "naming it"))?;
+        } else {
+            self.name_anew()?;
+        }
         let folder = self.target.parent().unwrap_or(Path::new("."));
         match File::open(folder).and_then(|f| f.sync_all()) {
             // Some file systems cannot flush a folder; their entries are as safe as they get.
@@ -176,44 +150,41 @@ mod tests {
     fn bytes_lie_beside_the_target_until_it_is_published() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a_nf4.safetensors");
-        let turn = Turn::take(&target, || panic!("nobody else is here")).unwrap();
+        fs::create_dir(folder.path().join(".perilune")).unwrap();
         let part = PartFile::open(&target, 6).unwrap();
         part.write(2, b"cd").unwrap();
-        assert!(PartFile::is_begun(&target) && !target.exists());
+        assert!(PartFile::is_begun(&target, 6) && !PartFile::is_begun(&target, 5) && !target.exists());
         drop(part);
         let part = PartFile::open(&target, 4).unwrap();
         let mut bytes = [1; 4];
         part.read(0, &mut bytes).unwrap();
         assert_eq!(&bytes, b"\0\0cd", "what was written before stays");
-        part.publish().unwrap();
+        part.publish(false).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"\0\0cd");
-        assert!(!PartFile::is_begun(&target));
-        drop(turn);
         assert_eq!(fs::read_dir(folder.path().join(".perilune")).unwrap().count(), 0, "nothing stays behind");
+    }
+
+    #[test]
+    fn a_name_that_somebody_took_meanwhile_stays_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.gguf");
+        fs::create_dir(folder.path().join(".perilune")).unwrap();
+        let part = PartFile::open(&target, 4).unwrap();
+        fs::write(&target, "theirs").unwrap();
+        assert!(matches!(part.publish(false), Err(ConversionError::Taken { .. })));
+        assert_eq!(fs::read(&target).unwrap(), b"theirs");
+        PartFile::open(&target, 4).unwrap().publish(true).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), [0; 4]);
     }
 
     #[test]
     fn a_file_larger_than_any_disk_says_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a.safetensors");
-        let _turn = Turn::take(&target, || ()).unwrap();
+        fs::create_dir(folder.path().join(".perilune")).unwrap();
         let error = PartFile::open(&target, 1 << 42).unwrap_err();
         let ConversionError::NoSpace { needed, free, missing, .. } = error else { panic!("{error}") };
         assert_eq!(needed, missing + free);
-    }
-
-    #[test]
-    fn the_second_waits_for_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("a.safetensors");
-        let first = Turn::take(&target, || ()).unwrap();
-        let (told, hears) = std::sync::mpsc::channel();
-        let second = std::thread::spawn({
-            let target = target.clone();
-            move || Turn::take(&target, || told.send(()).unwrap()).map(drop)
-        });
-        hears.recv().unwrap();
-        drop(first);
-        second.join().unwrap().unwrap();
+        assert!(fs::metadata(beside(&target, "part")).unwrap().blocks() < 8, "the disk was not filled to find out");
     }
 }

@@ -29,8 +29,11 @@ use crate::units::Bytes;
 /// How much may be written and not yet be journalled, about: what a kill costs.
 const UNFLUSHED: u64 = 256 << 20;
 
+/// For how long what was written may not be journalled, where that much takes longer.
+const UNKEPT: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether somebody said stop, and progress is told.
-const BEAT: Duration = Duration::from_millis(100);
+pub(super) const BEAT: Duration = Duration::from_millis(100);
 
 /// Who watches a conversion, and may stop it.
 #[derive(Clone, Copy)]
@@ -114,8 +117,8 @@ pub fn run(
     thread::scope(|scope| {
         let threads: Vec<_> = (0..watch.threads.clamp(1, floor.open.len().max(1)))
             .map(|_| {
-                let sender = sender.clone();
-                scope.spawn(|| work(&floor, sender))
+                let (floor, sender) = (&floor, sender.clone());
+                scope.spawn(move || work(floor, &sender))
             })
             .collect();
         drop(sender);
@@ -147,7 +150,7 @@ fn tasks(output: &Output) -> Vec<Task> {
 }
 
 /// One thread: chunk after chunk, until there is none, or an end.
-fn work(floor: &Floor<'_>, done: Sender<Chunk>) -> Result<(), ConversionError> {
+fn work(floor: &Floor<'_>, done: &Sender<Chunk>) -> Result<(), ConversionError> {
     let mut scratch = Scratch::default();
     loop {
         if floor.stop.load(Ordering::Relaxed) || floor.failed.load(Ordering::Relaxed) {
@@ -170,6 +173,9 @@ fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, Co
     let Task { job, elements } = &floor.tasks[n];
     let (number, job) = (*job, &floor.output.jobs[*job]);
     let file = &floor.files[job.feed.file];
+    let place = job.feed.start as usize + job.feed.bytes_of(&(0..elements.start)) as usize;
+    // Read in one go; a file that was cut off meanwhile is an error here, and would be a fault where its bytes are used.
+    file.fetch(place, job.feed.bytes_of(elements) as usize)?;
     let bytes = job.feed.slice(file.bytes(), elements);
     let wrong = |source| ConversionError::Codec { path: file.path().to_owned(), tensor: job.feed.name.clone(), source };
     let source = blake3::hash(bytes).to_hex().to_string();
@@ -180,9 +186,12 @@ fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, Co
         floor.part.write(start, bytes)?;
         wrote.push(Segment { start, length: bytes.len() as u64, hash: source.clone() });
     } else {
-        let scale = match job.form.needs_scale() {
-            true => *floor.scales[number].get_or_init(|| job.scale(file.bytes())),
-            false => 1.0,
+        let scale = if job.form.needs_scale() {
+            let elements = job.feed.shape.elements().unwrap_or(0);
+            file.fetch(job.feed.start as usize, job.feed.bytes_of(&(0..elements)) as usize)?;
+            *floor.scales[number].get_or_init(|| job.scale(file.bytes()))
+        } else {
+            1.0
         };
         let encoder = Encoder { form: &job.form, feed: &job.feed, scale };
         loss = encoder.encode(bytes, elements, scratch).map_err(wrong)?;
@@ -194,7 +203,6 @@ fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, Co
             }
         }
     }
-    let place = job.feed.start as usize + job.feed.bytes_of(&(0..elements.start)) as usize;
     file.done_reading(place, bytes.len());
     Ok(Chunk { n, source, wrote, loss })
 }
@@ -210,6 +218,7 @@ fn keep(
     let mut batch: Vec<Chunk> = Vec::new();
     let mut last = Instant::now();
     let mut waiting: Vec<usize> = Vec::new();
+    let mut kept = Instant::now();
     loop {
         let came = done.recv();
         let is_over = came.is_err();
@@ -222,7 +231,7 @@ fn keep(
             last = Instant::now();
         }
         let unflushed: u64 = batch.iter().flat_map(|c| &c.wrote).map(|s| s.length).sum();
-        if !batch.is_empty() && (is_over || unflushed >= UNFLUSHED) {
+        if !batch.is_empty() && (is_over || unflushed >= UNFLUSHED || kept.elapsed() >= UNKEPT) {
             part.sync()?;
             batch.iter().flat_map(|c| &c.wrote).try_for_each(|segment| check(part, segment))?;
             journal.keep(&batch)?;
@@ -230,6 +239,7 @@ fn keep(
                 let n = chunk.n;
                 all[n] = Some(chunk);
             }
+            kept = Instant::now();
         }
         if is_over {
             return Ok(());
@@ -245,23 +255,24 @@ fn check(part: &PartFile, segment: &Segment) -> Result<(), ConversionError> {
 }
 
 /// Returns the hash that [`run`] finds for a source with these tensors, without converting them.
-#[must_use]
-pub fn identify(feeds: &[Feed], files: &[MappedFile]) -> String {
+pub fn identify(feeds: &[Feed], files: &[MappedFile]) -> Result<String, ConversionError> {
     let chunks: Vec<(&Feed, Range<u64>)> =
         feeds.iter().flat_map(|feed| Rows::of(&feed.shape).chunks().into_iter().map(move |elements| (feed, elements))).collect();
     let hash = |(feed, elements): &(&Feed, Range<u64>)| {
         let file = &files[feed.file];
+        let start = (feed.start + feed.bytes_of(&(0..elements.start))) as usize;
+        file.fetch(start, feed.bytes_of(elements) as usize)?;
         let bytes = feed.slice(file.bytes(), elements);
         let hash = blake3::hash(bytes).to_hex().to_string();
-        file.done_reading((feed.start + feed.bytes_of(&(0..elements.start))) as usize, bytes.len());
-        hash
+        file.done_reading(start, bytes.len());
+        Ok(hash)
     };
-    let hashes: Vec<String> = chunks.par_iter().map(hash).collect();
+    let hashes: Vec<String> = chunks.par_iter().map(hash).collect::<Result<_, ConversionError>>()?;
     let mut by_name: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for ((feed, _), hash) in chunks.iter().zip(&hashes) {
         by_name.entry(feed.identity()).or_default().push(hash);
     }
-    all_of(&by_name)
+    Ok(all_of(&by_name))
 }
 
 /// Returns the hash of tensors by their names, in whichever order they are stored.

@@ -1,16 +1,17 @@
 //! Where a conversion lands, under which name, and whether what lies there will do.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::output::SOURCE_KEY;
 use super::source::{Opened, Part};
 use super::{ConversionError, pipeline};
-use crate::cache::{Manifest, Origin};
+use crate::cache::{Item, Manifest, Origin, Shelf, State};
 use crate::families::Role;
 use crate::library::Roots;
+use crate::workflow::Kind;
 
 /// The beginning of a result in which its own words lie, before those about its tensors.
 const HEAD: u64 = 1 << 20;
@@ -38,6 +39,7 @@ pub fn folder(roots: &Roots, source: &Path, part: Part, gguf: bool) -> Result<Pa
         return Err(ConversionError::Impossible {
             path: source.to_owned(),
             reason: "there is no model folder to put the result into".to_owned(),
+            kind: Kind::NotFound,
             hint: "name a folder with --output, or a model folder with --models",
         });
     };
@@ -59,8 +61,46 @@ pub fn folders(roots: &Roots) -> BTreeSet<PathBuf> {
 }
 
 /// Returns the path for this source's result, and what lies there: its own name, then one with its folder's, then numbers.
-/// What is somebody else's is never touched.
+/// What is somebody else's is never touched. Where nothing of it lies at its name, the source may have had another name when it
+/// was converted.
 pub fn find(
+    folder: &Path,
+    source: &Opened,
+    recipe: &str,
+    file_name: impl Fn(&str) -> String,
+    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
+) -> Result<(PathBuf, Found), ConversionError> {
+    let (path, found) = named(folder, source, recipe, file_name, hash)?;
+    if let Found::Free { .. } = found
+        && let Some((other, manifest)) = renamed(folder, source, recipe, hash)?
+    {
+        return Ok((other, Found::Wanted(manifest)));
+    }
+    Ok((path, found))
+}
+
+/// Returns the result of a source that had another name or was copied.
+fn renamed(
+    folder: &Path,
+    source: &Opened,
+    recipe: &str,
+    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
+) -> Result<Option<(PathBuf, Box<Manifest>)>, ConversionError> {
+    let shelf = Shelf::look(&BTreeSet::from([folder.to_owned()]));
+    let is_like_it = |item: &Item| {
+        let about = item.manifest.as_ref().filter(|_| item.state != State::Damaged);
+        about.is_some_and(|m| m.recipe == recipe && sizes(&m.origins) == sizes(&source.origins))
+    };
+    for item in shelf.items.iter().filter(|item| is_like_it(item)) {
+        if let Some(Found::Wanted(manifest)) = look(&item.path, source, recipe, hash)? {
+            return Ok(Some((item.path.clone(), manifest)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the path for this source's result by its name, and what lies there.
+fn named(
     folder: &Path,
     source: &Opened,
     recipe: &str,
@@ -80,6 +120,7 @@ pub fn find(
     Err(ConversionError::Impossible {
         path: folder.join(file_name(&stem)),
         reason: "every name for it is taken by another file".to_owned(),
+        kind: Kind::Refused,
         hint: "name another folder with --output",
     })
 }
@@ -93,7 +134,12 @@ pub fn look(
 ) -> Result<Option<Found>, ConversionError> {
     let exists = path.symlink_metadata().is_ok();
     let Some(mut manifest) = Manifest::read(path)? else {
-        return Ok((!exists).then_some(Found::Free { reason: None }));
+        if !exists {
+            return Ok(Some(Found::Free { reason: None }));
+        }
+        // What says of itself that it was made of this source is ours; all else is somebody's.
+        let is_ours = contains(path, SOURCE_KEY) && contains(path, recipe) && contains(path, &hash()?);
+        return Ok(is_ours.then_some(Found::Free { reason: Some("its manifest was lost") }));
     };
     if !exists {
         return Ok(Some(Found::Free { reason: None }));
@@ -107,7 +153,7 @@ pub fn look(
     if manifest.recipe != recipe {
         return Ok(Some(Found::Free { reason: Some("it was made in another way") }));
     }
-    if !holds(path, &manifest) {
+    if manifest.damage.is_some() || !holds(path, &manifest) {
         return Ok(Some(Found::Free { reason: Some("it is not what was written") }));
     }
     manifest.origins.clone_from(&source.origins);
@@ -124,12 +170,15 @@ fn sizes(origins: &[Origin]) -> Vec<u64> {
 
 /// Returns whether a file is the one that the manifest is about, by its size and what it says of itself.
 fn holds(path: &Path, manifest: &Manifest) -> bool {
+    let has_size = fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == manifest.bytes.0);
+    has_size && contains(path, SOURCE_KEY) && contains(path, &manifest.source)
+}
+
+/// Returns whether the head of a file has these words.
+fn contains(path: &Path, words: &str) -> bool {
     let Ok(file) = File::open(path) else { return false };
     let mut head = Vec::new();
-    let has_size = file.metadata().is_ok_and(|m| m.len() == manifest.bytes.0);
-    let is_read = file.take(HEAD).read_to_end(&mut head).is_ok();
-    let contains = |text: &str| memchr::memmem::find(&head, text.as_bytes()).is_some();
-    has_size && is_read && contains(SOURCE_KEY) && contains(&manifest.source)
+    file.take(HEAD).read_to_end(&mut head).is_ok() && memchr::memmem::find(&head, words.as_bytes()).is_some()
 }
 
 /// Returns the name of a source without its ending; a folder's parts go by the folder's name.
@@ -141,5 +190,5 @@ fn stem(path: &Path) -> String {
 
 /// Returns the hash of a source without converting it.
 pub fn hash(source: &Opened) -> Result<String, ConversionError> {
-    Ok(pipeline::identify(&source.feeds()?, &source.files))
+    pipeline::identify(&source.feeds()?, &source.files)
 }

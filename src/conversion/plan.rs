@@ -21,6 +21,7 @@ use crate::quant::sdnq_config::{Config, group_of};
 use crate::quant::sdnq_type::WeightsType;
 use crate::quant::{detect, sdnq, sdnq_names};
 use crate::weights::{DType, Shape};
+use crate::workflow::Kind;
 
 /// The version of the codecs and of the rules here: another one makes other files.
 const CODECS: u32 = 1;
@@ -57,11 +58,23 @@ pub fn file_name(stem: &str, target: &Target, part: Part) -> String {
 
 /// Lays out the result.
 pub fn output(source: &Opened, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
+    let stored = detect::detect(&source.catalog, source.configuration.as_deref());
+    if is_coded(&stored.name) {
+        let reason = format!("it is stored as {stored}, which is not taken apart again");
+        return Err(impossible(&source.path, Kind::Refused, reason, "convert the file that it was made of"));
+    }
     let feeds = source.feeds()?;
     match target {
         Target::Gguf(mix) => gguf_output(source, feeds, *mix, target, recipe),
         _ => safetensors_output(source, feeds, target, recipe),
     }
+}
+
+/// Returns whether weights of this storage are codes with tables and scales in tensors beside them, which are read where a model
+/// is loaded and not here.
+fn is_coded(name: &str) -> bool {
+    const CODED: [&str; 8] = ["nf4", "fp4", "int8", "sdnq", "mxfp8", "nvfp4", "int8_tensorwise", "quanto"];
+    CODED.contains(&name) || name.starts_with("sdnq_")
 }
 
 fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
@@ -78,13 +91,15 @@ fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe
     let tensors: Vec<_> = tensors.collect();
     let has_scales = tensors.iter().any(|(_, form, _)| *form == Form::ScaledFp8);
     let constants = if has_scales { vec![marker(source.part)] } else { Vec::new() };
-    Ok(Output::safetensors(tensors, constants, &metadata))
+    Ok(Output::safetensors(tensors, &constants, &metadata))
 }
 
 /// What decides about a tensor.
 struct Rules<'a> {
     target: &'a Target,
     part: Part,
+    /// Whether the network lies among other parts.
+    is_checkpoint: bool,
     architecture: Option<Architecture>,
     /// What narrow types are widened to, where a file says so: what most of the source is stored in.
     wide: DType,
@@ -106,13 +121,18 @@ impl<'a> Rules<'a> {
             Target::Sdnq(storage) => {
                 let kind = WeightsType::parse(storage.name()).ok().filter(|kind| sdnq::can_write(*kind));
                 let Some(kind) = kind else {
-                    return Err(impossible(&source.path, format!("{target} can be read, but not written"), "choose a type of 2 to 8 bits"));
+                    return Err(impossible(
+                        &source.path,
+                        Kind::Refused,
+                        format!("{target} can be read, but not written"),
+                        "choose a type of 2 to 8 bits",
+                    ));
                 };
                 Some((kind, config(kind, feeds)))
             }
             _ => None,
         };
-        Ok(Self { target, part: source.part, architecture, wide, sdnq })
+        Ok(Self { target, part: source.part, is_checkpoint: source.catalog.has_prefix(DENOISER), architecture, wide, sdnq })
     }
 
     fn form(&self, feed: &Feed) -> Form {
@@ -142,10 +162,13 @@ impl<'a> Rules<'a> {
 
     /// Returns whether a tensor is the weight of a linear layer of a network or an encoder.
     fn is_linear(&self, name: &str, shape: &Shape) -> bool {
-        let within = self.part != Part::Whole || name.starts_with("model.diffusion_model.");
+        let within = self.part != Part::Whole || !self.is_checkpoint || name.starts_with(DENOISER);
         within && shape.rank() == 2 && name.ends_with(".weight") && !TABLES.iter().any(|end| name.ends_with(end))
     }
 }
+
+/// What the diffusion network's names begin with in a checkpoint.
+const DENOISER: &str = "model.diffusion_model.";
 
 /// Endings of matrices that are looked up in or added, and not multiplied with.
 const TABLES: &[&str] = &["embedding.weight", "embed_tokens.weight", "shared.weight", "relative_attention_bias.weight", "lm_head.weight"];
@@ -180,12 +203,13 @@ fn marker(part: Part) -> Product {
 fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
     if source.part != Part::One(Role::Denoiser) {
         let reason = format!("a GGUF file for ComfyUI holds a diffusion network alone, and this is {}", source.part);
-        return Err(impossible(&source.path, reason, "choose another precision, or leave --part out"));
+        return Err(impossible(&source.path, Kind::Refused, reason, "choose another precision, or leave --part out"));
     }
     let given = |f: &Feed| Given { name: f.name.clone(), dtype: plain(f), shape: f.shape.clone() };
     let given: Vec<Given> = feeds.iter().filter(|f| is_number(f.dtype)).map(given).collect();
     let mut feeds: Vec<Option<Feed>> = feeds.into_iter().filter(|f| is_number(f.dtype)).map(Some).collect();
-    let wrong = |error: ComfyError| impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors");
+    let wrong =
+        |error: ComfyError| impossible(&source.path, Kind::Refused, error.to_string(), "choose a precision that is stored as safetensors");
     let plan = comfy_gguf::plan(&given, mix, known(source)).map_err(wrong)?;
     let ours = [
         (SOURCE_KEY.to_owned(), Value::Text(hash_to_come())),
@@ -204,12 +228,12 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
         tensors.push((feed, form, NewTensor { name: chosen.name, dtype: chosen.dtype, shape: chosen.shape }));
     }
     let refused = |error: crate::formats::FormatError| {
-        impossible(&source.path, error.to_string(), "choose a precision that is stored as safetensors")
+        impossible(&source.path, Kind::Refused, error.to_string(), "choose a precision that is stored as safetensors")
     };
     Output::gguf(&values, tensors).map_err(refused)
 }
 
-/// Returns the architecture of a network by its shapes: of UNets, whose sizes differ.
+/// Returns the architecture of a network by its shapes: of those whose sizes differ.
 fn known(source: &Opened) -> Option<Architecture> {
     let family = crate::families::detect(&source.catalog).ok()??.family;
     let name = match family {
@@ -250,6 +274,6 @@ pub fn check(output: &Output, part: &PartFile, target: &Target) -> Result<(), Co
     }
 }
 
-fn impossible(path: &Path, reason: String, hint: &'static str) -> ConversionError {
-    ConversionError::Impossible { path: path.to_owned(), reason, hint }
+fn impossible(path: &Path, kind: Kind, reason: String, hint: &'static str) -> ConversionError {
+    ConversionError::Impossible { path: path.to_owned(), reason, kind, hint }
 }

@@ -12,6 +12,7 @@ use crate::families::{Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
 use crate::quant::floats;
 use crate::weights::{Catalog, Code, Coded, TensorEntry};
+use crate::workflow::Kind;
 
 /// Which part of a file is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +68,8 @@ pub struct Opened {
     pub part: Part,
     /// The tensors of that part.
     pub catalog: Catalog,
+    /// Whether they are all that the file holds.
+    pub is_all: bool,
     /// The files that they lie in, by number.
     pub files: Vec<MappedFile>,
     /// What a file beside the weights says of how they are stored.
@@ -86,18 +89,29 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let (part, source, catalog) = match part {
         Some(Part::Whole) => {
             let [source] = sources.as_slice() else {
-                return Err(impossible(path, "a folder of parts is no single checkpoint", "convert its parts one by one, with --part"));
+                return Err(impossible(
+                    path,
+                    Kind::Usage,
+                    "a folder of parts is no single checkpoint",
+                    "convert its parts one by one, with --part",
+                ));
             };
             (Part::Whole, source.clone(), source.catalog.clone())
         }
         Some(Part::One(role)) => {
             let Some((source, catalog)) = held(&sources, role)? else {
-                return Err(impossible(path, &format!("it holds no {role}"), "see what it holds with `perilune models inspect`"));
+                return Err(impossible(
+                    path,
+                    Kind::NotFound,
+                    &format!("it holds no {role}"),
+                    "see what it holds with `perilune models inspect`",
+                ));
             };
             (Part::One(role), source, catalog)
         }
         None => usual(path, &sources)?,
     };
+    let is_all = catalog.len() == source.catalog.len();
     // Only the files that the part lies in.
     let mut numbers: BTreeMap<usize, usize> = catalog.iter().map(|e| (e.file, 0)).collect();
     for (new, number) in numbers.values_mut().enumerate() {
@@ -110,7 +124,7 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let configuration = files.first().and_then(|f| std::fs::read_to_string(f.with_file_name("quantization_config.json")).ok());
     let origins = files.iter().map(|f| Origin::of(f)).collect::<Result<_, _>>()?;
     let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, LibraryError>>()?;
-    Ok(Opened { path: path.to_owned(), part, catalog, files, configuration, origins })
+    Ok(Opened { path: path.to_owned(), part, catalog, is_all, files, configuration, origins })
 }
 
 /// Returns the diffusion network where there is one, else the first other part, else everything.
@@ -123,9 +137,24 @@ fn usual(path: &Path, sources: &[Source]) -> Result<(Part, Source, Catalog), Con
         }
     }
     match sources {
-        [source] => Ok((Part::Whole, source.clone(), source.catalog.clone())),
-        _ => Err(impossible(path, "it holds no part of a known model", "give one of its files")),
+        [source] => Ok((unknown(path, &source.catalog), source.clone(), source.catalog.clone())),
+        _ => Err(impossible(path, Kind::BadFile, "it holds no part of a known model", "give one of its files")),
     }
+}
+
+/// Returns what a file of no known family is taken for: what its folder is for, else a network. A checkpoint, or an encoder,
+/// stays as it is.
+fn unknown(path: &Path, catalog: &Catalog) -> Part {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut folders = real.ancestors().skip(1).filter_map(|folder| folder.file_name()?.to_str());
+    let role = folders.find_map(|name| match name {
+        "diffusion_models" | "unet" => Some(Part::One(Role::Denoiser)),
+        "vae" => Some(Part::One(Role::Vae)),
+        "checkpoints" | "text_encoders" | "clip" => Some(Part::Whole),
+        _ => None,
+    });
+    let otherwise = if catalog.has_prefix(DENOISER) { Part::Whole } else { Part::One(Role::Denoiser) };
+    role.unwrap_or(otherwise)
 }
 
 /// Returns the tensors of one part, where these files hold it. A network of a family that is refused elsewhere can still be
@@ -134,6 +163,8 @@ fn held(sources: &[Source], role: Role) -> Result<Option<(Source, Catalog)>, Con
     for source in sources.iter().rev().filter(|s| s.role.is_none_or(|r| r == role)) {
         let wrong = |error| LibraryError::Family { path: source.files.first().cloned().unwrap_or_default(), source: error };
         let found = match detect::extract(&source.catalog, role) {
+            // What a folder says is the network is it, whatever its family.
+            Ok(None) if source.role == Some(role) => Some(source.catalog.clone()),
             Ok(found) => found,
             Err(_) if role == Role::Denoiser && source.catalog.has_prefix(DENOISER) => Some(source.catalog.strip(DENOISER)),
             Err(_) if source.role == Some(role) => Some(source.catalog.clone()),
@@ -161,8 +192,8 @@ fn with_marks(all: &Catalog, catalog: Catalog, role: Role) -> Catalog {
     Catalog::new(catalog.iter().cloned().chain(marks).collect::<Vec<_>>(), metadata)
 }
 
-fn impossible(path: &Path, reason: &str, hint: &'static str) -> ConversionError {
-    ConversionError::Impossible { path: path.to_owned(), reason: reason.to_owned(), hint }
+fn impossible(path: &Path, kind: Kind, reason: &str, hint: &'static str) -> ConversionError {
+    ConversionError::Impossible { path: path.to_owned(), reason: reason.to_owned(), kind, hint }
 }
 
 impl Opened {
@@ -175,7 +206,7 @@ impl Opened {
                 Some(Coded { code: Code::Float8, beside }) => beside.first().map(|scale| self.scale(scale)).transpose()?,
                 Some(Coded { code: Code::FourBit { .. } | Code::Rows8 | Code::Sdnq(_) | Code::Part, .. }) => {
                     let reason = format!("`{}` is quantised with scales of its own, and would be rounded twice", entry.name);
-                    return Err(impossible(&self.path, &reason, "convert the file that it was made of"));
+                    return Err(impossible(&self.path, Kind::BadFile, &reason, "convert the file that it was made of"));
                 }
             };
             feeds.push(Feed::of(entry, scale));
@@ -186,7 +217,9 @@ impl Opened {
     fn scale(&self, entry: &TensorEntry) -> Result<f32, ConversionError> {
         let bytes = Feed::of(entry, None).slice(self.files[entry.file].bytes(), &(0..1)).to_owned();
         let mut value = [0.0];
-        let wrong = |_| impossible(&self.path, "the scale of its 8-bit weights is no number", "convert the file that it was made of");
+        let wrong = |_| {
+            impossible(&self.path, Kind::BadFile, "the scale of its 8-bit weights is no number", "convert the file that it was made of")
+        };
         floats::widen(entry.dtype, &bytes, &mut value).map_err(wrong)?;
         Ok(value[0])
     }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use perilune::conversion::gguf_file::lay_out;
-use perilune::kernels::ggml::{Instructions, quantise_with};
 use perilune::formats::gguf::{Header, parse};
 use perilune::formats::gguf_value::Value;
+use perilune::kernels::ggml::{Instructions, quantise_with};
 use perilune::quant::comfy_gguf::{Given, plan};
 use perilune::quant::{Mix, ggml};
 use perilune::weights::{DType, Shape};

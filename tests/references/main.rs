@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod conversion;
 mod gguf;
 mod made;
 mod quant_plain;

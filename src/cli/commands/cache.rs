@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::convert::located;
-use crate::cache::{self, Item, Rule, Shelf, State};
+use crate::cache::{self, CacheError, Item, Rule, Shelf, State, Users};
 use crate::cli::context::Context;
 use crate::cli::conversions::CacheCommand;
-use crate::cli::output::table;
+use crate::cli::output::{plain, table};
 use crate::cli::report;
 use crate::client::Place;
 use crate::conversion::{self, Check, Part};
@@ -33,9 +33,13 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
         CacheCommand::Clean { keep, older_than, to_free, useless, yes, dry_run } => {
             let shelf = shelf(context)?;
             let rule = Rule { keep, older_than, to_free, useless };
-            let chosen = cache::choose(&shelf.items, &rule, SystemClock.now(), |path| conversion::is_in_use(path));
+            let users = users(&shelf);
+            let chosen = cache::choose(&shelf.items, &rule, SystemClock.now(), |item| is_in_use(item, &users));
             let gone: Vec<(&Item, String)> = chosen.into_iter().map(|c| (c.item, c.reason)).collect();
-            remove(context, &gone, !dry_run && (yes || !std::io::stdout().is_terminal()))
+            if !context.output.json {
+                told_of_used(&shelf, &users);
+            }
+            Ok(remove(context, &gone, !dry_run && (yes || !is_somebody_there())))
         }
         CacheCommand::Purge { yes } => purge(context, yes),
     }
@@ -43,7 +47,27 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
 
 fn shelf(context: &Context) -> Result<Shelf, Refusal> {
     let folders: BTreeSet<PathBuf> = conversion::folders(&context.roots()?);
-    Ok(Shelf::look(&folders)?)
+    Ok(Shelf::look(&folders))
+}
+
+/// Returns what programs use of it: engines, ComfyUI, copies that are being made.
+fn users(shelf: &Shelf) -> Users {
+    Users::look(&shelf.items.iter().filter_map(|item| item.path.parent().map(Path::to_owned)).collect())
+}
+
+fn is_in_use(item: &Item, users: &Users) -> bool {
+    conversion::is_in_use(&item.path) || (item.is_finished() && users.use_it(&item.path))
+}
+
+fn told_of_used(shelf: &Shelf, users: &Users) {
+    for item in shelf.items.iter().filter(|item| is_in_use(item, users)) {
+        report::note(&format!("{} is in use and stays", item.path.display()));
+    }
+}
+
+/// Returns whether a person may be at the other end of any of our streams: a pipe into a pager has a terminal behind it.
+fn is_somebody_there() -> bool {
+    std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
 }
 
 fn list(context: &Context, to: Option<&Target>, source: Option<&str>) -> Result<(), Refusal> {
@@ -97,19 +121,25 @@ fn word(state: State) -> &'static str {
 
 fn stats(context: &Context) -> Result<(), Refusal> {
     let shelf = shelf(context)?;
+    let unfinished: Vec<&Item> = shelf.items.iter().filter(|i| !i.is_finished()).collect();
     let bytes: Bytes = shelf.items.iter().map(|i| i.bytes).sum();
     let by_precision = shelf.by_precision();
     let (hits, made) = shelf.items.iter().filter_map(|i| i.manifest.as_ref()).fold((0, 0), |(h, n), m| (h + m.hits, n + 1));
     let rate = if hits + made > 0 { Some(hits as f64 / (hits + made) as f64) } else { None };
     let by: serde_json::Map<String, Value> =
         by_precision.iter().map(|(name, (count, bytes))| (name.clone(), json!({"count": count, "bytes": bytes}))).collect();
-    let line = json!({"count": shelf.items.len(), "bytes": bytes, "by_precision": by, "hits": hits, "hit_rate": rate});
+    let line = json!({"count": shelf.items.len(), "bytes": bytes, "by_precision": by, "unfinished": unfinished.len(), "hits": hits,
+        "hit_rate": rate});
     context.output.show(&line, || {
         let mut rows: Vec<Vec<String>> =
             by_precision.iter().map(|(name, (count, bytes))| vec![name.clone(), count.to_string(), bytes.to_string()]).collect();
+        if !unfinished.is_empty() {
+            let bytes: Bytes = unfinished.iter().map(|i| i.bytes).sum();
+            rows.push(vec!["unfinished".to_owned(), unfinished.len().to_string(), bytes.to_string()]);
+        }
         rows.push(vec!["all".to_owned(), shelf.items.len().to_string(), bytes.to_string()]);
         let rate = rate.map_or_else(|| "-".to_owned(), |r| format!("{:.0} %", r * 100.0));
-        format!("{}used {hits} times instead of converting: {rate}\n", table(&["precision", "files", "size"], rows))
+        format!("{}{hits} uses instead of another conversion, {rate} of all\n", table(&["precision", "files", "size"], rows))
     });
     Ok(())
 }
@@ -139,8 +169,8 @@ fn verify(context: &Context, files: &[PathBuf]) -> Result<u8, Refusal> {
     if !files.is_empty() {
         let wanted: BTreeSet<PathBuf> = files.iter().map(|f| context.environment.absolute(f)).collect();
         let folders: BTreeSet<PathBuf> = wanted.iter().filter_map(|f| f.parent().map(Path::to_owned)).collect();
-        shelf = Shelf::look(&folders)?;
-        shelf.items.retain(|item| wanted.contains(&item.path));
+        shelf = Shelf::look(&folders);
+        shelf.items.retain(|item| item.is_finished() && wanted.contains(&item.path));
         if let Some(missing) = wanted.iter().find(|f| !shelf.items.iter().any(|i| &&i.path == f)) {
             let message = format!("{}: this is no conversion that was made here", missing.display());
             return Err(Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them"));
@@ -149,7 +179,11 @@ fn verify(context: &Context, files: &[PathBuf]) -> Result<u8, Refusal> {
     let finished: Vec<(&Item, &cache::Manifest)> = shelf.items.iter().filter_map(|i| Some((i, i.manifest.as_ref()?))).collect();
     let found: Vec<_> = finished.par_iter().map(|(item, manifest)| (*item, cache::verify(&item.path, manifest))).collect();
     let mut code = 0;
+    if found.is_empty() && !context.output.json {
+        report::note("no conversions");
+    }
     for (item, result) in found {
+        remember(item, result.as_ref().err());
         let reason = result.as_ref().err().map(ToString::to_string);
         let line = json!({"path": item.path, "bytes": item.bytes, "intact": result.is_ok(), "reason": reason});
         context.output.show(&line, || result.as_ref().map_or_else(|_| String::new(), |()| format!("{}: intact\n", item.path.display())));
@@ -160,14 +194,34 @@ fn verify(context: &Context, files: &[PathBuf]) -> Result<u8, Refusal> {
     Ok(code)
 }
 
+/// Keeps in a manifest what was found wrong with its file, so that it is not used again; or that nothing is wrong any more.
+fn remember(item: &Item, error: Option<&CacheError>) {
+    let Some(manifest) = &item.manifest else { return };
+    let damage = match error {
+        Some(CacheError::Damaged { reason, .. }) => Some(reason.clone()),
+        // Nothing is known of what could not be read.
+        Some(CacheError::Io { .. }) => return,
+        None => None,
+    };
+    if manifest.damage != damage {
+        // What cannot be kept is said all the same.
+        drop(cache::Manifest { damage, ..manifest.clone() }.write(&item.path));
+    }
+}
+
 fn purge(context: &Context, yes: bool) -> Result<u8, Refusal> {
     let shelf = shelf(context)?;
-    let all: Vec<(&Item, String)> =
-        shelf.items.iter().filter(|i| !conversion::is_in_use(&i.path)).map(|i| (i, "everything goes".to_owned())).collect();
+    let users = users(&shelf);
+    let free = shelf.items.iter().filter(|item| !is_in_use(item, &users));
+    let all: Vec<(&Item, String)> = free.map(|item| (item, "everything goes".to_owned())).collect();
+    if !context.output.json {
+        told_of_used(&shelf, &users);
+    }
     if !yes && !all.is_empty() && !asked(&all)? {
+        report::note("nothing was removed");
         return Ok(0);
     }
-    remove(context, &all, true)
+    Ok(remove(context, &all, true))
 }
 
 fn asked(all: &[(&Item, String)]) -> Result<bool, Refusal> {
@@ -175,25 +229,36 @@ fn asked(all: &[(&Item, String)]) -> Result<bool, Refusal> {
         return Err(Refusal::new(Kind::Usage, "nobody can be asked here", "add --yes to remove every conversion"));
     }
     let bytes: Bytes = all.iter().map(|(i, _)| i.bytes).sum();
-    report::note(&format!("remove {} conversions, {bytes}? [y/N]", all.len()));
+    report::note(&format!("remove all {} conversions, {bytes}? [y/N]", all.len()));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(|e| Refusal::bare(Kind::Failed, format!("the answer cannot be read: {e}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn remove(context: &Context, gone: &[(&Item, String)], really: bool) -> Result<u8, Refusal> {
-    let mut freed = Bytes::ZERO;
+/// Removes, or only shows; one that cannot be removed does not keep the others. Returns the exit code.
+fn remove(context: &Context, gone: &[(&Item, String)], really: bool) -> u8 {
+    let (mut freed, mut count, mut code) = (Bytes::ZERO, 0_usize, 0);
     for (item, reason) in gone {
-        if really {
-            cache::discard(item)?;
+        let is_gone = if really { conversion::remove(item) } else { Ok(true) };
+        let (removed, reason) = match is_gone {
+            Ok(true) => (really, reason.as_str()),
+            Ok(false) => (false, "another process makes it at the moment"),
+            Err(error) => {
+                code = report::report(&error.into());
+                continue;
+            }
+        };
+        if removed || !really {
+            freed += item.bytes;
+            count += 1;
         }
-        freed += item.bytes;
-        let line = json!({"path": item.path, "bytes": item.bytes, "removed": really, "reason": reason});
-        context.output.show(&line, || format!("{}  {}  {reason}\n", item.path.display(), item.bytes));
+        let line = json!({"path": item.path, "bytes": item.bytes, "removed": removed, "reason": reason});
+        context.output.show(&line, || format!("{}  {}  {reason}\n", plain(&item.path.display().to_string()), item.bytes));
     }
     if !context.output.json {
+        let files = if count == 1 { "file" } else { "files" };
         let end = if really { "freed" } else { "would be freed; add --yes to do it" };
-        report::note(&format!("{} files, {freed} {end}", gone.len()));
+        report::note(&format!("{count} {files}, {freed} {end}"));
     }
-    Ok(0)
+    code
 }

@@ -8,13 +8,13 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cache::Manifest;
+use crate::cache::{Item, Manifest};
 use crate::cli::context::Context;
 use crate::cli::conversions::ConvertArgs;
-use crate::cli::output::{self, significant};
+use crate::cli::output::{self, plain, significant};
 use crate::cli::report;
 use crate::client::Place;
-use crate::conversion::{self, ConversionError, Outcome, Watch, Wish};
+use crate::conversion::{self, Aside, ConversionError, Outcome, Watch, Wish};
 use crate::library::{self, Roots, inventory};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
@@ -33,6 +33,9 @@ pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refus
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(|e| Refusal::bare(Kind::Failed, format!("the system refused: {e}")))?;
     }
+    // A limit on the size of files is an error of the write, and no end of the program.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
+        .map_err(|e| Refusal::bare(Kind::Failed, format!("the system refused: {e}")))?;
     let roots = context.roots()?;
     let mut code = 0;
     for (name, source) in sources(context, args, &roots)? {
@@ -44,8 +47,8 @@ pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refus
             if refusal.kind == Kind::Interrupted {
                 return Err(refusal);
             }
-            let failed = json!({"source": name, "output": Value::Null, "from": Value::Null, "to": target.to_string(),
-                "status": "failed", "reason": refusal.message});
+            let failed = json!({"source": name, "output": null, "from": null, "to": target.to_string(), "status": "failed",
+                "reason": refusal.message, "source_bytes": null, "output_bytes": null, "seconds": null, "tensors": null, "error": null});
             if context.output.json {
                 output::json(&failed);
             }
@@ -87,7 +90,8 @@ fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, ro
     let bar = bar(context, source, target);
     let begun = Instant::now();
     let folder = args.output.as_ref().map(|folder| context.environment.absolute(folder));
-    let wish = Wish { source, part: args.part, target: target.clone(), folder: folder.as_deref(), roots, now: SystemClock.now() };
+    let floor = context.settings.disk_floor.value;
+    let wish = Wish { source, part: args.part, target: target.clone(), folder: folder.as_deref(), roots, floor, now: SystemClock.now() };
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = args.threads.map_or(processors, usize::from);
     let tell = |done: Bytes, all: Bytes| {
@@ -95,12 +99,19 @@ fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, ro
         bar.set_position(done.0);
     };
     let watch = Watch { stop, tell: &tell, threads };
-    let waiting = |path: &Path| bar.suspend(|| report::note(&format!("waiting: another process makes {}", path.display())));
-    let done = conversion::convert(&wish, watch, waiting);
+    let aside = |aside: Aside<'_>| bar.suspend(|| report::note(&said(&aside)));
+    let done = conversion::convert(&wish, watch, aside);
     bar.finish_and_clear();
     let outcome = done.map_err(|error| if stop.load(Ordering::Relaxed) { ConversionError::Cancelled } else { error })?;
     tell_of(context, source, target, &outcome, begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn said(aside: &Aside<'_>) -> String {
+    match aside {
+        Aside::Waiting(path) => format!("waiting: another process makes {}", path.display()),
+        Aside::Gone(Item { path, bytes, .. }) => format!("removed to make room: {}, {bytes}", path.display()),
+    }
 }
 
 fn bar(context: &Context, source: &Path, target: &Target) -> ProgressBar {
@@ -108,8 +119,9 @@ fn bar(context: &Context, source: &Path, target: &Target) -> ProgressBar {
         return ProgressBar::hidden();
     }
     // Without a terminal the library shows nothing.
-    let style = ProgressStyle::with_template("{msg} {bar:20} {bytes}/{total_bytes} {binary_bytes_per_sec} eta {eta}");
-    let bar = ProgressBar::new(0).with_message(format!("{} to {target}", source.file_name().unwrap_or_default().to_string_lossy()));
+    let style = ProgressStyle::with_template("{msg}  {bar:20}  {bytes} of {total_bytes} read, {binary_bytes_per_sec}, {eta} left");
+    let name = plain(&source.file_name().unwrap_or_default().to_string_lossy());
+    let bar = ProgressBar::new(0).with_message(format!("{name} to {target}"));
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
@@ -126,7 +138,8 @@ fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome,
         Outcome::Skipped { precision, bytes } => {
             let reason = format!("it is {precision} already");
             let line = json!({"source": source, "output": source, "from": precision, "to": target.to_string(), "status": "skipped",
-                "reason": reason, "source_bytes": bytes, "output_bytes": bytes, "seconds": seconds});
+                "reason": reason, "source_bytes": bytes, "output_bytes": bytes, "seconds": seconds, "tensors": Value::Null,
+                "error": Value::Null});
             return context.output.show(&line, || format!("{}: {reason}\n", source.display()));
         }
     };
@@ -135,27 +148,30 @@ fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome,
         "error": manifest.error});
     context.output.show(&line, || text(path, status, manifest, reason.as_deref(), seconds));
     let error = &manifest.error;
-    for (count, what) in [(error.clipped, "beyond the range of the type"), (error.not_a_number, "no numbers")] {
-        if count > 0 && !context.output.json {
-            report::note(&format!("warning: {count} values were {what}"));
-        }
+    let warnings = [
+        (error.clipped, format!("beyond the range of {} and became its largest value or infinity", manifest.to)),
+        (error.not_a_number, "no numbers (NaN) in the source".to_owned()),
+    ];
+    for (count, what) in warnings.into_iter().filter(|(count, _)| *count > 0 && !context.output.json) {
+        let values = if count == 1 { "value was" } else { "values were" };
+        report::note(&format!("warning: {count} {values} {what}"));
     }
 }
 
 fn text(path: &Path, status: &str, manifest: &Manifest, reason: Option<&str>, seconds: f64) -> String {
     let Manifest { source_bytes, bytes, from, to, error, .. } = manifest;
-    let speed = Bytes((source_bytes.0 as f64 / seconds.max(1e-3)) as u64);
+    let milliseconds = ((seconds * 1e3).round() as i64).max(1).unsigned_abs();
+    let speed = Bytes(source_bytes.0.saturating_mul(1000) / milliseconds);
     let how = if status == "converted" { format!(", {} s, {speed}/s", significant(seconds)) } else { String::new() };
     let why = reason.map(|r| format!(" ({r})")).unwrap_or_default();
     let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {bytes}{how}\n", path.display());
     if error.rel_l2_max > 0.0 {
-        text += &format!(
-            "  relative error {} over all, by tensor at most {}:\n",
-            significant(error.rel_l2_mean),
-            significant(error.rel_l2_max)
-        );
-        let rows = error.worst.iter().map(|w| vec!["   ".to_owned(), w.tensor.clone(), significant(w.rel_l2)]);
-        text += &output::table(&[], rows);
+        text += "  relative error ";
+        text += &significant(error.rel_l2_mean);
+        text += " over all; the tensors that lost most:\n";
+        let rows = error.worst.iter().map(|w| vec![w.tensor.clone(), significant(w.rel_l2)]);
+        let lines = output::table(&["tensor", "relative error"], rows);
+        text.extend(lines.lines().map(|line| format!("    {line}\n")));
     }
     text
 }
