@@ -1,6 +1,6 @@
 //! Codecs, containers and conversions beside the reference programs, without libtorch in ours.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod conversion;
 mod gguf;
