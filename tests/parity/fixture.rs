@@ -9,7 +9,7 @@ use perilune::conversion::{Outcome, Part, Watch, Wish, convert};
 use perilune::families::{Family, Role, describe};
 use perilune::library::{Roots, open};
 use perilune::quant::Target;
-use perilune::units::Timestamp;
+use perilune::units::{Bytes, Timestamp};
 use tch::{Device, Kind, Tensor};
 
 use crate::made::made_by;
@@ -51,8 +51,15 @@ pub(crate) fn storages_of(model: &Path, folder: &Path) -> Vec<(Target, PathBuf)>
 /// Converts the network of a model.
 pub(crate) fn converted(model: &Path, target: Target, folder: &Path) -> PathBuf {
     let roots = Roots::default();
-    let wish =
-        Wish { source: model, part: Some(Part::One(Role::Denoiser)), target, folder: Some(folder), roots: &roots, now: Timestamp(0) };
+    let wish = Wish {
+        source: model,
+        part: Some(Part::One(Role::Denoiser)),
+        target,
+        folder: Some(folder),
+        roots: &roots,
+        now: Timestamp(0),
+        floor: Bytes::ZERO,
+    };
     let watch = Watch { stop: &AtomicBool::new(false), tell: &|_, _| (), threads: 2 };
     match convert(&wish, watch, |_| ()).unwrap() {
         Outcome::Converted { path, .. } | Outcome::Cached { path, .. } => path,
