@@ -28,6 +28,8 @@ pub struct ConfigFile {
     pub engine_threads: Option<u32>,
     /// Seconds after which an idle engine ends and gives its memory back.
     pub engine_idle_s: Option<f64>,
+    /// The most conversions that the daemon makes at once.
+    pub conversions_at_once: Option<u32>,
     /// NVIDIA's management library.
     pub nvml: Option<PathBuf>,
     /// The program that reaches other machines.

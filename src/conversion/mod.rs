@@ -16,8 +16,9 @@ pub mod place;
 pub mod plan;
 pub mod report;
 pub mod source;
+pub mod view;
 
-pub use convert::{Check, Outcome, Wish, check, convert};
+pub use convert::{Check, Outcome, Wish, check, convert, lookup};
 pub use error::ConversionError;
 pub use part_file::is_in_use;
 pub use pipeline::Watch;

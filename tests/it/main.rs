@@ -6,6 +6,7 @@ mod bad_input;
 mod calibrate;
 mod cli;
 mod cli_plan;
+mod conversions;
 mod dashboard;
 mod frames;
 mod gpu_states;

@@ -14,10 +14,11 @@ use crate::cli::conversions::ConvertArgs;
 use crate::cli::output::{self, significant};
 use crate::cli::report;
 use crate::client::Place;
-use crate::conversion::{self, ConversionError, Outcome, Watch, Wish};
+use crate::conversion::{self, ConversionError, Watch, Wish};
 use crate::library::{self, Roots, inventory};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
+use crate::wire::{ConvertStatus, ConvertedView};
 use crate::workflow::{Kind, Refusal};
 
 /// Converts each source to each precision. One that fails does not keep the others; the first failure's code is returned.
@@ -99,7 +100,7 @@ fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, ro
     let done = conversion::convert(&wish, watch, waiting);
     bar.finish_and_clear();
     let outcome = done.map_err(|error| if stop.load(Ordering::Relaxed) { ConversionError::Cancelled } else { error })?;
-    tell_of(context, source, target, &outcome, begun.elapsed().as_secs_f64());
+    tell_of(context, &outcome.view(source, target, begun.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -116,25 +117,9 @@ fn bar(context: &Context, source: &Path, target: &Target) -> ProgressBar {
     }
 }
 
-fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome, seconds: f64) {
-    let (status, path, manifest, reason) = match outcome {
-        Outcome::Converted { path, manifest, resumed, replaced } => {
-            let resumed = (resumed.0 > 0).then(|| format!("went on from {} of {} chunks", resumed.0, resumed.1));
-            ("converted", path, manifest, resumed.or_else(|| replaced.map(|r| format!("made again: {r}"))))
-        }
-        Outcome::Cached { path, manifest } => ("cached", path, manifest, None),
-        Outcome::Skipped { precision, bytes } => {
-            let reason = format!("it is {precision} already");
-            let line = json!({"source": source, "output": source, "from": precision, "to": target.to_string(), "status": "skipped",
-                "reason": reason, "source_bytes": bytes, "output_bytes": bytes, "seconds": seconds});
-            return context.output.show(&line, || format!("{}: {reason}\n", source.display()));
-        }
-    };
-    let line = json!({"source": source, "output": path, "from": manifest.from, "to": manifest.to, "status": status, "reason": reason,
-        "source_bytes": manifest.source_bytes, "output_bytes": manifest.bytes, "seconds": seconds, "tensors": manifest.tensors,
-        "error": manifest.error});
-    context.output.show(&line, || text(path, status, manifest, reason.as_deref(), seconds));
-    let error = &manifest.error;
+fn tell_of(context: &Context, view: &ConvertedView) {
+    context.output.show(view, || text(view));
+    let Some(error) = &view.error else { return };
     for (count, what) in [(error.clipped, "beyond the range of the type"), (error.not_a_number, "no numbers")] {
         if count > 0 && !context.output.json {
             report::note(&format!("warning: {count} values were {what}"));
@@ -142,13 +127,17 @@ fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome,
     }
 }
 
-fn text(path: &Path, status: &str, manifest: &Manifest, reason: Option<&str>, seconds: f64) -> String {
-    let Manifest { source_bytes, bytes, from, to, error, .. } = manifest;
+fn text(view: &ConvertedView) -> String {
+    let ConvertedView { output, from, to, reason, source_bytes, output_bytes, seconds, .. } = view;
     let speed = Bytes((source_bytes.0 as f64 / seconds.max(1e-3)) as u64);
-    let how = if status == "converted" { format!(", {} s, {speed}/s", significant(seconds)) } else { String::new() };
-    let why = reason.map(|r| format!(" ({r})")).unwrap_or_default();
-    let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {bytes}{how}\n", path.display());
-    if error.rel_l2_max > 0.0 {
+    let (status, how) = match view.status {
+        ConvertStatus::Skipped => return format!("{}: {}\n", output.display(), reason.as_deref().unwrap_or_default()),
+        ConvertStatus::Cached => ("cached", String::new()),
+        ConvertStatus::Converted => ("converted", format!(", {} s, {speed}/s", significant(*seconds))),
+    };
+    let why = reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {output_bytes}{how}\n", output.display());
+    if let Some(error) = view.error.as_ref().filter(|e| e.rel_l2_max > 0.0) {
         text += &format!(
             "  relative error {} over all, by tensor at most {}:\n",
             significant(error.rel_l2_mean),

@@ -6,9 +6,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::placement::{Allocation, AllocationError, Pins, VirtualVram};
+use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
-use crate::weights::Precision;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// A field of the form.
@@ -153,7 +153,7 @@ impl Field {
             Self::Schedule => text(draft.schedule),
             Self::Seed => text(draft.seed),
             Self::Batch => text(draft.batch),
-            Self::Precision => text(draft.precision),
+            Self::Precision => text(draft.precision.as_ref()),
             Self::Device => text(draft.compute_device),
             Self::VirtualVram => text(Some(draft.offload.virtual_vram).filter(|v| *v != VirtualVram::None)),
             Self::Donors => draft.offload.donors.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -192,7 +192,7 @@ impl Field {
             Self::Schedule => draft.schedule = parse::<Schedule>(text)?,
             Self::Seed => draft.seed = number::<u64>(text, "42, or leave it empty for a random one")?.map(Seed),
             Self::Batch => draft.batch = number(text, "4")?,
-            Self::Precision => draft.precision = parse::<Precision>(text)?,
+            Self::Precision => draft.precision = parse::<Target>(text)?,
             Self::Device => draft.compute_device = parse::<DeviceId>(text)?,
             Self::VirtualVram => draft.offload.virtual_vram = allocation::<VirtualVram>(text)?.unwrap_or_default(),
             Self::Donors => {

@@ -167,7 +167,9 @@ fn running(job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
     let steps = format!(" {}/{}", progress.step, progress.steps);
     let words = match progress.phase {
         Phase::Sampling => steps,
-        phase @ (Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => format!(" {phase}"),
+        phase @ (Phase::Converting | Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => {
+            format!(" {phase}")
+        }
     };
     let room = columns.saturating_sub(wording::width(&words) as u16);
     let mut bar = bar::share(paint, Role::Bar, progress.ratio(), room);
@@ -183,6 +185,10 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
         WaitReason::Operator => "by operator".to_owned(),
         WaitReason::Engine => format!("engine of {} starts", job.spec.compute),
         WaitReason::Device => format!("{} does not answer", job.spec.compute),
+        WaitReason::Converting => match &job.progress {
+            Some(progress) => format!("converting {:.0}%", progress.ratio() * 100.0),
+            None => "to be converted".to_owned(),
+        },
         WaitReason::Disk => "the disk is full".to_owned(),
     }
 }
