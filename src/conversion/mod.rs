@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod convert;
 pub mod error;
 pub mod feed;
+pub mod foretell;
 pub mod form;
 pub mod journal;
 pub mod output;
@@ -20,6 +21,7 @@ pub mod view;
 
 pub use convert::{Check, Outcome, Wish, check, convert, lookup};
 pub use error::ConversionError;
+pub use foretell::foretell;
 pub use part_file::is_in_use;
 pub use pipeline::Watch;
 pub use place::folders;

@@ -18,6 +18,7 @@ use crate::conversion::{self, Part, Wish as Asked};
 use crate::families::{Component, Role, describe_loadable};
 use crate::library::{self, LibraryError, Roots, inventory};
 use crate::units::{Bytes, Clock, SystemClock};
+use crate::weights::Catalog;
 use crate::wire::status::CacheView;
 use crate::wire::{ConvertAsk, ConvertOrder, ConvertReport, ConvertStatus, ConvertedView, Limit, asynchronous};
 use crate::workflow::{Conversion, JobSpec, Kind, Refusal, Wish};
@@ -180,6 +181,13 @@ pub fn settle(spec: &mut JobSpec, roots: &Roots) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Returns what the diffusion network of a job will hold, where that is to be converted first. If it is there, the job has it.
+pub fn foretold(spec: &mut JobSpec, roots: &Roots) -> Result<Option<Catalog>, Refusal> {
+    settle(spec, roots)?;
+    let lacks = spec.conversion.as_ref().filter(|c| c.result.is_none());
+    Ok(lacks.map(|c| Ok::<_, Refusal>(conversion::foretell(&asked(&c.wish, roots)?)?)).transpose()?)
 }
 
 /// Returns what a wish asks of the converter.

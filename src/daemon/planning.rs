@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::converters;
 use super::grounds::Evidence;
 use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::families::Role;
@@ -64,6 +65,9 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
     }
+    if let Some(conversion) = found.spec.conversion.as_ref().filter(|_| found.to_be_converted) {
+        warnings.push(format!("it is converted to {} first; sizes are those of what that will be", conversion.wish.to));
+    }
     let sweep = points.map(|points| found.sweep(points)).transpose()?;
     if minimum.is_none() {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
@@ -115,6 +119,8 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
 /// Everything that a plan is made from.
 struct Found {
     spec: JobSpec,
+    /// Whether its network is only known by what it will be.
+    to_be_converted: bool,
     table: BlockTable,
     model: Model,
     machine: Machine,
@@ -146,9 +152,13 @@ fn layer_type(param: &Param) -> Option<&'static str> {
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
         let Question { ask, defaults, rooms, held: _, placed, engine, experience, now, simulated } = question;
-        let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let mut spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let foretold = converters::foretold(&mut spec, roots)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
-        let network = Network::read(&files)?;
+        let network = match &foretold {
+            Some(catalog) => Network::of(catalog, &files)?,
+            None => Network::read(&files)?,
+        };
         let precision = spec.computes_in();
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
         let known = basis.map(|b| experience.known(b)).unwrap_or_default();
@@ -161,7 +171,8 @@ impl Found {
         let walk = network.walk(spec.work());
         let placed = placed.filter(|p| p.files == files && p.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
-        Ok(Self { spec, table: network.table, model, machine, placed, history, walk, known, files: files_are, now })
+        let to_be_converted = foretold.is_some();
+        Ok(Self { spec, to_be_converted, table: network.table, model, machine, placed, history, walk, known, files: files_are, now })
     }
 
     fn evidence(&self) -> Evidence<'_> {

@@ -184,3 +184,34 @@ fn a_client_has_something_converted_and_hears_of_it() {
     drop(held);
     assert!(!result(&home, &format!("converted/{MODEL}_int8.safetensors")).exists());
 }
+
+#[test]
+fn a_plan_foretells_what_the_conversion_will_be() {
+    let mut home = Home::empty();
+    home.start();
+    let plan = |precision: &str| home.run(&["plan", MODEL, "--precision", precision, "--json"]).json();
+    for precision in ["Q8_0", "nf4", "fp8", "fp8_scaled", "sdnq_uint4"] {
+        let before = plan(precision);
+        let warned = before["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("is converted to"));
+        assert!(warned, "{before}");
+        assert!(before["stored"].as_u64() <= plan("fp32")["stored"].as_u64(), "{precision}");
+        home.run(&["convert", MODEL, "--to", precision]).ok();
+        let after = plan(precision);
+        for key in ["stored", "weights", "blocks"] {
+            assert_eq!(before[key], after[key], "{precision}: {key}");
+        }
+        assert!(!after["warnings"].to_string().contains("is converted to"));
+    }
+}
+
+#[test]
+fn a_run_is_told_that_it_waits_for_a_conversion() {
+    let home = Home::with_daemon();
+    let done = home.run(&["run", "-m", MODEL, "-p", "a moon", "--steps", "1", "--size", "64x64", "--precision", "Q8_0"]);
+    assert!(done.stderr.contains("converting"), "{done:?}");
+    assert!(done.ok().ends_with(".png\n"));
+    let shown = home.run(&["queue", "show", "1"]).ok();
+    assert!(shown.contains(&format!("stored as  Q8_0, {}", result(&home, &format!("gguf/{MODEL}_Q8_0.gguf")).display())), "{shown}");
+    let done = home.run(&["run", "-m", MODEL, "-p", "a moon", "--steps", "1", "--size", "64x64", "--precision", "Q8_0"]);
+    assert!(!done.stderr.contains("converting"), "{done:?}");
+}

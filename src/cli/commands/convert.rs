@@ -13,19 +13,20 @@ use crate::cli::context::Context;
 use crate::cli::conversions::ConvertArgs;
 use crate::cli::output::{self, significant};
 use crate::cli::report;
-use crate::client::Place;
+use crate::client::call::{Heard, unexpected};
+use crate::client::{Client, Place};
 use crate::conversion::{self, ConversionError, Watch, Wish};
 use crate::library::{self, Roots, inventory};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
-use crate::wire::{ConvertStatus, ConvertedView};
+use crate::wire::control::Topics;
+use crate::wire::{Change, ConversionView, ConvertAsk, ConvertStatus, ConvertedView, Reply, Request};
 use crate::workflow::{Kind, Refusal};
 
 /// Converts each source to each precision. One that fails does not keep the others; the first failure's code is returned.
 pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refusal> {
     if let Place::Host(host) = &context.place {
-        let hint = format!("run it there: ssh {host} perilune convert ...");
-        return Err(Refusal::new(Kind::Usage, "conversions are made on the machine that has the files", hint));
+        return converted_there(context, args, host);
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -45,16 +46,89 @@ pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refus
             if refusal.kind == Kind::Interrupted {
                 return Err(refusal);
             }
-            let failed = json!({"source": name, "output": Value::Null, "from": Value::Null, "to": target.to_string(),
-                "status": "failed", "reason": refusal.message});
             if context.output.json {
-                output::json(&failed);
+                output::json(&failed(&name, target, &refusal));
             }
             let exit = report::report(&refusal);
             code = if code == 0 { exit } else { code };
         }
     }
     Ok(code)
+}
+
+/// Has the daemon of another machine convert, and tells of it. Ctrl-C leaves, and it stops.
+fn converted_there(context: &Context, args: &ConvertArgs, host: &str) -> Result<u8, Refusal> {
+    if args.output.is_some() || args.threads.is_some() {
+        let hint = format!("leave --output and --threads out: the daemon of {host} has folders and threads of its own");
+        return Err(Refusal::new(Kind::Usage, "they are for conversions that this machine makes", hint));
+    }
+    context.with_daemon(|mut daemon| async move {
+        daemon.call(Request::Subscribe(Topics::default())).await?;
+        let mut code = 0;
+        for source in sources_there(&mut daemon, args).await? {
+            for to in &args.to {
+                let ask = ConvertAsk { source: source.clone(), part: args.part.map(|p| p.name().to_owned()), to: to.clone() };
+                let made = tokio::select! {
+                    made = one_there(context, &mut daemon, &ask) => made?,
+                    _ = tokio::signal::ctrl_c() => return Err(ConversionError::Cancelled.into()),
+                };
+                match made {
+                    Ok(view) => tell_of(context, &view),
+                    Err(refusal) => {
+                        if context.output.json {
+                            output::json(&failed(&source, to, &refusal));
+                        }
+                        let exit = report::report(&refusal);
+                        code = if code == 0 { exit } else { code };
+                    }
+                }
+            }
+        }
+        Ok(code)
+    })
+}
+
+/// Returns what was named there, and with --all what lies there and is no conversion itself.
+async fn sources_there(daemon: &mut Client, args: &ConvertArgs) -> Result<Vec<String>, Refusal> {
+    let mut sources = args.sources.clone();
+    if let Some(kind) = args.all {
+        let models = match daemon.call(Request::Models).await? {
+            Reply::Models(models) => models,
+            reply => return Err(unexpected(&reply)),
+        };
+        let is_result = |path: &Path| path.parent().is_some_and(|folder| folder.ends_with("converted") || folder.ends_with("gguf"));
+        let found = models.into_iter().filter(|m| m.folder == kind.name() && !is_result(&m.path));
+        sources.extend(found.map(|m| m.path.display().to_string()));
+    }
+    Ok(sources)
+}
+
+/// Has one thing converted there. What goes wrong with it does not keep the others.
+async fn one_there(context: &Context, daemon: &mut Client, ask: &ConvertAsk) -> Result<Result<ConvertedView, Refusal>, Refusal> {
+    let bar = bar(context, Path::new(&ask.source), &ask.to);
+    let id = daemon.ask(Request::Convert(ask.clone())).await?;
+    loop {
+        match daemon.answer_or_event(id).await? {
+            Heard::Answer(answer) => {
+                bar.finish_and_clear();
+                return match *answer {
+                    Ok(Reply::Converted(view)) => Ok(Ok(*view)),
+                    Ok(reply) => Err(unexpected(&reply)),
+                    Err(refusal) if refusal.kind == Kind::NoDaemon => Err(refusal),
+                    Err(refusal) => Ok(Err(refusal)),
+                };
+            }
+            Heard::Event(event) => {
+                let Change::Conversions(all) = event.change else { continue };
+                let stem = Path::new(&ask.source).file_stem().unwrap_or_default().to_string_lossy();
+                let ours = |c: &&ConversionView| c.running && c.to == ask.to && c.source.to_string_lossy().contains(stem.as_ref());
+                if let Some(view) = all.iter().find(ours) {
+                    bar.set_length(view.bytes.0);
+                    bar.set_position(view.done.0);
+                }
+            }
+        }
+    }
 }
 
 /// What was named, and where it is.
@@ -102,6 +176,10 @@ fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, ro
     let outcome = done.map_err(|error| if stop.load(Ordering::Relaxed) { ConversionError::Cancelled } else { error })?;
     tell_of(context, &outcome.view(source, target, begun.elapsed().as_secs_f64()));
     Ok(())
+}
+
+fn failed(name: &str, target: &Target, refusal: &Refusal) -> Value {
+    json!({"source": name, "output": Value::Null, "from": Value::Null, "to": target.to_string(), "status": "failed", "reason": refusal.message})
 }
 
 fn bar(context: &Context, source: &Path, target: &Target) -> ProgressBar {

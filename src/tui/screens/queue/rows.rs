@@ -151,6 +151,7 @@ pub fn state(job: &JobView, paint: &Paint) -> Line<'static> {
 fn progress(model: &Model, job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
     match job.state {
         JobState::Running | JobState::Paused => running(job, columns, paint),
+        JobState::Queued if job.reason == Some(WaitReason::Converting) && job.progress.is_some() => running(job, columns, paint),
         JobState::Queued => line::text(paint, Role::Dim, job.reason.as_ref().map_or_else(String::new, |r| reason(model, job, r))),
         JobState::Held => line::text(paint, Role::Dim, "by operator; H releases it"),
         JobState::Done => {
@@ -167,7 +168,8 @@ fn running(job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
     let steps = format!(" {}/{}", progress.step, progress.steps);
     let words = match progress.phase {
         Phase::Sampling => steps,
-        phase @ (Phase::Converting | Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => {
+        Phase::Converting => format!(" converting {}%", progress.step),
+        phase @ (Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => {
             format!(" {phase}")
         }
     };
@@ -185,10 +187,7 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
         WaitReason::Operator => "by operator".to_owned(),
         WaitReason::Engine => format!("engine of {} starts", job.spec.compute),
         WaitReason::Device => format!("{} does not answer", job.spec.compute),
-        WaitReason::Converting => match &job.progress {
-            Some(progress) => format!("converting {:.0}%", progress.ratio() * 100.0),
-            None => "to be converted".to_owned(),
-        },
+        WaitReason::Converting => "to be converted".to_owned(),
         WaitReason::Disk => "the disk is full".to_owned(),
     }
 }
