@@ -177,7 +177,7 @@ pub struct RunArgs {
     /// Pictures made together; picture k has seed + k
     #[arg(long, value_name = "N")]
     pub batch: Option<u32>,
-    /// What to compute in: fp32, bf16, fp16. Any other precision of `convert`, such as fp8 or Q4_K_M, is what the diffusion
+    /// What to compute in: fp32, bf16, fp16. Any other precision of `convert`, such as fp8 or `Q4_K_M`, is what the diffusion
     /// network is stored as: it is converted once, and kept
     #[arg(long, value_name = "NAME")]
     pub precision: Option<Target>,

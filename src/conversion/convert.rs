@@ -67,9 +67,7 @@ pub enum Outcome {
 pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, waiting: impl FnOnce(&Path)) -> Result<Outcome, ConversionError> {
     let source = source::open(wish.source, wish.part)?;
     let from = plan::stored(&source);
-    // A part that is taken out of a whole is work even where its precision stays.
-    let is_whole_file = source.catalog.bytes().0 + (1 << 20) > source.origins.iter().map(|o| o.bytes.0).sum::<u64>();
-    if from == wish.target.to_string() && is_whole_file {
+    if from == wish.target.to_string() && is_whole_file(&source) {
         return Ok(Outcome::Skipped { precision: from, bytes: source.catalog.bytes() });
     }
     let folder = match wish.folder {
@@ -109,12 +107,17 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, waiting: impl FnOnce(&Path)) -
     }
 }
 
+/// A part that is taken out of a whole is work even where its precision stays.
+fn is_whole_file(source: &Opened) -> bool {
+    source.catalog.bytes().0 + (1 << 20) > source.origins.iter().map(|o| o.bytes.0).sum::<u64>()
+}
+
 /// Returns a conversion into the model folders that is there, and notes that it was used. Where there is none it is said
 /// whether it can be made.
 pub fn lookup(wish: &Wish<'_>) -> Result<Option<Outcome>, ConversionError> {
     let source = source::open(wish.source, wish.part)?;
     let from = plan::stored(&source);
-    if from == wish.target.to_string() {
+    if from == wish.target.to_string() && is_whole_file(&source) {
         return Ok(Some(Outcome::Skipped { precision: from, bytes: source.catalog.bytes() }));
     }
     let folder = place::folder(wish.roots, wish.source, source.part, plan::is_gguf(&wish.target))?;

@@ -187,7 +187,7 @@ pub fn settle(spec: &mut JobSpec, roots: &Roots) -> Result<(), Refusal> {
 pub fn foretold(spec: &mut JobSpec, roots: &Roots) -> Result<Option<Catalog>, Refusal> {
     settle(spec, roots)?;
     let lacks = spec.conversion.as_ref().filter(|c| c.result.is_none());
-    Ok(lacks.map(|c| Ok::<_, Refusal>(conversion::foretell(&asked(&c.wish, roots)?)?)).transpose()?)
+    lacks.map(|c| Ok(conversion::foretell(&asked(&c.wish, roots)?)?)).transpose()
 }
 
 /// Returns what a wish asks of the converter.

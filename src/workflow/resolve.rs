@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::families::{Component, Family};
     use crate::units::Bytes;
-    use crate::weights::DType;
+    use crate::weights::{DType, Precision};
 
     fn defaults() -> Defaults {
         Defaults {
@@ -263,7 +263,7 @@ mod tests {
         let of = |precision: &str| {
             let draft = JobDraft { precision: Some(precision.parse().unwrap()), ..JobDraft::default() };
             let spec = resolve(&draft, &inventory(Some(Family::Sd15), WHOLE), &defaults()).unwrap();
-            (spec.precision.map(|p| p.name()), spec.conversion.map(|c| (c.wish.source, c.wish.to.name())))
+            (spec.precision.map(Precision::name), spec.conversion.map(|c| (c.wish.source, c.wish.to.name())))
         };
         assert_eq!(of("bf16"), (Some("bf16"), None));
         assert_eq!(of("Q4_K"), (None, Some(("/m/night.safetensors".into(), "Q4_K_M".to_owned()))));

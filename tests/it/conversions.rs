@@ -1,6 +1,7 @@
 //! Jobs whose diffusion network is converted before they run, by a real daemon and its converter.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use perilune::conversion::part_file::Turn;
@@ -11,9 +12,19 @@ use perilune::wire::{Change, ConvertAsk, ConvertStatus, Reply, Request};
 use perilune::workflow::JobDraft;
 
 use crate::support::builders::{MODEL, a_job};
-use crate::support::daemon::Home;
+use crate::support::daemon::{Done, Home, finish};
 use crate::support::talk::Talk;
 use crate::support::wait::until_true;
+
+/// A command, on another machine that is this one.
+fn there(home: &Home, arguments: &[&str]) -> Done {
+    let ssh = home.path().join("ssh");
+    fs::write(&ssh, format!("#!/bin/sh\nshift 3; exec {} \"$@\"\n", env!("CARGO_BIN_EXE_perilune"))).unwrap();
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = home.command(&[&["--host", "ana@box"], arguments].concat());
+    command.env("PERILUNE_SSH", &ssh);
+    finish(command)
+}
 
 fn converted(precision: &str) -> JobDraft {
     JobDraft { precision: Some(precision.parse().unwrap()), ..a_job() }
@@ -214,4 +225,20 @@ fn a_run_is_told_that_it_waits_for_a_conversion() {
     assert!(shown.contains(&format!("stored as  Q8_0, {}", result(&home, &format!("gguf/{MODEL}_Q8_0.gguf")).display())), "{shown}");
     let done = home.run(&["run", "-m", MODEL, "-p", "a moon", "--steps", "1", "--size", "64x64", "--precision", "Q8_0"]);
     assert!(!done.stderr.contains("converting"), "{done:?}");
+}
+
+#[test]
+fn another_machine_converts_what_lies_there() {
+    let home = Home::with_daemon();
+    let done = there(&home, &["convert", MODEL, "--to", "Q8_0,bf16", "--json"]);
+    let lines: Vec<serde_json::Value> = done.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines.iter().map(|l| (l["status"].as_str().unwrap(), l["to"].as_str().unwrap())).collect();
+    assert_eq!(told, [("converted", "Q8_0"), ("converted", "bf16")]);
+    assert_eq!(lines[0]["output"], result(&home, &format!("gguf/{MODEL}_Q8_0.gguf")).to_str().unwrap());
+    let again = there(&home, &["convert", "--all", "checkpoints", "--to", "Q8_0", "--json"]).json();
+    assert_eq!((&again["status"], &again["to"]), (&"cached".into(), &"Q8_0".into()));
+    let missing = there(&home, &["convert", "nothing", "--to", "Q8_0"]);
+    assert_eq!((missing.code, missing.stderr.starts_with("error: there is no model")), (4, true), "{missing:?}");
+    let here = there(&home, &["convert", MODEL, "--to", "Q8_0", "-o", "/tmp"]);
+    assert_eq!((here.code, here.stderr.starts_with("error: ")), (2, true), "{here:?}");
 }

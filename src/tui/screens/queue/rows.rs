@@ -54,6 +54,13 @@ pub fn note(model: &Model) -> String {
     if !model.queue.marked.is_empty() {
         parts.push(format!("{} marked", model.queue.marked.len()));
     }
+    // Those that a job waits for are seen in its row.
+    let asked_for = model.known.conversions.iter().filter(|c| c.jobs.is_empty());
+    parts.extend(asked_for.map(|c| {
+        let name = c.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let how_far = if c.running { format!(" {:.0}%", c.ratio() * 100.0) } else { " waits".to_owned() };
+        format!("converting {} to {}{how_far}", name, c.to)
+    }));
     let unseen = model.known.unseen_waiting();
     if unseen > 0 {
         parts.push(format!("{unseen} more wait"));
