@@ -9,6 +9,7 @@ use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
 use crate::placement::{Allocation, Donors, OfPart, Pins, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
+use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, JobId, Seed, Size};
 use crate::weights::Precision;
@@ -123,6 +124,9 @@ pub enum Command {
     },
     /// Ends the daemon in order; running jobs wait for the next one
     Stop,
+    /// Converts what the daemon says on standard input, for the daemon
+    #[command(hide = true)]
+    Converter,
     /// Carries the daemon's protocol over standard input and output, for `--host`
     Bridge,
     /// Checks what is needed and says how to mend it
@@ -173,9 +177,10 @@ pub struct RunArgs {
     /// Pictures made together; picture k has seed + k
     #[arg(long, value_name = "N")]
     pub batch: Option<u32>,
-    /// What to compute in: fp32, bf16, fp16
+    /// What to compute in: fp32, bf16, fp16. Any other precision of `convert`, such as fp8 or `Q4_K_M`, is what the diffusion
+    /// network is stored as: it is converted once, and kept
     #[arg(long, value_name = "NAME")]
-    pub precision: Option<Precision>,
+    pub precision: Option<Target>,
     /// A picture to start from
     #[arg(long, value_name = "PATH")]
     pub init_image: Option<PathBuf>,
@@ -265,9 +270,9 @@ pub struct PlanArgs {
     /// Pictures made together
     #[arg(long, value_name = "N")]
     pub batch: Option<u32>,
-    /// What to compute in: fp32, bf16, fp16
+    /// What to compute in, or what the diffusion network is stored as, as for `run`
     #[arg(long, value_name = "NAME")]
-    pub precision: Option<Precision>,
+    pub precision: Option<Target>,
     /// Whether both passes of guidance run at once: together, or apart in half the memory
     #[arg(long, value_name = "HOW")]
     pub passes: Option<Passes>,

@@ -38,7 +38,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         seed: args.seed,
         size: args.size.or(preset.size),
         batch: args.batch,
-        precision: args.precision.or(preset.precision),
+        precision: args.precision.or(preset.precision.clone()),
         init_image: args.init_image.map(|path| travelling(&path, "--init-image", context)).transpose()?,
         denoise: args.denoise,
         tiling: args.tiling,

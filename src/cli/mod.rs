@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use self::args::Cli;
+use self::args::{Cli, Command};
 use self::context::Context;
 use self::output::Output;
 use crate::config::Environment;
@@ -42,6 +42,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
     if let Some((name, value)) = environment.not_text() {
         let message = format!("the variable {name}, `{value}`, is not valid UTF-8");
         return report::report(&Refusal::new(Kind::Usage, message, "rename what it leads to, and set it anew"));
+    }
+    if let Some(Command::Converter) = cli.command {
+        // It reads no settings, which may have changed since the daemon read them.
+        return commands::converter::converter().unwrap_or_else(|refusal| report::report(&refusal));
     }
     let output = Output::of(&cli.global, &environment);
     let done = Context::new(cli.global, environment, output).and_then(|context| commands::run(&context, cli.command));

@@ -23,6 +23,15 @@ pub struct Client {
     events: VecDeque<Event>,
 }
 
+/// What came first of an answer and of what is listened to.
+#[derive(Debug)]
+pub enum Heard {
+    /// The answer.
+    Answer(Box<Result<Reply, Refusal>>),
+    /// Something that happened.
+    Event(Box<Event>),
+}
+
 impl Client {
     /// Connects to the daemon.
     pub async fn connect(gate: &Gate) -> Result<Self, Refusal> {
@@ -59,6 +68,22 @@ impl Client {
                 ServerFrame::Reply { id: of, reply } if of == id => return Ok(reply),
                 ServerFrame::Error { id: of, error } if of.is_none_or(|of| of == id) => return Err(error),
                 ServerFrame::Event(event) => self.events.push_back(*event),
+                // The answer to something that is no longer waited for.
+                ServerFrame::Reply { .. } | ServerFrame::Error { .. } => {}
+            }
+        }
+    }
+
+    /// Waits for the answer of this number, or for an event before it.
+    pub async fn answer_or_event(&mut self, id: u64) -> Result<Heard, Refusal> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(Heard::Event(Box::new(event)));
+        }
+        loop {
+            match self.frame().await? {
+                ServerFrame::Reply { id: of, reply } if of == id => return Ok(Heard::Answer(Box::new(Ok(reply)))),
+                ServerFrame::Error { id: of, error } if of.is_none_or(|of| of == id) => return Ok(Heard::Answer(Box::new(Err(error)))),
+                ServerFrame::Event(event) => return Ok(Heard::Event(event)),
                 // The answer to something that is no longer waited for.
                 ServerFrame::Reply { .. } | ServerFrame::Error { .. } => {}
             }

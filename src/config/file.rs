@@ -30,6 +30,8 @@ pub struct ConfigFile {
     pub engine_idle_s: Option<f64>,
     /// How much of a disk conversions leave free.
     pub disk_floor: Option<String>,
+    /// The most conversions that the daemon makes at once.
+    pub conversions_at_once: Option<u32>,
     /// NVIDIA's management library.
     pub nvml: Option<PathBuf>,
     /// The program that reaches other machines.

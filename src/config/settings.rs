@@ -73,6 +73,8 @@ pub struct Settings {
     pub engine_idle_s: Told<Option<f64>>,
     /// How much of a disk conversions leave free.
     pub disk_floor: Told<Bytes>,
+    /// The most conversions that the daemon makes at once.
+    pub conversions_at_once: Told<u32>,
     /// NVIDIA's management library; `None` is where the system has it.
     pub nvml: Told<Option<PathBuf>>,
     /// The program that reaches other machines.
@@ -172,6 +174,7 @@ impl Settings {
             engine_threads: Told::default(None).or_some(threads(file.engine_threads, &file_path)?, Origin::File),
             engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
             disk_floor: Told::default(DISK_FLOOR).or_told(floor(file.disk_floor.as_deref(), &file_path)?, Origin::File),
+            conversions_at_once: Told::default(1).or_told(at_once(file.conversions_at_once, &file_path)?, Origin::File),
             nvml: Told::default(None).or_some(file.nvml.as_deref().map(here), Origin::File).or_some(env_nvml, by_env_nvml),
             ssh: Told::default("ssh".to_owned()).or_told(file.ssh.clone(), Origin::File).or_told(env_ssh, by_env_ssh),
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
@@ -218,6 +221,7 @@ impl Settings {
             row("engine_threads", &self.engine_threads),
             row("engine_idle_s", &self.engine_idle_s),
             row("disk_floor", &self.disk_floor),
+            row("conversions_at_once", &self.conversions_at_once),
             row("nvml", &self.nvml),
             row("ssh", &self.ssh),
             row("log", &self.log),
@@ -268,6 +272,13 @@ fn floor(value: Option<&str>, path: &Path) -> Result<Option<Bytes>, ConfigError>
 fn threads(value: Option<u32>, path: &Path) -> Result<Option<u32>, ConfigError> {
     match value {
         Some(0) => Err(wrong(path, "engine_threads is 0, but must be at least 1; leave it out for one per core")),
+        value => Ok(value),
+    }
+}
+
+fn at_once(value: Option<u32>, path: &Path) -> Result<Option<u32>, ConfigError> {
+    match value {
+        Some(n) if !(1..=64).contains(&n) => Err(wrong(path, &format!("conversions_at_once is {n}, but must be from 1 to 64"))),
         value => Ok(value),
     }
 }
@@ -372,9 +383,12 @@ mod tests {
         let error = load(&[], &named, "").unwrap_err();
         assert_eq!((error.to_string().as_str(), error.hint().as_str()), ("there is no profile `slow`", "there are fast, sd15, simulated"));
         let error = load(&[], &Flags::default(), "supervision: {grace_s: 0}").unwrap_err();
-        for (file, what) in
-            [("engine_threads: 0", "engine_threads is 0"), ("engine_idle_s: .inf", "engine_idle_s is inf"), ("engine_idle_s: -1", "-1")]
-        {
+        for (file, what) in [
+            ("engine_threads: 0", "engine_threads is 0"),
+            ("conversions_at_once: 0", "conversions_at_once is 0"),
+            ("engine_idle_s: .inf", "engine_idle_s is inf"),
+            ("engine_idle_s: -1", "-1"),
+        ] {
             let error = load(&[], &Flags::default(), file).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }

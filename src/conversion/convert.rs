@@ -134,6 +134,23 @@ fn make_room(wish: &Wish<'_>, source: &Opened, folder: &Path, path: &Path, outpu
     room::make(&room, path, output.length, &sources, wish.now)
 }
 
+/// Returns a conversion into the model folders that is there, and notes that it was used. Where there is none it is said
+/// whether it can be made.
+pub fn lookup(wish: &Wish<'_>) -> Result<Option<Outcome>, ConversionError> {
+    let source = source::open(wish.source, wish.part)?;
+    let from = plan::stored(&source);
+    if from == wish.target.to_string() && source.is_all {
+        return Ok(Some(Outcome::Skipped { precision: from, bytes: source.catalog.bytes() }));
+    }
+    let folder = place::folder(wish.roots, wish.source, source.part, plan::is_gguf(&wish.target))?;
+    let recipe = plan::recipe(&wish.target, source.part);
+    let name = |stem: &str| plan::file_name(stem, &wish.target, source.part);
+    match place::find(&folder, &source, &recipe, name, &mut || place::hash(&source))? {
+        (path, Found::Wanted(manifest)) => used(path, *manifest, wish.now).map(Some),
+        (_, Found::Free { .. }) => plan::output(&source, &wish.target, &recipe).map(|_| None),
+    }
+}
+
 /// What a conversion would come to.
 #[derive(Debug)]
 pub struct Check {

@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::calibrations::Calibration;
+use super::conversions::Desk;
 use super::handlers;
 use super::input::{Asker, Input, Ticket};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Attempt, Engine, Queue};
-use super::{answers, calibrations, reports, scheduler, supervision};
+use super::{answers, calibrations, conversions, reports, scheduler, supervision};
 use crate::config::Supervision;
 use crate::devices::{SimulatedGpu, Visible};
 use crate::jobs::JobState;
@@ -24,6 +25,7 @@ use crate::placement::Experience;
 use crate::telemetry::Frame;
 use crate::units::{DeviceId, JobId, RunId, SessionId, Timestamp};
 use crate::wire::control::{Counts, Topics};
+use crate::wire::status::CacheView;
 use crate::wire::{Change, Notice, Reply};
 use crate::workflow::{Defaults, JobDraft, Refusal};
 
@@ -48,6 +50,8 @@ pub struct Policy {
     pub engine_idle_s: Option<f64>,
     /// The least level of an engine's log lines.
     pub engine_log: String,
+    /// The most conversions that are made at once.
+    pub conversions_at_once: usize,
     /// This process.
     pub pid: u32,
 }
@@ -63,6 +67,10 @@ pub struct Core {
     pub(super) engines: BTreeMap<DeviceId, Engine>,
     /// What is being measured, and where.
     pub(super) calibrations: BTreeMap<DeviceId, Calibration>,
+    /// What is being converted.
+    pub(super) conversions: Desk,
+    /// The conversions that there are.
+    pub(super) cache: CacheView,
     /// Jobs in final states; the others are counted by the queue.
     pub(super) finished: Counts,
     /// What runs have shown of this box.
@@ -98,6 +106,8 @@ pub(super) struct News {
     pub(super) engines: bool,
     /// Loaded sets have changed.
     pub(super) sets: bool,
+    /// Conversions have changed.
+    pub(super) conversions: bool,
     /// Counts have changed.
     pub(super) counts: bool,
     /// So much has changed that a snapshot is the shortest way to tell.
@@ -125,6 +135,8 @@ impl Core {
             attempts: BTreeMap::new(),
             engines: BTreeMap::new(),
             calibrations: BTreeMap::new(),
+            conversions: Desk::default(),
+            cache: CacheView::default(),
             finished,
             experience: recovered.experience.clone(),
             paused: recovered.paused,
@@ -145,6 +157,7 @@ impl Core {
             out: Vec::new(),
         };
         super::recovery::take_up(&mut core, recovered);
+        core.emit(Output::Count);
         core.settle();
         let first = std::mem::take(&mut core.out);
         (core, first)
@@ -162,6 +175,9 @@ impl Core {
             Input::Delayed(ticket, refusal) => answers::delayed(self, ticket, refusal),
             Input::Trouble(trouble) => supervision::trouble(self, trouble),
             Input::Engine { device, generation, heard } => supervision::heard(self, device, generation, heard),
+            Input::Located(asker, wish) => conversions::located(self, asker, wish),
+            Input::Conversion(id, heard) => conversions::heard(self, id, heard),
+            Input::Counted(cache) => self.cache = cache,
             Input::Named(run, result) => reports::named(self, run, result),
             Input::Readings(frame) => supervision::readings(self, frame),
             Input::Read(ticket, frame) => handlers::read(self, ticket, frame),
@@ -178,6 +194,7 @@ impl Core {
     fn settle(&mut self) {
         if self.stop_by.is_none() {
             calibrations::start(self);
+            conversions::start(self);
         }
         if self.stop_by.is_some() {
             self.end_when_all_is_said();

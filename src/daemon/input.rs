@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::families::Component;
 use crate::ledger::{Answer, LedgerError};
 use crate::telemetry::Frame;
-use crate::units::{DeviceId, RunId, SessionId};
-use crate::wire::{LogLine, Reply, Report, Request};
-use crate::workflow::{JobSpec, Refusal};
+use crate::units::{Bytes, DeviceId, RunId, SessionId};
+use crate::wire::status::CacheView;
+use crate::wire::{ConvertedView, LogLine, Reply, Report, Request};
+use crate::workflow::{JobSpec, Refusal, Wish};
 
 /// Ties the end of something that takes time to its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +50,12 @@ pub enum Input {
         /// What.
         heard: Heard,
     },
+    /// What a client asks to be converted was found, or not.
+    Located(Asker, Result<Wish, Refusal>),
+    /// A conversion was heard of.
+    Conversion(u64, ConversionHeard),
+    /// So many conversions there are.
+    Counted(CacheView),
     /// The pictures of a run have their names, or one cannot get its.
     Named(RunId, Result<Vec<PathBuf>, Refusal>),
     /// New readings.
@@ -75,6 +83,33 @@ pub enum Heard {
     Died(Exit),
     /// It cannot be started, and trying again soon will not help.
     Broken(Refusal),
+}
+
+/// What is heard of a conversion.
+#[derive(Debug)]
+pub enum ConversionHeard {
+    /// It is there, it can be made, or it cannot.
+    Looked(Result<Option<Box<Converted>>, Refusal>),
+    /// Its child has read so much of the source.
+    Progress {
+        /// Bytes done.
+        done: Bytes,
+        /// All of them.
+        bytes: Bytes,
+    },
+    /// Its child is at its end.
+    Made(Result<Box<Converted>, Refusal>),
+    /// Its child is gone before that.
+    Died(Exit),
+}
+
+/// A conversion that is there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// What is told of it.
+    pub view: ConvertedView,
+    /// The diffusion network that it is; nothing where the source is that already.
+    pub component: Option<Component>,
 }
 
 /// How an engine's process ended.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
+use super::converters;
 use super::input::{Input, Ticket};
 use super::run::Message;
 use crate::config::Settings;
@@ -75,7 +76,8 @@ fn prepare(draft: &JobDraft, mut defaults: Defaults, known: &mut Known) -> Resul
         }
     }
     let inventory = known.find(draft)?;
-    let spec = resolve(draft, inventory, &defaults)?;
+    let mut spec = resolve(draft, inventory, &defaults)?;
+    converters::settle(&mut spec, &known.roots)?;
     says_where_it_is(&spec.output, "--output")?;
     gallery::check(&spec.output).map_err(|e| Refusal::from(&e))?;
     Ok(Box::new(spec))

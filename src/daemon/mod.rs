@@ -5,6 +5,8 @@
 
 mod answers;
 mod calibrations;
+mod conversions;
+pub mod converters;
 pub mod core;
 pub mod engines;
 mod grounds;

@@ -9,8 +9,8 @@ use super::planning::Question;
 use crate::ledger::{Command, Planned};
 use crate::units::{DeviceId, RunId, SessionId, Timestamp};
 use crate::wire::control::Topics;
-use crate::wire::{Change, Order, Reply, Status};
-use crate::workflow::{Defaults, JobDraft, Refusal};
+use crate::wire::{Change, ConvertAsk, Order, Reply, Status};
+use crate::workflow::{Defaults, JobDraft, Refusal, Wish};
 
 /// Something to be done by others.
 #[derive(Debug)]
@@ -93,6 +93,26 @@ pub enum Output {
     },
     /// Remove pictures that nobody will name.
     Discard(Vec<PathBuf>),
+    /// Find what a client asks to be converted.
+    Locate(Asker, ConvertAsk),
+    /// Look whether a conversion is there.
+    LookForConversion {
+        /// Its number.
+        id: u64,
+        /// What.
+        wish: Wish,
+    },
+    /// Have a child convert.
+    Convert {
+        /// Its number.
+        id: u64,
+        /// What.
+        wish: Wish,
+    },
+    /// A conversion is over, or nobody wants it any more: its child ends, if it is there.
+    StopConversion(u64),
+    /// Count the conversions that there are.
+    Count,
     /// End the program.
     Exit,
 }

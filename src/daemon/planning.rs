@@ -1,5 +1,6 @@
 //! Works out where a job's weights would live. Reads headers, so it is done on a thread of its own.
 
+use super::converters;
 use super::grounds::Evidence;
 use super::layout::{self, Known, Layout};
 use crate::devices::{SIMULATED, SimulatedGpu};
@@ -60,6 +61,9 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
     }
+    if let Some(conversion) = found.spec.conversion.as_ref().filter(|_| found.to_be_converted) {
+        warnings.push(format!("it is converted to {} first; sizes are those of what that will be", conversion.wish.to));
+    }
     let sweep = points.map(|points| found.sweep(points)).transpose()?;
     if minimum.is_none() {
         warnings.push(format!("even with all of it elsewhere, too little of {} is free", spec.compute));
@@ -115,6 +119,8 @@ struct Found {
     layout: Layout,
     /// Where the other parts would live.
     parts: Vec<PartPlan>,
+    /// Whether its network is only known by what it will be.
+    to_be_converted: bool,
     /// What an engine holds of these files in this precision.
     placed: Option<Box<Placed>>,
     history: Option<History>,
@@ -132,9 +138,13 @@ fn is_simulated(device: DeviceId) -> bool {
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
         let Question { ask, defaults, rooms, held: _, placed, engine, experience, now, simulated } = question;
-        let spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let mut spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
+        let foretold = converters::foretold(&mut spec, roots)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
-        let network = Network::read(&files)?;
+        let network = match &foretold {
+            Some(catalog) => Network::of(catalog, &files)?,
+            None => Network::read(&files)?,
+        };
         let precision = spec.computes_in();
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
         let learned = basis.map(|b| experience.known(b)).unwrap_or_default();
@@ -147,7 +157,8 @@ impl Found {
         let placed = placed.filter(|p| p.files == files && p.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
         let layout = Layout { table: network.table, model, machine };
-        Ok(Self { spec, layout, parts, placed, history, walk, known: learned, files: files_are, now })
+        let to_be_converted = foretold.is_some();
+        Ok(Self { spec, layout, parts, to_be_converted, placed, history, walk, known: learned, files: files_are, now })
     }
 
     fn evidence(&self) -> Evidence<'_> {

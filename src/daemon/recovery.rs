@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use super::core::Core;
 use super::output::Output;
 use super::pending::Pending;
-use super::reports;
 use super::state::{Attempt, Stage};
+use super::{conversions, reports};
 use crate::gallery;
 use crate::jobs::{Failure, JobState, Progress};
 use crate::ledger::{Command, Interruption, Recovered, Unfinished};
@@ -21,7 +21,8 @@ pub const CRASHES: u32 = 20;
 
 /// Takes up what the last daemon left.
 pub(super) fn take_up(core: &mut Core, recovered: Recovered) {
-    for entry in recovered.entries {
+    for mut entry in recovered.entries {
+        conversions::look_again(&mut entry);
         core.queue.insert(entry);
     }
     for unreadable in recovered.unreadable {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::converters::{self, Converters};
 use super::core::{Core, Policy};
 use super::engines::spawn::SpawnSpec;
 use super::engines::{Link, LinkSpec};
@@ -29,7 +30,7 @@ use crate::library::{self, Roots};
 use crate::logging::Ring;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, Size, SystemClock};
-use crate::wire::{LogLine, Reply};
+use crate::wire::{ConvertAsk, LogLine, Reply};
 use crate::workflow::{Defaults, Kind, Refusal};
 
 /// The log's last lines; one process has one log.
@@ -95,6 +96,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
         records: Records::start(ledger, tell.clone()).map_err(|e| system(&e))?,
         lookup: Lookup::start(roots.clone(), tell.clone()).map_err(|e| system(&e))?,
         links: HashMap::new(),
+        conversions: Converters::new(roots.clone(), settings.engine_threads.value, settings.disk_floor.value, tell.clone()),
         engine: settings.engine.value.clone(),
         engine_environment: settings.engine_environment.clone(),
         patience: settings.supervision,
@@ -116,6 +118,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     // Clients that do not take what they are owed go without.
     drop(timeout(FAREWELL, listening).await);
     turn.hands.links.clear();
+    turn.hands.conversions.clear();
     let mut records = turn.hands.records;
     // Everything that was recorded is on disk before the lock is given up.
     drop(spawn_blocking(move || records.finish()).await);
@@ -148,6 +151,7 @@ fn policy(settings: &Settings) -> Result<Policy, Refusal> {
         tally: settings.paths.tally(),
         engine_threads: settings.engine_threads.value,
         engine_idle_s: settings.engine_idle_s.value,
+        conversions_at_once: settings.conversions_at_once.value as usize,
         engine_log: settings.log.value.clone(),
         pid: std::process::id(),
     })
@@ -237,6 +241,7 @@ struct Hands {
     records: Records,
     lookup: Lookup,
     links: HashMap<DeviceId, Link>,
+    conversions: Converters,
     engine: std::path::PathBuf,
     engine_environment: Vec<(&'static str, Option<&'static str>)>,
     patience: Supervision,
@@ -267,6 +272,11 @@ impl Hands {
                 Output::Kill { device, why } => self.with_link(device, |link| link.kill(why)),
                 Output::Name { run, images } => self.name(run, images),
                 Output::Discard(paths) => drop(spawn_blocking(move || paths.iter().for_each(|p| gallery::discard(p)))),
+                Output::Locate(asker, ask) => self.locate(asker, ask),
+                Output::LookForConversion { id, wish } => self.conversions.look(id, wish),
+                Output::Convert { id, wish } => self.conversions.make(id, wish),
+                Output::StopConversion(id) => self.conversions.stop(id),
+                Output::Count => self.conversions.count(),
                 Output::Exit => exit = true,
             }
         }
@@ -280,8 +290,9 @@ impl Hands {
     }
 
     fn spawn(&mut self, device: DeviceId, generation: u64, failed_starts: u32) {
-        let spawn = SpawnSpec { program: self.engine.clone(), device, environment: self.engine_environment.clone() };
-        let spec = LinkSpec { spawn, generation, failed_starts, patience: self.patience };
+        let (program, environment) = (self.engine.clone(), self.engine_environment.clone());
+        let spawn = SpawnSpec { program, arguments: &[], source: device.to_string(), environment };
+        let spec = LinkSpec { device, spawn, generation, failed_starts, patience: self.patience };
         self.links.insert(device, Link::start(spec, self.tell.clone()));
     }
 
@@ -300,6 +311,14 @@ impl Hands {
         drop(spawn_blocking(move || {
             let frame = sensors.read_now(within);
             drop(tell.blocking_send(Message::Input(Input::Read(ticket, frame))));
+        }));
+    }
+
+    fn locate(&self, asker: Asker, ask: ConvertAsk) {
+        let (tell, roots) = (self.tell.clone(), self.roots.clone());
+        drop(spawn_blocking(move || {
+            let wish = converters::locate(&ask, &roots);
+            drop(tell.blocking_send(Message::Input(Input::Located(asker, wish))));
         }));
     }
 

@@ -41,6 +41,9 @@ pub fn reason(job: &Waiting, queue: &Queue, engines: &BTreeMap<DeviceId, Engine>
     if paused {
         return Some(WaitReason::Operator);
     }
+    if job.lacks().is_some() {
+        return Some(WaitReason::Converting);
+    }
     if let Some(other) = queue.in_front_of(job) {
         return Some(WaitReason::After(other));
     }
@@ -75,6 +78,7 @@ mod tests {
                 crashes: 0,
                 deaths: 0,
                 created: Timestamp(0),
+                conversion: None,
             });
         }
         queue

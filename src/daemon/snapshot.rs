@@ -4,13 +4,12 @@ use super::core::{Core, News};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::Engine;
-use super::{scheduler, simulated};
+use super::{conversions, scheduler, simulated};
 use crate::devices::{DeviceReading, Held};
-use crate::jobs::JobView;
+use crate::jobs::{JobView, WaitReason};
 use crate::ledger::Command;
 use crate::units::{Bytes, JobId, SessionId};
 use crate::wire::control::Topics;
-use crate::wire::status::CacheView;
 use crate::wire::{Change, DaemonView, EngineView, QueueView, SetView, Status};
 
 /// Waiting jobs in a snapshot; lists have them all.
@@ -39,7 +38,10 @@ pub(super) fn seen_now(core: &Core, mut view: JobView) -> JobView {
     if let Some(job) = core.queue.get(view.job).filter(|j| j.entry.state == view.state) {
         view.reason = scheduler::reason(job, &core.queue, &core.engines, core.paused);
         let attempt = job.run.and_then(|run| core.attempts.get(&run));
-        view.progress = attempt.filter(|_| view.state.is_active()).map(|a| a.progress);
+        view.progress = match (&view.reason, job.lacks()) {
+            (Some(WaitReason::Converting), Some(wish)) => core.conversions.progress(wish, core.now),
+            _ => attempt.filter(|_| view.state.is_active()).map(|a| a.progress),
+        };
     }
     view
 }
@@ -55,7 +57,8 @@ pub(super) fn status(core: &Core, views: Vec<JobView>) -> Status {
         host: core.frame.host.clone(),
         sets: sets(core),
         engines: engines(core),
-        cache: CacheView::default(),
+        cache: core.cache.clone(),
+        conversions: conversions::views(core),
         queue: QueueView {
             paused: core.paused,
             queued: counts.queued,
@@ -136,7 +139,7 @@ fn engines(core: &Core) -> Vec<EngineView> {
 
 /// Tells everybody what has changed in this turn.
 pub(super) fn tell_news(core: &mut Core) {
-    let News { engines: new_engines, sets: new_sets, counts, everything } = std::mem::take(&mut core.news);
+    let News { engines: new_engines, sets: new_sets, conversions: new_conversions, counts, everything } = std::mem::take(&mut core.news);
     if new_engines {
         core.emit(Output::Engines(core.engines.values().filter_map(|e| Some((e.pid?, e.device))).collect()));
     }
@@ -151,6 +154,9 @@ pub(super) fn tell_news(core: &mut Core) {
     }
     if new_sets {
         core.publish(Change::Sets(sets(core)));
+    }
+    if new_conversions {
+        core.publish(Change::Conversions(conversions::views(core)));
     }
     if counts {
         core.publish(Change::Queue { paused: core.paused, counts: core.counts() });

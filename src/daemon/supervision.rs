@@ -8,7 +8,7 @@ use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Engine, FAILED_STARTS, Mode};
-use super::{calibrations, handlers, reports, snapshot};
+use super::{calibrations, conversions, handlers, reports, snapshot};
 use crate::jobs::{Failure, JobState};
 use crate::ledger::{Command, Interruption};
 use crate::telemetry::Frame;
@@ -242,6 +242,7 @@ pub(super) fn stop(core: &mut Core) {
     tracing::info!("ending");
     core.stop_by = Some(core.now.plus(STOP_LIMIT));
     calibrations::give_up(core);
+    conversions::give_up(core);
     let running: Vec<RunId> = core.attempts.values().filter(|a| a.is_with_engine()).map(|a| a.run).collect();
     for run in running {
         let Some(attempt) = core.attempts.remove(&run) else { continue };

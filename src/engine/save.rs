@@ -44,7 +44,7 @@ fn parameters(spec: &JobSpec, seed: Seed, precision: Precision) -> Parameters {
         model: spec.set.name.clone(),
         model_hash: None,
         vae: None,
-        precision: Some(precision.name().to_owned()),
+        precision: Some(spec.conversion.as_ref().map_or_else(|| precision.name().to_owned(), |c| c.wish.to.name())),
         denoise: spec.init.as_ref().map(|init| init.denoise),
         clip_skip: None,
         dialect: Some(spec.dialect.name().to_owned()),

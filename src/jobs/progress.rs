@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
+    /// Before an engine has it: its diffusion network is converted. Steps are hundredths of that.
+    Converting,
     /// The engine was given the job.
     Starting,
     /// Weights are read.
@@ -25,6 +27,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Converting => "converting",
             Self::Starting => "starting",
             Self::Loading => "loading",
             Self::Encoding => "encoding",

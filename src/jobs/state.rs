@@ -193,6 +193,8 @@ pub enum WaitReason {
     Engine,
     /// The device does not exist or does not answer.
     Device,
+    /// Its diffusion network is being converted, or waits for its turn to be.
+    Converting,
     /// The disk that the images go to is full.
     Disk,
 }
@@ -204,6 +206,7 @@ impl fmt::Display for WaitReason {
             Self::Operator => f.pad("operator"),
             Self::Engine => f.pad("engine"),
             Self::Device => f.pad("device"),
+            Self::Converting => f.pad("converting"),
             Self::Disk => f.pad("disk"),
         }
     }

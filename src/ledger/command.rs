@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use super::{Entry, LedgerError, damage, history, lessons, queue, runs};
+use crate::families::Component;
 use crate::jobs::{Failure, JobRow, JobState, JobView, Placement, Rank, Timing};
 use crate::placement::{Forecast, Learned, OffloadAsk};
 use crate::units::{DeviceId, JobId, RunId, Seed, Timestamp};
@@ -106,6 +107,15 @@ pub enum Command {
         job: JobId,
         /// What is asked of it now.
         ask: OffloadAsk,
+    },
+    /// What jobs need converted lies there now.
+    Converted {
+        /// Which jobs.
+        jobs: Vec<JobId>,
+        /// Where it lies.
+        result: PathBuf,
+        /// The diffusion network that they have now, where it is another.
+        component: Option<Box<Component>>,
     },
     /// New places in the queue.
     Place(Vec<(JobId, i32, Rank)>),
@@ -243,6 +253,7 @@ impl Command {
             Self::Cancel { jobs, run } => queue::cancel(connection, jobs, *run, now),
             Self::Retry(jobs) => queue::retry(connection, jobs, now),
             Self::Rebudget { job, ask } => queue::rebudget(connection, *job, ask, now),
+            Self::Converted { jobs, result, component } => queue::converted(connection, jobs, result, component.as_deref(), now),
             Self::Place(places) => queue::place(connection, places),
             Self::PauseQueue(paused) => queue::pause(connection, *paused, now),
             Self::Clear(states) => history::clear(connection, states),

@@ -60,6 +60,7 @@ pub(super) fn entry(job: JobId) -> Entry {
         crashes: 0,
         deaths: 0,
         created: Timestamp(0),
+        conversion: None,
     }
 }
 
@@ -125,6 +126,7 @@ fn unknown(model: String) -> JobSpec {
     JobSpec {
         set: ModelSet { name: model, family: Family::Sd15, variant: String::new(), components: Vec::new() },
         named: Named::default(),
+        conversion: None,
         prompt: String::new(),
         negative: String::new(),
         dialect: Dialect::default(),

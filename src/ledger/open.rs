@@ -13,8 +13,12 @@ use crate::units::Timestamp;
 const APPLICATION: i64 = 0x4c55_4e45;
 
 /// The steps that bring a database forward, and the versions they lead to.
-const MIGRATIONS: &[(i64, &str)] =
-    &[(1, include_str!("migrations/1.sql")), (2, include_str!("migrations/2.sql")), (3, include_str!("migrations/3.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("migrations/1.sql")),
+    (2, include_str!("migrations/2.sql")),
+    (3, include_str!("migrations/3.sql")),
+    (4, include_str!("migrations/4.sql")),
+];
 
 /// Tells this database's files from those of others in the same folder. Chosen once.
 const TAG: &str = "INSERT OR IGNORE INTO settings (name, value) VALUES ('tag', lower(hex(randomblob(6))))";

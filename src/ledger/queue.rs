@@ -1,9 +1,12 @@
 //! Changes to waiting jobs.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{changed, to_json, urgency, whole_entry, whole_view};
 use super::{Answer, LedgerError, history};
+use crate::families::Component;
 use crate::jobs::{JobState, Rank};
 use crate::placement::{FullAsk, OffloadAsk};
 use crate::units::{JobId, RunId, Timestamp};
@@ -18,13 +21,14 @@ pub(super) fn append(connection: &Connection, spec: &JobSpec, held: bool, now: T
     let rank = last_rank(connection, spec.priority)?;
     let mut insert = connection
         .prepare_cached(
-            "INSERT INTO jobs (state, urgency, rank, device, model, prompt, owner, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO jobs (state, urgency, rank, device, model, prompt, owner, created, conversion)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .map_err(sqlite())?;
     let device = spec.compute.to_string();
-    let id = insert
-        .insert(params![state.name(), urgency(spec.priority), rank.0, device, spec.set.name, prompt_head(&spec.prompt), spec.owner, now.0])
-        .map_err(sqlite())?;
+    let (head, conversion) = (prompt_head(&spec.prompt), spec.conversion.as_ref().map(|c| to_json("conversion", c)).transpose()?);
+    let row = params![state.name(), urgency(spec.priority), rank.0, device, spec.set.name, head, spec.owner, now.0, conversion];
+    let id = insert.insert(row).map_err(sqlite())?;
     let json = to_json("job", spec)?;
     let mut insert = connection.prepare_cached("INSERT INTO details (job, spec) VALUES (?1, ?2)").map_err(sqlite())?;
     insert.execute(params![id, json]).map_err(sqlite())?;
@@ -129,6 +133,34 @@ pub(super) fn rebudget(connection: &Connection, job: JobId, ask: &OffloadAsk, no
     let text = format!("offloads `{}` from now on", FullAsk { compute: spec.compute, ask: ask.clone() });
     history::event(connection, now, "info", Some(job), &text)?;
     changed(connection, &[job])
+}
+
+/// Notes that what jobs need converted lies there now, and is the diffusion network that they run; without a component, it is the
+/// one that they have.
+pub(super) fn converted(
+    connection: &Connection,
+    jobs: &[JobId],
+    result: &Path,
+    component: Option<&Component>,
+    now: Timestamp,
+) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("note a conversion");
+    for job in jobs {
+        // One that cannot be read will be found out when it is assigned.
+        let Ok(mut spec) = whole_view(connection, *job).map(|view| view.spec) else { continue };
+        let Some(conversion) = &mut spec.conversion else { continue };
+        conversion.result = Some(result.to_owned());
+        let text = to_json("conversion", conversion)?;
+        if let Some(component) = component {
+            spec.set.replace(component.clone());
+        }
+        let mut update = connection.prepare_cached("UPDATE details SET spec = ?2 WHERE job = ?1").map_err(sqlite())?;
+        update.execute(params![job.0, to_json("job", &spec)?]).map_err(sqlite())?;
+        let mut update = connection.prepare_cached("UPDATE jobs SET conversion = ?2 WHERE id = ?1").map_err(sqlite())?;
+        update.execute(params![job.0, text]).map_err(sqlite())?;
+        history::event(connection, now, "info", Some(*job), &format!("converted: {}", result.display()))?;
+    }
+    changed(connection, jobs)
 }
 
 pub(super) fn pause(connection: &Connection, paused: bool, now: Timestamp) -> Result<Answer, LedgerError> {

@@ -128,8 +128,8 @@ fn waiting(job: JobId, row: &Row<'_>) -> Result<Entry, LedgerError> {
     let about = || LedgerError::about(job, "read the queue");
     let entry = entry(row).map_err(about())?;
     // One whose pictures are there will never be run again, so it need not be known how.
-    if !row.get::<_, bool>(9).map_err(about())? {
-        read_spec(job, row.get::<_, Option<String>>(10).map_err(about())?.as_deref())?;
+    if !row.get::<_, bool>(10).map_err(about())? {
+        read_spec(job, row.get::<_, Option<String>>(11).map_err(about())?.as_deref())?;
     }
     Ok(entry)
 }

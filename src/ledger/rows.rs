@@ -12,7 +12,7 @@ use super::error::is_nonsense;
 use super::{Answer, LedgerError, damage};
 use crate::jobs::{ImageRecord, JobRow, JobState, JobView, Rank};
 use crate::units::{DeviceId, JobId, Seed, Timestamp};
-use crate::workflow::JobSpec;
+use crate::workflow::{Conversion, JobSpec};
 
 /// What the queue in memory needs of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +35,12 @@ pub struct Entry {
     pub deaths: u32,
     /// When it was submitted.
     pub created: Timestamp,
+    /// What becomes of its diffusion network before it is run.
+    pub conversion: Option<Box<Conversion>>,
 }
 
 /// Columns that [`entry`] reads.
-pub(super) const ENTRY: &str = "id, state, urgency, rank, device, cancelling, crashes, deaths, created";
+pub(super) const ENTRY: &str = "id, state, urgency, rank, device, cancelling, crashes, deaths, created, conversion";
 
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
@@ -51,7 +53,14 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         crashes: row.get(6)?,
         deaths: row.get(7)?,
         created: Timestamp(row.get(8)?),
+        conversion: conversion(row, 9)?,
     })
+}
+
+fn conversion(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Box<Conversion>>> {
+    let text = row.get::<_, Option<String>>(column)?;
+    let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
+    parsed.map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
 }
 
 /// Columns that [`line`] reads.

@@ -21,7 +21,7 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     }
     let description = describe_loadable(&all).map_err(|source| LibraryError::Family { path: model.clone(), source })?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
-    Ok(Inventory { name: set_name(&model), description: Some(description), init_size })
+    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size })
 }
 
 /// Returns the size of a picture as it is seen, cut to whole latent cells, from its header.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::part::{self, PartPreset, PartPresets};
 use crate::devices::SimulatedGpu;
 use crate::placement::{Allocation, Part, PartAsks, Pins, VirtualVram};
+use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Size};
-use crate::weights::Precision;
 
 /// What a run is to be like, as far as it is said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,8 +26,8 @@ pub struct Preset {
     /// Picture size, `512x768`.
     #[serde(with = "as_text")]
     pub size: Option<Size>,
-    /// What to compute in.
-    pub precision: Option<Precision>,
+    /// What to compute in, or what the diffusion network is stored as.
+    pub precision: Option<Target>,
     /// The device that computes.
     pub compute_device: Option<DeviceId>,
     /// How many gigabytes (GiB) of the diffusion network's weights leave the device that computes, or `auto`.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::weights::DType;
+use crate::weights::{DType, Precision};
 
 /// The kind of file that a conversion is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -234,6 +234,17 @@ impl Target {
         Self::all().into_iter().find(|t| t.name() == name).or_else(sdnq)
     }
 
+    /// Returns what a device computes in where it is asked for this; nothing for what weights are only stored as.
+    #[must_use]
+    pub fn to_compute_in(&self) -> Option<Precision> {
+        match self {
+            Self::Fp32 => Some(Precision::Fp32),
+            Self::Fp16 => Some(Precision::Fp16),
+            Self::Bf16 => Some(Precision::Bf16),
+            Self::Fp8E4m3fn | Self::Fp8E5m2 | Self::Fp8E4m3fnScaled | Self::Nf4 | Self::Int8 | Self::Gguf(_) | Self::Sdnq(_) => None,
+        }
+    }
+
     /// Returns the kind of file that holds it.
     #[must_use]
     pub fn container(&self) -> Container {
@@ -273,6 +284,16 @@ pub fn base_name(stem: &str) -> &str {
     // Never all of the name: a file called `fp16` is called so.
     let shortest = known.filter_map(cut).chain(sdnq).filter(|end| *end > 0).min();
     shortest.map_or(stem, |end| &stem[..end])
+}
+
+impl From<Precision> for Target {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Fp32 => Self::Fp32,
+            Precision::Fp16 => Self::Fp16,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl FromStr for Target {
@@ -356,6 +377,13 @@ mod tests {
         ] {
             assert_eq!(named(alias).as_deref(), Ok(name), "{alias}");
         }
+    }
+
+    #[test]
+    fn three_of_them_are_computed_in() {
+        let computed: Vec<_> = Target::all().iter().filter_map(Target::to_compute_in).collect();
+        assert_eq!(computed, [Precision::Fp32, Precision::Fp16, Precision::Bf16]);
+        assert!(Precision::ALL.iter().all(|p| Target::from(*p).to_compute_in() == Some(*p)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::devices::{DeviceReading, HostReading};
 use crate::jobs::{JobState, JobView};
 use crate::units::{DeviceId, JobId, Timestamp};
 use crate::wire::control::Counts;
-use crate::wire::{Change, EngineView, LogLine, Notice, QueueView, SetView, Status};
+use crate::wire::{Change, ConversionView, EngineView, LogLine, Notice, QueueView, SetView, Status};
 use crate::workflow::ModelEntry;
 
 /// Lines of the log that are kept.
@@ -35,6 +35,8 @@ pub struct Known {
     pub sets: Vec<SetView>,
     /// Engines.
     pub engines: Vec<EngineView>,
+    /// Conversions that are not there yet.
+    pub conversions: Vec<ConversionView>,
     /// Counts of jobs.
     pub counts: Counts,
     /// Whether the operator keeps new jobs from starting.
@@ -81,6 +83,7 @@ impl Known {
             }
             Change::Sets(sets) => self.sets = sets,
             Change::Engines(engines) => self.engines = engines,
+            Change::Conversions(conversions) => self.conversions = conversions,
             Change::Notice(notice) => {
                 if self.notices.len() == NOTICES {
                     self.notices.pop_front();
@@ -101,6 +104,7 @@ impl Known {
         self.host = status.host;
         self.sets = status.sets;
         self.engines = status.engines;
+        self.conversions = status.conversions;
         self.take_queue(status.queue);
         self.notices = status.notices.into();
     }

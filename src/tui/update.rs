@@ -160,6 +160,7 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
         | Change::Devices { .. }
         | Change::Queue { .. }
         | Change::Sets(_)
+        | Change::Conversions(_)
         | Change::Engines(_)
         | Change::Notice(_)
         | Change::Log(_) => {}

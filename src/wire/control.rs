@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::conversion::{ConversionView, ConvertAsk, ConvertedView};
 use super::plan::{PlanAsk, PlanView};
 use super::status::{EngineView, Notice, SetView, Status};
 use super::tune::TuneView;
@@ -45,6 +46,9 @@ pub enum Request {
     Calibrate(CalibrateAsk),
     /// What plans of a job are worked out from; what it asks to be offloaded does not matter. Answer: [`Reply::Tune`].
     Tune(Box<PlanAsk>),
+    /// Stores weights otherwise. Answer, once they lie there: [`Reply::Converted`]. Who leaves before has it stopped, unless a
+    /// job needs it.
+    Convert(ConvertAsk),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.
@@ -162,6 +166,8 @@ pub enum Reply {
     Calibrated(Box<CalibrationView>),
     /// What plans of a job are worked out from.
     Tune(Box<TuneView>),
+    /// A conversion is there.
+    Converted(Box<ConvertedView>),
     /// A page of jobs.
     Rows {
         /// Whether the queue is paused.
@@ -258,6 +264,8 @@ pub enum Change {
     Sets(Vec<SetView>),
     /// The engines.
     Engines(Vec<EngineView>),
+    /// The conversions that are not there yet.
+    Conversions(Vec<ConversionView>),
     /// Something to hear of.
     Notice(Notice),
     /// A line of the log.

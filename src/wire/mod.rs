@@ -7,6 +7,7 @@
 pub mod asynchronous;
 pub mod blocking;
 pub mod control;
+pub mod conversion;
 pub mod frame;
 pub mod hello;
 pub mod plan;
@@ -15,6 +16,7 @@ pub mod tune;
 pub mod work;
 
 pub use control::{Change, Cursor, Event, LogLine, Reply, Request, ServerFrame};
+pub use conversion::{ConversionView, ConvertAsk, ConvertOrder, ConvertReport, ConvertStatus, ConvertedView};
 pub use frame::{FrameError, Limit};
 pub use hello::{Hello, PROTOCOL};
 pub use plan::{PlanAsk, PlanView};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::conversion::ConversionView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Role;
 use crate::jobs::JobView;
@@ -147,6 +148,8 @@ pub struct Status {
     pub engines: Vec<EngineView>,
     /// Converted weights.
     pub cache: CacheView,
+    /// Conversions that are not there yet.
+    pub conversions: Vec<ConversionView>,
     /// The queue.
     pub queue: QueueView,
     /// The last things to hear of, oldest first.

@@ -27,7 +27,7 @@ impl JobDraft {
             seed: Some(spec.seed),
             size: Some(spec.size),
             batch: Some(spec.batch),
-            precision: spec.precision,
+            precision: spec.asked_precision(),
             init_image: init.map(|i| i.path.clone()),
             denoise: init.map(|i| i.denoise),
             tiling: Some(spec.tiling),
@@ -47,6 +47,7 @@ impl JobDraft {
 mod tests {
     use super::*;
     use crate::families::{Component, Description, Family, Role};
+    use crate::quant::precision::Target;
     use crate::sampling::{Sampler, Schedule};
     use crate::units::{Bytes, DeviceId, Seed, Size};
     use crate::weights::DType;
@@ -76,7 +77,7 @@ mod tests {
             compute: DeviceId::Cpu,
             seed: Seed(7),
         };
-        let inventory = Inventory { name: "night".to_owned(), description: Some(description), init_size: None };
+        let inventory = Inventory { name: "night".to_owned(), path: "/m/night".into(), description: Some(description), init_size: None };
         resolve(draft, &inventory, &defaults).unwrap()
     }
 
@@ -89,6 +90,7 @@ mod tests {
             init_image: Some("/in.png".into()),
             denoise: Some(0.4),
             priority: Some(3),
+            precision: Some(Target::Int8),
             ..JobDraft::default()
         };
         let spec = resolved(&draft);

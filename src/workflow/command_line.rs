@@ -26,7 +26,7 @@ pub fn command_line(draft: &JobDraft) -> String {
     line.flag("--prediction", draft.prediction);
     line.flag("--seed", draft.seed);
     line.flag("--batch", draft.batch);
-    line.flag("--precision", draft.precision);
+    line.flag("--precision", draft.precision.as_ref());
     line.flag("--init-image", draft.init_image.as_ref().map(|p| p.display()));
     line.flag("--denoise", draft.denoise);
     line.flag("--tiling", draft.tiling);

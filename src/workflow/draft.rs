@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::{OffloadAsk, PartAsks};
 use crate::prompt::{Dialect, Weighting};
+use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
-use crate::weights::Precision;
 use crate::workflow::{Passes, Tiling};
 
 /// A job as it was asked for. What is `None` is filled in by [`resolve`](fn@super::resolve).
@@ -45,8 +45,8 @@ pub struct JobDraft {
     pub size: Option<Size>,
     /// Images made together; image `k` has seed + `k`.
     pub batch: Option<u32>,
-    /// What to compute in.
-    pub precision: Option<Precision>,
+    /// What to compute in, where that is something to compute in; else what the diffusion network is stored as.
+    pub precision: Option<Target>,
     /// A picture to start from.
     pub init_image: Option<PathBuf>,
     /// How much of it is made anew, 0…1.

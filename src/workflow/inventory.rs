@@ -29,6 +29,8 @@ pub struct ModelEntry {
 pub struct Inventory {
     /// The name under which the set is shown.
     pub name: String,
+    /// Where the model is.
+    pub path: PathBuf,
     /// The model with every override in place.
     pub description: Option<Description>,
     /// The size of the picture to start from, cut to whole latent cells.

@@ -14,4 +14,4 @@ pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};
 pub use resolve::{Defaults, check_ranges, resolve};
-pub use spec::{InitImage, JobSpec, ModelSet, Named, Passes, Tiling, part_of};
+pub use spec::{Conversion, InitImage, JobSpec, ModelSet, Named, Passes, Tiling, Wish, part_of};

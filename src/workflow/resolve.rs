@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::families::Description;
+use crate::families::{Description, Role};
 use crate::placement::{OffloadAsk, Part, PartAsks};
+use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
 use crate::workflow::rejection::{Kind, Refusal};
-use crate::workflow::{InitImage, Inventory, JobDraft, JobSpec, ModelSet, Named, part_of};
+use crate::workflow::{Conversion, InitImage, Inventory, JobDraft, JobSpec, ModelSet, Named, Wish, part_of};
 
 /// The most steps that a job may ask for.
 pub const MAX_STEPS: u32 = 1000;
@@ -64,7 +65,8 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         seed: draft.seed.unwrap_or(defaults.seed),
         size: draft.size.or(inventory.init_size).or(trained).unwrap_or(defaults.size),
         batch: draft.batch.unwrap_or(1),
-        precision: draft.precision,
+        precision: draft.precision.as_ref().and_then(Target::to_compute_in),
+        conversion: conversion(draft, inventory),
         init: init_image(draft)?,
         tiling: draft.tiling.unwrap_or_default(),
         passes: draft.passes.unwrap_or_default(),
@@ -77,6 +79,13 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone() },
         set,
     })
+}
+
+/// A precision that nothing computes in is one that the diffusion network is stored as.
+fn conversion(draft: &JobDraft, inventory: &Inventory) -> Option<Conversion> {
+    let to = draft.precision.clone().filter(|p| p.to_compute_in().is_none())?;
+    let part = Some(Role::Denoiser.name().to_owned());
+    Some(Conversion { wish: Wish { source: inventory.path.clone(), part, to }, result: None })
 }
 
 /// Checks the numbers of a draft, as far as they can be judged without its model.
@@ -214,9 +223,9 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::{Component, Family, Role};
+    use crate::families::{Component, Family};
     use crate::units::Bytes;
-    use crate::weights::DType;
+    use crate::weights::{DType, Precision};
 
     fn defaults() -> Defaults {
         Defaults {
@@ -237,6 +246,7 @@ mod tests {
         let missing = family.map_or(Vec::new(), |f| f.roles().iter().copied().filter(|r| !roles.contains(r)).collect());
         Inventory {
             name: "night".to_owned(),
+            path: "/m/night.safetensors".into(),
             init_size: None,
             description: Some(Description {
                 family,
@@ -265,6 +275,17 @@ mod tests {
         let spec = resolve(&JobDraft::default(), &inventory(Some(Family::Sd15), WHOLE), &defaults()).unwrap();
         assert_eq!((spec.steps, spec.batch, spec.size.width(), spec.seed), (20, 1, 512, Seed(7)));
         assert_eq!(spec.precision, None, "the device chooses");
+    }
+
+    #[test]
+    fn what_nothing_computes_in_is_what_the_network_is_stored_as() {
+        let of = |precision: &str| {
+            let draft = JobDraft { precision: Some(precision.parse().unwrap()), ..JobDraft::default() };
+            let spec = resolve(&draft, &inventory(Some(Family::Sd15), WHOLE), &defaults()).unwrap();
+            (spec.precision.map(Precision::name), spec.conversion.map(|c| (c.wish.source, c.wish.to.name())))
+        };
+        assert_eq!(of("bf16"), (Some("bf16"), None));
+        assert_eq!(of("Q4_K"), (None, Some(("/m/night.safetensors".into(), "Q4_K_M".to_owned()))));
     }
 
     #[test]
@@ -333,7 +354,7 @@ mod tests {
     #[test]
     fn refuses_models_that_do_not_run() {
         let draft = JobDraft::default();
-        let unknown = Inventory { name: "night".to_owned(), description: None, init_size: None };
+        let unknown = Inventory { name: "night".to_owned(), ..Inventory::default() };
         assert_eq!(refusal(&draft, &unknown), (4, "there is no model `night`".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)),

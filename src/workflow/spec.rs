@@ -10,6 +10,7 @@ use crate::families::cost::Work;
 use crate::families::{Component, Family, Role};
 use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::prompt::{Dialect, Weighting};
+use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{Bytes, DeviceId, Seed, Size};
 use crate::weights::Precision;
@@ -32,6 +33,13 @@ impl ModelSet {
     #[must_use]
     pub fn component(&self, role: Role) -> Option<&Component> {
         self.components.iter().find(|c| c.role == role)
+    }
+
+    /// Has the part of this role come from elsewhere.
+    pub fn replace(&mut self, component: Component) {
+        if let Some(part) = self.components.iter_mut().find(|c| c.role == component.role) {
+            *part = component;
+        }
     }
 
     /// Returns the stored size of all parts.
@@ -63,6 +71,26 @@ pub struct Named {
     pub vae: Option<String>,
     /// The text encoders to use instead of the model's own.
     pub clip: Vec<String>,
+}
+
+/// A diffusion network that is run as something else than it was stored as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversion {
+    /// Out of what.
+    pub wish: Wish,
+    /// Where the result lies, once it was found or made. The set has it then as its diffusion network.
+    pub result: Option<PathBuf>,
+}
+
+/// What is to be converted, and to what. Those who wish the same share the result.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Wish {
+    /// The file or folder of the model.
+    pub source: PathBuf,
+    /// Which part of it: a role, or `whole`; the diffusion network, or what else there is, when left out.
+    pub part: Option<String>,
+    /// What it becomes.
+    pub to: Target,
 }
 
 /// A picture to start from.
@@ -191,6 +219,9 @@ pub struct JobSpec {
     pub batch: u32,
     /// What to compute in; `None` is the device's own choice: fp32 on a processor, bf16 or fp16 on a GPU.
     pub precision: Option<Precision>,
+    /// What becomes of the diffusion network before it is run.
+    #[serde(default)]
+    pub conversion: Option<Conversion>,
     /// A picture to start from.
     pub init: Option<InitImage>,
     /// Whether the autoencoder works in tiles.
@@ -241,6 +272,12 @@ impl JobSpec {
             Passes::Apart if guided => Work { walks: work.walks * 2, ..work },
             Passes::Apart | Passes::Together => work,
         }
+    }
+
+    /// Returns the precision that was asked for: what the network is stored as, or what is computed in.
+    #[must_use]
+    pub fn asked_precision(&self) -> Option<Target> {
+        self.conversion.as_ref().map(|c| c.wish.to.clone()).or_else(|| self.precision.map(Target::from))
     }
 
     /// Returns what is computed in: what was asked for, or what is usual on such a device.

@@ -168,7 +168,7 @@ fn what_is_no_ledger_of_ours_is_left_alone() {
         drop(Ledger::open(p).unwrap());
         Connection::open(p).unwrap().pragma_update(None, "user_version", 99).unwrap();
     };
-    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 3");
+    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 4");
 }
 
 #[test]

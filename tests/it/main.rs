@@ -7,6 +7,7 @@ mod calibrate;
 mod cli;
 mod cli_plan;
 mod convert;
+mod conversions;
 mod dashboard;
 mod frames;
 mod gpu_states;

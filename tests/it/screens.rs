@@ -1,10 +1,12 @@
 //! Screens as users see them: snapshots in two sizes and three states, each reached by keys.
 
 use perilune::devices::{DeviceKind, DeviceReading};
+use perilune::jobs::{JobState, Phase, Progress, WaitReason};
+use perilune::quant::precision::Target;
 use perilune::tui::Options;
 use perilune::tui::options::ColorDepth;
-use perilune::units::DeviceId;
-use perilune::wire::Change;
+use perilune::units::{Bytes, DeviceId};
+use perilune::wire::{Change, ConversionView};
 
 use super::support::fixtures;
 use super::support::screen::{Screen, options};
@@ -104,6 +106,30 @@ fn a_picture_of_a_running_job() {
         screen.hear(Change::Preview(fixtures::preview(20)));
         screen
     });
+}
+
+/// One conversion that a job waits for, and one that a client has asked for.
+#[test]
+fn conversions() {
+    let status = || {
+        let mut status = fixtures::busy();
+        let job = status.queue.jobs.iter_mut().find(|j| j.state == JobState::Queued).unwrap();
+        job.reason = Some(WaitReason::Converting);
+        job.progress = Some(Progress { phase: Phase::Converting, step: 42, steps: 100, step_s: Some(0.3) });
+        status.conversions.push(ConversionView {
+            source: "/models/checkpoints/dream.safetensors".into(),
+            part: None,
+            to: Target::Nf4,
+            running: false,
+            done: Bytes::ZERO,
+            bytes: Bytes::ZERO,
+            seconds: 0.0,
+            jobs: Vec::new(),
+        });
+        status
+    };
+    check("queue_converting", |w, h| Screen::on(status(), w, h).keys("6"));
+    check("overview_converting", |w, h| Screen::on(status(), w, h).keys("1"));
 }
 
 #[test]

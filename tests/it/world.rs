@@ -11,19 +11,22 @@ use std::time::Duration;
 
 use perilune::config::Supervision;
 use perilune::daemon::core::{Core, Policy};
-use perilune::daemon::input::{Asker, Exit, Heard, Input};
+use perilune::daemon::input::{Asker, ConversionHeard, Converted, Exit, Heard, Input};
 use perilune::daemon::output::Output;
 use perilune::devices::{DeviceKind, DeviceReading, Health};
-use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing};
+use perilune::families::{Component, Role};
+use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing, WaitReason};
 use perilune::ledger::{Answer, Command, Ledger};
 use perilune::placement::{OffloadAsk, OffloadPlan};
+use perilune::quant::precision::Target;
 use perilune::sampling::{Sampler, Schedule};
 use perilune::telemetry::{Frame, Waiting};
-use perilune::units::{DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
+use perilune::units::{Bytes, DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
+use perilune::weights::DType;
 use perilune::wire::control::Topics;
 use perilune::wire::work::{FailedRun, Finished, Moved, Rebudget, Rebudgeted};
-use perilune::wire::{Order, Reply, Report, Request, RunOrder};
-use perilune::workflow::{Defaults, JobDraft, JobSpec, Kind, Refusal};
+use perilune::wire::{ConvertStatus, ConvertedView, Order, Reply, Report, Request, RunOrder, Status};
+use perilune::workflow::{Conversion, Defaults, JobDraft, JobSpec, Kind, Refusal, Wish};
 use proptest::prelude::*;
 
 use crate::support::fixtures;
@@ -34,7 +37,14 @@ enum Event {
     Submit {
         device: bool,
         priority: i32,
+        /// Whether its network must be converted, and to which of two.
+        wish: Option<bool>,
     },
+    /// A conversion that was asked for is a step further.
+    Convert,
+    ConverterDies,
+    /// What was converted is gone from the disk.
+    CacheIsCleaned,
     Cancel(usize),
     Retry(usize),
     Pause(usize),
@@ -56,7 +66,11 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let place = prop_oneof![Just(Move::Up), Just(Move::Down), Just(Move::First), Just(Move::Last)];
     prop_oneof![
-        4 => (any::<bool>(), -1..=1).prop_map(|(device, priority)| Event::Submit { device, priority }),
+        4 => (any::<bool>(), -1..=1, prop::option::of(any::<bool>()))
+            .prop_map(|(device, priority, wish)| Event::Submit { device, priority, wish }),
+        6 => Just(Event::Convert),
+        1 => Just(Event::ConverterDies),
+        1 => Just(Event::CacheIsCleaned),
         1 => (0usize..20).prop_map(Event::Cancel),
         1 => (0usize..20).prop_map(Event::Retry),
         1 => (0usize..20).prop_map(Event::Pause),
@@ -101,6 +115,10 @@ struct World {
     refused: Vec<String>,
     /// Runs that an engine has been told to do.
     ordered: HashSet<RunId>,
+    /// Conversions that a child makes, and how far each is.
+    converters: BTreeMap<u64, (Wish, u8)>,
+    /// What lies on the disk.
+    cache: HashSet<Wish>,
     exited: bool,
     next_ask: u64,
     /// Questions about budgets, to which an engine may know the answer.
@@ -137,12 +155,15 @@ fn policy() -> Policy {
         engine_threads: None,
         engine_idle_s: None,
         engine_log: "info".to_owned(),
+        conversions_at_once: 1,
         pid: 1,
     }
 }
 
 fn spec(draft: &JobDraft) -> JobSpec {
+    let wish = |to: Target| Wish { source: "/m/night".into(), part: Some("denoiser".to_owned()), to };
     JobSpec {
+        conversion: draft.precision.clone().map(|to| Conversion { wish: wish(to), result: None }),
         batch: 2,
         output: "/out".into(),
         priority: draft.priority.unwrap_or(0),
@@ -167,6 +188,8 @@ impl World {
             accepted: Vec::new(),
             refused: Vec::new(),
             ordered: HashSet::new(),
+            converters: BTreeMap::new(),
+            cache: HashSet::new(),
             exited: false,
             next_ask: 0,
             unanswered: HashSet::new(),
@@ -188,10 +211,19 @@ impl World {
 
     fn happen(&mut self, event: &Event) {
         match *event {
-            Event::Submit { device: second, priority } => {
-                let draft = JobDraft { priority: Some(priority), compute_device: Some(device(second)), ..JobDraft::default() };
+            Event::Submit { device: second, priority, wish } => {
+                let precision = wish.map(|first| if first { Target::Int8 } else { Target::Nf4 });
+                let draft = JobDraft { priority: Some(priority), compute_device: Some(device(second)), precision, ..JobDraft::default() };
                 self.ask(Request::Submit(Box::new(draft)));
             }
+            Event::Convert => drop(self.converter_goes_on()),
+            Event::ConverterDies => {
+                if let Some((id, _)) = self.converters.pop_first() {
+                    let exit = Exit { how: "was killed by signal 9".to_owned(), log: Vec::new() };
+                    self.inbox.push_back(Input::Conversion(id, ConversionHeard::Died(exit)));
+                }
+            }
+            Event::CacheIsCleaned => self.cache.clear(),
             Event::Cancel(n) => self.ask_about(n, |job| Request::Cancel(vec![job])),
             Event::Retry(n) => self.ask_about(n, |job| Request::Retry(vec![job])),
             Event::Pause(n) => self.ask_about(n, |job| Request::Pause { job: Some(job) }),
@@ -284,6 +316,16 @@ impl World {
                 self.inbox.push_back(Input::Named(run, Ok(paths)));
             }
             Output::Discard(paths) => self.hidden.retain(|hidden| !paths.contains(hidden)),
+            Output::LookForConversion { id, wish } => {
+                let found = self.cache.contains(&wish).then(|| Box::new(converted(&wish)));
+                self.inbox.push_back(Input::Conversion(id, ConversionHeard::Looked(Ok(found))));
+            }
+            Output::Convert { id, wish } => {
+                assert!(self.converters.values().all(|(other, _)| *other != wish), "made twice at once");
+                self.converters.insert(id, (wish, 0));
+                assert!(self.converters.len() <= 1, "more at once than allowed");
+            }
+            Output::StopConversion(id) => drop(self.converters.remove(&id)),
             Output::Exit => self.exited = true,
             Output::Subscribe { .. }
             | Output::Refresh { .. }
@@ -291,6 +333,8 @@ impl World {
             | Output::Read(..)
             | Output::Watch(_)
             | Output::Engines(_)
+            | Output::Locate(..)
+            | Output::Count
             | Output::LookUp(..) => {}
         }
     }
@@ -305,6 +349,10 @@ impl World {
         match order {
             Order::Run(order) => {
                 assert!(engine.run.is_none(), "an engine got two runs at once");
+                if let Some(conversion) = &order.spec.conversion {
+                    let files = &order.spec.set.component(Role::Denoiser).unwrap().files;
+                    assert_eq!(conversion.result.as_ref(), files.first(), "it does not run what was converted");
+                }
                 assert!(self.ordered.insert(order.run), "run {} was ordered twice", order.run);
                 (engine.run, engine.cancelled) = (Some((*order, 0)), false);
                 engine.budgets.clear();
@@ -320,6 +368,23 @@ impl World {
             Order::Shutdown => self.engine_dies(device),
             Order::Configure(_) | Order::Ping(_) | Order::Calibrate(_) => {}
         }
+    }
+
+    /// A conversion is a step further, if there is one.
+    fn converter_goes_on(&mut self) -> bool {
+        let Some(mut first) = self.converters.first_entry() else { return false };
+        let id = *first.key();
+        let (_, step) = first.get_mut();
+        *step += 1;
+        let heard = if *step < 3 {
+            ConversionHeard::Progress { done: Bytes(u64::from(*step)), bytes: Bytes(3) }
+        } else {
+            let (wish, _) = first.remove();
+            self.cache.insert(wish.clone());
+            ConversionHeard::Made(Ok(Box::new(converted(&wish))))
+        };
+        self.inbox.push_back(Input::Conversion(id, heard));
+        true
     }
 
     /// The engine says its next word, if it has one.
@@ -397,6 +462,7 @@ impl World {
         self.todo.clear();
         self.inbox.clear();
         self.engines.clear();
+        self.converters.clear();
         self.exited = false;
         self.unanswered.clear();
         let (core, first) = Core::new(policy(), self.ledger.recover().unwrap(), Timestamp(self.now));
@@ -425,6 +491,7 @@ impl World {
             for device in DEVICES {
                 busy |= self.todo.is_empty() && self.inbox.is_empty() && self.engine_goes_on(device);
             }
+            busy |= self.todo.is_empty() && self.inbox.is_empty() && self.converter_goes_on();
             // What was held when it was accepted late is let go too.
             if !busy {
                 for view in self.all_jobs() {
@@ -439,6 +506,23 @@ impl World {
             }
         }
         panic!("it never ends");
+    }
+
+    /// Everything that a client is told now.
+    fn everything(&mut self) -> Status {
+        self.next_ask += 1;
+        let asker = Asker { session: SessionId(2), id: self.next_ask };
+        self.tell(Input::Asked(asker, Request::Subscribe(Topics::default())));
+        let mut told = None;
+        while !(self.todo.is_empty() && self.inbox.is_empty()) {
+            if let Some(Output::Subscribe { .. }) = self.todo.front()
+                && let Some(Output::Subscribe { snapshot, .. }) = self.todo.pop_front()
+            {
+                told = Some(*snapshot);
+            }
+            self.work();
+        }
+        told.unwrap()
     }
 
     fn all_jobs(&mut self) -> Vec<JobView> {
@@ -462,8 +546,29 @@ impl World {
         }
         assert_eq!(self.named, expected, "a picture is lost, or was made twice");
         assert!(self.hidden.is_empty(), "left behind: {:?}", self.hidden);
+        assert!(self.converters.is_empty(), "nobody wants it: {:?}", self.converters);
         assert!(self.unanswered.is_empty(), "asked for a budget and never answered: {:?}", self.unanswered);
     }
+}
+
+/// What a conversion becomes.
+fn converted(wish: &Wish) -> Converted {
+    let output = PathBuf::from(format!("/m/{}", wish.to));
+    let component = Component { role: Role::Denoiser, precision: DType::U8, bytes: Bytes(1), tensors: 1, files: vec![output.clone()], stored: None };
+    let view = ConvertedView {
+        source: wish.source.clone(),
+        output,
+        from: "fp16".to_owned(),
+        to: wish.to.name(),
+        status: ConvertStatus::Converted,
+        reason: None,
+        source_bytes: Bytes(2),
+        output_bytes: Bytes(1),
+        seconds: 1.0,
+        tensors: Some(1),
+        error: None,
+    };
+    Converted { view, component: Some(component) }
 }
 
 fn failed(run: RunId, kind: Kind) -> Report {
@@ -485,9 +590,59 @@ proptest! {
 }
 
 #[test]
+fn jobs_that_need_the_same_share_it_and_others_pass_them() {
+    let mut world = World::new();
+    for wish in [Some(true), Some(true), None] {
+        world.happen(&Event::Submit { device: false, priority: 0, wish });
+    }
+    while world.work() {}
+    let reasons = |world: &mut World| -> Vec<(i64, Option<WaitReason>)> {
+        let status = world.everything();
+        let mut reasons: Vec<_> = status.queue.jobs.into_iter().map(|j| (j.job.0, j.reason)).collect();
+        reasons.sort_by_key(|(job, _)| *job);
+        reasons
+    };
+    let converting = Some(WaitReason::Converting);
+    assert_eq!(reasons(&mut world), [(1, converting.clone()), (2, converting), (3, Some(WaitReason::Engine))]);
+    assert_eq!(world.converters.len(), 1);
+    // The third goes first, since it needs nothing.
+    while world.engine_goes_on(DeviceId::Cpu) {
+        while world.work() {}
+    }
+    assert_eq!(world.named.len(), 2);
+    assert_eq!(world.everything().conversions.iter().map(|c| (c.running, c.jobs.len())).collect::<Vec<_>>(), [(true, 2)]);
+    world.ask(Request::Cancel(vec![JobId(1)]));
+    while world.work() {}
+    assert_eq!(world.converters.len(), 1, "the other needs it still");
+    world.ask(Request::Cancel(vec![JobId(2)]));
+    while world.work() {}
+    assert!(world.converters.is_empty(), "nobody needs it");
+    world.leave_in_peace();
+    world.check();
+}
+
+#[test]
+fn what_fails_or_dies_again_and_again_fails_its_jobs_and_a_retry_tries_again() {
+    let mut world = World::new();
+    world.happen(&Event::Submit { device: false, priority: 0, wish: Some(true) });
+    for _ in 0..3 {
+        while world.work() {}
+        assert_eq!(world.all_jobs()[0].state, JobState::Queued);
+        world.happen(&Event::ConverterDies);
+    }
+    while world.work() {}
+    let failure = world.all_jobs()[0].failure.clone().unwrap();
+    assert!(failure.message.ends_with("died 3 times; the last time it was killed by signal 9"), "{failure:?}");
+    world.ask(Request::Retry(vec![JobId(1)]));
+    world.leave_in_peace();
+    world.check();
+    assert_eq!(world.all_jobs()[0].state, JobState::Done);
+}
+
+#[test]
 fn an_end_in_order_costs_no_attempt() {
     let mut world = World::new();
-    world.happen(&Event::Submit { device: false, priority: 0 });
+    world.happen(&Event::Submit { device: false, priority: 0, wish: None });
     for _ in 0..40 {
         for _ in 0..30 {
             world.work();
@@ -503,7 +658,7 @@ fn an_end_in_order_costs_no_attempt() {
 #[test]
 fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
     let mut world = World::new();
-    world.happen(&Event::Submit { device: false, priority: 0 });
+    world.happen(&Event::Submit { device: false, priority: 0, wish: None });
     for _ in 0..perilune::daemon::recovery::CRASHES + 2 {
         for _ in 0..40 {
             world.work();
@@ -528,7 +683,7 @@ fn a_job_that_kills_the_daemon_again_and_again_fails_in_the_end() {
 fn only_starts_that_have_failed_count_and_only_for_their_device() {
     let mut world = World::new();
     for second in [true, false] {
-        world.happen(&Event::Submit { device: second, priority: 0 });
+        world.happen(&Event::Submit { device: second, priority: 0, wish: None });
     }
     while world.work() {}
     // Nobody calls a start failed that takes a day.
@@ -586,7 +741,7 @@ fn a_gpu_that_nobody_can_see_gets_no_job() {
     let frame = Frame { devices: vec![cpu], ..Frame::empty(Timestamp(0)) };
     world.tell(Input::Readings(Arc::new(frame)));
     for second in [false, true] {
-        world.happen(&Event::Submit { device: second, priority: 0 });
+        world.happen(&Event::Submit { device: second, priority: 0, wish: None });
     }
     while world.work() {}
     assert_eq!((world.accepted.len(), world.refused.as_slice()), (1, &["there is no device cuda:0".to_owned()][..]));
@@ -601,7 +756,7 @@ fn before_all_sources_have_answered_every_device_may_be_there() {
     let frame = Frame { devices: vec![disk], waiting: vec![late], ..Frame::empty(Timestamp(0)) };
     world.tell(Input::Readings(Arc::new(frame)));
     for second in [false, true] {
-        world.happen(&Event::Submit { device: second, priority: 0 });
+        world.happen(&Event::Submit { device: second, priority: 0, wish: None });
     }
     while world.work() {}
     assert_eq!((world.accepted.len(), world.refused.len()), (2, 0), "{:?}", world.refused);
@@ -620,6 +775,7 @@ fn the_first_job_waits_for_the_first_readings_and_then_goes_to_a_gpu_that_is_wel
     };
     let check = |devices: Vec<DeviceReading>, expected: DeviceId| {
         let mut world = World::new();
+        while world.work() {}
         world.ask(Request::Submit(Box::default()));
         let Some(Output::Read(ticket, _)) = world.todo.pop_front() else { panic!("the devices are not read") };
         assert!(world.todo.is_empty(), "{:?}", world.todo);

@@ -148,6 +148,7 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         size: Size::new(64, 96).unwrap(),
         batch: 1,
         precision: None,
+        conversion: None,
         init: None,
         tiling: Tiling::Auto,
         passes: Passes::Together,

@@ -285,3 +285,37 @@ fn what_is_planned_is_what_is_done() {
     assert_eq!(asked["disk"], planned["disk"], "{fresh} {last}");
     assert_eq!(last["placement"]["predicted"]["step_s"], fresh["predicted"]["step_s"], "one way to foretell");
 }
+
+/// The pixels of a picture.
+fn pixels(path: &PathBuf) -> Vec<u8> {
+    let mut reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    pixels
+}
+
+#[test]
+fn a_run_in_eight_bits_is_converted_once_and_paints_nearly_the_same() {
+    let home = Home::new();
+    let run = ["run", "-m", "moonlet", "-p", "a full moon over the sea", "--seed", "7", "--sampler", "euler", "--steps", "12"];
+    let plain = pixels(&pictures(&home.run(&run))[0]);
+    let eight_bits = [&run[..], &["--precision", "Q8_0"]].concat();
+    let first = home.run(&eight_bits);
+    let painted = pixels(&pictures(&first)[0]);
+    let squares: f64 = plain.iter().zip(&painted).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    let psnr = 10.0 * (255.0_f64.powi(2) * plain.len() as f64 / squares).log10();
+    assert!(psnr.is_finite() && psnr > 30.0, "a peak signal-to-noise ratio of {psnr} dB");
+
+    let spec = |ended: &Value| home.run(&["queue", "show", &ended["job"].to_string()])["spec"].clone();
+    let made = spec(&first)["conversion"]["result"].as_str().unwrap().to_owned();
+    assert!(made.ends_with("models/diffusion_models/gguf/moonlet_Q8_0.gguf"), "{made}");
+    let written = fs::metadata(&made).unwrap().modified().unwrap();
+    let second = home.run(&eight_bits);
+    assert_eq!(spec(&second)["conversion"]["result"], made.as_str());
+    assert_eq!(fs::metadata(&made).unwrap().modified().unwrap(), written, "it was not made again");
+    assert!(pixels(&pictures(&second)[0]) == painted, "the same to the bit");
+    let held = home.run(&["sets", "list"])[0]["components"].as_array().unwrap().iter().map(|c| c["bytes"].as_u64().unwrap()).sum::<u64>();
+    assert!(held > 0);
+    let text = fs::read(&pictures(&second)[0]).unwrap();
+    assert!(text.windows(15).any(|w| w == b"Precision: Q8_0"), "the picture says what it was made with");
+}

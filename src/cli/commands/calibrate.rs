@@ -8,6 +8,7 @@ use crate::cli::output::{json as line, plain, print, significant, table};
 use crate::cli::{intent, report};
 use crate::client::call::unexpected;
 use crate::placement::Finding;
+use crate::quant::precision::Target;
 use crate::wire::control::{CalibrateAsk, CalibrationView};
 use crate::wire::{Reply, Request};
 use crate::workflow::Refusal;
@@ -18,7 +19,7 @@ pub(super) fn calibrate(context: &Context, args: CalibrateArgs) -> Result<(), Re
     let ask = CalibrateAsk {
         model: args.model.map(|name| intent::model(name, context)),
         compute_device: args.compute_device.or(context.settings.compute_device.value),
-        precision: args.precision.or(preset.precision),
+        precision: args.precision.or(preset.precision.as_ref().and_then(Target::to_compute_in)),
     };
     if !context.output.json {
         report::note("measuring; it takes from seconds to minutes, and what else runs meanwhile spoils it");

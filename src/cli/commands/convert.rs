@@ -13,18 +13,20 @@ use crate::cli::context::Context;
 use crate::cli::conversions::ConvertArgs;
 use crate::cli::output::{self, plain, significant};
 use crate::cli::report;
-use crate::client::Place;
-use crate::conversion::{self, Aside, ConversionError, Outcome, Watch, Wish};
+use crate::client::call::{Heard, unexpected};
+use crate::client::{Client, Place};
+use crate::conversion::{self, Aside, ConversionError, Watch, Wish};
 use crate::library::{self, Roots, inventory};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
+use crate::wire::control::Topics;
+use crate::wire::{Change, ConversionView, ConvertAsk, ConvertStatus, ConvertedView, Reply, Request};
 use crate::workflow::{Kind, Refusal};
 
 /// Converts each source to each precision. One that fails does not keep the others; the first failure's code is returned.
 pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refusal> {
     if let Place::Host(host) = &context.place {
-        let hint = format!("run it there: ssh {host} perilune convert ...");
-        return Err(Refusal::new(Kind::Usage, "conversions are made on the machine that has the files", hint));
+        return converted_there(context, args, host);
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -47,16 +49,89 @@ pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refus
             if refusal.kind == Kind::Interrupted {
                 return Err(refusal);
             }
-            let failed = json!({"source": name, "output": null, "from": null, "to": target.to_string(), "status": "failed",
-                "reason": refusal.message, "source_bytes": null, "output_bytes": null, "seconds": null, "tensors": null, "error": null});
             if context.output.json {
-                output::json(&failed);
+                output::json(&failed(&name, target, &refusal));
             }
             let exit = report::report(&refusal);
             code = if code == 0 { exit } else { code };
         }
     }
     Ok(code)
+}
+
+/// Has the daemon of another machine convert, and tells of it. Ctrl-C leaves, and it stops.
+fn converted_there(context: &Context, args: &ConvertArgs, host: &str) -> Result<u8, Refusal> {
+    if args.output.is_some() || args.threads.is_some() {
+        let hint = format!("leave --output and --threads out: the daemon of {host} has folders and threads of its own");
+        return Err(Refusal::new(Kind::Usage, "they are for conversions that this machine makes", hint));
+    }
+    context.with_daemon(|mut daemon| async move {
+        daemon.call(Request::Subscribe(Topics::default())).await?;
+        let mut code = 0;
+        for source in sources_there(&mut daemon, args).await? {
+            for to in &args.to {
+                let ask = ConvertAsk { source: source.clone(), part: args.part.map(|p| p.name().to_owned()), to: to.clone() };
+                let made = tokio::select! {
+                    made = one_there(context, &mut daemon, &ask) => made?,
+                    _ = tokio::signal::ctrl_c() => return Err(ConversionError::Cancelled.into()),
+                };
+                match made {
+                    Ok(view) => tell_of(context, &view),
+                    Err(refusal) => {
+                        if context.output.json {
+                            output::json(&failed(&source, to, &refusal));
+                        }
+                        let exit = report::report(&refusal);
+                        code = if code == 0 { exit } else { code };
+                    }
+                }
+            }
+        }
+        Ok(code)
+    })
+}
+
+/// Returns what was named there, and with --all what lies there and is no conversion itself.
+async fn sources_there(daemon: &mut Client, args: &ConvertArgs) -> Result<Vec<String>, Refusal> {
+    let mut sources = args.sources.clone();
+    if let Some(kind) = args.all {
+        let models = match daemon.call(Request::Models).await? {
+            Reply::Models(models) => models,
+            reply => return Err(unexpected(&reply)),
+        };
+        let is_result = |path: &Path| path.parent().is_some_and(|folder| folder.ends_with("converted") || folder.ends_with("gguf"));
+        let found = models.into_iter().filter(|m| m.folder == kind.name() && !is_result(&m.path));
+        sources.extend(found.map(|m| m.path.display().to_string()));
+    }
+    Ok(sources)
+}
+
+/// Has one thing converted there. What goes wrong with it does not keep the others.
+async fn one_there(context: &Context, daemon: &mut Client, ask: &ConvertAsk) -> Result<Result<ConvertedView, Refusal>, Refusal> {
+    let bar = bar(context, Path::new(&ask.source), &ask.to);
+    let id = daemon.ask(Request::Convert(ask.clone())).await?;
+    loop {
+        match daemon.answer_or_event(id).await? {
+            Heard::Answer(answer) => {
+                bar.finish_and_clear();
+                return match *answer {
+                    Ok(Reply::Converted(view)) => Ok(Ok(*view)),
+                    Ok(reply) => Err(unexpected(&reply)),
+                    Err(refusal) if refusal.kind == Kind::NoDaemon => Err(refusal),
+                    Err(refusal) => Ok(Err(refusal)),
+                };
+            }
+            Heard::Event(event) => {
+                let Change::Conversions(all) = event.change else { continue };
+                let stem = Path::new(&ask.source).file_stem().unwrap_or_default().to_string_lossy();
+                let ours = |c: &&ConversionView| c.running && c.to == ask.to && c.source.to_string_lossy().contains(stem.as_ref());
+                if let Some(view) = all.iter().find(ours) {
+                    bar.set_length(view.bytes.0);
+                    bar.set_position(view.done.0);
+                }
+            }
+        }
+    }
 }
 
 /// What was named, and where it is.
@@ -103,8 +178,13 @@ fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, ro
     let done = conversion::convert(&wish, watch, aside);
     bar.finish_and_clear();
     let outcome = done.map_err(|error| if stop.load(Ordering::Relaxed) { ConversionError::Cancelled } else { error })?;
-    tell_of(context, source, target, &outcome, begun.elapsed().as_secs_f64());
+    tell_of(context, &outcome.view(source, target, begun.elapsed().as_secs_f64()));
     Ok(())
+}
+
+fn failed(name: &str, target: &Target, refusal: &Refusal) -> Value {
+    json!({"source": name, "output": null, "from": null, "to": target.to_string(), "status": "failed", "reason": refusal.message,
+        "source_bytes": null, "output_bytes": null, "seconds": null, "tensors": null, "error": null})
 }
 
 fn said(aside: &Aside<'_>) -> String {
@@ -128,28 +208,11 @@ fn bar(context: &Context, source: &Path, target: &Target) -> ProgressBar {
     }
 }
 
-fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome, seconds: f64) {
-    let (status, path, manifest, reason) = match outcome {
-        Outcome::Converted { path, manifest, resumed, replaced } => {
-            let resumed = (resumed.0 > 0).then(|| format!("went on from {} of {} chunks", resumed.0, resumed.1));
-            ("converted", path, manifest, resumed.or_else(|| replaced.map(|r| format!("made again: {r}"))))
-        }
-        Outcome::Cached { path, manifest } => ("cached", path, manifest, None),
-        Outcome::Skipped { precision, bytes } => {
-            let reason = format!("it is {precision} already");
-            let line = json!({"source": source, "output": source, "from": precision, "to": target.to_string(), "status": "skipped",
-                "reason": reason, "source_bytes": bytes, "output_bytes": bytes, "seconds": seconds, "tensors": Value::Null,
-                "error": Value::Null});
-            return context.output.show(&line, || format!("{}: {reason}\n", source.display()));
-        }
-    };
-    let line = json!({"source": source, "output": path, "from": manifest.from, "to": manifest.to, "status": status, "reason": reason,
-        "source_bytes": manifest.source_bytes, "output_bytes": manifest.bytes, "seconds": seconds, "tensors": manifest.tensors,
-        "error": manifest.error});
-    context.output.show(&line, || text(path, status, manifest, reason.as_deref(), seconds));
-    let error = &manifest.error;
+fn tell_of(context: &Context, view: &ConvertedView) {
+    context.output.show(view, || text(view));
+    let Some(error) = &view.error else { return };
     let warnings = [
-        (error.clipped, format!("beyond the range of {} and became its largest value or infinity", manifest.to)),
+        (error.clipped, format!("beyond the range of {} and became its largest value or infinity", view.to)),
         (error.not_a_number, "no numbers (NaN) in the source".to_owned()),
     ];
     for (count, what) in warnings.into_iter().filter(|(count, _)| *count > 0 && !context.output.json) {
@@ -158,14 +221,18 @@ fn tell_of(context: &Context, source: &Path, target: &Target, outcome: &Outcome,
     }
 }
 
-fn text(path: &Path, status: &str, manifest: &Manifest, reason: Option<&str>, seconds: f64) -> String {
-    let Manifest { source_bytes, bytes, from, to, error, .. } = manifest;
+fn text(view: &ConvertedView) -> String {
+    let ConvertedView { output, from, to, reason, source_bytes, output_bytes, seconds, .. } = view;
     let milliseconds = ((seconds * 1e3).round() as i64).max(1).unsigned_abs();
     let speed = Bytes(source_bytes.0.saturating_mul(1000) / milliseconds);
-    let how = if status == "converted" { format!(", {} s, {speed}/s", significant(seconds)) } else { String::new() };
-    let why = reason.map(|r| format!(" ({r})")).unwrap_or_default();
-    let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {bytes}{how}\n", path.display());
-    if error.rel_l2_max > 0.0 {
+    let (status, how) = match view.status {
+        ConvertStatus::Skipped => return format!("{}: {}\n", output.display(), reason.as_deref().unwrap_or_default()),
+        ConvertStatus::Cached => ("cached", String::new()),
+        ConvertStatus::Converted => ("converted", format!(", {} s, {speed}/s", significant(*seconds))),
+    };
+    let why = reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    let mut text = format!("{}\n  {status}{why}: {from} {source_bytes} to {to} {output_bytes}{how}\n", output.display());
+    if let Some(error) = view.error.as_ref().filter(|e| e.rel_l2_max > 0.0) {
         text += "  relative error ";
         text += &significant(error.rel_l2_mean);
         text += " over all; the tensors that lost most:\n";

@@ -108,7 +108,12 @@ fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
     if !program.exists() {
         return fail("engine", format!("there is no engine at {shown}"), hint);
     }
-    let spawned = match spawn(&SpawnSpec { program, device, environment: context.settings.engine_environment.clone() }) {
+    let spawned = match spawn(&SpawnSpec {
+        program,
+        arguments: &[],
+        source: device.to_string(),
+        environment: context.settings.engine_environment.clone(),
+    }) {
         Ok(spawned) => spawned,
         Err(error) => return fail("engine", format!("{shown} cannot be started: {error}"), hint),
     };

@@ -6,6 +6,7 @@ mod calibrate;
 mod compat;
 mod config;
 mod convert;
+pub(super) mod converter;
 mod dashboard;
 mod demo;
 mod devices;
@@ -42,6 +43,7 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
         Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
         Some(Command::Stop) => stop::stop(context).map(done),
+        Some(Command::Converter) => converter::converter(),
         Some(Command::Bridge) => bridge::bridge(context).map(done),
         Some(Command::Doctor) => doctor::doctor(context),
         Some(Command::Config) => config::config(context).map(done),

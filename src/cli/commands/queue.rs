@@ -280,6 +280,10 @@ fn text(view: &JobView) -> String {
             ("device", Labelled(spec.compute).to_string()),
             ("output", spec.output.display().to_string()),
         ]);
+        rows.extend(spec.conversion.as_ref().map(|c| {
+            let result = c.result.as_ref().map_or_else(String::new, |path| format!(", {}", path.display()));
+            ("stored as", format!("{}{result}", c.wish.to))
+        }));
     }
     rows.extend([("owner", plain(&spec.owner)), ("attempts", view.attempts.to_string()), ("created", view.created.to_string())]);
     rows.extend(view.started.map(|t| ("started", t.to_string())));

@@ -151,7 +151,13 @@ impl Teller {
             // How the job ends is told at the end.
             Change::Notice(notice) if notice.level == "fail" && notice.job == Some(self.job) => {}
             Change::Notice(notice) if notice.level != "info" => self.say(&notice.text),
-            Change::Notice(_) | Change::Preview(_) | Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) | Change::Log(_) => {}
+            Change::Notice(_)
+            | Change::Preview(_)
+            | Change::Devices { .. }
+            | Change::Queue { .. }
+            | Change::Sets(_)
+            | Change::Conversions(_)
+            | Change::Log(_) => {}
         }
         Ok(None)
     }

@@ -80,6 +80,16 @@ fn text(status: &Status) -> String {
         text.push('\n');
         text += &table(&["engine", "state", "pid", "about"], rows);
     }
+    if !status.conversions.is_empty() {
+        let rows = status.conversions.iter().map(|c| {
+            let source = c.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let state = if c.running { format!("{:.0}%", c.ratio() * 100.0) } else { "waits".to_owned() };
+            let jobs: Vec<String> = c.jobs.iter().map(ToString::to_string).collect();
+            vec![source, c.to.to_string(), state, jobs.join(" ")]
+        });
+        text.push('\n');
+        text += &table(&["converting", "to", "done", "for jobs"], rows);
+    }
     if !queue.jobs.is_empty() {
         let rows = queue.jobs.iter().map(|job| {
             let doing = match (&job.progress, &job.reason, &job.failure) {

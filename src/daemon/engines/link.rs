@@ -34,6 +34,8 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// What a link needs to know.
 #[derive(Debug, Clone)]
 pub struct LinkSpec {
+    /// Its device.
+    pub device: DeviceId,
     /// What to start.
     pub spawn: SpawnSpec,
     /// As which process of its device.
@@ -57,7 +59,7 @@ impl Link {
     pub fn start(spec: LinkSpec, tell: mpsc::Sender<Message>) -> Self {
         let (orders, from_core) = mpsc::unbounded_channel();
         let (kill, killed) = watch::channel(None);
-        let (device, generation) = (spec.spawn.device, spec.generation);
+        let (device, generation) = (spec.device, spec.generation);
         // Started here and not in the task: the engine dies with the thread that starts it.
         let spawned = spawn(&spec.spawn);
         tokio::spawn(async move {

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::Level;
 
 use crate::logging;
-use crate::units::DeviceId;
 
 /// Lines that are kept for the engine's exit.
 pub const TAIL: usize = 200;
@@ -35,7 +34,7 @@ impl Tail {
 }
 
 /// Reads lines until there are no more. Blocks.
-pub fn follow(mut from: impl Read, device: DeviceId, tail: &Tail) {
+pub fn follow(mut from: impl Read, source: &str, tail: &Tail) {
     let mut line = Vec::new();
     let mut chunk = [0; 8192];
     loop {
@@ -47,27 +46,27 @@ pub fn follow(mut from: impl Read, device: DeviceId, tail: &Tail) {
         };
         for byte in &chunk[..read] {
             match byte {
-                b'\n' => told(&mut line, device, tail),
+                b'\n' => told(&mut line, source, tail),
                 byte if line.len() < LONGEST => line.push(*byte),
                 _ => {}
             }
         }
     }
     if !line.is_empty() {
-        told(&mut line, device, tail);
+        told(&mut line, source, tail);
     }
 }
 
-fn told(line: &mut Vec<u8>, device: DeviceId, tail: &Tail) {
+fn told(line: &mut Vec<u8>, source: &str, tail: &Tail) {
     let text: String = String::from_utf8_lossy(line).chars().filter(|c| !c.is_control() || *c == '\t').collect();
     line.clear();
     // What the engine itself says has a level; what its libraries print has none.
     let (level, text) = logging::understand(&text).unwrap_or((Level::INFO, &text));
     match level {
-        Level::ERROR => tracing::error!(source = %device, "{text}"),
-        Level::WARN => tracing::warn!(source = %device, "{text}"),
-        Level::INFO => tracing::info!(source = %device, "{text}"),
-        _ => tracing::debug!(source = %device, "{text}"),
+        Level::ERROR => tracing::error!(source = %source, "{text}"),
+        Level::WARN => tracing::warn!(source = %source, "{text}"),
+        Level::INFO => tracing::info!(source = %source, "{text}"),
+        _ => tracing::debug!(source = %source, "{text}"),
     }
     tail.push(text.to_owned());
 }
@@ -78,7 +77,7 @@ mod tests {
 
     fn lines(bytes: &[u8]) -> Vec<String> {
         let tail = Tail::default();
-        follow(bytes, DeviceId::Cpu, &tail);
+        follow(bytes, "cpu", &tail);
         tail.lines()
     }
 

@@ -1,4 +1,4 @@
-//! Starts an engine's process and sees it end. The only place of the daemon that starts processes.
+//! Starts a process of ours, an engine or a converter, and sees it end. The only place of the daemon that starts processes.
 
 #![expect(unsafe_code, reason = "the child's signal at its parent's death can only be set between fork and exec")]
 #![expect(clippy::disallowed_methods, reason = "this is the one place where engines are started")]
@@ -18,15 +18,16 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, se
 use tokio::sync::oneshot;
 
 use super::output_lines::{Tail, follow};
-use crate::units::DeviceId;
 
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct SpawnSpec {
-    /// The engine's program.
+    /// The program.
     pub program: PathBuf,
-    /// The device it is for.
-    pub device: DeviceId,
+    /// Its arguments.
+    pub arguments: &'static [&'static str],
+    /// What its lines in the log go by: the device of an engine, or what else it is.
+    pub source: String,
     /// Variables that are set for it; `None` is one that it must not see.
     pub environment: Vec<(&'static str, Option<&'static str>)>,
 }
@@ -63,7 +64,7 @@ impl Process {
     pub fn kill(&self) {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         if *alive && let Err(errno) = kill_process_group(self.pid, Signal::KILL) {
-            tracing::warn!("engine {} could not be killed: {errno}", self.pid());
+            tracing::warn!("process {} could not be killed: {errno}", self.pid());
         }
     }
 }
@@ -74,13 +75,14 @@ impl Drop for Process {
     }
 }
 
-/// How long what an engine wrote is waited for after its end.
+/// How long what a process wrote is waited for after its end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Starts an engine. Call it from a thread that lives as long as the daemon: the engine dies with that thread.
+/// Starts a process. Call it from a thread that lives as long as the daemon: the process dies with that thread.
 pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(&spec.program);
+    command.args(spec.arguments);
     command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     for (name, value) in &spec.environment {
         match value {
@@ -97,13 +99,12 @@ pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
     let pid = Pid::from_child(&child);
     let tail = Tail::default();
     let (done, heard_all) = std::sync::mpsc::channel::<()>();
-    let device = spec.device;
     let outputs: [Option<Box<dyn io::Read + Send>>; 2] =
         [child.stdout.take().map(|o| Box::new(o) as _), child.stderr.take().map(|o| Box::new(o) as _)];
     for from in outputs.into_iter().flatten() {
-        let (tail, done) = (tail.clone(), done.clone());
-        thread::Builder::new().name(format!("output of {device}")).spawn(move || {
-            follow(from, device, &tail);
+        let (tail, done, source) = (tail.clone(), done.clone(), spec.source.clone());
+        thread::Builder::new().name(format!("output of {source}")).spawn(move || {
+            follow(from, &source, &tail);
             drop(done);
         })?;
     }
@@ -111,11 +112,11 @@ pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
     let alive = Arc::new(Mutex::new(true));
     let (tell, exit) = oneshot::channel();
     let still = alive.clone();
-    thread::Builder::new().name(format!("engine of {device}")).spawn(move || {
+    thread::Builder::new().name(format!("end of {}", spec.source)).spawn(move || {
         let how = see_it_end(child, pid, &still);
         // All is heard when both readers have hung up, or when some grandchild keeps the pipe for itself.
         if heard_all.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
-            tracing::debug!("the output of engine {pid:?} is held open by something else");
+            tracing::debug!("the output of process {pid:?} is held open by something else");
         }
         // Nobody listens when the daemon ends.
         drop(tell.send(how));
@@ -130,7 +131,7 @@ fn see_it_end(mut child: Child, pid: Pid, alive: &Mutex<bool>) -> String {
     if waited.is_ok()
         && let Err(errno) = kill_process_group(pid, Signal::KILL)
     {
-        tracing::debug!("nothing was left of engine {pid:?}: {errno}");
+        tracing::debug!("nothing was left of process {pid:?}: {errno}");
     }
     *alive = false;
     match child.wait() {
@@ -139,7 +140,7 @@ fn see_it_end(mut child: Child, pid: Pid, alive: &Mutex<bool>) -> String {
     }
 }
 
-/// Returns how a process ended, in words that follow "the engine".
+/// Returns how a process ended, in words that follow "the engine" or "the converter".
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),

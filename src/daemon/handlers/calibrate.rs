@@ -7,6 +7,7 @@ use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
 use crate::families::Role;
 use crate::library::moonlet;
+use crate::quant::precision::Target;
 use crate::wire::control::CalibrateAsk;
 use crate::wire::work::CalibrateOrder;
 use crate::workflow::{JobDraft, JobSpec, Kind, Refusal};
@@ -23,7 +24,7 @@ pub(super) fn read(core: &mut Core, asker: Asker, ask: CalibrateAsk) {
     let draft = JobDraft {
         model: ask.model.unwrap_or_else(|| moonlet::NAME.to_owned()),
         compute_device: ask.compute_device,
-        precision: ask.precision,
+        precision: ask.precision.map(Target::from),
         ..JobDraft::default()
     };
     let defaults = Box::new(super::submit::defaults(core));

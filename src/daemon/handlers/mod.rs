@@ -33,11 +33,15 @@ const PAGE: u32 = 5_000;
 /// Answers a request, now or when what it needs is known.
 pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
     match request {
-        Request::Status => read_devices(core, Pending::StatusReadings(asker), READING),
+        Request::Status => {
+            core.emit(Output::Count);
+            read_devices(core, Pending::StatusReadings(asker), READING);
+        }
         Request::Devices => read_devices(core, Pending::Devices(asker), READING),
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
         Request::Calibrate(ask) => calibrate::calibrate(core, asker, ask),
+        Request::Convert(ask) => core.emit(Output::Locate(asker, ask)),
         Request::Plan(ask) => plan::plan(core, Pending::Plan(asker, ask)),
         Request::Tune(ask) => plan::plan(core, Pending::Tune(asker, ask)),
         Request::List { states, after, limit } => {

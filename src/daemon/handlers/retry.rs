@@ -38,11 +38,12 @@ pub(in crate::daemon) fn checked(core: &mut Core, asker: Asker, entries: &[Entry
 pub(in crate::daemon) fn retried(core: &mut Core, asker: Asker, before: &[(JobId, JobState)], entries: Vec<Entry>, views: Vec<JobView>) {
     answers::tell(core, &entries, views);
     core.answer(asker, Ok(Reply::Changed(entries.iter().map(|e| e.job).collect())));
-    for (entry, (_, state)) in entries.into_iter().zip(before) {
+    for (mut entry, (_, state)) in entries.into_iter().zip(before) {
         // Asked for twice at once, it was taken in before.
         if core.queue.get(entry.job).is_none() && entry.state == JobState::Queued {
             core.uncount(*state);
             supervision::try_at_once(core, entry.device);
+            crate::daemon::conversions::look_again(&mut entry);
             core.queue.insert(entry);
         }
     }

@@ -84,6 +84,6 @@ fn wants(topics: &Topics, change: &Change) -> bool {
         Change::Notice(notice) => topics.job.is_none_or(|wanted| notice.job.is_none_or(|about| about == wanted)),
         Change::Log(_) => topics.log,
         Change::Engines(_) | Change::Snapshot(_) => true,
-        Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) => topics.job.is_none(),
+        Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) | Change::Conversions(_) => topics.job.is_none(),
     }
 }

@@ -31,6 +31,7 @@ enum Kind {
     Queue,
     Sets,
     Engines,
+    Conversions,
 }
 
 fn kind(change: &Change) -> Option<Kind> {
@@ -41,6 +42,7 @@ fn kind(change: &Change) -> Option<Kind> {
         Change::Queue { .. } => Some(Kind::Queue),
         Change::Sets(_) => Some(Kind::Sets),
         Change::Engines(_) => Some(Kind::Engines),
+        Change::Conversions(_) => Some(Kind::Conversions),
         Change::Snapshot(_) | Change::Job(_) | Change::Gone(_) | Change::Notice(_) | Change::Log(_) => None,
     }
 }

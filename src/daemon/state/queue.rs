@@ -10,6 +10,7 @@ use crate::jobs::{JobState, Move, Rank};
 use crate::ledger::Entry;
 use crate::units::{DeviceId, JobId, RunId};
 use crate::wire::control::Counts;
+use crate::workflow::Wish;
 
 /// A job that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +54,19 @@ pub struct Queue {
     /// Jobs that an engine has or is about to get.
     active: BTreeSet<JobId>,
     counts: Counts,
+    /// Jobs that could start once their conversion is there, by what they wish.
+    converting: BTreeMap<Wish, BTreeSet<Place>>,
 }
 
 impl Waiting {
     fn place(&self) -> Place {
         Place { priority: Reverse(self.entry.priority), rank: self.entry.rank, job: self.entry.job }
+    }
+
+    /// Returns what must be converted before it can start.
+    #[must_use]
+    pub fn lacks(&self) -> Option<&Wish> {
+        self.entry.conversion.as_ref().filter(|c| c.result.is_none()).map(|c| &c.wish)
     }
 
     /// Returns whether it waits, and no engine has been chosen.
@@ -121,6 +130,23 @@ impl Queue {
     /// Returns the devices for which jobs could start.
     pub fn wanted(&self) -> impl Iterator<Item = DeviceId> {
         self.ready.keys().copied()
+    }
+
+    /// Returns what jobs that could start else wish to be converted, and the first place of those.
+    pub fn wishes(&self) -> impl Iterator<Item = (&Wish, Place)> {
+        self.converting.iter().filter_map(|(wish, places)| Some((wish, *places.first()?)))
+    }
+
+    /// Returns whether a job could start if this were there.
+    #[must_use]
+    pub fn is_lacked(&self, wish: &Wish) -> bool {
+        self.converting.contains_key(wish)
+    }
+
+    /// Returns the jobs that could start if this were there, in their order.
+    #[must_use]
+    pub fn all_that_lack(&self, wish: &Wish) -> Vec<JobId> {
+        self.converting.get(wish).into_iter().flatten().map(|place| place.job).collect()
     }
 
     /// Returns the job right before this one that waits for the same device.
@@ -205,7 +231,11 @@ impl Queue {
         }
         self.order.insert(job.place());
         if job.entry.state == JobState::Queued {
-            self.ready.entry(job.entry.device).or_default().insert(job.place());
+            let places = match job.lacks() {
+                Some(wish) => self.converting.entry(wish.clone()).or_default(),
+                None => self.ready.entry(job.entry.device).or_default(),
+            };
+            places.insert(job.place());
         }
     }
 
@@ -217,6 +247,14 @@ impl Queue {
             ready.remove(&job.place());
             if ready.is_empty() {
                 self.ready.remove(&job.entry.device);
+            }
+        }
+        if let Some(wish) = job.lacks()
+            && let Some(places) = self.converting.get_mut(wish)
+        {
+            places.remove(&job.place());
+            if places.is_empty() {
+                self.converting.remove(wish);
             }
         }
     }
@@ -251,6 +289,7 @@ mod tests {
             crashes: 0,
             deaths: 0,
             created: Timestamp(0),
+            conversion: None,
         }
     }
 

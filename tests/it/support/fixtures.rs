@@ -175,6 +175,7 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
         size: Size::new(768, 512).unwrap(),
         batch: 1,
         precision: None,
+        conversion: None,
         init: None,
         tiling: Tiling::Auto,
         passes: Passes::default(),
@@ -323,6 +324,7 @@ pub(crate) fn empty() -> Status {
         sets: Vec::new(),
         engines: vec![engine(0, EngineState::Ready)],
         cache: CacheView::default(),
+        conversions: Vec::new(),
         queue: QueueView::default(),
         notices: Vec::new(),
     }

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use super::places;
 use crate::placement::AllocationError;
+use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
-use crate::weights::Precision;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// A field of the form.
@@ -154,7 +154,7 @@ impl Field {
             Self::Schedule => text(draft.schedule),
             Self::Seed => text(draft.seed),
             Self::Batch => text(draft.batch),
-            Self::Precision => text(draft.precision),
+            Self::Precision => text(draft.precision.as_ref()),
             Self::Device => text(draft.compute_device),
             Self::VirtualVram => places::virtual_vram(draft),
             Self::Donors => places::donors(draft),
@@ -192,7 +192,7 @@ impl Field {
             Self::Schedule => draft.schedule = parse::<Schedule>(text)?,
             Self::Seed => draft.seed = number::<u64>(text, "42, or leave it empty for a random one")?.map(Seed),
             Self::Batch => draft.batch = number(text, "4")?,
-            Self::Precision => draft.precision = parse::<Precision>(text)?,
+            Self::Precision => draft.precision = parse::<Target>(text)?,
             Self::Device => draft.compute_device = parse::<DeviceId>(text)?,
             Self::VirtualVram => placed(places::write_virtual_vram(text, draft))?,
             Self::Donors => placed(places::write_donors(text, draft))?,

@@ -4,11 +4,11 @@ use tui_input::Input;
 
 use super::Field;
 use crate::devices::{DeviceKind, DeviceReading, SIMULATED};
+use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::tui::known::Known;
 use crate::tui::widgets::fuzzy;
 use crate::tui::wording;
-use crate::weights::Precision;
 use crate::workflow::ModelEntry;
 
 /// Folders that hold parts of models, which cannot be run by themselves.
@@ -42,6 +42,12 @@ impl Pick {
     }
 }
 
+/// A precision to compute in, or one that the network is converted to.
+fn precision(target: &Target) -> Choice {
+    let note = if target.to_compute_in().is_some() { "computed in" } else { "converted to, once" };
+    Choice { value: target.name(), note: note.to_owned() }
+}
+
 /// Returns the choices of a field; none where anything may be written.
 #[must_use]
 pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
@@ -54,7 +60,10 @@ pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
         Field::Model => known.models.iter().flatten().filter(|m| !PARTS.contains(&m.folder.as_str())).map(model).collect(),
         Field::Sampler => named(Sampler::ALL.iter().map(|s| s.name()).collect()),
         Field::Schedule => named(Schedule::ALL.iter().map(|s| s.name()).collect()),
-        Field::Precision => named(Precision::ALL.iter().map(|p| p.name()).collect()),
+        Field::Precision => {
+            let default = Choice { value: String::new(), note: field.placeholder().to_owned() };
+            std::iter::once(default).chain(Target::all().iter().map(precision)).collect()
+        }
         Field::Device => {
             let default = Choice { value: String::new(), note: field.placeholder().to_owned() };
             let computes = |d: &&DeviceReading| matches!(d.kind, DeviceKind::Cuda | DeviceKind::Sim | DeviceKind::Cpu);

@@ -96,7 +96,8 @@ fn settings(spec: &JobSpec) -> String {
 }
 
 fn computed(job: &JobView) -> String {
-    let precision = job.precision.clone().or_else(|| job.spec.precision.map(|p| p.to_string()));
+    let stored = job.spec.conversion.as_ref().map(|c| c.wish.to.name());
+    let precision = stored.or_else(|| job.precision.clone()).or_else(|| job.spec.precision.map(|p| p.to_string()));
     format!("{}{}", Labelled(job.spec.compute), precision.map(|p| format!(", {p}")).unwrap_or_default())
 }
 

@@ -186,7 +186,7 @@ pub fn save(model: &mut Model, name: &str, existing: Existing) -> Vec<Effect> {
     let Some(ask) = ready(model) else { return Vec::new() };
     let draft = &model.offload.draft;
     let preset = Preset {
-        precision: draft.precision,
+        precision: draft.precision.clone(),
         compute_device: model.offload.facts.as_ref().map(|f| f.view.compute),
         virtual_vram_gb: Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None),
         donor_device: ask.donors,

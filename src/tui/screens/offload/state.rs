@@ -221,6 +221,6 @@ impl State {
 
 /// Whether two jobs have the same weights and the same work for them.
 fn is_same_network(a: &JobDraft, b: &JobDraft) -> bool {
-    let network = |d: &JobDraft| (d.model.clone(), d.precision, d.compute_device, d.size, d.batch, d.init_image.clone());
+    let network = |d: &JobDraft| (d.model.clone(), d.precision.clone(), d.compute_device, d.size, d.batch, d.init_image.clone());
     (network(a), a.cfg, a.sampler, a.passes) == (network(b), b.cfg, b.sampler, b.passes)
 }

@@ -54,6 +54,13 @@ pub fn note(model: &Model) -> String {
     if !model.queue.marked.is_empty() {
         parts.push(format!("{} marked", model.queue.marked.len()));
     }
+    // Those that a job waits for are seen in its row.
+    let asked_for = model.known.conversions.iter().filter(|c| c.jobs.is_empty());
+    parts.extend(asked_for.map(|c| {
+        let name = c.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let how_far = if c.running { format!(" {:.0}%", c.ratio() * 100.0) } else { " waits".to_owned() };
+        format!("converting {} to {}{how_far}", name, c.to)
+    }));
     let unseen = model.known.unseen_waiting();
     if unseen > 0 {
         parts.push(format!("{unseen} more wait"));
@@ -151,6 +158,7 @@ pub fn state(job: &JobView, paint: &Paint) -> Line<'static> {
 fn progress(model: &Model, job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
     match job.state {
         JobState::Running | JobState::Paused => running(job, columns, paint),
+        JobState::Queued if job.reason == Some(WaitReason::Converting) && job.progress.is_some() => running(job, columns, paint),
         JobState::Queued => line::text(paint, Role::Dim, job.reason.as_ref().map_or_else(String::new, |r| reason(model, job, r))),
         JobState::Held => line::text(paint, Role::Dim, "by operator; H releases it"),
         JobState::Done => {
@@ -167,7 +175,10 @@ fn running(job: &JobView, columns: u16, paint: &Paint) -> Line<'static> {
     let steps = format!(" {}/{}", progress.step, progress.steps);
     let words = match progress.phase {
         Phase::Sampling => steps,
-        phase @ (Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => format!(" {phase}"),
+        Phase::Converting => format!(" converting {}%", progress.step),
+        phase @ (Phase::Starting | Phase::Loading | Phase::Encoding | Phase::Decoding | Phase::Saving) => {
+            format!(" {phase}")
+        }
     };
     let room = columns.saturating_sub(wording::width(&words) as u16);
     let mut bar = bar::share(paint, Role::Bar, progress.ratio(), room);
@@ -183,6 +194,7 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
         WaitReason::Operator => "by operator".to_owned(),
         WaitReason::Engine => format!("engine of {} starts", job.spec.compute),
         WaitReason::Device => format!("{} does not answer", job.spec.compute),
+        WaitReason::Converting => "to be converted".to_owned(),
         WaitReason::Disk => "the disk is full".to_owned(),
     }
 }
