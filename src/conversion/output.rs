@@ -250,7 +250,8 @@ mod tests {
                 let mut scratch = crate::conversion::form::Scratch::default();
                 let encoder = crate::conversion::form::Encoder { form: &job.form, feed: &job.feed, scale: 1.0 };
                 encoder.encode(&bytes, &elements, &mut scratch).unwrap();
-                assert_eq!(scratch.made.len(), job.places.len());
+                // Places of constants come last.
+                assert!(scratch.made.len() <= job.places.len());
                 all.extend(scratch.made.iter().zip(&job.places).map(|(made, place)| (place + made.at, made.bytes.len() as u64)));
             }
         }
