@@ -554,7 +554,8 @@ impl World {
 /// What a conversion becomes.
 fn converted(wish: &Wish) -> Converted {
     let output = PathBuf::from(format!("/m/{}", wish.to));
-    let component = Component { role: Role::Denoiser, precision: DType::U8, bytes: Bytes(1), tensors: 1, files: vec![output.clone()], stored: None };
+    let component =
+        Component { role: Role::Denoiser, precision: DType::U8, bytes: Bytes(1), tensors: 1, files: vec![output.clone()], stored: None };
     let view = ConvertedView {
         source: wish.source.clone(),
         output,
