@@ -196,11 +196,11 @@ pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) ->
 fn used(path: PathBuf, mut manifest: Manifest, now: Timestamp) -> Result<Outcome, ConversionError> {
     // A cache on a disk that cannot be written to is as good for reading.
     drop(manifest.count_use(&path, now));
-    // What a process left that was killed in its last moment.
-    if Journal::exists(&path)
-        && let Some(_turn) = Turn::attempt(&path)?
+    // What a process left that was killed in its last moment; it does no harm where it cannot be removed.
+    if (Journal::exists(&path) || Turn::is_left(&path))
+        && let Ok(Some(_turn)) = Turn::attempt(&path)
     {
-        Journal::remove(&path)?;
+        drop(Journal::remove(&path));
     }
     Ok(Outcome::Cached { path, manifest })
 }

@@ -41,6 +41,12 @@ impl Turn {
         }
     }
 
+    /// Returns whether somebody has the turn, or was killed with it.
+    #[must_use]
+    pub fn is_left(target: &Path) -> bool {
+        beside(target, "lock").exists()
+    }
+
     /// Takes the turn if nobody has it.
     pub fn attempt(target: &Path) -> Result<Option<Self>, ConversionError> {
         let path = beside(target, "lock");

@@ -150,7 +150,7 @@ fn what_cannot_be_converted_is_refused_and_what_fails_fails_its_jobs() {
     let twice =
         JobDraft { model: made.display().to_string(), clip: vec![MODEL.to_owned()], vae: Some(MODEL.to_owned()), ..converted("Q8_0") };
     let refusal = talk.try_call(Request::Submit(Box::new(twice))).unwrap_err();
-    assert!(refusal.message.contains("would be rounded twice"), "{refusal}");
+    assert!(refusal.message.contains("is stored as nf4, which is not taken apart again"), "{refusal}");
 }
 
 #[test]

@@ -130,7 +130,6 @@ fn what_cannot_be_meant_or_made_is_refused() {
         5,
         &format!("{}: a GGUF file for ComfyUI holds a diffusion network alone", source.display()),
     );
-    check(&["--host", "ana@box", "moon", "--to", "bf16"], 2, "conversions are made on the machine that has the files");
     assert_eq!(home.tree(), before, "nothing is left behind");
 }
 
