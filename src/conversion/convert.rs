@@ -99,7 +99,7 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
     loop {
         let (path, found) = place::find(&folder, &source, &recipe, name, &mut hash)?;
         if let Found::Wanted(manifest) = found {
-            return used(path, *manifest, wish.now);
+            return Ok(used(path, *manifest, wish.now));
         }
         // What cannot be made is refused before anything is on the disk.
         let output = if let Some(output) = output.get() {
@@ -111,7 +111,7 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
         let turn = Turn::take(&path, watch.stop, || tell(Aside::Waiting(&path)))?;
         // Whoever was at it meanwhile may have made it, or may have taken the name for another source.
         match place::look(&path, &source, &recipe, &mut hash)? {
-            Some(Found::Wanted(manifest)) => return used(path, *manifest, wish.now),
+            Some(Found::Wanted(manifest)) => return Ok(used(path, *manifest, wish.now)),
             Some(Found::Free { reason }) => {
                 let gone = make_room(wish, &source, &folder, &path, output)?;
                 for item in &gone {
@@ -146,7 +146,7 @@ pub fn lookup(wish: &Wish<'_>) -> Result<Option<Outcome>, ConversionError> {
     let recipe = plan::recipe(&wish.target, source.part);
     let name = |stem: &str| plan::file_name(stem, &wish.target, source.part);
     match place::find(&folder, &source, &recipe, name, &mut || place::hash(&source))? {
-        (path, Found::Wanted(manifest)) => used(path, *manifest, wish.now).map(Some),
+        (path, Found::Wanted(manifest)) => Ok(Some(used(path, *manifest, wish.now))),
         (_, Found::Free { .. }) => plan::output(&source, &wish.target, &recipe).map(|_| None),
     }
 }
@@ -193,7 +193,7 @@ pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) ->
     })
 }
 
-fn used(path: PathBuf, mut manifest: Manifest, now: Timestamp) -> Result<Outcome, ConversionError> {
+fn used(path: PathBuf, mut manifest: Manifest, now: Timestamp) -> Outcome {
     // A cache on a disk that cannot be written to is as good for reading.
     drop(manifest.count_use(&path, now));
     // What a process left that was killed in its last moment; it does no harm where it cannot be removed.
@@ -202,7 +202,7 @@ fn used(path: PathBuf, mut manifest: Manifest, now: Timestamp) -> Result<Outcome
     {
         drop(Journal::remove(&path));
     }
-    Ok(Outcome::Cached { path, manifest })
+    Outcome::Cached { path, manifest }
 }
 
 fn make(
