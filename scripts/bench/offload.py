@@ -4,6 +4,7 @@ from statistics import median
 
 from generation import take_turns
 from home import Failed
+from machine import poll
 from offload_sides import MIB, OFFLOADED, Disk, Ours, Scene, Theirs, network_bytes, offload_flags, one_line
 from pagecache import become
 from session import unmeasured
@@ -120,7 +121,8 @@ def prediction(bench):
     in one home, so that each plan knows what those before it have shown."""
     what, weights, errors, plans = "predicted step, median error", bench.weights(wide=True), [], []
     become(weights, True)
-    with bench.home(config=f"engine_threads: {bench.threads}\n") as home:
+    # What an engine has mapped stays in the page cache, so it ends between two plans.
+    with bench.home(config=f"engine_threads: {bench.threads}\nengine_idle_s: 0.2\n") as home:
         home.start()
         try:
             home.run("calibrate", weights, "--compute-device", "cpu", "--precision", "fp32", timeout=CALIBRATION_S)
@@ -139,6 +141,7 @@ def prediction(bench):
 def one_plan(bench, home, weights, plan):
     """(seconds that `plan` says, median seconds of the steps after the first) for a size, a guidance and a share on the disk."""
     size, cfg, share = plan
+    poll("the end of the idle engine", lambda: not any(e["pid"] for e in home.json("status")["engines"]), pause=0.1)
     become(weights, True)
     asked = ["--cfg", cfg, "--size", f"{size}x{size}", "--sampler", "euler", "--compute-device", "cpu", "--precision", "fp32",
              *offload_flags(weights, share)]
