@@ -18,7 +18,7 @@ pub mod plan;
 pub mod report;
 pub mod source;
 
-pub use convert::{Check, Outcome, Wish, check, convert};
+pub use convert::{Check, Outcome, Sizes, Wish, check, convert, sizes};
 pub use error::ConversionError;
 pub use part_file::is_in_use;
 pub use pipeline::Watch;

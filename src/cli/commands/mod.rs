@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod advice;
 mod bridge;
 mod cache;
 mod calibrate;
