@@ -13,6 +13,7 @@ mod devices;
 mod doctor;
 mod models;
 mod plan;
+mod quality;
 mod queue;
 mod run;
 mod serve;
