@@ -383,7 +383,11 @@ pub enum SetsCommand {
 pub enum ModelsCommand {
     /// Lists the models in the model folders
     List,
-    /// Says what a file or folder holds, from its header alone
+    /// Says what a file or folder holds, from its header alone, and which precisions suit this box
+    ///
+    /// Precisions are suggested for the devices that a daemon reads which runs already, else for the processor alone; no daemon
+    /// is started. What a device needs is the network, the other parts that the file holds, and what plans leave free;
+    /// `perilune plan` says where each block would live. With --host there is no advice.
     Inspect {
         /// A path, or a name from the model folders
         #[arg(value_name = "PATH|NAME")]

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use crate::conversion::Part;
 use crate::library::FolderKind;
 use crate::quant::precision::Target;
-use crate::units::Bytes;
+use crate::units::{Bytes, DeviceId, Seed, Size};
 
 /// Conversions.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +32,33 @@ pub struct ConvertArgs {
     /// Threads to convert with; as many as there are processors when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// What is compared, where a report is wanted.
+    #[command(flatten)]
+    pub compare: ReportArgs,
+}
+
+/// The quality report of a conversion.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Report")]
+pub struct ReportArgs {
+    /// Then paint with the source and every result, and compare: a page for FILE, a table without one or for -
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub report: Option<PathBuf>,
+    /// What is painted; may be given more than once. Three prompts of ours when left out
+    #[arg(long, value_name = "TEXT", requires = "report")]
+    pub prompt: Vec<String>,
+    /// The seeds that each prompt is painted with, with commas between several; 1 when left out
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "report")]
+    pub seed: Vec<Seed>,
+    /// Size of the pictures; the model's own when left out
+    #[arg(long, value_name = "WxH", requires = "report")]
+    pub size: Option<Size>,
+    /// Solver steps; the usual number when left out
+    #[arg(long, value_name = "N", requires = "report")]
+    pub steps: Option<u32>,
+    /// The device that computes
+    #[arg(long, value_name = "DEVICE", requires = "report")]
+    pub compute_device: Option<DeviceId>,
 }
 
 fn kind(text: &str) -> Result<FolderKind, String> {

@@ -11,6 +11,7 @@ pub mod intent;
 pub mod offload;
 pub mod output;
 pub mod plot;
+pub mod quality_page;
 pub mod report;
 
 use std::ffi::OsString;

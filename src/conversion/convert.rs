@@ -164,6 +164,34 @@ pub struct Check {
     pub reason: Option<String>,
 }
 
+/// How a part of a model is stored, and how large it would be otherwise.
+#[derive(Debug)]
+pub struct Sizes {
+    /// The part.
+    pub part: Part,
+    /// The precision that it is stored in.
+    pub stored: String,
+    /// Its size.
+    pub bytes: Bytes,
+    /// The size of each conversion that is possible, of those that were asked for.
+    pub targets: Vec<(Target, Bytes)>,
+}
+
+/// Says how large the usual part of a source is, and would be as each of these, from its header alone.
+pub fn sizes(path: &Path, targets: &[Target]) -> Result<Sizes, ConversionError> {
+    let source = source::open(path, None)?;
+    let size = |target: &Target| {
+        let output = plan::output(&source, target, &plan::recipe(target, source.part)).ok()?;
+        Some((target.clone(), Bytes(output.length)))
+    };
+    Ok(Sizes {
+        part: source.part,
+        stored: plan::stored(&source),
+        bytes: source.catalog.bytes(),
+        targets: targets.iter().filter_map(size).collect(),
+    })
+}
+
 /// Says what a conversion into the model folders would come to, and makes nothing.
 pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) -> Result<Check, ConversionError> {
     let source = source::open(path, part)?;

@@ -22,7 +22,7 @@ pub mod source;
 pub mod turn;
 pub mod view;
 
-pub use convert::{Aside, Check, Outcome, Wish, check, convert, lookup};
+pub use convert::{Aside, Check, Outcome, Sizes, Wish, check, convert, lookup, sizes};
 pub use error::ConversionError;
 pub use foretell::foretell;
 pub use pipeline::Watch;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, DeviceId};
+use crate::units::{Bytes, Capability, DeviceId};
 
 /// What kind of device a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +128,9 @@ pub struct DeviceReading {
     pub uuid: Option<String>,
     /// Its PCI address, `0000:01:00.0`.
     pub pci: Option<String>,
+    /// Which instructions it has, where it is one of NVIDIA's: `8.9`.
+    #[serde(default)]
+    pub capability: Option<Capability>,
     /// The GPU it is a MIG slice of.
     #[serde(default)]
     pub parent: Option<DeviceId>,
@@ -190,6 +193,7 @@ impl DeviceReading {
             name: None,
             uuid: None,
             pci: None,
+            capability: None,
             parent: None,
             source: source.to_owned(),
             memory: None,
@@ -217,6 +221,7 @@ impl DeviceReading {
     #[must_use]
     pub fn absent(&self) -> Vec<&'static str> {
         [
+            ("capability", self.capability.is_none()),
             ("memory", self.memory.is_none()),
             ("utilization", self.utilization.is_none()),
             ("temperature_c", self.temperature_c.is_none()),

@@ -3,6 +3,7 @@
 //! Values only. Each codec is checked bit for bit against the program that defines its format; the faster kernels of
 //! `conversion` are checked against these.
 
+pub mod advice;
 pub mod comfy_gguf;
 mod comfy_tables;
 pub mod detect;

@@ -5,7 +5,7 @@
 use crate::devices::{DeviceKind, DeviceReading, Memory};
 use crate::telemetry::condition::Verdict;
 use crate::telemetry::processes::RawProcess;
-use crate::units::{Bytes, DeviceId};
+use crate::units::{Bytes, Capability, DeviceId};
 
 /// Where the readings come from.
 pub(super) const SOURCE: &str = "nvml";
@@ -74,6 +74,7 @@ pub(super) struct Traffic {
 /// Everything that was asked of one device.
 #[derive(Debug, Clone)]
 pub(super) struct Answers {
+    pub(super) capability: Answer<Capability>,
     pub(super) memory: Answer<Memory>,
     /// Percent.
     pub(super) utilization: Answer<u32>,
@@ -175,6 +176,7 @@ pub(super) fn fold(id: DeviceId, identity: &Identity, answers: Answers) -> Resul
     let mut reading = row(id, identity);
     reading.mig = answers.mig;
     let mut tally = Tally { reading: &mut reading, answered: 0, failed: None, gone: None, closed: None };
+    let capability = tally.take("capability", answers.capability);
     let memory = tally.take("memory", memory);
     let utilization = tally.take("utilization", utilization.and_then(percent));
     let temperature_c = tally.take("temperature_c", answers.temperature_c);
@@ -190,6 +192,7 @@ pub(super) fn fold(id: DeviceId, identity: &Identity, answers: Answers) -> Resul
     let processes = tally.take("processes", answers.processes);
     let verdict = tally.verdict()?;
 
+    reading.capability = capability;
     reading.memory = memory;
     reading.utilization = utilization;
     reading.temperature_c = temperature_c.map(f64::from);
@@ -237,6 +240,7 @@ mod tests {
 
     fn healthy() -> Answers {
         Answers {
+            capability: Ok(Capability::new(8, 9)),
             memory: Ok(Memory { total: gib(24), used: gib(8), free: gib(16) }),
             utilization: Ok(42),
             temperature_c: Ok(61),
@@ -256,6 +260,7 @@ mod tests {
     fn refused(refusal: &Refusal) -> Answers {
         let no = refusal.clone();
         Answers {
+            capability: Err(no.clone()),
             memory: Err(no.clone()),
             utilization: Err(no.clone()),
             temperature_c: Err(no.clone()),
@@ -288,7 +293,7 @@ mod tests {
     #[test]
     fn nothing_is_ever_zero_for_want_of_an_answer() {
         let folded = folded(refused(&never()));
-        assert_eq!(folded.reading.absent().len(), 12);
+        assert_eq!(folded.reading.absent().len(), 13);
         for name in folded.reading.absent() {
             assert!(folded.reading.why.contains_key(name), "{name} has no reason");
         }

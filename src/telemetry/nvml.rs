@@ -16,7 +16,7 @@ use crate::telemetry::card::{Answer, Answers, Identity, Refusal, Traffic};
 use crate::telemetry::driver::Failure;
 use crate::telemetry::pci;
 use crate::telemetry::processes::RawProcess;
-use crate::units::Bytes;
+use crate::units::{Bytes, Capability};
 
 /// Codes that the binding has no name for.
 mod code {
@@ -146,6 +146,7 @@ fn known<T>(answer: Result<T, NvmlError>) -> Answer<Option<T>> {
 
 fn answers(device: &Device<'_>, bus: Bus) -> Answers {
     Answers {
+        capability: capability(device),
         memory: memory(device),
         utilization: device.utilization_rates().map(|u| u.gpu).map_err(refusal),
         temperature_c: device.temperature(TemperatureSensor::Gpu).map_err(refusal),
@@ -172,6 +173,7 @@ const MIG_ENABLED: u32 = 1;
 fn slice_answers(device: &Device<'_>) -> Answers {
     let whole = || Refusal::Never("measured for the whole GPU only".to_owned());
     Answers {
+        capability: capability(device),
         memory: memory(device),
         utilization: Err(Refusal::Never("not measured for MIG slices".to_owned())),
         temperature_c: Err(whole()),
@@ -186,6 +188,12 @@ fn slice_answers(device: &Device<'_>) -> Answers {
         processes: processes(device),
         mig: false,
     }
+}
+
+fn capability(device: &Device<'_>) -> Answer<Capability> {
+    let told = device.cuda_compute_capability().map_err(refusal)?;
+    let number = |n: i32| u32::try_from(n).map_err(|_| Refusal::Failed(format!("the driver claims a compute capability of {n}")));
+    Ok(Capability::new(number(told.major)?, number(told.minor)?))
 }
 
 fn memory(device: &Device<'_>) -> Answer<Memory> {

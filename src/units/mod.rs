@@ -4,12 +4,14 @@
 //! text, and nothing about what they are used for.
 
 pub mod bytes;
+pub mod capability;
 pub mod clock;
 pub mod ids;
 pub mod pixels;
 pub mod seed;
 
 pub use bytes::Bytes;
+pub use capability::Capability;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use ids::{BlockIndex, DeviceId, JobId, RunId, SessionId};
 pub use pixels::Size;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod calibrate;
 mod cli;
+mod cli_advice;
 mod cli_plan;
 mod convert;
 mod conversions;

@@ -319,3 +319,22 @@ fn a_run_in_eight_bits_is_converted_once_and_paints_nearly_the_same() {
     let text = fs::read(&pictures(&second)[0]).unwrap();
     assert!(text.windows(15).any(|w| w == b"Precision: Q8_0"), "the picture says what it was made with");
 }
+
+#[test]
+fn a_report_compares_the_pictures_of_precisions() {
+    let home = Home::new();
+    let page = home.0.path().join("report.html");
+    let asked = ["convert", "moonlet", "--to", "Q8_0,Q4_0", "--prompt", "a moon <b>over</b> hills", "--seed", "3,4", "--steps", "4"];
+    let told = home.run(&[&asked[..], &["--report", page.to_str().unwrap()]].concat());
+    let rows = told["precisions"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["to"].as_str().unwrap()).collect();
+    assert_eq!((names.as_slice(), &told["pictures"]), (["fp16", "Q8_0", "Q4_0"].as_slice(), &2.into()), "{told}");
+    assert!(rows[0]["psnr_db"].is_null() && rows[0]["identical"].is_null() && rows[0]["rel_l2"].is_null());
+    let number = |row: usize, name: &str| rows[row][name].as_f64().unwrap_or_else(|| panic!("{name} of {}", rows[row]));
+    assert!(number(1, "psnr_db") > number(2, "psnr_db"), "8 bits are nearer than 4: {told}");
+    assert!(number(1, "rel_l2") < number(2, "rel_l2") && number(1, "mean_abs") < number(2, "mean_abs"), "{told}");
+    assert!((0..3).all(|row| number(row, "step_s") > 0.0) && number(0, "bytes") > number(1, "bytes"), "{told}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("src=\"data:image/png;base64,").count(), 6);
+    assert!(html.contains("a moon &lt;b&gt;over&lt;/b&gt; hills, seed 4") && !html.contains("<b>"));
+}

@@ -8,6 +8,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::quality::{self, Made};
 use crate::cache::{Item, Manifest};
 use crate::cli::context::Context;
 use crate::cli::conversions::ConvertArgs;
@@ -15,7 +16,8 @@ use crate::cli::output::{self, plain, significant};
 use crate::cli::report;
 use crate::client::call::{Heard, unexpected};
 use crate::client::{Client, Place};
-use crate::conversion::{self, Aside, ConversionError, Watch, Wish};
+use crate::conversion::{self, Aside, ConversionError, Outcome, Part, Watch, Wish};
+use crate::families::Role;
 use crate::library::{self, Roots, inventory};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock};
@@ -39,28 +41,57 @@ pub(super) fn convert(context: &Context, args: &ConvertArgs) -> Result<u8, Refus
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
         .map_err(|e| Refusal::bare(Kind::Failed, format!("the system refused: {e}")))?;
     let roots = context.roots()?;
-    let mut code = 0;
-    for (name, source) in sources(context, args, &roots)? {
+    let sources = sources(context, args, &roots)?;
+    let compares = args.compare.report.is_some();
+    if compares {
+        check_comparable(args, &sources)?;
+    }
+    let (mut code, mut made) = (0, Vec::new());
+    for (name, source) in &sources {
         for target in &args.to {
             let refusal = match source.as_ref().map_err(Refusal::clone).and_then(|s| one(context, args, s, target, &roots, &stop)) {
-                Ok(()) => continue,
+                Ok(result) => {
+                    made.extend(result);
+                    continue;
+                }
                 Err(refusal) => refusal,
             };
             if refusal.kind == Kind::Interrupted {
                 return Err(refusal);
             }
             if context.output.json {
-                output::json(&failed(&name, target, &refusal));
+                output::json(&failed(name, target, &refusal));
             }
             let exit = report::report(&refusal);
             code = if code == 0 { exit } else { code };
         }
     }
-    Ok(code)
+    match sources.as_slice() {
+        [(_, Ok(source))] if compares && code == 0 => {
+            let known = conversion::sizes(source, &[])?;
+            let source = Made { name: known.stored, path: source.clone(), bytes: known.bytes, rel_l2: None };
+            quality::compare(context, &args.compare, source, made).map(|()| code)
+        }
+        _ => Ok(code),
+    }
+}
+
+/// A report is about the diffusion network of one model.
+fn check_comparable(args: &ConvertArgs, sources: &[Named]) -> Result<(), Refusal> {
+    let is_network = args.part.is_none_or(|part| part == Part::One(Role::Denoiser));
+    if sources.len() == 1 && is_network {
+        return Ok(());
+    }
+    let message = "--report compares the diffusion network of one model";
+    Err(Refusal::new(Kind::Usage, message, "name one source, and leave out --all and --part"))
 }
 
 /// Has the daemon of another machine convert, and tells of it. Ctrl-C leaves, and it stops.
 fn converted_there(context: &Context, args: &ConvertArgs, host: &str) -> Result<u8, Refusal> {
+    if args.compare.report.is_some() {
+        let hint = format!("run it there: ssh {host} perilune convert ...");
+        return Err(Refusal::new(Kind::Usage, "--report compares pictures on the machine that paints them", hint));
+    }
     if args.output.is_some() || args.threads.is_some() {
         let hint = format!("leave --output and --threads out: the daemon of {host} has folders and threads of its own");
         return Err(Refusal::new(Kind::Usage, "they are for conversions that this machine makes", hint));
@@ -161,7 +192,14 @@ pub(super) fn located(context: &Context, name: &str, roots: &Roots) -> Result<Pa
     if !name.is_empty() && path.exists() { Ok(path) } else { inventory::locate_any(name, roots) }
 }
 
-fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, roots: &Roots, stop: &AtomicBool) -> Result<(), Refusal> {
+fn one(
+    context: &Context,
+    args: &ConvertArgs,
+    source: &Path,
+    target: &Target,
+    roots: &Roots,
+    stop: &AtomicBool,
+) -> Result<Option<Made>, Refusal> {
     let bar = bar(context, source, target);
     let begun = Instant::now();
     let folder = args.output.as_ref().map(|folder| context.environment.absolute(folder));
@@ -179,7 +217,13 @@ fn one(context: &Context, args: &ConvertArgs, source: &Path, target: &Target, ro
     bar.finish_and_clear();
     let outcome = done.map_err(|error| if stop.load(Ordering::Relaxed) { ConversionError::Cancelled } else { error })?;
     tell_of(context, &outcome.view(source, target, begun.elapsed().as_secs_f64()));
-    Ok(())
+    Ok(match outcome {
+        Outcome::Converted { path, manifest, .. } | Outcome::Cached { path, manifest } => {
+            Some(Made { name: target.to_string(), path, bytes: manifest.bytes, rel_l2: Some(manifest.error.rel_l2_mean) })
+        }
+        // It is the source itself.
+        Outcome::Skipped { .. } => None,
+    })
 }
 
 fn failed(name: &str, target: &Target, refusal: &Refusal) -> Value {

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod advice;
 mod bridge;
 mod cache;
 mod calibrate;
@@ -13,6 +14,7 @@ mod devices;
 mod doctor;
 mod models;
 mod plan;
+mod quality;
 mod queue;
 mod run;
 mod serve;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::advice;
 use crate::cli::context::Context;
 use crate::cli::output::table;
 use crate::client::Place;
@@ -55,10 +56,13 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
             }
         })?,
     };
+    // Advice needs the file itself.
+    let advised = matches!(context.place, Place::Local).then(|| advice::advice(context, &path, &description));
     let Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v } = description;
     let shown = json!({
         "path": path, "family": family, "variant": variant, "components": components, "missing": missing,
         "precision": precision, "bytes": bytes, "blocks": blocks, "resolution": resolution, "predicts_v": predicts_v,
+        "advice": advised,
     });
     context.output.show(&shown, || {
         let dash = || "-".to_owned();
@@ -76,7 +80,11 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
             vec!["size".to_owned(), bytes.to_string()],
             vec!["blocks".to_owned(), blocks.to_string()],
         ];
-        format!("{}\n{}", table(&[], head), table(&["part", "precision", "size", "tensors", "file"], parts))
+        let about = format!("{}\n{}", table(&[], head), table(&["part", "precision", "size", "tensors", "file"], parts));
+        match advised.as_deref() {
+            None | Some([]) => about,
+            Some(suggestions) => format!("{about}\n{}", advice::text(suggestions)),
+        }
     });
     Ok(())
 }

@@ -42,6 +42,20 @@ pub(super) fn run(context: &Context, args: RunArgs) -> Result<u8, Refusal> {
     })
 }
 
+/// Submits a job, tells how far it is, and returns it once it is done.
+pub(super) fn finished(context: &Context, draft: JobDraft) -> Result<JobView, Refusal> {
+    let output = context.output;
+    let view = context.with_daemon(|daemon| async move {
+        let mut daemon = daemon;
+        let job = submit(&mut daemon, draft).await?;
+        let mut teller = Teller::new(output, job);
+        let view = follow(&mut daemon, job, &mut teller).await?;
+        teller.end();
+        Ok(view)
+    })?;
+    verdict(&view).map(|_| view)
+}
+
 /// Submits a job and returns its number.
 pub(super) async fn submit(daemon: &mut Client, draft: JobDraft) -> Result<JobId, Refusal> {
     match daemon.call(Request::Submit(Box::new(draft))).await? {
@@ -90,6 +104,11 @@ pub(super) fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
     for warning in &view.warnings {
         report::note(&format!("warning: {warning}"));
     }
+    verdict(view)
+}
+
+/// Returns how a finished job ended.
+fn verdict(view: &JobView) -> Result<u8, Refusal> {
     match (view.state, &view.failure) {
         (JobState::Done, _) => Ok(0),
         (JobState::Cancelled, _) => {

@@ -8,7 +8,7 @@
  *   99.sys=9     every device call fails             0.handle=4     getting the handle fails
  *   0.err=15     every query of it fails             0.ret.power=3  one query fails, named as in ask()
  *   0.stall=1    every query of it hangs while this stands
- *   0.bus=65     its PCI bus                         0.used_mib 0.total_mib 0.util 0.mw 0.temp 0.fans
+ *   0.bus=65     its PCI bus                         0.used_mib 0.total_mib 0.util 0.mw 0.temp 0.fans 0.cc=89
  *   0.nproc=1    compute processes: 0.pid0 0.mib0    0.ngfx=1       graphics processes: 0.gpid0 0.gmib0
  *   1.migcap=1   it could be split                   1.mig=1        it is split; 1.slice0=1 1.slice2=1 exist
  *
@@ -151,6 +151,13 @@ ret nvmlDeviceGetUtilizationRates(void *d, utilization *u) {
   if (v(IDX(d), "mig", 0)) return UNSUPPORTED;
   u->gpu = (unsigned)v(IDX(d), "util", 42);
   u->memory = 10;
+  return OK;
+}
+
+ret nvmlDeviceGetCudaComputeCapability(void *d, int *major, int *minor) {
+  ASK(d, "capability");
+  *major = (int)v(IDX(d), "cc", 89) / 10;
+  *minor = (int)v(IDX(d), "cc", 89) % 10;
   return OK;
 }
 
