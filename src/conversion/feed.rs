@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::kernels;
+use crate::library::{LibraryError, MappedFile};
 use crate::quant::QuantError;
 use crate::weights::{DType, Shape, TensorEntry};
 
@@ -42,6 +43,12 @@ impl Feed {
     pub fn slice<'a>(&self, file: &'a [u8], elements: &Range<u64>) -> &'a [u8] {
         let start = (self.start + self.bytes_of(&(0..elements.start))) as usize;
         file.get(start..start + self.bytes_of(elements) as usize).unwrap_or_default()
+    }
+
+    /// Reads the bytes of these elements from its file.
+    pub fn read(&self, file: &MappedFile, elements: &Range<u64>, into: &mut Vec<u8>) -> Result<(), LibraryError> {
+        into.resize(self.bytes_of(elements) as usize, 0);
+        file.read(self.start + self.bytes_of(&(0..elements.start)), into)
     }
 
     /// Reads numbers.

@@ -176,6 +176,8 @@ pub struct Made {
 pub struct Scratch {
     /// The products of the last chunk.
     pub made: Vec<Made>,
+    /// The bytes that the next chunk is made of.
+    pub source: Vec<u8>,
     values: Vec<f32>,
     again: Vec<f32>,
     scales: Vec<f32>,
@@ -228,7 +230,7 @@ impl Encoder<'_> {
     }
 
     /// Converts the values in `scratch`, and says what that cost.
-    fn part(self, Scratch { made, values, again, scales, zeros }: &mut Scratch) -> Result<(Tally, Deviation), QuantError> {
+    fn part(self, Scratch { made, values, again, scales, zeros, .. }: &mut Scratch) -> Result<(Tally, Deviation), QuantError> {
         match self.form {
             Form::Copy => Ok(Default::default()),
             Form::Float(dtype) => {

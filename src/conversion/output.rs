@@ -11,6 +11,7 @@ use crate::formats::FormatError;
 use crate::formats::gguf::{self, NewTensor};
 use crate::formats::gguf_value;
 use crate::kernels;
+use crate::library::{LibraryError, MappedFile};
 use crate::quant::fp8;
 use crate::weights::DType;
 
@@ -27,19 +28,18 @@ pub struct Job {
 
 impl Job {
     /// Returns the scale of the whole tensor, by its largest number.
-    #[must_use]
-    pub fn scale(&self, file: &[u8]) -> f32 {
+    pub fn scale(&self, file: &MappedFile) -> Result<f32, LibraryError> {
         let elements = self.feed.shape.elements().unwrap_or(0);
-        let bytes = self.feed.slice(file, &(0..elements));
-        let step = self.feed.bytes_of(&(0..AT_ONCE)) as usize;
-        let mut values = vec![0.0; AT_ONCE as usize];
-        let largest = bytes.chunks(step.max(1)).map(|part| {
-            let count = (part.len() as u64 * AT_ONCE / step.max(1) as u64) as usize;
-            // What cannot be read is an error where it is converted.
-            drop(self.feed.widen(part, &mut values[..count]));
-            kernels::max_abs(&values[..count])
-        });
-        fp8::scale_of(DType::F8_E4M3, largest.fold(0.0, f32::max)).unwrap_or(1.0)
+        let (mut bytes, mut values, mut largest) = (Vec::new(), Vec::new(), 0.0_f32);
+        for start in (0..elements).step_by(AT_ONCE as usize) {
+            let part = start..(start + AT_ONCE).min(elements);
+            self.feed.read(file, &part, &mut bytes)?;
+            values.resize((part.end - part.start) as usize, 0.0);
+            // What is no number is an error where it is converted.
+            drop(self.feed.widen(&bytes, &mut values));
+            largest = largest.max(kernels::max_abs(&values));
+        }
+        Ok(fp8::scale_of(DType::F8_E4M3, largest).unwrap_or(1.0))
     }
 }
 

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ struct Floor<'a> {
     stop: &'a AtomicBool,
     failed: AtomicBool,
     /// The scale of each job that has one for the whole tensor.
-    scales: Vec<OnceLock<f32>>,
+    scales: Vec<Mutex<Option<f32>>>,
 }
 
 /// Converts what `output` says into `part`, from where `journal` says that an earlier attempt ended.
@@ -108,7 +108,7 @@ pub fn run(
         next: AtomicUsize::new(0),
         stop: watch.stop,
         failed: AtomicBool::new(false),
-        scales: output.jobs.iter().map(|_| OnceLock::new()).collect(),
+        scales: output.jobs.iter().map(|_| Mutex::default()).collect(),
     };
     let read = |task: &Task| output.jobs[task.job].feed.bytes_of(&task.elements);
     let total: u64 = tasks.iter().map(read).sum();
@@ -173,28 +173,29 @@ fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, Co
     let Task { job, elements } = &floor.tasks[n];
     let (number, job) = (*job, &floor.output.jobs[*job]);
     let file = &floor.files[job.feed.file];
-    let place = job.feed.start as usize + job.feed.bytes_of(&(0..elements.start)) as usize;
-    // Read in one go; a file that was cut off meanwhile is an error here, and would be a fault where its bytes are used.
-    file.fetch(place, job.feed.bytes_of(elements) as usize)?;
-    let bytes = job.feed.slice(file.bytes(), elements);
+    let mut bytes = std::mem::take(&mut scratch.source);
+    job.feed.read(file, elements, &mut bytes)?;
     let wrong = |source| ConversionError::Codec { path: file.path().to_owned(), tensor: job.feed.name.clone(), source };
-    let source = blake3::hash(bytes).to_hex().to_string();
+    let source = blake3::hash(&bytes).to_hex().to_string();
     let mut loss = Loss::default();
     let mut wrote = Vec::new();
     if job.form.copies() {
         let start = job.places[0] + job.feed.bytes_of(&(0..elements.start));
-        floor.part.write(start, bytes)?;
+        floor.part.write(start, &bytes)?;
         wrote.push(Segment { start, length: bytes.len() as u64, hash: source.clone() });
     } else {
         let scale = if job.form.needs_scale() {
-            let elements = job.feed.shape.elements().unwrap_or(0);
-            file.fetch(job.feed.start as usize, job.feed.bytes_of(&(0..elements)) as usize)?;
-            *floor.scales[number].get_or_init(|| job.scale(file.bytes()))
+            // Others that need it wait for it.
+            let mut known = floor.scales[number].lock().unwrap_or_else(PoisonError::into_inner);
+            match *known {
+                Some(scale) => scale,
+                None => *known.insert(job.scale(file)?),
+            }
         } else {
             1.0
         };
         let encoder = Encoder { form: &job.form, feed: &job.feed, scale };
-        loss = encoder.encode(bytes, elements, scratch).map_err(wrong)?;
+        loss = encoder.encode(&bytes, elements, scratch).map_err(wrong)?;
         for (made, place) in scratch.made.iter().zip(&job.places) {
             let start = place + made.at;
             floor.part.write(start, &made.bytes)?;
@@ -203,7 +204,7 @@ fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, Co
             }
         }
     }
-    file.done_reading(place, bytes.len());
+    scratch.source = bytes;
     Ok(Chunk { n, source, wrote, loss })
 }
 
@@ -258,16 +259,13 @@ fn check(part: &PartFile, segment: &Segment) -> Result<(), ConversionError> {
 pub fn identify(feeds: &[Feed], files: &[MappedFile]) -> Result<String, ConversionError> {
     let chunks: Vec<(&Feed, Range<u64>)> =
         feeds.iter().flat_map(|feed| Rows::of(&feed.shape).chunks().into_iter().map(move |elements| (feed, elements))).collect();
-    let hash = |(feed, elements): &(&Feed, Range<u64>)| {
+    let hash = |bytes: &mut Vec<u8>, (feed, elements): &(&Feed, Range<u64>)| {
         let file = &files[feed.file];
-        let start = (feed.start + feed.bytes_of(&(0..elements.start))) as usize;
-        file.fetch(start, feed.bytes_of(elements) as usize)?;
-        let bytes = feed.slice(file.bytes(), elements);
+        feed.read(file, elements, bytes)?;
         let hash = blake3::hash(bytes).to_hex().to_string();
-        file.done_reading(start, bytes.len());
         Ok(hash)
     };
-    let hashes: Vec<String> = chunks.par_iter().map(hash).collect::<Result<_, ConversionError>>()?;
+    let hashes: Vec<String> = chunks.par_iter().map_init(Vec::new, hash).collect::<Result<_, ConversionError>>()?;
     let mut by_name: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for ((feed, _), hash) in chunks.iter().zip(&hashes) {
         by_name.entry(feed.identity()).or_default().push(hash);

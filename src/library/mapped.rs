@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -72,6 +72,16 @@ impl MappedFile {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Copies bytes of the file, past the map: a file that has become shorter is an error here, where touching the map could be
+    /// a fault at any moment.
+    pub fn read(&self, start: u64, into: &mut [u8]) -> Result<(), LibraryError> {
+        self.file.read_exact_at(into, start).map_err(|error| {
+            let is_short = error.kind() == io::ErrorKind::UnexpectedEof;
+            let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter since it was opened");
+            LibraryError::io(&self.path, "reading it", if is_short { short() } else { error })
+        })
     }
 
     /// Gives back the memory that reading these bytes took; the page cache keeps them.
