@@ -90,14 +90,9 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
     };
     let recipe = plan::recipe(&wish.target, source.part);
     let output = OnceCell::new();
-    let known = OnceCell::new();
-    let mut hash = || match known.get() {
-        Some(hash) => Ok(String::clone(hash)),
-        None => place::hash(&source).map(|hash| known.get_or_init(|| hash).clone()),
-    };
     let name = |stem: &str| plan::file_name(stem, &wish.target, source.part);
     loop {
-        let (path, found) = place::find(&folder, &source, &recipe, name, &mut hash)?;
+        let (path, found) = place::find(&folder, &source, &recipe, name)?;
         if let Found::Wanted(manifest) = found {
             return Ok(used(path, *manifest, wish.now));
         }
@@ -110,7 +105,7 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
         };
         let turn = Turn::take(&path, watch.stop, || tell(Aside::Waiting(&path)))?;
         // Whoever was at it meanwhile may have made it, or may have taken the name for another source.
-        match place::look(&path, &source, &recipe, &mut hash)? {
+        match place::look(&path, &source, &recipe)? {
             Some(Found::Wanted(manifest)) => return Ok(used(path, *manifest, wish.now)),
             Some(Found::Free { reason }) => {
                 let gone = make_room(wish, &source, &folder, &path, output)?;
@@ -145,7 +140,7 @@ pub fn lookup(wish: &Wish<'_>) -> Result<Option<Outcome>, ConversionError> {
     let folder = place::folder(wish.roots, wish.source, source.part, plan::is_gguf(&wish.target))?;
     let recipe = plan::recipe(&wish.target, source.part);
     let name = |stem: &str| plan::file_name(stem, &wish.target, source.part);
-    match place::find(&folder, &source, &recipe, name, &mut || place::hash(&source))? {
+    match place::find(&folder, &source, &recipe, name)? {
         (path, Found::Wanted(manifest)) => Ok(Some(used(path, *manifest, wish.now))),
         (_, Found::Free { .. }) => plan::output(&source, &wish.target, &recipe).map(|_| None),
     }
@@ -206,12 +201,7 @@ pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) ->
     let folder = place::folder(roots, path, source.part, plan::is_gguf(target))?;
     let recipe = plan::recipe(target, source.part);
     let name = |stem: &str| plan::file_name(stem, target, source.part);
-    let known = OnceCell::new();
-    let mut hash = || match known.get() {
-        Some(hash) => Ok(String::clone(hash)),
-        None => place::hash(&source).map(|hash| known.get_or_init(|| hash).clone()),
-    };
-    let (path, found) = place::find(&folder, &source, &recipe, name, &mut hash)?;
+    let (path, found) = place::find(&folder, &source, &recipe, name)?;
     Ok(match found {
         Found::Wanted(manifest) => Check { exists: true, path: Some(path), bytes: manifest.bytes, reason: None },
         Found::Free { reason } => {

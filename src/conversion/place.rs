@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::ConversionError;
 use super::output::SOURCE_KEY;
 use super::source::{Opened, Part};
-use super::{ConversionError, pipeline};
 use crate::cache::{Item, Manifest, Origin, Shelf, State};
 use crate::families::Role;
 use crate::library::Roots;
@@ -63,16 +63,10 @@ pub fn folders(roots: &Roots) -> BTreeSet<PathBuf> {
 /// Returns the path for this source's result, and what lies there: its own name, then one with its folder's, then numbers.
 /// What is somebody else's is never touched. Where nothing of it lies at its name, the source may have had another name when it
 /// was converted.
-pub fn find(
-    folder: &Path,
-    source: &Opened,
-    recipe: &str,
-    file_name: impl Fn(&str) -> String,
-    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
-) -> Result<(PathBuf, Found), ConversionError> {
-    let (path, found) = named(folder, source, recipe, file_name, hash)?;
+pub fn find(folder: &Path, source: &Opened, recipe: &str, file_name: impl Fn(&str) -> String) -> Result<(PathBuf, Found), ConversionError> {
+    let (path, found) = named(folder, source, recipe, file_name)?;
     if let Found::Free { .. } = found
-        && let Some((other, manifest)) = renamed(folder, source, recipe, hash)?
+        && let Some((other, manifest)) = renamed(folder, source, recipe)?
     {
         return Ok((other, Found::Wanted(manifest)));
     }
@@ -80,19 +74,14 @@ pub fn find(
 }
 
 /// Returns the result of a source that had another name or was copied.
-fn renamed(
-    folder: &Path,
-    source: &Opened,
-    recipe: &str,
-    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
-) -> Result<Option<(PathBuf, Box<Manifest>)>, ConversionError> {
+fn renamed(folder: &Path, source: &Opened, recipe: &str) -> Result<Option<(PathBuf, Box<Manifest>)>, ConversionError> {
     let shelf = Shelf::look(&BTreeSet::from([folder.to_owned()]));
     let is_like_it = |item: &Item| {
         let about = item.manifest.as_ref().filter(|_| item.state != State::Damaged);
         about.is_some_and(|m| m.recipe == recipe && sizes(&m.origins) == sizes(&source.origins))
     };
     for item in shelf.items.iter().filter(|item| is_like_it(item)) {
-        if let Some(Found::Wanted(manifest)) = look(&item.path, source, recipe, hash)? {
+        if let Some(Found::Wanted(manifest)) = look(&item.path, source, recipe)? {
             return Ok(Some((item.path.clone(), manifest)));
         }
     }
@@ -100,20 +89,14 @@ fn renamed(
 }
 
 /// Returns the path for this source's result by its name, and what lies there.
-fn named(
-    folder: &Path,
-    source: &Opened,
-    recipe: &str,
-    file_name: impl Fn(&str) -> String,
-    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
-) -> Result<(PathBuf, Found), ConversionError> {
+fn named(folder: &Path, source: &Opened, recipe: &str, file_name: impl Fn(&str) -> String) -> Result<(PathBuf, Found), ConversionError> {
     let stem = stem(&source.path);
     let above = source.origins.first().and_then(|o| o.path.parent()?.file_name().map(|n| n.to_string_lossy().into_owned()));
     let others = (2..NAMES).map(|n| format!("{stem}-{n}"));
     let names = [Some(stem.clone()), above.map(|a| format!("{a}-{stem}"))].into_iter().flatten().chain(others);
     for name in names {
         let path = folder.join(file_name(&name));
-        if let Some(found) = look(&path, source, recipe, hash)? {
+        if let Some(found) = look(&path, source, recipe)? {
             return Ok((path, found));
         }
     }
@@ -126,19 +109,14 @@ fn named(
 }
 
 /// Returns what lies at a path, or nothing where it is somebody else's.
-pub fn look(
-    path: &Path,
-    source: &Opened,
-    recipe: &str,
-    hash: &mut dyn FnMut() -> Result<String, ConversionError>,
-) -> Result<Option<Found>, ConversionError> {
+pub fn look(path: &Path, source: &Opened, recipe: &str) -> Result<Option<Found>, ConversionError> {
     let exists = path.symlink_metadata().is_ok();
     let Some(mut manifest) = Manifest::read(path)? else {
         if !exists {
             return Ok(Some(Found::Free { reason: None }));
         }
         // What says of itself that it was made of this source is ours; all else is somebody's.
-        let is_ours = contains(path, SOURCE_KEY) && contains(path, recipe) && contains(path, &hash()?);
+        let is_ours = contains(path, SOURCE_KEY) && contains(path, recipe) && contains(path, source.hash()?);
         return Ok(is_ours.then_some(Found::Free { reason: Some("its manifest was lost") }));
     };
     if !exists {
@@ -146,7 +124,7 @@ pub fn look(
     }
     let is_at_home = same(&manifest.origins, &source.origins, |a, b| a.path == b.path);
     let is_unchanged = same(&manifest.origins, &source.origins, Origin::is_same_file);
-    let is_source = is_unchanged || (sizes(&manifest.origins) == sizes(&source.origins) && manifest.source == hash()?);
+    let is_source = is_unchanged || (sizes(&manifest.origins) == sizes(&source.origins) && manifest.source == source.hash()?);
     if !is_source {
         return Ok(is_at_home.then_some(Found::Free { reason: Some("its source was changed since") }));
     }
@@ -186,9 +164,4 @@ fn stem(path: &Path) -> String {
     let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
     let name = name.map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned());
     name.strip_suffix(".safetensors.index").map_or_else(|| name.clone(), str::to_owned)
-}
-
-/// Returns the hash of a source without converting it.
-pub fn hash(source: &Opened) -> Result<String, ConversionError> {
-    pipeline::identify(&source.feeds()?, &source.files)
 }

@@ -1,12 +1,13 @@
 //! What is converted: the tensors of one part of a model, or of a whole checkpoint.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::ConversionError;
 use super::feed::Feed;
+use super::{ConversionError, pipeline};
 use crate::cache::Origin;
 use crate::families::{Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
@@ -76,6 +77,8 @@ pub struct Opened {
     pub configuration: Option<String>,
     /// The same files, as the file system knows them.
     pub origins: Vec<Origin>,
+    /// The hash of the tensors, once somebody wanted it: all of them are read for it.
+    hash: OnceCell<String>,
 }
 
 /// Opens a source. Without a part, a file that holds a diffusion network is converted to that network alone, and any other
@@ -124,7 +127,7 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
     let configuration = files.first().and_then(|f| std::fs::read_to_string(f.with_file_name("quantization_config.json")).ok());
     let origins = files.iter().map(|f| Origin::of(f)).collect::<Result<_, _>>()?;
     let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, LibraryError>>()?;
-    Ok(Opened { path: path.to_owned(), part, catalog, is_all, files, configuration, origins })
+    Ok(Opened { path: path.to_owned(), part, catalog, is_all, files, configuration, origins, hash: OnceCell::new() })
 }
 
 /// Returns the diffusion network where there is one, else the first other part, else everything.
@@ -212,6 +215,15 @@ impl Opened {
             feeds.push(Feed::of(entry, scale));
         }
         Ok(feeds)
+    }
+
+    /// Returns the hash that converting it would find.
+    pub fn hash(&self) -> Result<&str, ConversionError> {
+        if let Some(hash) = self.hash.get() {
+            return Ok(hash);
+        }
+        let hash = pipeline::identify(&self.feeds()?, &self.files)?;
+        Ok(self.hash.get_or_init(|| hash))
     }
 
     fn scale(&self, entry: &TensorEntry) -> Result<f32, ConversionError> {
