@@ -8,6 +8,7 @@ pub mod coded;
 pub mod dtype;
 pub mod effort;
 pub mod keys;
+pub mod rows;
 pub mod shape;
 
 pub use block_table::{Block, BlockTable, Param, Unit};

@@ -7,11 +7,13 @@ pub mod expand_there;
 pub mod linear;
 pub mod norm;
 pub mod scope;
+pub mod time;
 pub mod wide;
 
 pub use attention::attend;
 pub use conv::Conv2d;
 pub use expand::Weight;
 pub use linear::Linear;
-pub use norm::{GroupNorm, LayerNorm};
+pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use scope::{Scope, WeightRef};
+pub use time::time_embedding;

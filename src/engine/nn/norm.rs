@@ -1,6 +1,6 @@
 //! Normalisations.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Scope, WeightRef};
 use crate::engine::residency::Held;
@@ -49,5 +49,30 @@ impl LayerNorm {
         let wanted = |at| held.tensor(at).to_kind(x.kind());
         let weight = wanted(self.weight);
         x.layer_norm(weight.size(), Some(&weight), Some(&wanted(self.bias)), self.eps, true)
+    }
+}
+
+/// Divides the last axis by its root mean square: `x / √(mean(x²) + eps) · weight`, as T5's and Llama's norms.
+///
+/// Source: "Root Mean Square Layer Normalization", Zhang and Sennrich, 2019. Computed in fp32 whatever the type of `x` is.
+#[derive(Debug, Clone)]
+pub struct RmsNorm {
+    weight: WeightRef,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// Finds the layer's weight, which files call `weight` or `scale`.
+    pub fn new(scope: &Scope<'_>, eps: f64) -> Result<Self, FamilyError> {
+        let name = if scope.has("scale") { "scale" } else { "weight" };
+        Ok(Self { weight: scope.weight(name)?, eps })
+    }
+
+    /// `x [.., C]` to the same shape, in its type.
+    pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+        let wide = x.to_kind(Kind::Float);
+        let mean = (&wide * &wide).mean_dim(&[-1i64][..], true, Kind::Float);
+        let normed = wide * (mean + self.eps).rsqrt();
+        (normed * held.tensor(self.weight).to_kind(Kind::Float)).to_kind(x.kind())
     }
 }

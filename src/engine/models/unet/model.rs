@@ -2,11 +2,11 @@
 //!
 //! Source: CompVis `ldm/modules/diffusionmodules/openaimodel.py`, `UNetModel.forward`.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::layers::{Downsample, Resnet, SpatialTransformer, Upsample};
 use crate::engine::EngineError;
-use crate::engine::nn::{Conv2d, GroupNorm, Linear, Scope};
+use crate::engine::nn::{Conv2d, GroupNorm, Linear, Scope, time_embedding};
 use crate::engine::residency::Residency;
 use crate::families::unet::{Layer, Stage};
 use crate::families::{FamilyError, Role, UnetConfig};
@@ -107,14 +107,6 @@ fn parts(config: &UnetConfig, scope: &Scope<'_>, stage: &Stage) -> Result<Vec<Pa
         })
     };
     stage.layers.iter().enumerate().map(part).collect()
-}
-
-/// `[1, width]` of cosines, then sines, in fp32: 16-bit times would be steps of 4 apart near 999.
-fn time_embedding(time: f64, width: i64, device: Device) -> Tensor {
-    let half = width / 2;
-    let exponents = Tensor::arange(half, (Kind::Float, device)) * (-(10_000f64.ln()) / half as f64);
-    let angles = exponents.exp() * time;
-    Tensor::cat(&[angles.cos(), angles.sin()], 0).unsqueeze(0)
 }
 
 fn spatial(x: &Tensor) -> [i64; 2] {
