@@ -65,6 +65,11 @@ impl Family {
         }
     }
 
+    /// Returns the text encoders that a run needs.
+    pub fn encoders(self) -> impl Iterator<Item = Role> {
+        self.roles().iter().copied().filter(|role| role.is_encoder())
+    }
+
     /// Returns the parts that a run needs, the denoiser first.
     #[must_use]
     pub fn roles(self) -> &'static [Role] {
@@ -114,6 +119,15 @@ impl Role {
             Self::T5 => "t5",
             Self::Qwen => "qwen",
             Self::Vae => "vae",
+        }
+    }
+
+    /// Returns whether it reads text.
+    #[must_use]
+    pub fn is_encoder(self) -> bool {
+        match self {
+            Self::ClipL | Self::ClipG | Self::T5 | Self::Qwen => true,
+            Self::Denoiser | Self::Vae => false,
         }
     }
 

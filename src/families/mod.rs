@@ -6,10 +6,12 @@
 pub mod blocks;
 pub mod clip;
 pub mod cost;
+pub mod denoiser;
 pub mod detect;
 pub mod error;
 pub mod evidence;
 pub mod family;
+pub mod latent;
 pub mod route;
 pub mod sd15;
 pub mod unet;
@@ -17,9 +19,11 @@ pub mod vae;
 
 pub use blocks::{block_table, outline};
 pub use clip::ClipConfig;
+pub use denoiser::DenoiserConfig;
 pub use detect::{Found, detect};
 pub use error::FamilyError;
 pub use family::{Family, Role};
+pub use latent::LatentSpace;
 pub use route::{Component, Description, Source, describe, describe_loadable};
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;

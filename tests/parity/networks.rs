@@ -7,7 +7,8 @@ use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{Asks, LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::loading::{Asks, LoadedClip, LoadedDenoiser, LoadedVae, Offload};
+use perilune::engine::models::denoiser::Pass;
 use perilune::engine::nn::WeightRef;
 use perilune::engine::nn::wide::stream;
 use perilune::engine::pipelines::noise::NoiseSource;
@@ -46,8 +47,8 @@ fn with_target<T>(precision: Precision, work: impl FnOnce(Target<'_>) -> T) -> T
     tch::no_grad(|| work(Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload: Offload::Nothing }))
 }
 
-fn unet(path: &Path, precision: Precision) -> LoadedUnet {
-    with_target(precision, |target| LoadedUnet::load(&files(path, Role::Denoiser), target)).unwrap()
+fn unet(path: &Path, precision: Precision) -> LoadedDenoiser {
+    with_target(precision, |target| LoadedDenoiser::load(&files(path, Role::Denoiser), target)).unwrap()
 }
 
 fn clip(path: &Path, precision: Precision) -> LoadedClip {
@@ -58,11 +59,11 @@ fn vae(path: &Path, precision: Precision) -> LoadedVae {
     with_target(precision, |target| LoadedVae::load(&files(path, Role::Vae), target)).unwrap()
 }
 
-fn unet_output(unet: &LoadedUnet, case: &str, kind: Kind) -> tch::Tensor {
+fn unet_output(unet: &LoadedDenoiser, case: &str, kind: Kind) -> tch::Tensor {
     let input = |name: &str| golden(&format!("unet.{case}.{name}"));
     let time = input("time").double_value(&[0]);
     let (x, context) = (input("x").to_kind(kind), input("context").to_kind(kind));
-    tch::no_grad(|| unet.model.forward(&unet.residency, &x, time, &context)).unwrap()
+    tch::no_grad(|| unet.model.forward(&unet.residency, Pass::of_text(&x, time, &context))).unwrap()
 }
 
 #[test]
@@ -159,12 +160,12 @@ fn a_wide_stream_brings_bf16_nearer_to_fp32() {
     let cache = tempfile::tempdir().unwrap();
     let path = moonlet::path(cache.path()).unwrap();
     let (full, half) = (unet(&path, Precision::Fp32), unet(&path, Precision::Bf16));
-    let output = |unet: &LoadedUnet, kind: Kind, time: f64| {
+    let output = |unet: &LoadedDenoiser, kind: Kind, time: f64| {
         // As the sampler gives it: of about unit variance.
         let x = NoiseSource::new(Seed(7), 2, [4, 8, 8], Device::Cpu).start().to_kind(kind);
-        let width = i64::try_from(unet.config.context_width).unwrap();
+        let width = i64::try_from(unet.config.context_width()).unwrap();
         let context = NoiseSource::new(Seed(8), 2, [1, 77, width], Device::Cpu).start().squeeze_dim(1).to_kind(kind);
-        tch::no_grad(|| unet.model.forward(&unet.residency, &x, time, &context)).unwrap().to_kind(Kind::Float)
+        tch::no_grad(|| unet.model.forward(&unet.residency, Pass::of_text(&x, time, &context))).unwrap().to_kind(Kind::Float)
     };
     let times = [981.0, 721.0, 461.0, 201.0];
     let off = |kind: Kind| {

@@ -4,5 +4,5 @@ pub mod arena;
 pub mod assemble;
 pub mod vault;
 
-pub use assemble::{Asked, Asks, LoadedClip, LoadedUnet, LoadedVae, Offload, PlacedVae};
+pub use assemble::{Asked, Asks, LoadedClip, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
 pub use vault::{LoadError, Vault, Weights};

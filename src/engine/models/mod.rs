@@ -1,5 +1,6 @@
 //! Networks. Each owns its structure and no weight.
 
 pub mod clip;
+pub mod denoiser;
 pub mod unet;
 pub mod vae;

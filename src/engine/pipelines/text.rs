@@ -3,12 +3,48 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::engine::EngineError;
-use crate::engine::loading::LoadedClip;
+use crate::engine::loading::{LoadedClip, LoadedEncoder};
+use crate::families::Role;
 use crate::prompt::Weighting;
 use crate::tokens::chunks::Window;
+use crate::workflow::JobSpec;
+use crate::workflow::text::windows;
+
+/// A prompt as a network reads it.
+#[derive(Debug)]
+pub struct Said {
+    /// Token by token, `[1, L, C]`.
+    pub context: Tensor,
+    /// As a whole, `[1, P]`, where the family has that.
+    pub pooled: Option<Tensor>,
+}
+
+/// What the picture shows and must not show.
+#[derive(Debug)]
+pub struct Conditioning {
+    /// What it shows.
+    pub positive: Said,
+    /// What it must not show.
+    pub negative: Said,
+}
+
+/// Finds the encoder of a role.
+pub type Encoders<'a> = dyn Fn(Role) -> Result<&'a LoadedEncoder, EngineError> + 'a;
+
+/// Reads both prompts.
+pub fn condition(spec: &JobSpec, encoders: &Encoders<'_>, device: Device) -> Result<Conditioning, EngineError> {
+    let mut positive = windows(&spec.prompt, spec.dialect);
+    let mut negative = windows(&spec.negative, spec.dialect);
+    let longest = positive.len().max(negative.len());
+    positive.resize_with(longest, Window::empty);
+    negative.resize_with(longest, Window::empty);
+    let LoadedEncoder::Clip(clip) = encoders(Role::ClipL)?;
+    let read = |windows: &[Window]| Ok::<_, EngineError>(Said { context: encode(clip, windows, spec.weighting, device)?, pooled: None });
+    Ok(Conditioning { positive: read(&positive)?, negative: read(&negative)? })
+}
 
 /// Returns the context of these windows, `[1, 77·n, C]` in the type that the encoder gives.
-pub fn encode(clip: &LoadedClip, windows: &[Window], weighting: Weighting, device: Device) -> Result<Tensor, EngineError> {
+fn encode(clip: &LoadedClip, windows: &[Window], weighting: Weighting, device: Device) -> Result<Tensor, EngineError> {
     let weighted = windows.iter().any(Window::is_weighted);
     let empty = Window::empty();
     // One pass over all windows; the empty one comes last where weights need it.
