@@ -88,7 +88,7 @@ impl Runner {
             order,
             cancel,
             timing: Timing::default(),
-            warnings: Vec::new(),
+            warnings: order.spec.notes.clone(),
             moved_at: None,
             predicted: None,
             traffic: Vec::new(),

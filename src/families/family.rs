@@ -136,7 +136,10 @@ impl Role {
     pub fn flag(self) -> &'static str {
         match self {
             Self::Denoiser => "--model",
-            Self::ClipL | Self::ClipG | Self::T5 | Self::Qwen => "--clip",
+            Self::ClipL => "--clip-l",
+            Self::ClipG => "--clip-g",
+            Self::T5 => "--t5",
+            Self::Qwen => "--qwen",
             Self::Vae => "--vae",
         }
     }

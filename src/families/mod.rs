@@ -8,6 +8,7 @@ pub mod clip;
 pub mod cost;
 pub mod denoiser;
 pub mod detect;
+pub mod encoder;
 pub mod error;
 pub mod evidence;
 pub mod family;

@@ -15,12 +15,16 @@ impl JobDraft {
             model: spec.named.model.clone(),
             vae: spec.named.vae.clone(),
             clip: spec.named.clip.clone(),
+            encoders: spec.named.encoders.clone(),
             prompt: spec.prompt.clone(),
             negative: spec.negative.clone(),
             dialect: Some(spec.dialect),
             weighting: Some(spec.weighting),
             steps: Some(spec.steps),
             cfg: Some(spec.cfg),
+            guidance: spec.guidance,
+            cfg_rescale: Some(spec.cfg_rescale),
+            shift: spec.shift,
             sampler: Some(spec.sampler),
             schedule: Some(spec.schedule),
             prediction: Some(spec.prediction),
@@ -77,7 +81,13 @@ mod tests {
             compute: DeviceId::Cpu,
             seed: Seed(7),
         };
-        let inventory = Inventory { name: "night".to_owned(), path: "/m/night".into(), description: Some(description), init_size: None };
+        let inventory = Inventory {
+            name: "night".to_owned(),
+            path: "/m/night".into(),
+            description: Some(description),
+            init_size: None,
+            notes: Vec::new(),
+        };
         resolve(draft, &inventory, &defaults).unwrap()
     }
 

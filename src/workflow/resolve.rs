@@ -59,6 +59,9 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         weighting: draft.weighting.unwrap_or_default(),
         steps,
         cfg,
+        guidance: draft.guidance,
+        cfg_rescale: draft.cfg_rescale.unwrap_or(0.0),
+        shift: draft.shift,
         sampler: draft.sampler.unwrap_or(defaults.sampler),
         schedule: draft.schedule.unwrap_or(defaults.schedule),
         prediction: draft.prediction.unwrap_or(if predicts_v { Prediction::V } else { Prediction::Epsilon }),
@@ -76,7 +79,8 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         offload: draft.offload.clone(),
         parts: draft.parts.clone(),
         owner: draft.owner.clone().unwrap_or_default(),
-        named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone() },
+        notes: inventory.notes.clone(),
+        named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone(), encoders: draft.encoders.clone() },
         set,
     })
 }
@@ -98,6 +102,16 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
     }
     if let Some(cfg) = draft.cfg.filter(|c| !(c.is_finite() && (0.0..=100.0).contains(c))) {
         return Err(Refusal::new(Kind::Usage, format!("--cfg {cfg} is out of range"), "use 0 to 100; 7 is usual, 1 is no guidance"));
+    }
+    if let Some(guidance) = draft.guidance.filter(|g| !(g.is_finite() && (0.0..=100.0).contains(g))) {
+        let hint = "use 0 to 100; 3.5 is usual for Flux dev";
+        return Err(Refusal::new(Kind::Usage, format!("--guidance {guidance} is out of range"), hint));
+    }
+    if let Some(rescale) = draft.cfg_rescale.filter(|r| !(0.0..=1.0).contains(r)) {
+        return Err(Refusal::new(Kind::Usage, format!("--cfg-rescale {rescale} is out of range"), "use 0 to 1; 0.7 is usual"));
+    }
+    if let Some(shift) = draft.shift.filter(|s| !(s.is_finite() && *s > 0.0 && *s <= 100.0)) {
+        return Err(Refusal::new(Kind::Usage, format!("--shift {shift} is out of range"), "use a number above 0; 3 is usual"));
     }
     if let Some(denoise) = draft.denoise.filter(|d| !(*d > 0.0 && *d <= 1.0)) {
         return Err(Refusal::new(Kind::Usage, format!("--denoise {denoise} is out of range"), "use a number above 0 and up to 1"));
@@ -248,6 +262,7 @@ mod tests {
             name: "night".to_owned(),
             path: "/m/night.safetensors".into(),
             init_size: None,
+            notes: Vec::new(),
             description: Some(Description {
                 family,
                 variant: Some("base".to_owned()),
