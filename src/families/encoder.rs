@@ -1,13 +1,9 @@
 //! Which text encoder a set of tensors is.
 
-use super::Role;
+use super::{Role, clip};
 use crate::weights::Catalog;
 
-/// The width of CLIP-L, and that of `OpenCLIP` bigG. Source: their `config.json`s, `hidden_size`.
-const WIDTH_L: u64 = 768;
-const WIDTH_G: u64 = 1280;
-
-/// Returns the roles that an encoder under our names can have. A CLIP of neither released width can have either.
+/// Returns the roles that an encoder under our names can have. A CLIP of no released width can have either of its two.
 #[must_use]
 pub fn roles_of(catalog: &Catalog) -> Vec<Role> {
     if catalog.has("encoder.block.0.layer.0.SelfAttention.q.weight") {
@@ -16,10 +12,8 @@ pub fn roles_of(catalog: &Catalog) -> Vec<Role> {
     if catalog.has("model.layers.0.self_attn.q_norm.weight") {
         return vec![Role::Qwen];
     }
-    match catalog.dim("text_model.embeddings.token_embedding.weight", 1) {
-        None => Vec::new(),
-        Some(WIDTH_L) => vec![Role::ClipL],
-        Some(WIDTH_G) => vec![Role::ClipG],
-        Some(_) => vec![Role::ClipL, Role::ClipG],
+    if !catalog.has("text_model.embeddings.token_embedding.weight") {
+        return Vec::new();
     }
+    [Role::ClipL, Role::ClipG].into_iter().filter(|role| clip::claims(*role, catalog)).collect()
 }

@@ -19,7 +19,7 @@ pub mod unet;
 pub mod vae;
 
 pub use blocks::{block_table, outline};
-pub use clip::ClipConfig;
+pub use clip::{ClipActivation, ClipConfig, ClipProjection};
 pub use denoiser::DenoiserConfig;
 pub use detect::{Found, detect};
 pub use error::FamilyError;

@@ -35,7 +35,13 @@ pub fn prefixes(role: Role) -> &'static [&'static str] {
             "te.",
             "",
         ],
-        Role::ClipG => &["conditioner.embedders.1.model.", "conditioner.embedders.0.model.", "text_encoders.clip_g.transformer."],
+        Role::ClipG => &[
+            "conditioner.embedders.1.model.",
+            "conditioner.embedders.0.model.",
+            "text_encoders.clip_g.transformer.",
+            "text_encoders.clip_g.",
+            "",
+        ],
         Role::T5 => &["text_encoders.t5xxl.transformer.", ""],
         Role::Qwen => &["text_encoders.qwen3_4b.transformer.", ""],
     }

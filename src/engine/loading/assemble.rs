@@ -199,13 +199,18 @@ fn placing_of(config: &DenoiserConfig, table: &BlockTable, target: Target<'_>) -
 }
 
 impl LoadedClip {
-    /// Loads a text encoder from these files.
+    /// Loads CLIP-L, or the only such encoder of a family, from these files.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
-        let (catalog, table, vault) = open(files, Role::ClipL)?;
-        let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
+        Self::load_as(Role::ClipL, files, target)
+    }
+
+    /// Loads the encoder of this part from these files.
+    pub fn load_as(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        let (catalog, table, vault) = open(files, role)?;
+        let config = ClipConfig::read(role, &catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
         let placing = target.placing_once(&table)?;
-        let residency = Residency::load(Role::ClipL, table, &vault, target, placing)?;
+        let residency = Residency::load(role, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
 }
@@ -214,7 +219,7 @@ impl LoadedEncoder {
     /// Loads the encoder of this role from these files.
     pub fn load(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         match role {
-            Role::ClipL | Role::ClipG => LoadedClip::load(files, target).map(Self::Clip),
+            Role::ClipL | Role::ClipG => LoadedClip::load_as(role, files, target).map(Self::Clip),
             Role::T5 | Role::Qwen | Role::Denoiser | Role::Vae => Err(wrong(files)(FamilyError::Unsupported { name: role.name() })),
         }
     }

@@ -52,7 +52,7 @@ fn encode(clip: &LoadedClip, windows: &[Window], weighting: Weighting, device: D
     let ids: Vec<i64> = read().flat_map(|w| w.ids.iter().map(|id| id.as_i64())).collect();
     let count = read().count() as i64;
     let tokens = Tensor::from_slice(&ids).view([count, -1]).to_device(device);
-    let hidden = clip.model.forward(&clip.residency, &tokens)?;
+    let hidden = clip.model.forward(&clip.residency, &tokens)?.last;
     let text = hidden.narrow(0, 0, windows.len() as i64);
     let text = if weighted { weigh(&text, &hidden.narrow(0, count - 1, 1), windows, weighting) } else { text };
     Ok(text.reshape([1, -1, hidden.size()[2]]))
