@@ -59,7 +59,7 @@ pub fn start(spec: &JobSpec, table: &NoiseTable, picture: Option<&Tensor>, devic
     let sigmas = course.sigmas(table);
     let (height, width) = spec.size.latent();
     let noise = NoiseSource::new(spec.seed, spec.batch, [4, height, width], device);
-    let begin = StartNoise::at(sigmas.first().copied().unwrap_or(0.0), table.max());
+    let begin = StartNoise::at(sigmas.first().copied().unwrap_or(0.0), table);
     let fresh = Latent(noise.start());
     let below = picture.map_or_else(|| fresh.0.zeros_like(), |p| p.expand_as(&fresh.0));
     let latent = begin.mix(&fresh, &Latent(below));
@@ -87,7 +87,7 @@ pub fn sample(
         kind: stream(kind(precision)),
     };
     let mut denoiser = Denoiser { eye, noise: start.noise, around, memory: Memory::new(spec.sampler) };
-    Ok(solve(spec.sampler, &start.sigmas, start.latent, &mut denoiser)?.0)
+    Ok(solve(spec.sampler, table.noising(), &start.sigmas, start.latent, &mut denoiser)?.0)
 }
 
 /// Whether the autoencoder sees the picture whole or in tiles.

@@ -8,7 +8,6 @@ use super::latent::Latent;
 use super::noise::NoiseSource;
 use crate::engine::EngineError;
 use crate::engine::loading::LoadedUnet;
-use crate::sampling::guidance::input_scale;
 use crate::sampling::solver::Field;
 use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide};
 use crate::workflow::Passes;
@@ -107,7 +106,7 @@ impl Eye<'_> {
     fn look(&self, x: &Latent, sigma: f64, step: usize) -> Result<Latent, EngineError> {
         // A look that was broken off may have left it so.
         self.unet.residency.watch(false);
-        let input = (&x.0 * input_scale(sigma)).to_kind(self.kind);
+        let input = (&x.0 * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
         let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
         let denoised = match without {
@@ -122,7 +121,7 @@ impl Eye<'_> {
     fn find_culprit(&self, x: &Tensor, sigma: f64, step: usize) -> EngineError {
         let residency = &self.unet.residency;
         residency.watch(true);
-        let input = (x * input_scale(sigma)).to_kind(self.kind);
+        let input = (x * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let found = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated));
         residency.watch(false);
         match found {
