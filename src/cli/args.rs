@@ -171,10 +171,12 @@ pub struct RunArgs {
     /// How far the noise levels of SD3, Flux and Z-Image are shifted upwards, instead of by the family's own rule
     #[arg(long, value_name = "FACTOR")]
     pub shift: Option<f64>,
-    /// Solver: euler, `euler_ancestral`, heun, `dpmpp_2m`, `dpmpp_2m_sde`, `dpmpp_sde`, ddim, lcm, `uni_pc`
+    /// Solver: euler, `euler_ancestral`, heun, `dpm_2`, `dpmpp_2s_ancestral`, `dpmpp_2m`, `dpmpp_2m_sde`,
+    /// `dpmpp_3m_sde`, `dpmpp_sde`, ddim, lcm, `uni_pc`
     #[arg(long, value_name = "NAME")]
     pub sampler: Option<Sampler>,
-    /// Noise schedule: normal, karras, exponential, `sgm_uniform`, simple, beta, `ddim_uniform`
+    /// Noise schedule: normal, karras, exponential, `sgm_uniform`, simple, beta, `ddim_uniform`,
+    /// `linear_quadratic`, `kl_optimal`
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<Schedule>,
     /// What the network predicts, where its file does not tell: eps, v

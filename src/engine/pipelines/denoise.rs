@@ -37,7 +37,7 @@ pub fn start(spec: &JobSpec, table: &NoiseTable, picture: Option<&Tensor>, devic
     let (height, width) = spec.size.latent();
     let channels = i64::try_from(spec.set.family.latent_space().channels).unwrap_or(i64::MAX);
     let noise = NoiseSource::new(spec.seed, spec.batch, [channels, height, width], device);
-    let begin = StartNoise::at(sigmas.first().copied().unwrap_or(0.0), table.max());
+    let begin = StartNoise::at(sigmas.first().copied().unwrap_or(0.0), table);
     let fresh = Latent(noise.start());
     let below = picture.map_or_else(|| fresh.0.zeros_like(), |p| p.expand_as(&fresh.0));
     let latent = begin.mix(&fresh, &Latent(below));
@@ -65,7 +65,7 @@ pub fn sample(
         kind: stream(kind(precision)),
     };
     let mut denoiser = Denoiser { eye, noise: start.noise, around, memory: Memory::new(spec.sampler) };
-    Ok(solve(spec.sampler, &start.sigmas, start.latent, &mut denoiser)?.0)
+    Ok(solve(spec.sampler, table.noising(), &start.sigmas, start.latent, &mut denoiser)?.0)
 }
 
 /// Returns what the network is told for a prompt.

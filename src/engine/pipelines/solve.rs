@@ -9,7 +9,6 @@ use super::noise::NoiseSource;
 use crate::engine::EngineError;
 use crate::engine::loading::LoadedDenoiser;
 use crate::engine::models::denoiser::Pass;
-use crate::sampling::guidance::input_scale;
 use crate::sampling::solver::Field;
 use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide};
 use crate::workflow::Passes;
@@ -139,7 +138,7 @@ impl Eye<'_> {
     fn look(&self, x: &Latent, sigma: f64, step: usize) -> Result<Latent, EngineError> {
         // A look that was broken off may have left it so.
         self.network.residency.watch(false);
-        let input = (&x.0 * input_scale(sigma)).to_kind(self.kind);
+        let input = (&x.0 * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
         let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
         let denoised = match without {
@@ -154,7 +153,7 @@ impl Eye<'_> {
     fn find_culprit(&self, x: &Tensor, sigma: f64, step: usize) -> EngineError {
         let residency = &self.network.residency;
         residency.watch(true);
-        let input = (x * input_scale(sigma)).to_kind(self.kind);
+        let input = (x * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let found = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated));
         residency.watch(false);
         match found {
