@@ -60,8 +60,8 @@ impl Family {
     #[must_use]
     pub fn is_supported(self) -> bool {
         match self {
-            Self::Sd15 => true,
-            Self::Sd2 | Self::Sdxl | Self::SdxlRefiner | Self::Sd3 | Self::Flux | Self::ZImage => false,
+            Self::Sd15 | Self::Sdxl => true,
+            Self::Sd2 | Self::SdxlRefiner | Self::Sd3 | Self::Flux | Self::ZImage => false,
         }
     }
 
@@ -109,6 +109,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every one there is, in the order in which they are listed.
+    pub const ALL: &[Self] = &[Self::Denoiser, Self::ClipL, Self::ClipG, Self::T5, Self::Qwen, Self::Vae];
+
     /// Returns the name used in JSON and on screens.
     #[must_use]
     pub fn name(self) -> &'static str {

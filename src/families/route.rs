@@ -81,11 +81,16 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError>
             family = Some((found.family, found.variant));
         }
     }
-    let roles = family.as_ref().map_or(&[Role::Denoiser, Role::ClipL, Role::Vae][..], |(f, _)| f.roles());
-    let mut components = Vec::new();
+    let roles = family.as_ref().map_or(Role::ALL, |(f, _)| f.roles());
+    let mut components: Vec<Component> = Vec::new();
     let mut blocks = 0;
     for role in roles {
         let Some((source, catalog)) = find(sources, *role)? else { continue };
+        // An encoder of a width that neither CLIP has can be either, and is no two parts.
+        let is_told = |c: &Component| family.is_none() && c.role == Role::ClipL && *role == Role::ClipG && c.files == source.files;
+        if components.iter().any(is_told) {
+            continue;
+        }
         let checked = family.as_ref().is_none_or(|(f, _)| f.is_supported());
         let (tensors, bytes) = if checked && matches!(role, Role::Denoiser | Role::ClipL | Role::ClipG | Role::Vae) {
             let table = cut(*role, &catalog)?;

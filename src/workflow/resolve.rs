@@ -213,7 +213,7 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
         return Err(Refusal::new(
             Kind::BadFile,
             format!("`{name}` is a model of the family {}, which this version cannot run", family.title()),
-            "SD1.5 models run",
+            "SD1.5 and SDXL models run",
         ));
     }
     if let Some(role) = description.missing.first() {

@@ -17,4 +17,5 @@ mod networks;
 mod offload;
 mod pictures;
 mod process;
+mod sdxl;
 mod whole;

@@ -59,6 +59,7 @@ pub fn sample(
         table,
         prediction: spec.prediction,
         cfg: spec.cfg,
+        rescale: spec.cfg_rescale,
         passes: spec.passes,
         positive: asked(spec, &conditioning.positive),
         negative: asked(spec, &conditioning.negative),

@@ -10,7 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::loading::LoadedDenoiser;
 use crate::engine::models::denoiser::Pass;
 use crate::sampling::solver::Field;
-use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide};
+use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide, guide_rescaled};
 use crate::workflow::Passes;
 
 /// What goes on around a run's steps.
@@ -48,6 +48,8 @@ pub struct Eye<'a> {
     pub prediction: Prediction,
     /// Guidance scale; 1 is none.
     pub cfg: f64,
+    /// How much of guidance's excess of contrast is taken back, 0…1.
+    pub rescale: f64,
     /// Whether both passes of guidance run together.
     pub passes: Passes,
     /// What the picture shows.
@@ -140,10 +142,12 @@ impl Eye<'_> {
         self.network.residency.watch(false);
         let input = (&x.0 * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
-        let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
-        let denoised = match without {
-            None => clean(with),
-            Some(without) => guide(&clean(with), &clean(without), self.cfg),
+        let clean = |output: &Latent| self.prediction.denoised(x, output, sigma);
+        let with = Latent(with);
+        let denoised = match without.map(Latent) {
+            None => clean(&with),
+            Some(without) if self.rescale > 0.0 => clean(&guide_rescaled(&with, &without, self.cfg, self.rescale)),
+            Some(without) => guide(&clean(&with), &clean(&without), self.cfg),
         };
         let finite = denoised.0.isfinite().all().int64_value(&[]) != 0;
         if finite { Ok(denoised) } else { Err(self.find_culprit(&x.0, sigma, step)) }
