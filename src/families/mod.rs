@@ -6,6 +6,7 @@
 pub mod blocks;
 pub mod clip;
 pub mod cost;
+pub mod defaults;
 pub mod detect;
 pub mod error;
 pub mod evidence;
@@ -17,6 +18,7 @@ pub mod vae;
 
 pub use blocks::{block_table, outline};
 pub use clip::ClipConfig;
+pub use defaults::{Choice, Habits, unsuitable};
 pub use detect::{Found, detect};
 pub use error::FamilyError;
 pub use family::{Family, Role};
