@@ -32,6 +32,12 @@ impl Work {
         let latent = (u64::from(size.height()) / 8, u64::from(size.width()) / 8);
         Self { latent, rows: u64::from(batch) * passes * evaluations, walks: evaluations }
     }
+
+    /// Returns the tokens of a latent that is cut into patches of so many cells a side; what is left over makes patches, too.
+    #[must_use]
+    pub fn patches(self, side: u64) -> u64 {
+        self.latent.0.div_ceil(side) * self.latent.1.div_ceil(side)
+    }
 }
 
 /// Returns what each block of a UNet computes in a step, in the table's order.

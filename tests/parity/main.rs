@@ -16,4 +16,5 @@ mod networks;
 mod offload;
 mod pictures;
 mod process;
+mod transformers;
 mod whole;
