@@ -23,7 +23,6 @@ use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::{network, page_cache};
 use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Share, Walk, verify};
-use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::weights::Precision;
 use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
@@ -35,7 +34,6 @@ use crate::workflow::{JobSpec, Refusal};
 pub struct Runner {
     pub(super) compute: Compute,
     pub(super) sets: Sets,
-    table: NoiseTable,
     account: Account,
     speeds: Speeds,
     pub(super) reporter: Reporter,
@@ -73,7 +71,6 @@ impl Runner {
         Self {
             compute,
             sets: Sets::default(),
-            table: NoiseTable::stable_diffusion(),
             account: Account::start(),
             speeds: Speeds::default(),
             reporter,
@@ -227,13 +224,14 @@ impl Runner {
     fn sample(&self, run: &mut Run<'_>, picture: Option<&Tensor>) -> Result<Tensor, EngineError> {
         let spec = &run.order.spec;
         let ready = self.sets.ready()?;
-        let start = denoise::start(spec, &self.table, picture, self.compute.device);
+        let table = denoise::table(spec);
+        let start = denoise::start(spec, &table, picture, self.compute.device);
         let steps = u32::try_from(start.sigmas.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let mut around = Steps::new(self, run, &ready.denoiser.residency, steps);
         // What was asked for while weights were loaded need not wait for the first step.
         around.border()?;
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        denoise::sample(spec, ready.denoiser, &self.table, start, ready.conditioning, precision, &mut around)
+        denoise::sample(spec, ready.denoiser, &table, start, ready.conditioning, precision, &mut around)
     }
 
     /// Keeps what the run has shown of the machine.

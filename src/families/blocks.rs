@@ -53,6 +53,11 @@ fn worth_a_copy(catalog: &Catalog) -> Bytes {
     Bytes::mib(16).min(Bytes(whole.get() / 64))
 }
 
+/// Returns the unit of everything under some parts of a place.
+pub(super) fn unit(at: &str, called: &str, parts: &[&str]) -> Unit {
+    Unit { name: format!("{at}.{called}"), prefixes: parts.iter().map(|part| format!("{at}.{part}")).collect() }
+}
+
 pub(super) fn unet_units(unet: &UnetConfig) -> Vec<Unit> {
     let layers = unet.stages().flat_map(|s| s.layers.iter().enumerate().map(move |(place, layer)| (format!("{}.{place}", s.name), layer)));
     layers.flat_map(|(name, layer)| layer_units(&name, *layer)).collect()

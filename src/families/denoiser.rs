@@ -1,19 +1,32 @@
-//! A diffusion network of any family, as its shapes describe it.
+//! The diffusion network of any family.
 
 use super::cost::{Work, unet_efforts};
-use super::{FamilyError, UnetConfig};
+use super::{FamilyError, FluxConfig, Sd3Config, UnetConfig};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
-/// Everything that a forward pass must know.
+/// More blocks in a row than any network has: what claims more is no network.
+pub(super) const MOST_BLOCKS: u64 = 1000;
+
+/// Everything that the forward pass of a diffusion network must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DenoiserConfig {
-    /// A UNet: Stable Diffusion 1, 2 and XL.
+    /// A UNet: SD1, SD2, SDXL.
     Unet(UnetConfig),
+    /// Stable Diffusion 3.
+    Sd3(Sd3Config),
+    /// Flux.1.
+    Flux(FluxConfig),
 }
 
 impl DenoiserConfig {
-    /// Reads the configuration of a network under our names.
+    /// Reads the configuration of a network in canonical names.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
+        if catalog.has_prefix("joint_blocks.") {
+            return Sd3Config::read(catalog).map(Self::Sd3);
+        }
+        if catalog.has_prefix("double_blocks.") {
+            return FluxConfig::read(catalog).map(Self::Flux);
+        }
         UnetConfig::read(catalog).map(Self::Unet)
     }
 
@@ -22,14 +35,18 @@ impl DenoiserConfig {
     pub fn expected(&self) -> Vec<(String, Shape)> {
         match self {
             Self::Unet(unet) => unet.expected(),
+            Self::Sd3(sd3) => sd3.expected(),
+            Self::Flux(flux) => flux.expected(),
         }
     }
 
-    /// Returns what can be placed on its own, in order of execution.
+    /// Returns the units that can live apart, in order of execution.
     #[must_use]
     pub fn units(&self) -> Vec<Unit> {
         match self {
             Self::Unet(unet) => super::blocks::unet_units(unet),
+            Self::Sd3(sd3) => sd3.units(),
+            Self::Flux(flux) => flux.units(),
         }
     }
 
@@ -38,6 +55,8 @@ impl DenoiserConfig {
     pub fn efforts(&self, table: &BlockTable, work: Work) -> Vec<Effort> {
         match self {
             Self::Unet(unet) => unet_efforts(unet, table, work),
+            Self::Sd3(sd3) => sd3.efforts(table, work),
+            Self::Flux(flux) => flux.efforts(table, work),
         }
     }
 
@@ -46,6 +65,9 @@ impl DenoiserConfig {
     pub fn in_channels(&self) -> u64 {
         match self {
             Self::Unet(unet) => unet.in_channels,
+            Self::Sd3(sd3) => sd3.in_channels,
+            // A token is a patch of 2 × 2 cells.
+            Self::Flux(flux) => flux.in_width / 4,
         }
     }
 
@@ -54,6 +76,8 @@ impl DenoiserConfig {
     pub fn context_width(&self) -> u64 {
         match self {
             Self::Unet(unet) => unet.context_width,
+            Self::Sd3(sd3) => sd3.context_width,
+            Self::Flux(flux) => flux.context_width,
         }
     }
 
@@ -62,6 +86,27 @@ impl DenoiserConfig {
     pub fn vector_width(&self) -> Option<u64> {
         match self {
             Self::Unet(unet) => unet.vector_width,
+            Self::Sd3(sd3) => Some(sd3.pooled_width),
+            Self::Flux(flux) => Some(flux.pooled_width),
+        }
+    }
+
+    /// Returns the tokens of text that a run is reckoned with.
+    #[must_use]
+    pub fn text_tokens(&self) -> u64 {
+        match self {
+            Self::Unet(_) => super::cost::WINDOW,
+            Self::Sd3(_) => Sd3Config::TEXT_TOKENS,
+            Self::Flux(_) => FluxConfig::TEXT_TOKENS,
+        }
+    }
+
+    /// Returns a time in the middle of the noise, as the network is told it.
+    #[must_use]
+    pub fn middle_time(&self) -> f64 {
+        match self {
+            Self::Unet(_) => 500.0,
+            Self::Sd3(_) | Self::Flux(_) => 0.5,
         }
     }
 }

@@ -65,6 +65,18 @@ impl Family {
         }
     }
 
+    /// Returns whether the engine can run this member of it.
+    #[must_use]
+    pub fn runs(self, variant: &str) -> bool {
+        let members: &[&str] = match self {
+            Self::Sd15 | Self::Sdxl => &["base"],
+            Self::Sd3 => &["medium", "3.5-medium", "3.5-large"],
+            Self::Flux => &["dev", "schnell"],
+            Self::Sd2 | Self::SdxlRefiner | Self::ZImage => &[],
+        };
+        members.contains(&variant)
+    }
+
     /// Returns the text encoders that a run needs.
     pub fn encoders(self) -> impl Iterator<Item = Role> {
         self.roles().iter().copied().filter(|role| role.is_encoder())

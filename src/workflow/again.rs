@@ -52,8 +52,7 @@ mod tests {
     use super::*;
     use crate::families::{Component, Description, Family, Role};
     use crate::quant::precision::Target;
-    use crate::sampling::{Sampler, Schedule};
-    use crate::units::{Bytes, DeviceId, Seed, Size};
+    use crate::units::{Bytes, DeviceId, Seed};
     use crate::weights::DType;
     use crate::workflow::{Defaults, Inventory, resolve};
 
@@ -72,11 +71,11 @@ mod tests {
             predicts_v: None,
         };
         let defaults = Defaults {
-            steps: 20,
-            cfg: 7.0,
-            sampler: Sampler::Euler,
-            schedule: Schedule::Normal,
-            size: Size::new(512, 512).unwrap(),
+            steps: None,
+            cfg: None,
+            sampler: None,
+            schedule: None,
+            size: None,
             output: "/out".into(),
             compute: DeviceId::Cpu,
             seed: Seed(7),

@@ -25,7 +25,7 @@ pub(crate) fn of(family: Family) -> PathBuf {
     if family == Family::Sd15 {
         return sd15().to_owned();
     }
-    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py"])
+    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py", "dit_layout.py"])
 }
 
 /// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.
@@ -72,16 +72,21 @@ pub(crate) fn converted(model: &Path, target: Target, folder: &Path) -> PathBuf 
 
 /// A tensor of a safetensors file, read without the engine's own loader.
 pub(crate) fn tensor(file: &Path, name: &str) -> Tensor {
+    tensor_if_there(file, name).unwrap_or_else(|| panic!("{} holds no {name}", file.display()))
+}
+
+/// The same of a tensor that not every file holds.
+pub(crate) fn tensor_if_there(file: &Path, name: &str) -> Option<Tensor> {
     let bytes = fs::read(file).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let view = file.tensor(name).unwrap();
+    let view = file.tensor(name).ok()?;
     let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
     let kind = match view.dtype() {
         safetensors::Dtype::F32 => Kind::Float,
         safetensors::Dtype::I64 => Kind::Int64,
         other => panic!("{name} is {other:?}"),
     };
-    Tensor::from_data_size(view.data(), &shape, kind).to_device(Device::Cpu)
+    Some(Tensor::from_data_size(view.data(), &shape, kind).to_device(Device::Cpu))
 }
 
 /// Fails where `ours` differs by more than `bar · max |theirs|`, or points elsewhere; says by how much.

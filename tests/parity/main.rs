@@ -18,4 +18,5 @@ mod offload;
 mod pictures;
 mod process;
 mod sdxl;
+mod transformers;
 mod whole;

@@ -14,10 +14,6 @@ use crate::units::Size;
 
 /// Pixels of a side, and how often a walk is timed. Between two of them time grows with the operations.
 const SIZES: [(u32, usize); 3] = [(64, 7), (256, 3), (512, 2)];
-/// Somewhere in the middle of the noise.
-const TIME: f64 = 500.0;
-/// Tokens of one window of text.
-const WINDOW: i64 = 77;
 
 /// Measures one picture in one pass at each size.
 pub(super) fn measure(bench: &Bench<'_>) -> Result<(), EngineError> {
@@ -28,13 +24,14 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<(), EngineError> {
         made.map_err(|e| EngineError::torch(&e, bench.compute.id, "calibration of a network"))
     };
     let wide = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let context = random(&[1, WINDOW, wide(denoiser.config.context_width())])?;
+    let context = random(&[1, wide(denoiser.config.text_tokens()), wide(denoiser.config.context_width())])?;
     let vector = denoiser.config.vector_width().map(|width| random(&[1, wide(width)])).transpose()?;
+    let time = denoiser.config.middle_time();
     for (side, times) in SIZES {
         let Ok(size) = Size::new(side, side) else { continue };
         let work = Work::of(size, 1, 1.0, 1);
         let x = random(&[1, wide(denoiser.config.in_channels()), wide(work.latent.0), wide(work.latent.1)])?;
-        let pass = Pass { x: &x, time: TIME, context: &context, vector: vector.as_ref() };
+        let pass = Pass { vector: vector.as_ref(), ..Pass::of_text(&x, time, &context) };
         let seconds = bench.seconds(times, || denoiser.model.forward(&denoiser.residency, pass).map(drop))?;
         (bench.tell)(Finding::Step(Sample { walk: denoiser.walk(work), seconds }));
     }

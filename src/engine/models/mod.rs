@@ -2,5 +2,8 @@
 
 pub mod clip;
 pub mod denoiser;
+pub mod flux;
+pub mod mmdit;
+pub mod transformer;
 pub mod unet;
 pub mod vae;

@@ -11,7 +11,8 @@ use crate::engine::device::kind;
 use crate::engine::loading::LoadedDenoiser;
 use crate::engine::nn::time_embedding;
 use crate::engine::nn::wide::stream;
-use crate::families::Family;
+use crate::families::defaults::Levels;
+use crate::families::{Family, Habits};
 use crate::sampling::{Course, NoiseTable, StartNoise, solve};
 use crate::units::Size;
 use crate::weights::Precision;
@@ -26,6 +27,16 @@ pub struct Start {
     pub latent: Latent,
     /// Noise for later.
     pub noise: NoiseSource,
+}
+
+/// Returns the noise levels that the model of a job was trained on.
+#[must_use]
+pub fn table(spec: &JobSpec) -> NoiseTable {
+    let levels = Habits::of(spec.set.family, &spec.set.variant).levels;
+    match (levels, spec.shift) {
+        (Levels::Flow { entries, .. }, Some(shift)) => NoiseTable::flow(shift, entries),
+        (Levels::Flow { .. } | Levels::Betas, _) => levels.table(spec.size),
+    }
 }
 
 /// Draws the noise to start from, over `picture`'s latent `[1, C, h, w]` where there is one.
@@ -59,6 +70,7 @@ pub fn sample(
         table,
         prediction: spec.prediction,
         cfg: spec.cfg,
+        guidance: spec.guidance,
         rescale: spec.cfg_rescale,
         passes: spec.passes,
         positive: asked(spec, &conditioning.positive),

@@ -48,6 +48,8 @@ pub struct Eye<'a> {
     pub prediction: Prediction,
     /// Guidance scale; 1 is none.
     pub cfg: f64,
+    /// How strongly to follow the text, to networks that are told so.
+    pub guidance: Option<f64>,
     /// How much of guidance's excess of contrast is taken back, 0…1.
     pub rescale: f64,
     /// Whether both passes of guidance run together.
@@ -111,7 +113,7 @@ impl Eye<'_> {
     fn passes(&self, x: &Tensor, time: f64) -> Result<(Option<Tensor>, Tensor), EngineError> {
         let batch = x.size()[0];
         let forward = |x: &Tensor, asked: &Asked| -> Result<Tensor, EngineError> {
-            let pass = Pass { x, time, context: &asked.context, vector: asked.vector.as_ref() };
+            let pass = Pass { x, time, context: &asked.context, vector: asked.vector.as_ref(), guidance: self.guidance };
             Ok(self.network.model.forward(&self.network.residency, pass)?.to_kind(Kind::Float))
         };
         let positive = self.positive.wide(batch);
