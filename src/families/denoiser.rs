@@ -1,7 +1,7 @@
 //! The diffusion network of any family.
 
 use super::cost::{Work, unet_efforts};
-use super::{FamilyError, FluxConfig, Sd3Config, UnetConfig};
+use super::{FamilyError, FluxConfig, Sd3Config, UnetConfig, ZImageConfig};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
 /// More blocks in a row than any network has: what claims more is no network.
@@ -16,6 +16,8 @@ pub enum DenoiserConfig {
     Sd3(Sd3Config),
     /// Flux.1.
     Flux(FluxConfig),
+    /// Z-Image.
+    ZImage(ZImageConfig),
 }
 
 impl DenoiserConfig {
@@ -27,6 +29,9 @@ impl DenoiserConfig {
         if catalog.has_prefix("double_blocks.") {
             return FluxConfig::read(catalog).map(Self::Flux);
         }
+        if catalog.has_prefix("cap_embedder.") {
+            return ZImageConfig::read(catalog).map(Self::ZImage);
+        }
         UnetConfig::read(catalog).map(Self::Unet)
     }
 
@@ -37,6 +42,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => unet.expected(),
             Self::Sd3(sd3) => sd3.expected(),
             Self::Flux(flux) => flux.expected(),
+            Self::ZImage(zimage) => zimage.expected(),
         }
     }
 
@@ -47,6 +53,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => super::blocks::unet_units(unet),
             Self::Sd3(sd3) => sd3.units(),
             Self::Flux(flux) => flux.units(),
+            Self::ZImage(zimage) => zimage.units(),
         }
     }
 
@@ -57,6 +64,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => unet_efforts(unet, table, work),
             Self::Sd3(sd3) => sd3.efforts(table, work),
             Self::Flux(flux) => flux.efforts(table, work),
+            Self::ZImage(zimage) => zimage.efforts(table, work),
         }
     }
 }

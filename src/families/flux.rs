@@ -211,7 +211,9 @@ impl FluxConfig {
         let both = image + text;
         let pass = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
             ["double_blocks", _, "img_mod" | "txt_mod", ..] | ["single_blocks", _, "modulation", ..] => Pass::Once,
-            ["double_blocks", _, part, "q", "weight"] if part == "txt_attn" => Pass::Attention { tokens: text, width: self.width, all: both },
+            ["double_blocks", _, part, "q", "weight"] if part == "txt_attn" => {
+                Pass::Attention { tokens: text, width: self.width, all: both }
+            }
             ["double_blocks", _, part, ..] if part.starts_with("txt_") => Pass::Tokens(text),
             ["double_blocks", ..] | ["img_in", ..] => Pass::Tokens(image),
             ["single_blocks", _, "q", "weight"] => Pass::Attention { tokens: both, width: self.width, all: both },

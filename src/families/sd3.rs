@@ -187,7 +187,11 @@ impl Sd3Config {
             let [picture, text] = ["x_block", "context_block"].map(|stream| format!("joint_blocks.{n}.{stream}"));
             let attends = ["attn.q", "attn.k", "attn.v", "attn.ln_q", "attn.ln_k"];
             units.push(unit(&picture, "attn", &[&["adaLN_modulation"][..], &attends].concat()));
-            units.push(unit(&text, "attn", &[&["adaLN_modulation", "shift", "scale", "shift_scale", "scale_shift"][..], &attends].concat()));
+            units.push(unit(
+                &text,
+                "attn",
+                &[&["adaLN_modulation", "shift", "scale", "shift_scale", "scale_shift"][..], &attends].concat(),
+            ));
             if *dual {
                 units.push(unit(&picture, "attn2", &["attn2"]));
             }

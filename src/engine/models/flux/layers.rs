@@ -83,7 +83,13 @@ impl Half {
     }
 
     /// Returns the modulation, and what attends.
-    fn begin(&self, residency: &Residency, x: &Tensor, vec: &Tensor, rotations: &Tensor) -> Result<([Tensor; 6], [Tensor; 3]), EngineError> {
+    fn begin(
+        &self,
+        residency: &Residency,
+        x: &Tensor,
+        vec: &Tensor,
+        rotations: &Tensor,
+    ) -> Result<([Tensor; 6], [Tensor; 3]), EngineError> {
         let modulation: [Tensor; 6] = self.modulation.forward(&residency.acquire(self.modulation_at)?, vec, x.kind());
         let [shift, scale, ..]: &[Tensor; 6] = &modulation;
         let qkv = self.qkv.forward(&residency.acquire(self.attention_at)?, &modulated(x, shift, scale), rotations);

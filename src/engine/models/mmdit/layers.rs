@@ -135,20 +135,13 @@ impl JointBlock {
             text: Qkv::new(&text.at("attn"), heads)?,
             of_text: match last {
                 Some(stored) => Text::Last(ShiftScale::new(&text, stored)?),
-                None => {
-                    Text::Through { modulation: Modulation::new(&text.at("adaLN_modulation.1"))?, after: After::new(&text)? }
-                }
+                None => Text::Through { modulation: Modulation::new(&text.at("adaLN_modulation.1"))?, after: After::new(&text)? },
             },
         })
     }
 
     /// `picture [B, I, D]`, `text [B, T, D]` of the stream's type, `emb [B, D]` after its activation; to the same two.
-    pub fn forward(
-        &self,
-        residency: &Residency,
-        (picture, text): (Tensor, Tensor),
-        emb: &Tensor,
-    ) -> Result<(Tensor, Tensor), EngineError> {
+    pub fn forward(&self, residency: &Residency, (picture, text): (Tensor, Tensor), emb: &Tensor) -> Result<(Tensor, Tensor), EngineError> {
         let (kind, tokens, words) = (picture.kind(), picture.size()[1], text.size()[1]);
         let held = residency.acquire(self.picture_at)?;
         let ([shift, scale, attention_gate, mlp_shift, mlp_scale, gate], beside) = match &self.alone {

@@ -59,14 +59,7 @@ impl Mmdit {
     /// `x [B, C, h, w]`, `time` in 0…1, the share of noise; `context [B, L, ctx]`, `pooled [B, P]`; to noise − picture,
     /// `[B, C, h, w]`, in `x`'s type, which is that of the stream: the weights' own, or the wider one that
     /// [`stream`](crate::engine::nn::wide::stream) names.
-    pub fn forward(
-        &self,
-        residency: &Residency,
-        x: &Tensor,
-        time: f64,
-        context: &Tensor,
-        pooled: &Tensor,
-    ) -> Result<Tensor, EngineError> {
+    pub fn forward(&self, residency: &Residency, x: &Tensor, time: f64, context: &Tensor, pooled: &Tensor) -> Result<Tensor, EngineError> {
         let head = residency.head()?;
         let size = sides(x);
         let x = even(x);
