@@ -72,6 +72,9 @@ pub struct Named {
     pub vae: Option<String>,
     /// The text encoders to use instead of the model's own.
     pub clip: Vec<String>,
+    /// Which member of its family the model is, where its shapes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Those that were given for one role.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub encoders: BTreeMap<Role, String>,
