@@ -165,7 +165,7 @@ fn unknown(path: &Path, catalog: &Catalog) -> Part {
 fn held(sources: &[Source], role: Role) -> Result<Option<(Source, Catalog)>, ConversionError> {
     for source in sources.iter().rev().filter(|s| s.role.is_none_or(|r| r == role)) {
         let wrong = |error| LibraryError::Family { path: source.files.first().cloned().unwrap_or_default(), source: error };
-        let found = match detect::extract(&source.catalog, role) {
+        let found = match detect::as_named(&source.catalog, role) {
             // What a folder says is the network is it, whatever its family.
             Ok(None) if source.role == Some(role) => Some(source.catalog.clone()),
             Ok(found) => found,

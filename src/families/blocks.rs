@@ -4,7 +4,7 @@
 //! room for the largest is cheap. Neighbours that are not worth a copy of their own are one block.
 
 use super::unet::Layer;
-use super::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
+use super::{ClipConfig, DenoiserConfig, FamilyError, Role, UnetConfig, VaeConfig};
 use crate::units::Bytes;
 use crate::weights::{BlockTable, Catalog, Precision, Shape, TensorEntry, Unit};
 
@@ -23,11 +23,11 @@ pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyEr
 pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
     let (units, expected) = match role {
         Role::Denoiser => {
-            let unet = UnetConfig::read(catalog)?;
-            (unet_units(&unet), unet.expected())
+            let denoiser = DenoiserConfig::read(catalog)?;
+            (denoiser.units(), denoiser.expected())
         }
-        Role::ClipL => {
-            let clip = ClipConfig::read(catalog)?;
+        Role::ClipL | Role::ClipG => {
+            let clip = ClipConfig::read(role, catalog)?;
             let units = (0..clip.layers).map(|n| Unit::all_of(format!("text_model.encoder.layers.{n}"))).collect();
             (units, clip.expected())
         }
@@ -35,7 +35,7 @@ pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError>
             let vae = VaeConfig::read(catalog)?;
             (vec![Unit::all_of("encoder"), Unit::all_of("decoder")], vae.expected())
         }
-        Role::ClipG | Role::T5 | Role::Qwen => return Err(FamilyError::Unsupported { name: role.name() }),
+        Role::T5 | Role::Qwen => return Err(FamilyError::Unsupported { name: role.name() }),
     };
     let used = select(role, catalog, &expected)?;
     let worth_a_copy = match role {
@@ -53,7 +53,12 @@ fn worth_a_copy(catalog: &Catalog) -> Bytes {
     Bytes::mib(16).min(Bytes(whole.get() / 64))
 }
 
-fn unet_units(unet: &UnetConfig) -> Vec<Unit> {
+/// Returns the unit of everything under some parts of a place.
+pub(super) fn unit(at: &str, called: &str, parts: &[&str]) -> Unit {
+    Unit { name: format!("{at}.{called}"), prefixes: parts.iter().map(|part| format!("{at}.{part}")).collect() }
+}
+
+pub(super) fn unet_units(unet: &UnetConfig) -> Vec<Unit> {
     let layers = unet.stages().flat_map(|s| s.layers.iter().enumerate().map(move |(place, layer)| (format!("{}.{place}", s.name), layer)));
     layers.flat_map(|(name, layer)| layer_units(&name, *layer)).collect()
 }

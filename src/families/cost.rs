@@ -9,7 +9,7 @@ use crate::units::{BlockIndex, Size};
 use crate::weights::{BlockKind, BlockTable, Effort};
 
 /// Tokens of one window of text.
-const WINDOW: u64 = 77;
+pub(super) const WINDOW: u64 = 77;
 
 /// What a network is given in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,12 @@ impl Work {
         let passes = if cfg == 1.0 { 1 } else { 2 };
         let latent = (u64::from(size.height()) / 8, u64::from(size.width()) / 8);
         Self { latent, rows: u64::from(batch) * passes * evaluations, walks: evaluations }
+    }
+
+    /// Returns the tokens of a latent that is cut into patches of so many cells a side; what is left over makes patches, too.
+    #[must_use]
+    pub fn patches(self, side: u64) -> u64 {
+        self.latent.0.div_ceil(side) * self.latent.1.div_ceil(side)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Finds the parts of models among a file's tensors.
 
 use super::evidence::{self, Verdict};
-use super::{Family, FamilyError, Role, UnetConfig, sd15};
-use crate::weights::{Catalog, keys};
+use super::{Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, flux_names, sd3_names, sd15};
+use crate::weights::{Catalog, DType, encoder_keys, keys};
 
 /// The diffusion network of a file: its family, variant, and tensors under our names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,23 +17,52 @@ pub struct Found {
 
 /// Returns the diffusion network among these tensors, if there is one.
 pub fn detect(catalog: &Catalog) -> Result<Option<Found>, FamilyError> {
-    let stripped = match evidence::denoiser_prefix(catalog) {
-        "" => catalog.clone(),
-        prefix => catalog.strip(prefix),
-    };
+    let Some((stripped, verdict)) = named(catalog)? else { return Ok(None) };
     let unet = |catalog: Catalog| {
         let config = UnetConfig::read(&catalog)?;
         let (family, variant) = sd15::classify(&config);
         Ok(Some(Found { family, variant, catalog }))
     };
-    match evidence::judge(&stripped) {
-        None => Ok(None),
-        Some(Verdict::Refused(name)) => Err(FamilyError::Unsupported { name }),
-        Some(Verdict::UnetOriginal) => unet(stripped),
-        Some(Verdict::UnetDiffusers) => unet(keys::unet_from_diffusers(&stripped)),
-        Some(Verdict::Original(family) | Verdict::Diffusers(family)) => {
-            Ok(Some(Found { family, variant: "base".to_owned(), catalog: stripped }))
+    match verdict {
+        Verdict::Refused(name) => Err(FamilyError::Unsupported { name }),
+        Verdict::UnetOriginal => unet(stripped),
+        Verdict::UnetDiffusers => unet(keys::unet_from_diffusers(&stripped)),
+        Verdict::Original(family @ Family::Sd3) | Verdict::Diffusers(family @ Family::Sd3) => {
+            let catalog = sd3_names::canonical(&stripped)?;
+            let variant = Sd3Config::read(&catalog)?.variant().to_owned();
+            Ok(Some(Found { family, variant, catalog }))
         }
+        Verdict::Original(family @ Family::Flux) | Verdict::Diffusers(family @ Family::Flux) => {
+            let catalog = flux_names::canonical(&stripped)?;
+            let variant = FluxConfig::read(&catalog)?.variant().to_owned();
+            Ok(Some(Found { family, variant, catalog }))
+        }
+        Verdict::Original(family) | Verdict::Diffusers(family) => Ok(Some(Found { family, variant: "base".to_owned(), catalog: stripped })),
+    }
+}
+
+/// Returns the tensors of the diffusion network, prefix stripped, and what their names prove.
+fn named(catalog: &Catalog) -> Result<Option<(Catalog, Verdict)>, FamilyError> {
+    let stripped = match evidence::denoiser_prefix(catalog) {
+        "" => catalog.clone(),
+        prefix => catalog.strip(prefix),
+    };
+    let Some(verdict) = evidence::judge(&stripped) else { return Ok(None) };
+    match evidence::mixture(&stripped, verdict) {
+        Some((other, tensor)) => Err(FamilyError::Mixed { family: verdict.title(), other: other.title(), tensor }),
+        None => Ok(Some((stripped, verdict))),
+    }
+}
+
+/// Returns the tensors of one part as other programs name them, if the file holds that part: what conversions are made of. Matrices
+/// that are joined stay so.
+pub fn as_named(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, FamilyError> {
+    if role != Role::Denoiser {
+        return extract(catalog, role);
+    }
+    match named(catalog)? {
+        Some((stripped, Verdict::Original(_) | Verdict::Diffusers(_))) => Ok(Some(stripped)),
+        Some((_, Verdict::UnetOriginal | Verdict::UnetDiffusers | Verdict::Refused(_))) | None => extract(catalog, role),
     }
 }
 
@@ -46,12 +75,25 @@ pub fn extract(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, FamilyE
     Ok(match role {
         Role::Denoiser => detect(catalog)?.map(|found| found.catalog),
         Role::Vae => candidates().map(|c| original_vae(&c)).find(|c| c.has("decoder.conv_in.weight")),
-        Role::ClipL => candidates().map(|c| keys::clip_text(&c)).find(|c| c.has("text_model.encoder.layers.0.mlp.fc1.weight")),
+        Role::ClipL | Role::ClipG => clip_text(role, candidates())?,
         // Their own families bring these; here they are only counted.
-        Role::ClipG => candidates().find(|c| c.has_prefix("transformer.resblocks.") || c.has_prefix("text_model.encoder.")),
         Role::T5 => candidates().find(|c| c.has("encoder.block.0.layer.0.SelfAttention.q.weight")),
         Role::Qwen => candidates().find(|c| c.has("model.layers.0.self_attn.q_norm.weight")),
     })
+}
+
+/// Returns the first that is a text encoder of CLIP's kind.
+fn clip_text(role: Role, candidates: impl Iterator<Item = Catalog>) -> Result<Option<Catalog>, FamilyError> {
+    for catalog in candidates {
+        let named = encoder_keys::clip_text(&catalog).map_err(|uncut| {
+            let storage = catalog.get(&uncut.tensor).map_or(DType::U8, |e| e.dtype);
+            FamilyError::Uncut { role, tensor: uncut.tensor, storage }
+        })?;
+        if named.has("text_model.encoder.layers.0.mlp.fc1.weight") {
+            return Ok(Some(named));
+        }
+    }
+    Ok(None)
 }
 
 fn original_vae(catalog: &Catalog) -> Catalog {

@@ -43,6 +43,28 @@ pub enum FamilyError {
         /// The shape it should have.
         expected: Shape,
     },
+    /// A matrix that must be cut is stored so that its rows cannot be told apart.
+    #[error("the {role}'s tensor `{tensor}` holds {parts} matrices joined, which cannot be told apart as they are stored ({storage})")]
+    Joined {
+        /// The part.
+        role: Role,
+        /// The tensor's name in its file.
+        tensor: String,
+        /// How many matrices it holds.
+        parts: usize,
+        /// How they are stored.
+        storage: String,
+    },
+    /// Tensors that prove two families.
+    #[error("the file mixes two networks: it is a {family} model, but also holds `{tensor}` of a {other} model")]
+    Mixed {
+        /// The family that it is.
+        family: &'static str,
+        /// The family that it is, too.
+        other: &'static str,
+        /// What proves that.
+        tensor: &'static str,
+    },
     /// A tensor is stored in a type that the engine cannot compute with.
     #[error("the {role}'s tensor `{tensor}` is stored as {dtype}, which this version cannot load")]
     UnloadableType {
@@ -52,6 +74,26 @@ pub enum FamilyError {
         tensor: String,
         /// Its type.
         dtype: DType,
+    },
+    /// An encoder in the place of another, which would give noise: its width tells.
+    #[error("this is {found}, {width} wide, and not the {role} that it was given as")]
+    OtherEncoder {
+        /// The part that it was given as.
+        role: Role,
+        /// What it is.
+        found: &'static str,
+        /// The width of its hidden state.
+        width: u64,
+    },
+    /// A joined matrix in a storage that cannot be cut between its rows.
+    #[error("the {role}'s tensor `{tensor}` joins three matrices and is stored as {storage}, which cannot be cut between them")]
+    Uncut {
+        /// The part.
+        role: Role,
+        /// The tensor, as the file calls it.
+        tensor: String,
+        /// Its type.
+        storage: DType,
     },
     /// A number read from shapes that no model of the family has.
     #[error("the {role}'s {what} is {value}, which no {} model has", family.title())]
@@ -74,9 +116,12 @@ impl FamilyError {
         match self {
             Self::Unknown { .. } => "`perilune models inspect PATH` shows what a file holds; LoRAs and ControlNets are not models",
             Self::Unsupported { .. } => "`perilune models list` shows the models that run",
-            Self::Missing { .. } | Self::WrongShape { .. } | Self::OddNumber { .. } => {
+            Self::Joined { .. } => "use the model's diffusers folder, which stores them apart, or another precision of the file",
+            Self::Missing { .. } | Self::WrongShape { .. } | Self::OddNumber { .. } | Self::Mixed { .. } => {
                 "the file is incomplete or mixes two models; get it again from its source"
             }
+            Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
+            Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",
             Self::UnloadableType { .. } => "use an fp32, fp16 or bf16 version of the file",
         }
     }

@@ -18,6 +18,18 @@ pub enum Verdict {
     Refused(&'static str),
 }
 
+impl Verdict {
+    /// Returns what people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Original(family) | Self::Diffusers(family) => family.title(),
+            Self::UnetOriginal | Self::UnetDiffusers => "Stable Diffusion",
+            Self::Refused(name) => name,
+        }
+    }
+}
+
 struct Proof {
     all: &'static [&'static str],
     verdict: Verdict,
@@ -56,8 +68,21 @@ const PROOFS: &[Proof] = &[
 /// Returns what the names of a denoiser, its prefix stripped, prove.
 #[must_use]
 pub fn judge(catalog: &Catalog) -> Option<Verdict> {
+    proven(catalog).next().map(|p| p.verdict)
+}
+
+/// Returns what else the names prove beside a verdict, and one of the tensors that do: such a file mixes two networks.
+#[must_use]
+pub fn mixture(catalog: &Catalog, verdict: Verdict) -> Option<(Verdict, &'static str)> {
+    // What is refused has tensors of those that it is mistaken for.
+    let is_ours = |verdict: &Verdict| !matches!(verdict, Verdict::Refused(_));
+    let other = proven(catalog).find(|p| is_ours(&verdict) && is_ours(&p.verdict) && p.verdict.title() != verdict.title());
+    other.map(|p| (p.verdict, p.all[0]))
+}
+
+fn proven(catalog: &Catalog) -> impl Iterator<Item = &'static Proof> {
     let holds = |name: &&'static str| if name.ends_with('.') { catalog.has_prefix(name) } else { catalog.has(name) };
-    PROOFS.iter().find(|p| p.all.iter().all(holds)).map(|p| p.verdict)
+    PROOFS.iter().filter(move |p| p.all.iter().all(holds))
 }
 
 /// Prefixes under which single files keep the denoiser, in the order of ComfyUI's `unet_prefix_from_state_dict`.

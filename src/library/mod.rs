@@ -13,6 +13,7 @@ pub mod network;
 pub mod page_cache;
 pub mod picture;
 pub mod regular;
+pub mod router;
 pub mod scan;
 pub mod sources;
 

@@ -42,4 +42,6 @@ pub struct Inventory {
     pub description: Option<Description>,
     /// The size of the picture to start from, cut to whole latent cells.
     pub init_size: Option<Size>,
+    /// What was decided for the operator, to be told.
+    pub notes: Vec<String>,
 }

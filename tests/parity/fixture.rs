@@ -17,12 +17,15 @@ use crate::made::made_by;
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| of(Family::Sd15))
+    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py"]))
 }
 
 /// The folder with tiny models of a family, by the script of its name.
 pub(crate) fn of(family: Family) -> PathBuf {
-    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py"])
+    if family == Family::Sd15 {
+        return sd15().to_owned();
+    }
+    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py", "dit_layout.py"])
 }
 
 /// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.
@@ -69,16 +72,21 @@ pub(crate) fn converted(model: &Path, target: Target, folder: &Path) -> PathBuf 
 
 /// A tensor of a safetensors file, read without the engine's own loader.
 pub(crate) fn tensor(file: &Path, name: &str) -> Tensor {
+    tensor_if_there(file, name).unwrap_or_else(|| panic!("{} holds no {name}", file.display()))
+}
+
+/// The same of a tensor that not every file holds.
+pub(crate) fn tensor_if_there(file: &Path, name: &str) -> Option<Tensor> {
     let bytes = fs::read(file).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let view = file.tensor(name).unwrap();
+    let view = file.tensor(name).ok()?;
     let shape: Vec<i64> = view.shape().iter().map(|d| *d as i64).collect();
     let kind = match view.dtype() {
         safetensors::Dtype::F32 => Kind::Float,
         safetensors::Dtype::I64 => Kind::Int64,
         other => panic!("{name} is {other:?}"),
     };
-    Tensor::from_data_size(view.data(), &shape, kind).to_device(Device::Cpu)
+    Some(Tensor::from_data_size(view.data(), &shape, kind).to_device(Device::Cpu))
 }
 
 /// Fails where `ours` differs by more than `bar · max |theirs|`, or points elsewhere; says by how much.

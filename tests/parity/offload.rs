@@ -6,7 +6,8 @@ use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::loading::{LoadedClip, LoadedDenoiser, LoadedVae, Offload};
+use perilune::engine::models::denoiser::Pass;
 use perilune::engine::nn::wide::stream;
 use perilune::engine::residency::Placing;
 use perilune::engine::residency::faults::{Fault, arm, pending};
@@ -37,14 +38,14 @@ pub(crate) fn with_target<T>(
     tch::no_grad(|| load(&files, Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload }))
 }
 
-pub(crate) fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedUnet, EngineError> {
-    with_target(path, Role::Denoiser, precision, offload, LoadedUnet::load)
+pub(crate) fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedDenoiser, EngineError> {
+    with_target(path, Role::Denoiser, precision, offload, LoadedDenoiser::load)
 }
 
 /// What two passes in a row give: the second meets staging memory that is in use.
-pub(crate) fn outputs(unet: &LoadedUnet, precision: Precision) -> Vec<Tensor> {
+pub(crate) fn outputs(unet: &LoadedDenoiser, precision: Precision) -> Vec<Tensor> {
     let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(stream(kind(precision)));
-    let pass = |time: f64| unet.model.forward(&unet.residency, &input("x"), time, &input("context")).unwrap();
+    let pass = |time: f64| unet.model.forward(&unet.residency, Pass::of_text(&input("x"), time, &input("context"))).unwrap();
     tch::no_grad(|| [981.0, 1.0].map(pass).into_iter().collect())
 }
 
@@ -160,7 +161,7 @@ fn text_encoder_and_autoencoder_stream_too() {
         let path = sd15().join(file);
         let encode = |offload: Offload<'_>| {
             let clip = with_target(&path, Role::ClipL, precision, offload, LoadedClip::load).unwrap();
-            let pass = || tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap();
+            let pass = || tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap().last;
             (clip.residency.table().clone(), vec![pass(), pass()])
         };
         both(&encode, "text encoder");

@@ -1,0 +1,112 @@
+//! The diffusion network of any family.
+
+use super::cost::{Work, unet_efforts};
+use super::{FamilyError, FluxConfig, Sd3Config, UnetConfig};
+use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
+
+/// More blocks in a row than any network has: what claims more is no network.
+pub(super) const MOST_BLOCKS: u64 = 1000;
+
+/// Everything that the forward pass of a diffusion network must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DenoiserConfig {
+    /// A UNet: SD1, SD2, SDXL.
+    Unet(UnetConfig),
+    /// Stable Diffusion 3.
+    Sd3(Sd3Config),
+    /// Flux.1.
+    Flux(FluxConfig),
+}
+
+impl DenoiserConfig {
+    /// Reads the configuration of a network in canonical names.
+    pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
+        if catalog.has_prefix("joint_blocks.") {
+            return Sd3Config::read(catalog).map(Self::Sd3);
+        }
+        if catalog.has_prefix("double_blocks.") {
+            return FluxConfig::read(catalog).map(Self::Flux);
+        }
+        UnetConfig::read(catalog).map(Self::Unet)
+    }
+
+    /// Returns name and shape of every tensor of this architecture.
+    #[must_use]
+    pub fn expected(&self) -> Vec<(String, Shape)> {
+        match self {
+            Self::Unet(unet) => unet.expected(),
+            Self::Sd3(sd3) => sd3.expected(),
+            Self::Flux(flux) => flux.expected(),
+        }
+    }
+
+    /// Returns the units that can live apart, in order of execution.
+    #[must_use]
+    pub fn units(&self) -> Vec<Unit> {
+        match self {
+            Self::Unet(unet) => super::blocks::unet_units(unet),
+            Self::Sd3(sd3) => sd3.units(),
+            Self::Flux(flux) => flux.units(),
+        }
+    }
+
+    /// Returns what each block computes in a step, in the table's order.
+    #[must_use]
+    pub fn efforts(&self, table: &BlockTable, work: Work) -> Vec<Effort> {
+        match self {
+            Self::Unet(unet) => unet_efforts(unet, table, work),
+            Self::Sd3(sd3) => sd3.efforts(table, work),
+            Self::Flux(flux) => flux.efforts(table, work),
+        }
+    }
+
+    /// Returns how many channels a latent has, as the network is given it.
+    #[must_use]
+    pub fn in_channels(&self) -> u64 {
+        match self {
+            Self::Unet(unet) => unet.in_channels,
+            Self::Sd3(sd3) => sd3.in_channels,
+            // A token is a patch of 2 × 2 cells.
+            Self::Flux(flux) => flux.in_width / 4,
+        }
+    }
+
+    /// Returns the width of the text that it reads.
+    #[must_use]
+    pub fn context_width(&self) -> u64 {
+        match self {
+            Self::Unet(unet) => unet.context_width,
+            Self::Sd3(sd3) => sd3.context_width,
+            Self::Flux(flux) => flux.context_width,
+        }
+    }
+
+    /// Returns the width of what it is told of a picture as a whole, where it is told anything.
+    #[must_use]
+    pub fn vector_width(&self) -> Option<u64> {
+        match self {
+            Self::Unet(unet) => unet.vector_width,
+            Self::Sd3(sd3) => Some(sd3.pooled_width),
+            Self::Flux(flux) => Some(flux.pooled_width),
+        }
+    }
+
+    /// Returns the tokens of text that a run is reckoned with.
+    #[must_use]
+    pub fn text_tokens(&self) -> u64 {
+        match self {
+            Self::Unet(_) => super::cost::WINDOW,
+            Self::Sd3(_) => Sd3Config::TEXT_TOKENS,
+            Self::Flux(_) => FluxConfig::TEXT_TOKENS,
+        }
+    }
+
+    /// Returns a time in the middle of the noise, as the network is told it.
+    #[must_use]
+    pub fn middle_time(&self) -> f64 {
+        match self {
+            Self::Unet(_) => 500.0,
+            Self::Sd3(_) | Self::Flux(_) => 0.5,
+        }
+    }
+}

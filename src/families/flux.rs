@@ -1,0 +1,227 @@
+//! Flux.1, as its shapes describe it, and its constants.
+//!
+//! Source of the layout: black-forest-labs `flux/model.py`, `Flux`; names are those of [`flux_names`](super::flux_names).
+
+use super::apart::Halves;
+use super::blocks::unit;
+use super::cost::Work;
+use super::cost_transformer::{Pass, transformer_efforts};
+use super::unet::Expected;
+use super::{Family, FamilyError, Role};
+use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
+
+/// What latents are multiplied with on their way from the autoencoder to the network, after [`LATENT_SHIFT`] is taken away.
+pub const LATENT_SCALE: f64 = 0.3611;
+/// What is taken from latents before they are scaled.
+pub const LATENT_SHIFT: f64 = 0.1159;
+
+/// Rows of latent channels to red, green and blue in −1…1, for previews, and what is added to them.
+/// Source: ComfyUI `comfy/latent_formats.py`, `Flux`.
+pub const LATENT_RGB: [[f64; 3]; 16] = [
+    [-0.0346, 0.0244, 0.0681],
+    [0.0034, 0.0210, 0.0687],
+    [0.0275, -0.0668, -0.0433],
+    [-0.0174, 0.0160, 0.0617],
+    [0.0859, 0.0721, 0.0329],
+    [0.0004, 0.0383, 0.0115],
+    [0.0405, 0.0861, 0.0915],
+    [-0.0236, -0.0185, -0.0259],
+    [-0.0245, 0.0250, 0.1180],
+    [0.1008, 0.0755, -0.0421],
+    [-0.0515, 0.0201, 0.0011],
+    [0.0428, -0.0012, -0.0036],
+    [0.0817, 0.0765, 0.0749],
+    [-0.1264, -0.0522, -0.1103],
+    [-0.0280, -0.0881, -0.0499],
+    [-0.1262, -0.0982, -0.0778],
+];
+/// See [`LATENT_RGB`].
+pub const LATENT_RGB_BIAS: [f64; 3] = [-0.0329, -0.0718, -0.0851];
+
+/// Everything that the forward pass must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FluxConfig {
+    /// Numbers of a picture's token: a patch of 2 × 2 cells, so four times the channels; more where pictures to paint into
+    /// come beside the noisy one.
+    pub in_width: u64,
+    /// Numbers of a token that comes out.
+    pub out_width: u64,
+    /// Width of the hidden state.
+    pub width: u64,
+    /// Width inside the feed-forward layers.
+    pub inner_width: u64,
+    /// Width of an attention head.
+    pub head_width: u64,
+    /// Width of the text context: T5's.
+    pub context_width: u64,
+    /// Width of the pooled text: CLIP-L's.
+    pub pooled_width: u64,
+    /// Blocks with weights of their own for text and picture.
+    pub double_blocks: u64,
+    /// Blocks in which both are one sequence.
+    pub single_blocks: u64,
+    /// Whether the strength of guidance is one of the network's inputs.
+    pub guided: bool,
+    /// How the last modulation is stored.
+    pub last: Halves,
+}
+
+impl FluxConfig {
+    /// Width of the sinusoids that time and guidance are told by.
+    pub const TIME_WIDTH: u64 = 256;
+    /// Guidance where none is asked for. Source: diffusers `FluxPipeline.__call__`.
+    pub const GUIDANCE: f64 = 3.5;
+    /// Tokens of text that a run is reckoned with: T5's length in diffusers and black-forest-labs' own program.
+    pub const TEXT_TOKENS: u64 = 512;
+
+    /// Reads the configuration of a network in canonical names.
+    pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
+        let dim = |name: &str, axis| {
+            catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Denoiser, tensor: name.to_owned() })
+        };
+        let config = Self {
+            in_width: dim("img_in.weight", 1)?,
+            out_width: dim("final_layer.linear.weight", 0)?,
+            width: dim("img_in.weight", 0)?,
+            inner_width: dim("double_blocks.0.img_mlp.0.weight", 0)?,
+            head_width: dim("double_blocks.0.img_attn.norm.query_norm.scale", 0)?,
+            context_width: dim("txt_in.weight", 1)?,
+            pooled_width: dim("vector_in.in_layer.weight", 1)?,
+            double_blocks: catalog.count("double_blocks."),
+            single_blocks: catalog.count("single_blocks."),
+            guided: catalog.has("guidance_in.in_layer.weight"),
+            last: Halves::read(catalog, "final_layer"),
+        };
+        config.check_numbers().map(|()| config)
+    }
+
+    fn check_numbers(&self) -> Result<(), FamilyError> {
+        let odd = |what, value| Err(FamilyError::OddNumber { role: Role::Denoiser, family: Family::Flux, what, value });
+        // Three axes of positions share a head's pairs: an eighth, and twice seven sixteenths.
+        if self.head_width == 0 || !self.head_width.is_multiple_of(16) {
+            return odd("width of an attention head", self.head_width);
+        }
+        if self.width == 0 || !self.width.is_multiple_of(self.head_width) {
+            return odd("width", self.width);
+        }
+        if self.out_width == 0 || !self.out_width.is_multiple_of(4) || !self.in_width.is_multiple_of(4) || self.in_width < self.out_width {
+            return odd("number of values in a picture's token", self.in_width);
+        }
+        for (what, count) in [("number of double blocks", self.double_blocks), ("number of single blocks", self.single_blocks)] {
+            if count > super::denoiser::MOST_BLOCKS {
+                return odd(what, count);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the variant's name. What edits pictures by a reference (Kontext) has the shapes of `dev`.
+    #[must_use]
+    pub fn variant(&self) -> &'static str {
+        match (self.guided, self.in_width / self.out_width, self.in_width % self.out_width) {
+            (false, 1, 0) => "schnell",
+            (true, 1, 0) => "dev",
+            // A picture and a mask of 8 × 8 pixels a cell come beside the noise.
+            (true, 6, 0) => "fill",
+            (true, 2, 0) => "canny/depth",
+            _ => "custom",
+        }
+    }
+
+    /// Returns the number of attention heads.
+    #[must_use]
+    pub fn heads(&self) -> u64 {
+        self.width / self.head_width
+    }
+
+    /// Returns name and shape of every tensor of this architecture.
+    #[must_use]
+    pub fn expected(&self) -> Vec<(String, Shape)> {
+        let mut list = Expected(Vec::new());
+        let (width, inner) = (self.width, self.inner_width);
+        list.linear("img_in", self.in_width, width);
+        list.linear("txt_in", self.context_width, width);
+        let mut embedders = vec![("time_in", Self::TIME_WIDTH), ("vector_in", self.pooled_width)];
+        embedders.extend(self.guided.then_some(("guidance_in", Self::TIME_WIDTH)));
+        for (name, input) in embedders {
+            list.linear(&format!("{name}.in_layer"), input, width);
+            list.linear(&format!("{name}.out_layer"), width, width);
+        }
+        for n in 0..self.double_blocks {
+            for stream in ["img", "txt"] {
+                let at = format!("double_blocks.{n}.{stream}");
+                list.linear(&format!("{at}_mod.lin"), width, width * 6);
+                for part in ["q", "k", "v", "proj"] {
+                    list.linear(&format!("{at}_attn.{part}"), width, width);
+                }
+                list.push(format!("{at}_attn.norm.query_norm.scale"), [self.head_width]);
+                list.push(format!("{at}_attn.norm.key_norm.scale"), [self.head_width]);
+                list.linear(&format!("{at}_mlp.0"), width, inner);
+                list.linear(&format!("{at}_mlp.2"), inner, width);
+            }
+        }
+        for n in 0..self.single_blocks {
+            let at = format!("single_blocks.{n}");
+            list.linear(&format!("{at}.modulation.lin"), width, width * 3);
+            for part in ["q", "k", "v"] {
+                list.linear(&format!("{at}.{part}"), width, width);
+            }
+            list.linear(&format!("{at}.mlp"), width, inner);
+            list.linear(&format!("{at}.linear2"), width + inner, width);
+            list.push(format!("{at}.norm.query_norm.scale"), [self.head_width]);
+            list.push(format!("{at}.norm.key_norm.scale"), [self.head_width]);
+        }
+        for (layer, times) in self.last.layers("final_layer") {
+            list.linear(&layer, width, width * times);
+        }
+        list.linear("final_layer.linear", width, self.out_width);
+        list.0
+    }
+
+    /// Returns the units that can live apart, in order of execution: of a block's matrices those that are used together.
+    #[must_use]
+    pub fn units(&self) -> Vec<Unit> {
+        let mut units = Vec::new();
+        for n in 0..self.double_blocks {
+            let at = format!("double_blocks.{n}");
+            for stream in ["img", "txt"] {
+                units.push(unit(&at, &format!("{stream}_mod"), &[&format!("{stream}_mod")]));
+                let parts = ["q", "k", "v", "norm"].map(|part| format!("{stream}_attn.{part}"));
+                units.push(unit(&at, &format!("{stream}_attn"), &parts.each_ref().map(String::as_str)));
+            }
+            for stream in ["img", "txt"] {
+                let parts = [format!("{stream}_attn.proj"), format!("{stream}_mlp.0")];
+                units.push(unit(&at, &format!("{stream}_mlp.0"), &parts.each_ref().map(String::as_str)));
+                units.push(unit(&at, &format!("{stream}_mlp.2"), &[&format!("{stream}_mlp.2")]));
+            }
+        }
+        for n in 0..self.single_blocks {
+            let at = format!("single_blocks.{n}");
+            units.push(unit(&at, "attn", &["modulation", "q", "k", "v", "norm"]));
+            units.push(unit(&at, "mlp", &["mlp"]));
+            units.push(unit(&at, "linear2", &["linear2"]));
+        }
+        units
+    }
+
+    /// Returns what each block computes in a step, in the table's order.
+    #[must_use]
+    pub fn efforts(&self, table: &BlockTable, work: Work) -> Vec<Effort> {
+        let (image, text) = (work.patches(2), Self::TEXT_TOKENS);
+        let both = image + text;
+        let pass = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
+            ["double_blocks", _, "img_mod" | "txt_mod", ..] | ["single_blocks", _, "modulation", ..] => Pass::Once,
+            ["double_blocks", _, part, "q", "weight"] if part == "txt_attn" => {
+                Pass::Attention { tokens: text, width: self.width, all: both }
+            }
+            ["double_blocks", _, part, ..] if part.starts_with("txt_") => Pass::Tokens(text),
+            ["double_blocks", ..] | ["img_in", ..] => Pass::Tokens(image),
+            ["single_blocks", _, "q", "weight"] => Pass::Attention { tokens: both, width: self.width, all: both },
+            ["single_blocks", ..] => Pass::Tokens(both),
+            ["txt_in", ..] => Pass::Tokens(text),
+            ["final_layer", "linear", ..] => Pass::Tokens(image),
+            _ => Pass::Once,
+        };
+        transformer_efforts(table, work, pass)
+    }
+}
