@@ -5,6 +5,7 @@
 pub mod error;
 pub mod extra_paths;
 pub mod header;
+pub mod index;
 pub mod inventory;
 pub mod mapped;
 pub mod moonlet;

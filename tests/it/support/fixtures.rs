@@ -292,6 +292,9 @@ pub(crate) fn models() -> Vec<ModelEntry> {
         path: PathBuf::from(format!("/models/{folder}/{name}.safetensors")),
         bytes: gib(size),
         family,
+        variant: family.map(|_| "base".to_owned()),
+        precision: None,
+        components: Vec::new(),
         problem: None,
     };
     vec![
