@@ -400,9 +400,10 @@ mod tests {
         let unknown = Inventory { name: "night".to_owned(), ..Inventory::default() };
         assert_eq!(refusal(&draft, &unknown), (4, "there is no model `night`".to_owned()));
         assert_eq!(
-            refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)),
-            (6, "`night` is a model of the family SDXL, which this version cannot run".to_owned())
+            refusal(&draft, &inventory(Some(Family::Sd2), WHOLE)),
+            (6, "`night` is a model of the family SD2, which this version cannot run".to_owned())
         );
+        assert_eq!(refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)), (4, "`night` brings no clip_g, which SDXL needs".to_owned()));
         assert_eq!(refusal(&draft, &inventory(None, &[Role::Vae])), (6, "`night` holds no diffusion network, only vae".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sd15), &[Role::Denoiser, Role::ClipL])),
