@@ -13,7 +13,7 @@ use perilune::engine::nn::WeightRef;
 use perilune::engine::nn::wide::stream;
 use perilune::engine::pipelines::noise::NoiseSource;
 use perilune::engine::residency::Residency;
-use perilune::engine::sets::Sets;
+use perilune::engine::sets::{Loading, Sets};
 use perilune::families::{Role, describe};
 use perilune::library::{moonlet, open};
 use perilune::units::{DeviceId, Seed};
@@ -103,7 +103,9 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let (spec, compute, cancel) = (job(&path), Compute::open(DeviceId::Cpu, None).unwrap(), CancelFlag::default());
     let nothing = Asks::default();
     let mut sets = Sets::default();
-    sets.load(&spec.set, &compute, Precision::Fp32, &nothing, &cancel).unwrap();
+    let how = Loading { compute: &compute, precision: Precision::Fp32, asks: &nothing, cancel: &cancel };
+    sets.load_encoders(&spec, &how).unwrap();
+    sets.load_network(&spec.set, &how).unwrap();
     fs::write(folder.path().join("new"), b"another model").unwrap();
     fs::rename(folder.path().join("new"), &path).unwrap();
     sets.load_vae(&compute, &cancel).unwrap();
@@ -111,7 +113,7 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
     close("vae decode, file replaced", &decoded, &golden("vae.decoded"), FP32);
     sets.check_files().unwrap();
-    let next = sets.load(&spec.set, &compute, Precision::Fp32, &nothing, &cancel);
+    let next = sets.load_encoders(&spec, &how);
     assert!(matches!(next, Err(EngineError::Library(_))), "{next:?}");
 }
 
