@@ -14,6 +14,7 @@ pub mod picture;
 pub mod regular;
 pub mod scan;
 pub mod sources;
+pub mod vocabulary;
 
 pub use error::LibraryError;
 pub use mapped::MappedFile;
