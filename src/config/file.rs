@@ -18,6 +18,8 @@ pub struct ConfigFile {
     pub models: Option<Vec<PathBuf>>,
     /// `ComfyUI`'s `extra_model_paths.yaml`.
     pub extra_model_paths: Option<PathBuf>,
+    /// Folders with vocabularies of text encoders.
+    pub tokenizers: Option<Vec<PathBuf>>,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// The device that computes where a job names none.

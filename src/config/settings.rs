@@ -57,6 +57,8 @@ pub struct Settings {
     pub models: Told<Vec<PathBuf>>,
     /// `ComfyUI`'s `extra_model_paths.yaml`.
     pub extra_model_paths: Told<Option<PathBuf>>,
+    /// Folders with vocabularies of text encoders.
+    pub tokenizers: Told<Vec<PathBuf>>,
     /// Folder for the images.
     pub output: Told<PathBuf>,
     /// The device that computes; `None` is the first GPU, or the processor.
@@ -151,6 +153,9 @@ impl Settings {
         let extra_model_paths =
             Told::default(beside.is_file().then_some(beside)).or_some(file.extra_model_paths.as_deref().map(here), Origin::File);
 
+        let tokenizers = Told::default(vec![paths.data.join("tokenizers")])
+            .or_told(file.tokenizers.as_ref().map(|list| list.iter().map(|p| here(p)).collect()), Origin::File);
+
         let by_profile = Origin::Profile(profile.value.clone().unwrap_or_default());
         let (env_output, by_env) = env("PERILUNE_OUTPUT");
         let output = Told::default(paths.data.join("output"))
@@ -186,6 +191,7 @@ impl Settings {
             paths,
             models,
             extra_model_paths,
+            tokenizers,
             output,
             compute_device,
             engine,
@@ -215,6 +221,7 @@ impl Settings {
         let mut rows = vec![
             row("models", &self.models),
             row("extra_model_paths", &self.extra_model_paths),
+            row("tokenizers", &self.tokenizers),
             row("output", &self.output),
             row("compute_device", &self.compute_device),
             row("engine", &self.engine),

@@ -26,7 +26,12 @@ const REMEMBERED: usize = 64;
 
 /// Returns the model folders that the settings name.
 pub fn roots(settings: &Settings) -> Result<Roots, Refusal> {
-    let mut roots = Roots { models: settings.models.value.clone(), extra: Vec::new(), cache: settings.paths.cache.clone() };
+    let mut roots = Roots {
+        models: settings.models.value.clone(),
+        extra: Vec::new(),
+        tokenizers: settings.tokenizers.value.clone(),
+        cache: settings.paths.cache.clone(),
+    };
     if let Some(path) = &settings.extra_model_paths.value {
         let wrong = |problem: String| {
             Refusal::new(Kind::Usage, format!("{}: {problem}", path.display()), "mend the file, or take it out of config.yaml")

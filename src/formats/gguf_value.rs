@@ -97,7 +97,48 @@ impl Array {
     }
 }
 
+impl Array {
+    /// Returns its elements where they are `f32`.
+    #[must_use]
+    pub fn f32s(&self) -> Option<Vec<f32>> {
+        let (elements, _) = self.bytes.as_chunks();
+        (self.of == Kind::F32).then(|| elements.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
+    /// Returns its elements where they are single bytes, signed or not.
+    #[must_use]
+    pub fn octets(&self) -> Option<&[u8]> {
+        matches!(self.of, Kind::U8 | Kind::I8).then_some(self.bytes.as_slice())
+    }
+
+    /// Returns its elements where they are texts; bytes that are no UTF-8 become marks of replacement.
+    #[must_use]
+    pub fn texts(&self) -> Option<Vec<String>> {
+        if self.of != Kind::Text {
+            return None;
+        }
+        let mut rest = self.bytes.as_slice();
+        let mut texts = Vec::new();
+        // Lengths were checked when the array was read.
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (text, next) = after.split_at_checked(u64::from_le_bytes(*length) as usize)?;
+            texts.push(String::from_utf8_lossy(text).into_owned());
+            rest = next;
+        }
+        Some(texts)
+    }
+}
+
 impl Value {
+    /// Returns its elements, where it is an array.
+    #[must_use]
+    pub fn array(&self) -> Option<&Array> {
+        match self {
+            Self::Array(array) => Some(array),
+            _ => None,
+        }
+    }
+
     /// Returns its type.
     #[must_use]
     pub fn kind(&self) -> Kind {

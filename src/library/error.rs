@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::vocabulary::Tried;
 use crate::families::FamilyError;
 use crate::formats::FormatError;
 use crate::quant::QuantError;
+use crate::tokens::{VocabularyError, VocabularyKind};
 use crate::workflow::{Kind, Refusal};
 
 /// What is wrong with a file or folder, and which.
@@ -101,6 +103,22 @@ pub enum LibraryError {
         /// What is missing.
         path: PathBuf,
     },
+    /// What was found as a vocabulary is none.
+    #[error("{}: {source}", path.display())]
+    Vocabulary {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: VocabularyError,
+    },
+    /// A text encoder's vocabulary is nowhere.
+    #[error("{kind}'s vocabulary was not found; tried {}", told(tried))]
+    NoVocabulary {
+        /// Whose.
+        kind: VocabularyKind,
+        /// Where it was looked for.
+        tried: Vec<Tried>,
+    },
     /// A shard holds other tensors than its index says.
     #[error("{}: the index puts the tensor `{tensor}` here, but it is not", path.display())]
     NotInShard {
@@ -109,6 +127,14 @@ pub enum LibraryError {
         /// The tensor.
         tensor: String,
     },
+}
+
+fn told(tried: &[Tried]) -> String {
+    let one = |t: &Tried| {
+        let place = t.place.display();
+        t.problem.as_ref().map_or_else(|| place.to_string(), |problem| format!("{place} ({problem})"))
+    };
+    tried.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 impl LibraryError {
@@ -137,7 +163,7 @@ impl LibraryError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotFound { .. } | Self::NoVocabulary { .. } => Kind::NotFound,
             Self::Io { .. } => Kind::Failed,
             Self::Format { .. }
             | Self::Family { .. }
@@ -146,6 +172,7 @@ impl LibraryError {
             | Self::BadModelIndex { .. }
             | Self::NoWeights { .. }
             | Self::NotAFile { .. }
+            | Self::Vocabulary { .. }
             | Self::Picture { .. }
             | Self::TooLong { .. }
             | Self::Incomplete { .. }
@@ -172,6 +199,10 @@ impl LibraryError {
             | Self::Incomplete { .. }
             | Self::NotInShard { .. } => "the folder is incomplete; get it again from its source".to_owned(),
             Self::NotAFile { .. } => "give a .safetensors or .gguf file, or a diffusers folder".to_owned(),
+            Self::Vocabulary { .. } => "get the model's tokenizer.json again".to_owned(),
+            Self::NoVocabulary { .. } => {
+                "put the model's tokenizer.json beside its weights, or name its folder in config.yaml: `tokenizers: [FOLDER]`".to_owned()
+            }
             Self::Picture { .. } => "give a PNG, JPEG or WebP file".to_owned(),
         }
     }

@@ -37,6 +37,15 @@ pub fn gathered<P: AsRef<Path>>(catalog: Catalog, files: &[P]) -> Result<Catalog
 /// The longest description of a weight that is read.
 const SMALL: usize = 64 << 10;
 
+/// Returns the header of a GGUF file, values and all.
+pub fn gguf(path: &Path) -> Result<gguf::Header, LibraryError> {
+    let io = |doing| move |e| LibraryError::io(path, doing, e);
+    let file = regular::open(path)?;
+    let length = file.metadata().map_err(io("reading its size"))?.len();
+    let header = read_gguf(file, Vec::new(), length).map_err(io("reading its header"))?;
+    header.map_err(|source| LibraryError::Format { path: path.to_owned(), source })
+}
+
 /// Returns the tensors of a safetensors file or of a GGUF file, as they are stored.
 pub fn stored(path: &Path) -> Result<Catalog, LibraryError> {
     let io = |doing| move |e| LibraryError::io(path, doing, e);

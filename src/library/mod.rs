@@ -16,6 +16,7 @@ pub mod regular;
 pub mod router;
 pub mod scan;
 pub mod sources;
+pub mod vocabulary;
 
 pub use error::LibraryError;
 pub use mapped::MappedFile;

@@ -65,6 +65,8 @@ pub struct Roots {
     pub models: Vec<PathBuf>,
     /// Single folders, from `extra_model_paths.yaml`.
     pub extra: Vec<(FolderKind, PathBuf)>,
+    /// Folders with vocabularies of text encoders.
+    pub tokenizers: Vec<PathBuf>,
     /// The cache folder, where the embedded model is written when it is wanted.
     pub cache: PathBuf,
 }

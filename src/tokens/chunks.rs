@@ -1,5 +1,6 @@
 //! Weighted tokens to the windows of 77 that CLIP reads: a begin mark, at most 75 tokens, an end mark,
-//! and end marks to the full length.
+//! and to the full length more end marks, or zeros, as the encoder knows it. Encoders that are read side by side see the same
+//! windows but for that.
 //!
 //! The two rules for what does not fit differ, and so do the pictures: see [`Chunking`].
 
@@ -59,7 +60,23 @@ pub struct Window {
     pub used: usize,
 }
 
+/// What fills a window up behind its end mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filler {
+    /// More end marks: CLIP-L.
+    #[default]
+    End,
+    /// Token 0, an exclamation mark: encoders of `OpenCLIP`.
+    Zero,
+}
+
 impl Window {
+    /// Returns its tokens as an encoder with this filler reads them.
+    pub fn filled(&self, filler: Filler) -> impl Iterator<Item = TokenId> + '_ {
+        let after = self.used + 2;
+        self.ids.iter().enumerate().map(move |(place, id)| if filler == Filler::Zero && place >= after { TokenId(0) } else { *id })
+    }
+
     /// Returns the window of no text: the one to weigh others against, and the filler where prompts
     /// have different numbers of windows.
     #[must_use]
@@ -217,6 +234,17 @@ mod tests {
         assert_eq!((windows[0].ids.len(), windows[0].weights.len()), (77, 77));
         assert_eq!(windows[0].ids[76], END);
         assert!(windows[0].is_weighted() && !Window::empty().is_weighted());
+    }
+
+    #[test]
+    fn what_follows_the_end_mark_is_the_encoders_own() {
+        let window = &windows(&[Piece::words("a cat", 1.2)], Chunking::A1111)[0];
+        let zeros: Vec<TokenId> = window.filled(Filler::Zero).collect();
+        assert_eq!(zeros[..5], [BEGIN, TokenId(320), CAT, END, TokenId(0)]);
+        assert!(zeros.len() == WINDOW && zeros[4..].iter().all(|id| *id == TokenId(0)));
+        assert_eq!(window.filled(Filler::End).collect::<Vec<_>>(), window.ids);
+        let full = &windows(&[words(75)], Chunking::A1111)[0];
+        assert_eq!(full.filled(Filler::Zero).last(), Some(END));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Prompts to token windows: the one reading that the engine encodes and the form counts.
+//! Prompts to what text encoders read: the one reading that the engine encodes and the form counts.
 
 use crate::prompt::{Dialect, Segment, parse};
-use crate::tokens::TokenCount;
 use crate::tokens::chunks::{self, Chunking, Piece, Window};
+use crate::tokens::{Length, Sequence, TokenCount, Vocabulary, VocabularyError};
 
 /// Returns the windows that the text encoder reads.
 #[must_use]
@@ -19,6 +19,15 @@ pub fn windows(text: &str, dialect: Dialect) -> Vec<Window> {
         Dialect::Comfy => Chunking::Comfy,
     };
     chunks::windows(&pieces, chunking)
+}
+
+/// Returns the sequence that T5 reads: pieces of one weight are read one by one, as ComfyUI does; a break is only the end of one.
+pub fn sequence(text: &str, dialect: Dialect, vocabulary: &Vocabulary, length: Length) -> Result<Sequence, VocabularyError> {
+    let pieces = parse(text, dialect).into_iter().filter_map(|segment| match segment {
+        Segment::Text { text, weight } => Some(vocabulary.encode(&text).map(|ids| (ids, weight))),
+        Segment::Break => None,
+    });
+    Ok(Sequence::of(&pieces.collect::<Result<Vec<_>, _>>()?, length))
 }
 
 /// Returns how long a prompt is, syntax not counted.

@@ -315,7 +315,20 @@ fn the_shapes_that_others_read() {
     let doctor = home.run(&["doctor", "--json"]).json();
     let ids: Vec<&str> =
         doctor["checks"].as_array().unwrap().iter().filter_map(|c| c["id"].as_str()).filter(|id| *id != "linger").collect();
-    let expected = ["engine", "gpu-driver", "socket", "daemon", "state", "cache", "output", "models", "tokenizer", "terminal"];
+    let expected = [
+        "engine",
+        "gpu-driver",
+        "socket",
+        "daemon",
+        "state",
+        "cache",
+        "output",
+        "models",
+        "tokenizer",
+        "tokenizer-t5",
+        "tokenizer-qwen",
+        "terminal",
+    ];
     assert_eq!((ids, &doctor["ok"]), (expected.to_vec(), &json!(true)));
 }
 

@@ -127,7 +127,7 @@ fn parts_given_apart_make_one_model() {
     let unet = write(folder.path(), "diffusion_models/unet.safetensors", &zeros(&tiny_unet(), ""));
     write(folder.path(), "clip/text.safetensors", &zeros(&tiny_clip(), ""));
     let vae = write(folder.path(), "vae/eyes.safetensors", &zeros(&tiny_vae(), ""));
-    let roots = Roots { models: vec![folder.path().to_owned()], extra: Vec::new(), cache: folder.path().join("cache") };
+    let roots = Roots { models: vec![folder.path().to_owned()], cache: folder.path().join("cache"), ..Roots::default() };
 
     // Nobody says where they are, but there is only one of each.
     let bare = gather(&draft(&unet), &roots).unwrap();
@@ -254,7 +254,7 @@ fn folders_are_listed_with_families_and_problems() {
     write(folder.path(), "checkpoints/.hidden.safetensors", &whole);
     write(folder.path(), "unet/cut.safetensors", &whole[..99]);
     std::os::unix::fs::symlink(folder.path().join("checkpoints"), folder.path().join("checkpoints/loop")).unwrap();
-    let roots = Roots { models: vec![folder.path().to_owned()], extra: Vec::new(), cache: folder.path().join("cache") };
+    let roots = Roots { models: vec![folder.path().to_owned()], cache: folder.path().join("cache"), ..Roots::default() };
     let listed: Vec<_> = scan(&roots, true)
         .into_iter()
         .map(|e| format!("{} {} {} {}", e.folder, e.name, e.family.map_or("-", |f| f.name()), if e.problem.is_some() { "!" } else { "" }))

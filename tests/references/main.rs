@@ -6,3 +6,4 @@ mod conversion;
 mod gguf;
 mod made;
 mod quant_plain;
+mod tokens;

@@ -19,6 +19,7 @@ use crate::gallery;
 use crate::library::{self, moonlet};
 use crate::prompt::Dialect;
 use crate::telemetry::{Ask, NvidiaProbe, Probe, Sample};
+use crate::tokens::VocabularyKind;
 use crate::tui::options::{ColorChoice, ColorDepth};
 use crate::units::{Bytes, Clock, DeviceId, SystemClock};
 use crate::wire::hello::HelloFrame;
@@ -77,6 +78,8 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
         folder("output", &context.settings.output.value),
         models(context),
         tokenizer(),
+        vocabulary(context, "tokenizer-t5", VocabularyKind::T5, "Flux.1 and SD3"),
+        vocabulary(context, "tokenizer-qwen", VocabularyKind::Qwen, "Z-Image"),
     ];
     checks.extend(sample.as_ref().and_then(|sample| visible_gpus(context, sample)));
     checks.extend(linger(context));
@@ -260,6 +263,18 @@ fn tokenizer() -> Check {
     match text::count("a photo of a cat", Dialect::default()).tokens {
         5 => ok("tokenizer", "CLIP's vocabulary is built in"),
         count => fail("tokenizer", format!("CLIP's vocabulary makes {count} tokens of five"), "build or install perilune again"),
+    }
+}
+
+/// Models may bring these, so that none in the usual places is no failure.
+fn vocabulary(context: &Context, id: &'static str, kind: VocabularyKind, families: &str) -> Check {
+    let Ok(roots) = context.roots() else { return warn(id, "the model folders cannot be told", "see `models`") };
+    match library::vocabulary::find(kind, &[], &roots) {
+        Ok((place, vocabulary)) => ok(id, format!("{kind}'s vocabulary of {} entries: {}", vocabulary.size(), place.path().display())),
+        Err(error) => {
+            let own = format!("{error}; {families} need one beside their encoder or in it where there is none here");
+            warn(id, own, error.hint())
+        }
     }
 }
 
