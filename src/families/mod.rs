@@ -15,6 +15,8 @@ pub mod evidence;
 pub mod family;
 pub mod flux;
 pub mod flux_names;
+#[cfg(test)]
+mod made_up;
 pub mod route;
 pub mod sd15;
 pub mod sd3;
