@@ -85,7 +85,8 @@ pub(super) fn apart(catalog: &Catalog, place: impl Fn(&str, u64) -> Place) -> Re
                     Halves::ScaleShift => [(scale, half), (shift, half)],
                     Halves::Apart | Halves::ShiftScale => [(shift, half), (scale, half)],
                 };
-                if weight.rows("", 0..half).is_some() && weight.rows("", half..rows).is_some() {
+                let (middle, all) = (weight.shape.dim(0).unwrap_or(0) / 2, weight.shape.dim(0).unwrap_or(0));
+                if weight.rows("", 0..middle).is_some() && weight.rows("", middle..all).is_some() {
                     entries.extend(cut(entry, end, &parts)?);
                 } else {
                     entries.push(TensorEntry { name: format!("{at}.{}.{end}", order.name()), ..entry.clone() });

@@ -197,3 +197,64 @@ impl FluxConfig {
         transformer_efforts(table, work, pass)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{blocks, catalog, elements, largest};
+    use super::super::{DenoiserConfig, flux_names};
+    use super::*;
+    use crate::units::Bytes;
+
+    fn released(guided: bool, in_width: u64) -> FluxConfig {
+        FluxConfig {
+            in_width,
+            out_width: 64,
+            width: 3072,
+            inner_width: 4 * 3072,
+            head_width: 128,
+            context_width: 4096,
+            pooled_width: 768,
+            double_blocks: 19,
+            single_blocks: 38,
+            guided,
+            last: Halves::Apart,
+        }
+    }
+
+    /// Counts of parameters of diffusers' `FluxTransformer2DModel`.
+    #[test]
+    fn sizes_are_those_of_the_released_models() {
+        assert_eq!(elements(&released(true, 64).expected()), 11_901_408_320);
+        assert_eq!(elements(&released(false, 64).expected()), 11_891_178_560);
+    }
+
+    #[test]
+    fn variants_are_told_by_their_inputs() {
+        for (guided, width, name) in
+            [(true, 64, "dev"), (false, 64, "schnell"), (true, 384, "fill"), (true, 128, "canny/depth"), (true, 196, "custom")]
+        {
+            let config = released(guided, width);
+            let read = FluxConfig::read(&flux_names::canonical(&catalog(&config.expected())).unwrap()).unwrap();
+            assert_eq!((read, read.variant(), read.heads()), (config, name, 24));
+        }
+    }
+
+    #[test]
+    fn units_are_worth_a_copy_and_no_more() {
+        let table = blocks(&DenoiserConfig::Flux(released(true, 64)));
+        assert_eq!(table.blocks().len(), 1 + 19 * 8 + 38 * 3);
+        assert!(largest(&table) < Bytes::mib(109), "{}", largest(&table));
+    }
+
+    #[test]
+    fn a_step_computes_what_its_matrices_and_attentions_do() {
+        let config = released(true, 64);
+        let table = blocks(&DenoiserConfig::Flux(config));
+        let work = Work { latent: (128, 96), rows: 2, walks: 1 };
+        let flops: f64 = config.efforts(&table, work).iter().map(Effort::flops).sum();
+        // 64 × 48 patches and 512 words through 12 · D² weights of every block, and 57 attentions.
+        let (tokens, width) = (3072.0 + 512.0, 3072.0_f64);
+        let expected = 2.0 * (57.0 * 24.0 * width * width * tokens + 57.0 * 4.0 * tokens * tokens * width);
+        assert!((flops / expected - 1.0).abs() < 0.01, "{flops:e} {expected:e}");
+    }
+}

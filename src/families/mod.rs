@@ -18,6 +18,8 @@ pub mod family;
 pub mod flux;
 pub mod flux_names;
 pub mod latent;
+#[cfg(test)]
+mod made_up;
 pub mod route;
 pub mod sd15;
 pub mod sd3;

@@ -202,3 +202,70 @@ fn expect_halves(list: &mut Expected, halves: Halves, at: &str, width: u64) {
 fn odd_if(is_odd: bool, what: &'static str, value: u64) -> Result<(), FamilyError> {
     if is_odd { Err(FamilyError::OddNumber { role: Role::Denoiser, family: Family::Sd3, what, value }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{blocks, catalog, elements, largest};
+    use super::super::{DenoiserConfig, sd3_names};
+    use super::*;
+    use crate::units::Bytes;
+
+    fn released(width: u64, depth: usize, normed: bool, dual: usize, positions: u64) -> Sd3Config {
+        Sd3Config {
+            in_channels: 16,
+            out_channels: 16,
+            width,
+            inner_width: 4 * width,
+            head_width: 64,
+            context_width: 4096,
+            pooled_width: 2048,
+            positions,
+            normed,
+            dual: (0..depth).map(|n| n < dual).collect(),
+            last_text: Halves::Apart,
+            last: Halves::Apart,
+        }
+    }
+
+    fn all() -> [(Sd3Config, &'static str); 3] {
+        [
+            (released(1536, 24, false, 0, 192), "medium"),
+            (released(1536, 24, true, 13, 384), "3.5-medium"),
+            (released(2432, 38, true, 0, 192), "3.5-large"),
+        ]
+    }
+
+    /// Counts of parameters of diffusers' `SD3Transformer2DModel`, with the table of positions.
+    #[test]
+    fn sizes_and_variants_are_those_of_the_released_models() {
+        for ((config, name), parameters) in all().into_iter().zip([2_084_951_104, 2_469_663_936, 8_146_280_768]) {
+            assert_eq!(elements(&config.expected()), parameters, "{name}");
+            let read = Sd3Config::read(&sd3_names::canonical(&catalog(&config.expected())).unwrap()).unwrap();
+            assert_eq!((read.variant(), read.heads(), read), (name, config.heads(), config));
+        }
+    }
+
+    #[test]
+    fn units_are_worth_a_copy_and_no_more() {
+        for ((config, name), count) in all().into_iter().zip([24 * 4 - 1, 24 * 4 - 1 + 13, 38 * 4 - 1]) {
+            // The table of positions of 3.5 medium is a fifth of it.
+            let table = BlockTable::cut(&catalog(&config.expected()), &config.units(), Bytes::ZERO);
+            assert_eq!(table.blocks().len(), 1 + count, "{name}");
+            assert!(largest(&table) < Bytes::mib(103), "{name}: {}", largest(&table));
+        }
+        blocks(&DenoiserConfig::Sd3(all()[2].0.clone()));
+    }
+
+    #[test]
+    fn a_step_computes_what_its_matrices_and_attentions_do() {
+        let (config, _) = &all()[1];
+        let table = BlockTable::cut(&catalog(&config.expected()), &config.units(), Bytes::ZERO);
+        let work = Work { latent: (128, 128), rows: 2, walks: 1 };
+        let flops: f64 = config.efforts(&table, work).iter().map(Effort::flops).sum();
+        let (image, text, width) = (4096.0, 333.0, 1536.0_f64);
+        let matrices = 24.0 * width * width * (24.0 * image + 23.0 * text + 0.25 * text) + 13.0 * 8.0 * width * width * image;
+        let attentions = 4.0 * width * (24.0 * (image + text) * (image + text) + 13.0 * image * image);
+        let expected = 2.0 * (matrices + attentions);
+        assert!((flops / expected - 1.0).abs() < 0.01, "{flops:e} {expected:e}");
+    }
+}

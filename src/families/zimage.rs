@@ -180,3 +180,53 @@ impl ZImageConfig {
         transformer_efforts(table, work, pass)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{blocks, catalog, elements, largest};
+    use super::super::{DenoiserConfig, zimage_names};
+    use super::*;
+    use crate::units::Bytes;
+
+    const RELEASED: ZImageConfig = ZImageConfig {
+        token_width: 64,
+        width: 3840,
+        inner_width: 10240,
+        head_width: 128,
+        context_width: 2560,
+        time_inner_width: 1024,
+        time_width: 256,
+        noise_refiners: 2,
+        context_refiners: 2,
+        layers: 30,
+        fills_up: true,
+    };
+
+    /// The count of parameters of diffusers' `ZImageTransformer2DModel`.
+    #[test]
+    fn sizes_are_those_of_the_released_models() {
+        assert_eq!(elements(&RELEASED.expected()), 6_154_908_736);
+        let read = ZImageConfig::read(&zimage_names::canonical(&catalog(&RELEASED.expected())).unwrap()).unwrap();
+        assert_eq!((read, read.heads()), (RELEASED, 30));
+    }
+
+    #[test]
+    fn units_are_worth_a_copy_and_no_more() {
+        let table = blocks(&DenoiserConfig::ZImage(RELEASED));
+        assert_eq!(table.blocks().len(), 1 + 34 * 4);
+        assert!(largest(&table) < Bytes::mib(121), "{}", largest(&table));
+    }
+
+    #[test]
+    fn a_step_computes_what_its_matrices_and_attentions_do() {
+        let table = blocks(&DenoiserConfig::ZImage(RELEASED));
+        // 60 × 52 patches, filled up to whole runs.
+        let work = Work { latent: (120, 104), rows: 1, walks: 1 };
+        let flops: f64 = RELEASED.efforts(&table, work).iter().map(Effort::flops).sum();
+        let (image, text, width) = (3136.0, 512.0, 3840.0_f64);
+        let weights = 4.0 * width * width + 3.0 * width * 10240.0;
+        let row = |tokens: f64| 2.0 * weights * tokens + 4.0 * tokens * tokens * width;
+        let expected = 30.0 * row(image + text) + 2.0 * row(image) + 2.0 * row(text);
+        assert!((flops / expected - 1.0).abs() < 0.01, "{flops:e} {expected:e}");
+    }
+}
