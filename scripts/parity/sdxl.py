@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from clip_tokens import tokenizer
-from ldm_layout import UNET_PREFIX, VAE_PREFIX, clip_to_ldm, clip_to_openclip, unet_to_ldm, vae_to_ldm
+from encoders import open_clip, prefixed
+from ldm_layout import UNET_PREFIX, VAE_PREFIX, clip_to_ldm, unet_to_ldm, vae_to_ldm
 from sd15 import SD, VOCAB, seeded
 
 L_PREFIX, G_PREFIX = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
@@ -54,11 +55,11 @@ def build_vae():
 def write_layouts(out, unet, vae, one, two):
     parts = {
         UNET_PREFIX: unet_to_ldm(unet.state_dict(), unet.config.layers_per_block), VAE_PREFIX: vae_to_ldm(vae.state_dict()),
-        L_PREFIX: clip_to_ldm(one.state_dict()), G_PREFIX: clip_to_openclip(two.state_dict())}
+        L_PREFIX: clip_to_ldm(one.state_dict()), G_PREFIX: open_clip(prefixed(two.state_dict()))}
     parts = {prefix: {k: v.detach().contiguous().clone() for k, v in part.items()} for prefix, part in parts.items()}
     whole = {prefix + k: v for prefix, part in parts.items() for k, v in part.items()}
     # Left-overs that real files carry and no loader may trip over.
-    extra = {L_PREFIX + "text_model.embeddings.position_ids": torch.arange(77)[None], G_PREFIX + "logit_scale": torch.tensor(4.6)}
+    extra = {L_PREFIX + "text_model.embeddings.position_ids": torch.arange(77)[None]}
     save_file(whole | extra, f"{out}/sdxl.safetensors", {"format": "pt"})
     for prefix, name in ((UNET_PREFIX, "unet"), (VAE_PREFIX, "vae"), (L_PREFIX, "clip-l")):
         save_file(parts[prefix], f"{out}/split-{name}.safetensors")

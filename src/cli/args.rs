@@ -141,6 +141,9 @@ pub struct RunArgs {
     /// The model: a path, or a name from the model folders
     #[arg(short, long, value_name = "PATH|NAME")]
     pub model: String,
+    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
     /// An autoencoder to use instead of the model's own
     #[arg(long, value_name = "PATH|NAME")]
     pub vae: Option<String>,
@@ -236,6 +239,9 @@ pub struct PlanArgs {
     /// The model: a path, or a name from the model folders
     #[arg(value_name = "PATH|NAME", conflicts_with = "blocks")]
     pub model: Option<String>,
+    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
     /// An autoencoder to use instead of the model's own
     #[arg(long, value_name = "PATH|NAME")]
     pub vae: Option<String>,

@@ -29,6 +29,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
     let (network, parts) = offload(args.placing.offload, &preset)?;
     let draft = JobDraft {
         model: model(args.model, context),
+        variant: args.variant,
         vae: args.vae.map(|name| model(name, context)),
         clip: args.clip.into_iter().map(|name| model(name, context)).collect(),
         encoders: encoders(args.encoders, context),
@@ -69,6 +70,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
 pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanAsk, Refusal> {
     let run = RunArgs {
         model,
+        variant: args.variant,
         vae: args.vae,
         clip: args.clip,
         encoders: args.encoders,

@@ -17,7 +17,7 @@ impl Runner {
     pub(super) fn pictures(&mut self, run: &mut Run<'_>, latents: &Tensor) -> Result<(Vec<Rgb>, f64), EngineError> {
         match self.decoded(run, latents) {
             Err(error @ EngineError::OutOfMemory { .. }) => {
-                let freed = self.sets.rest();
+                let freed = self.sets.rest(|role| role != Role::Vae);
                 if freed == Bytes::ZERO {
                     return Err(error);
                 }

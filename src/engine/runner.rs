@@ -15,7 +15,7 @@ use super::loading::{Asked, Asks};
 use super::pipelines::{autoencoder, denoise};
 use super::reporter::Reporter;
 use super::residency::Traffic;
-use super::sets::Sets;
+use super::sets::{Loading, Sets};
 use super::speeds::{self, Speeds};
 use super::steps::Steps;
 use super::{EngineError, calibration, heap, save};
@@ -134,8 +134,10 @@ impl Runner {
         }
         self.sets.forget_traffic();
         let asks = self.asks(spec)?;
-        let seconds = self.timed(Role::Denoiser, |me| me.sets.load(&spec.set, &me.compute, precision, &asks, run.cancel))?.1;
-        run.timing.load = seconds;
+        run.timing.load = self.timed(Role::ClipL, |me| me.sets.load_encoders(spec, &loading(&me.compute, precision, &asks, run)))?.1;
+        self.read_first_where_short(run, precision, &asks)?;
+        run.timing.load +=
+            self.timed(Role::Denoiser, |me| me.sets.load_network(&spec.set, &loading(&me.compute, precision, &asks, run)))?.1;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
         self.verify(run);
@@ -148,10 +150,10 @@ impl Runner {
         }
         self.phase(run.order.run, Phase::Encoding);
         let (picture, seconds) = self.timed(Role::ClipL, |me| {
-            me.sets.condition(spec, &me.compute)?;
+            me.sets.condition(spec, &loading(&me.compute, precision, &asks, run))?;
             me.picture_latent(spec, &mut run.warnings)
         })?;
-        run.timing.encode = self.without_loading(&mut run.timing, seconds);
+        run.timing.encode += self.without_loading(&mut run.timing, seconds);
 
         self.phase(run.order.run, Phase::Sampling);
         let loaded = run.timing.load;
@@ -171,6 +173,24 @@ impl Runner {
         let images = save::all(run.order, &pictures, precision)?;
         run.timing.total = began.elapsed().as_secs_f64();
         Ok(images)
+    }
+
+    /// Has the text read before the diffusion network comes, and lets go of its encoders, where there is no memory for all of them.
+    fn read_first_where_short(&mut self, run: &mut Run<'_>, precision: Precision, asks: &Asks) -> Result<(), EngineError> {
+        let spec = &run.order.spec;
+        let Some(free) = self.compute.free_memory().filter(|_| !self.sets.has_network()) else { return Ok(()) };
+        let needed = network::beside(spec, Role::Vae, precision)?;
+        if free >= needed {
+            return Ok(());
+        }
+        self.phase(run.order.run, Phase::Encoding);
+        let seconds = self.timed(Role::ClipL, |me| me.sets.condition(spec, &loading(&me.compute, precision, asks, run)))?.1;
+        run.timing.encode += self.without_loading(&mut run.timing, seconds);
+        let freed = self.sets.rest(Role::is_encoder);
+        self.compute.trim();
+        tracing::info!(run = run.order.run.0, "{free} are free and {needed} would be needed at once: text was read first, {freed} left");
+        self.phase(run.order.run, Phase::Loading);
+        Ok(())
     }
 
     /// Returns what is asked for each part, with the machine as it is now.
@@ -347,6 +367,10 @@ impl Runner {
         let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations, simulated }));
     }
+}
+
+fn loading<'a>(compute: &'a Compute, precision: Precision, asks: &'a Asks, run: &Run<'a>) -> Loading<'a> {
+    Loading { compute, precision, asks, cancel: run.cancel }
 }
 
 fn failed_run(run: RunId, error: &EngineError) -> FailedRun {

@@ -48,10 +48,54 @@ struct PartKey {
 #[derive(Debug, Clone, PartialEq)]
 struct TextKey {
     encoders: Vec<(Role, PartKey)>,
+    variant: String,
     prompt: String,
-    negative: String,
+    negative: Option<String>,
     dialect: crate::prompt::Dialect,
     weighting: crate::prompt::Weighting,
+}
+
+impl TextKey {
+    fn of(spec: &JobSpec, encoders: &[(Role, PartKey)]) -> Self {
+        Self {
+            encoders: encoders.to_vec(),
+            variant: spec.set.variant.clone(),
+            prompt: spec.prompt.clone(),
+            negative: spec.is_guided().then(|| spec.negative.clone()),
+            dialect: spec.dialect,
+            weighting: spec.weighting,
+        }
+    }
+}
+
+/// How the parts of a job are loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Loading<'a> {
+    /// The device.
+    pub compute: &'a Compute,
+    /// What is computed in.
+    pub precision: Precision,
+    /// Which blocks live elsewhere.
+    pub asks: &'a Asks,
+    /// Where the operator says to stop.
+    pub cancel: &'a CancelFlag,
+}
+
+impl<'a> Loading<'a> {
+    fn target(&self, role: Role) -> Target<'a> {
+        let precision = network::held_in(role, self.precision);
+        Target { compute: self.compute, precision, cancel: self.cancel, offload: self.asks.of(role) }
+    }
+
+    fn key(&self, set: &ModelSet, role: Role) -> Result<PartKey, EngineError> {
+        let ask = self.asks.ask_of(role).cloned().unwrap_or_default();
+        Ok(PartKey { offload: RefCell::new(ask), ..key(set, role, network::held_in(role, self.precision))? })
+    }
+
+    fn encoder_keys(&self, set: &ModelSet) -> Result<Vec<(Role, PartKey)>, EngineError> {
+        let there = set.family.encoders().filter(|role| set.component(*role).is_some());
+        there.map(|role| Ok((role, self.key(set, role)?))).collect()
+    }
 }
 
 /// The parts that sampling works with.
@@ -64,49 +108,63 @@ pub struct Ready<'a> {
 }
 
 impl Sets {
-    /// Loads the parts that sampling needs and that are not loaded yet; what the job does not use is dropped first, to
-    /// make room. The autoencoder comes later, see [`load_vae`](Self::load_vae).
-    pub fn load(
-        &mut self,
-        set: &ModelSet,
-        compute: &Compute,
-        precision: Precision,
-        asks: &Asks,
-        cancel: &CancelFlag,
-    ) -> Result<(), EngineError> {
-        let target = |role| Target { compute, precision: network::held_in(role, precision), cancel, offload: asks.of(role) };
-        let wanted = |role| {
-            let ask = asks.ask_of(role).cloned().unwrap_or_default();
-            Ok::<_, EngineError>(PartKey { offload: RefCell::new(ask), ..key(set, role, network::held_in(role, precision))? })
-        };
-        let encoders = set.family.encoders().map(|role| Ok((role, wanted(role)?))).collect::<Result<Vec<_>, EngineError>>()?;
-        let (denoiser, vae) = (wanted(Role::Denoiser)?, wanted(Role::Vae)?);
+    /// Loads the text encoders of a job, unless what they would say is known. What the job does not use is dropped first, to make
+    /// room.
+    pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
+        let set = &spec.set;
+        let wanted = how.encoder_keys(set)?;
+        let (denoiser, vae) = (how.key(set, Role::Denoiser)?, how.key(set, Role::Vae)?);
         let before = self.encoders.len();
-        self.encoders.retain(|(role, key, _)| encoders.iter().any(|(r, k)| r == role && k == key));
+        self.encoders.retain(|(role, key, _)| wanted.iter().any(|(r, k)| r == role && k == key));
         let dropped = [self.encoders.len() < before, drop_other(&mut self.denoiser, &denoiser), drop_other(&mut self.vae, &vae)];
         if dropped.contains(&true) {
             // Pieces of another size would not fit into what they have left.
-            compute.trim();
+            how.compute.trim();
         }
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
-        for (role, key) in encoders {
+        if self.knows(&TextKey::of(spec, &wanted)) {
+            return Ok(());
+        }
+        for (role, key) in wanted {
             if self.encoder(role).is_none() {
-                let loaded = LoadedEncoder::load(role, &paths(&key), target(role))?;
+                let loaded = LoadedEncoder::load(role, &paths(&key), how.target(role))?;
                 self.encoders.push((role, key, loaded));
             }
         }
+        self.serve(how.cancel);
+        Ok(())
+    }
+
+    /// Loads the diffusion network, unless it is loaded, and finds places for the autoencoder. That comes later, see
+    /// [`load_vae`](Self::load_vae).
+    pub fn load_network(&mut self, set: &ModelSet, how: &Loading<'_>) -> Result<(), EngineError> {
+        let (denoiser, vae) = (how.key(set, Role::Denoiser)?, how.key(set, Role::Vae)?);
         if self.denoiser.is_none() {
-            let loaded = LoadedDenoiser::load(&paths(&denoiser), target(Role::Denoiser))?;
+            let loaded = LoadedDenoiser::load(&paths(&denoiser), how.target(Role::Denoiser))?;
             self.denoiser = Some((denoiser, loaded));
         }
         self.opened_vae = match &self.vae {
             Some(_) => None,
-            None => Some((vae.clone(), PlacedVae::open(&paths(&vae), target(Role::Vae))?)),
+            None => Some((vae.clone(), PlacedVae::open(&paths(&vae), how.target(Role::Vae))?)),
         };
+        self.serve(how.cancel);
+        self.check_unreplaced(set, &vae)
+    }
+
+    fn serve(&mut self, cancel: &CancelFlag) {
         for residency in self.residencies_mut() {
             residency.serve(cancel);
         }
-        self.check_unreplaced(set, &vae)
+    }
+
+    /// Returns whether the diffusion network is loaded.
+    #[must_use]
+    pub fn has_network(&self) -> bool {
+        self.denoiser.is_some()
+    }
+
+    fn knows(&self, text: &TextKey) -> bool {
+        self.conditioning.as_ref().is_some_and(|(known, _)| known == text)
     }
 
     /// Has the diffusion network's weights live where a plan for this ask has them, between two steps. The next job that asks
@@ -141,9 +199,9 @@ impl Sets {
         Ok(())
     }
 
-    /// Lets go of the weights that decoding does not need until they are asked for again. Returns the memory that becomes free.
-    pub fn rest(&self) -> Bytes {
-        self.residencies().into_iter().filter(|(role, _)| *role != Role::Vae).map(|(_, residency)| residency.rest()).sum()
+    /// Lets go of the weights of such parts until they are asked for again. Returns the memory that becomes free.
+    pub fn rest(&self, is_resting: impl Fn(Role) -> bool) -> Bytes {
+        self.residencies().into_iter().filter(|(role, _)| is_resting(*role)).map(|(_, residency)| residency.rest()).sum()
     }
 
     /// Returns the autoencoder, once it is loaded.
@@ -152,16 +210,10 @@ impl Sets {
     }
 
     /// Reads both prompts, unless they are those of the run before.
-    pub fn condition(&mut self, spec: &JobSpec, compute: &Compute) -> Result<(), EngineError> {
-        let text = TextKey {
-            encoders: self.encoders.iter().map(|(role, key, _)| (*role, key.clone())).collect(),
-            prompt: spec.prompt.clone(),
-            negative: spec.negative.clone(),
-            dialect: spec.dialect,
-            weighting: spec.weighting,
-        };
-        if self.conditioning.as_ref().is_none_or(|(known, _)| *known != text) {
-            self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), compute.device)?));
+    pub fn condition(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
+        let text = TextKey::of(spec, &how.encoder_keys(&spec.set)?);
+        if !self.knows(&text) {
+            self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), how.compute.device)?));
         }
         Ok(())
     }

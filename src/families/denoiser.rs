@@ -1,7 +1,7 @@
 //! The diffusion network of any family.
 
 use super::cost::{Work, unet_efforts};
-use super::{FamilyError, FluxConfig, Sd3Config, UnetConfig};
+use super::{FamilyError, FluxConfig, Sd3Config, UnetConfig, ZImageConfig};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
 /// More blocks in a row than any network has: what claims more is no network.
@@ -16,6 +16,8 @@ pub enum DenoiserConfig {
     Sd3(Sd3Config),
     /// Flux.1.
     Flux(FluxConfig),
+    /// Z-Image.
+    ZImage(ZImageConfig),
 }
 
 impl DenoiserConfig {
@@ -27,6 +29,9 @@ impl DenoiserConfig {
         if catalog.has_prefix("double_blocks.") {
             return FluxConfig::read(catalog).map(Self::Flux);
         }
+        if catalog.has_prefix("cap_embedder.") {
+            return ZImageConfig::read(catalog).map(Self::ZImage);
+        }
         UnetConfig::read(catalog).map(Self::Unet)
     }
 
@@ -37,6 +42,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => unet.expected(),
             Self::Sd3(sd3) => sd3.expected(),
             Self::Flux(flux) => flux.expected(),
+            Self::ZImage(zimage) => zimage.expected(),
         }
     }
 
@@ -47,6 +53,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => super::blocks::unet_units(unet),
             Self::Sd3(sd3) => sd3.units(),
             Self::Flux(flux) => flux.units(),
+            Self::ZImage(zimage) => zimage.units(),
         }
     }
 
@@ -57,6 +64,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => unet_efforts(unet, table, work),
             Self::Sd3(sd3) => sd3.efforts(table, work),
             Self::Flux(flux) => flux.efforts(table, work),
+            Self::ZImage(zimage) => zimage.efforts(table, work),
         }
     }
 
@@ -68,6 +76,7 @@ impl DenoiserConfig {
             Self::Sd3(sd3) => sd3.in_channels,
             // A token is a patch of 2 × 2 cells.
             Self::Flux(flux) => flux.in_width / 4,
+            Self::ZImage(zimage) => zimage.token_width / 4,
         }
     }
 
@@ -78,6 +87,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => unet.context_width,
             Self::Sd3(sd3) => sd3.context_width,
             Self::Flux(flux) => flux.context_width,
+            Self::ZImage(zimage) => zimage.context_width,
         }
     }
 
@@ -88,6 +98,7 @@ impl DenoiserConfig {
             Self::Unet(unet) => unet.vector_width,
             Self::Sd3(sd3) => Some(sd3.pooled_width),
             Self::Flux(flux) => Some(flux.pooled_width),
+            Self::ZImage(_) => None,
         }
     }
 
@@ -98,6 +109,7 @@ impl DenoiserConfig {
             Self::Unet(_) => super::cost::WINDOW,
             Self::Sd3(_) => Sd3Config::TEXT_TOKENS,
             Self::Flux(_) => FluxConfig::TEXT_TOKENS,
+            Self::ZImage(_) => ZImageConfig::TEXT_TOKENS,
         }
     }
 
@@ -106,7 +118,7 @@ impl DenoiserConfig {
     pub fn middle_time(&self) -> f64 {
         match self {
             Self::Unet(_) => 500.0,
-            Self::Sd3(_) | Self::Flux(_) => 0.5,
+            Self::Sd3(_) | Self::Flux(_) | Self::ZImage(_) => 0.5,
         }
     }
 }

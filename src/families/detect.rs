@@ -1,7 +1,7 @@
 //! Finds the parts of models among a file's tensors.
 
 use super::evidence::{self, Verdict};
-use super::{Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, flux_names, sd3_names, sd15};
+use super::{Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, ZImageConfig, flux_names, sd3_names, sd15, zimage_names};
 use crate::weights::{Catalog, DType, encoder_keys, keys};
 
 /// The diffusion network of a file: its family, variant, and tensors under our names.
@@ -27,18 +27,34 @@ pub fn detect(catalog: &Catalog) -> Result<Option<Found>, FamilyError> {
         Verdict::Refused(name) => Err(FamilyError::Unsupported { name }),
         Verdict::UnetOriginal => unet(stripped),
         Verdict::UnetDiffusers => unet(keys::unet_from_diffusers(&stripped)),
-        Verdict::Original(family @ Family::Sd3) | Verdict::Diffusers(family @ Family::Sd3) => {
-            let catalog = sd3_names::canonical(&stripped)?;
-            let variant = Sd3Config::read(&catalog)?.variant().to_owned();
-            Ok(Some(Found { family, variant, catalog }))
+        Verdict::Original(family) | Verdict::Diffusers(family) => {
+            let (catalog, variant) = transformer(family, &stripped)?;
+            Ok(Some(Found { family, variant: variant.to_owned(), catalog }))
         }
-        Verdict::Original(family @ Family::Flux) | Verdict::Diffusers(family @ Family::Flux) => {
-            let catalog = flux_names::canonical(&stripped)?;
-            let variant = FluxConfig::read(&catalog)?.variant().to_owned();
-            Ok(Some(Found { family, variant, catalog }))
-        }
-        Verdict::Original(family) | Verdict::Diffusers(family) => Ok(Some(Found { family, variant: "base".to_owned(), catalog: stripped })),
     }
+}
+
+/// Returns the tensors of a transformer under our names, and the name of its variant.
+fn transformer(family: Family, stripped: &Catalog) -> Result<(Catalog, &'static str), FamilyError> {
+    Ok(match family {
+        Family::Sd3 => {
+            let catalog = sd3_names::canonical(stripped)?;
+            let variant = Sd3Config::read(&catalog)?.variant();
+            (catalog, variant)
+        }
+        Family::Flux => {
+            let catalog = flux_names::canonical(stripped)?;
+            let variant = FluxConfig::read(&catalog)?.variant();
+            (catalog, variant)
+        }
+        Family::ZImage => {
+            let catalog = zimage_names::canonical(stripped)?;
+            let variant = ZImageConfig::read(&catalog)?.variant();
+            (catalog, variant)
+        }
+        // They are no transformers, and have a verdict of their own.
+        Family::Sd15 | Family::Sd2 | Family::Sdxl | Family::SdxlRefiner => (stripped.clone(), "base"),
+    })
 }
 
 /// Returns the tensors of the diffusion network, prefix stripped, and what their names prove.

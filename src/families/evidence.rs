@@ -52,6 +52,8 @@ const PROOFS: &[Proof] = &[
         &["single_transformer_blocks.0.", "transformer_blocks.0.attn.norm_added_k.weight", "x_embedder.weight"],
         Verdict::Diffusers(Family::Flux),
     ),
+    proof(&["siglip_embedder.", "cap_embedder.1.weight"], Verdict::Refused("Z-Image Omni")),
+    proof(&["dec_net.", "cap_embedder.1.weight"], Verdict::Refused("Z-Image in pixel space")),
     proof(
         &["cap_embedder.1.weight", "noise_refiner.0.attention.k_norm.weight", "layers.0.adaLN_modulation.0.weight"],
         Verdict::Original(Family::ZImage),

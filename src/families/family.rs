@@ -65,16 +65,26 @@ impl Family {
         }
     }
 
-    /// Returns whether the engine can run this member of it.
+    /// Returns the members of it that the engine can run.
     #[must_use]
-    pub fn runs(self, variant: &str) -> bool {
-        let members: &[&str] = match self {
+    pub fn members(self) -> &'static [&'static str] {
+        match self {
             Self::Sd15 | Self::Sdxl => &["base"],
-            Self::Sd3 => &["medium", "3.5-medium", "3.5-large"],
+            Self::Sd3 => &["medium", "3.5-medium", "3.5-large", "3.5-large-turbo"],
             Self::Flux => &["dev", "schnell"],
-            Self::Sd2 | Self::SdxlRefiner | Self::ZImage => &[],
-        };
-        members.contains(&variant)
+            Self::ZImage => &["turbo", "base"],
+            Self::Sd2 | Self::SdxlRefiner => &[],
+        }
+    }
+
+    /// Returns the members whose shapes are those of this one: only what somebody says tells them apart.
+    #[must_use]
+    pub fn twins(self, variant: &str) -> &'static [&'static str] {
+        match (self, variant) {
+            (Self::Sd3, "3.5-large") => &["3.5-large", "3.5-large-turbo"],
+            (Self::ZImage, "turbo") => &["turbo", "base"],
+            _ => &[],
+        }
     }
 
     /// Returns the text encoders that a run needs.

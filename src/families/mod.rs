@@ -24,6 +24,8 @@ pub mod sd3;
 pub mod sd3_names;
 pub mod unet;
 pub mod vae;
+pub mod zimage;
+pub mod zimage_names;
 
 pub use blocks::{block_table, outline};
 pub use clip::{ClipActivation, ClipConfig, ClipProjection};
@@ -38,3 +40,4 @@ pub use route::{Component, Description, Source, describe, describe_loadable};
 pub use sd3::Sd3Config;
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;
+pub use zimage::ZImageConfig;

@@ -14,6 +14,7 @@ impl JobDraft {
         Self {
             model: spec.named.model.clone(),
             vae: spec.named.vae.clone(),
+            variant: spec.named.variant.clone(),
             clip: spec.named.clip.clone(),
             encoders: spec.named.encoders.clone(),
             prompt: spec.prompt.clone(),

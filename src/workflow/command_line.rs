@@ -12,6 +12,7 @@ use crate::prompt::{Dialect, Weighting};
 pub fn command_line(draft: &JobDraft) -> String {
     let mut line = Line { text: "perilune run".to_owned() };
     line.flag("-m", Some(&draft.model).filter(|m| !m.is_empty()));
+    line.flag("--variant", draft.variant.as_ref());
     line.flag("--vae", draft.vae.as_ref());
     for clip in &draft.clip {
         line.flag("--clip", Some(clip));

@@ -19,6 +19,8 @@ use crate::workflow::{Passes, Tiling};
 pub struct JobDraft {
     /// A path, or a name from the model folders.
     pub model: String,
+    /// Which member of its family the model is, where its shapes do not tell.
+    pub variant: Option<String>,
     /// An autoencoder to use instead of the model's own.
     pub vae: Option<String>,
     /// Text encoders to use instead of the model's own.

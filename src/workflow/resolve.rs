@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::families::{Choice, Description, Habits, Role, unsuitable};
+use crate::families::{Choice, Description, Family, Habits, Role, unsuitable};
 use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
@@ -44,7 +44,7 @@ pub struct Defaults {
 
 /// Returns the job to be done, or what keeps it from being done.
 pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> Result<JobSpec, Refusal> {
-    let set = model_set(inventory)?;
+    let set = model_set(draft, inventory)?;
     check_parts(&draft.parts, &set)?;
     let habits = Habits::of(set.family, &set.variant);
     let steps = draft.steps.or(defaults.steps).unwrap_or(habits.steps);
@@ -86,7 +86,13 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         parts: draft.parts.clone(),
         owner: draft.owner.clone().unwrap_or_default(),
         notes,
-        named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone(), encoders: draft.encoders.clone() },
+        named: Named {
+            model: draft.model.clone(),
+            vae: draft.vae.clone(),
+            clip: draft.clip.clone(),
+            encoders: draft.encoders.clone(),
+            variant: draft.variant.clone(),
+        },
         set,
     })
 }
@@ -202,7 +208,7 @@ fn init_image(draft: &JobDraft) -> Result<Option<InitImage>, Refusal> {
     Ok(Some(InitImage { path: path.clone(), denoise: draft.denoise.unwrap_or(0.75) }))
 }
 
-fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
+fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusal> {
     let name = &inventory.name;
     let not_found =
         || Refusal::new(Kind::NotFound, format!("there is no model `{name}`"), "`perilune models list` shows the models that are known");
@@ -219,7 +225,7 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
         return Err(Refusal::new(
             Kind::BadFile,
             format!("`{name}` is a model of the family {}, which this version cannot run", family.title()),
-            "SD1.5 and SDXL models run",
+            "SD1.5, SDXL, SD3, Flux.1 and Z-Image models run",
         ));
     }
     if let Some(role) = description.missing.first() {
@@ -229,21 +235,37 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
             format!("give a file that holds it with {}", role.flag()),
         ));
     }
-    let variant = description.variant.clone().unwrap_or_else(|| "base".to_owned());
-    if !family.runs(&variant) {
+    let variant = variant(draft, family, description.variant.as_deref().unwrap_or("base"))?;
+    if !family.members().contains(&variant.as_str()) {
         return Err(Refusal::new(
             Kind::BadFile,
             format!("`{name}` is an {variant} variant of {}, which this version cannot run", family.title()),
-            "use the base model of the same family",
+            format!("of {} it runs {}", family.title(), family.members().join(", ")),
         ));
     }
     Ok(ModelSet { name: name.clone(), family, variant, components: description.components.clone() })
 }
 
+/// Returns which member of a family a model is: what its shapes say, and the operator where they do not tell.
+fn variant(draft: &JobDraft, family: Family, found: &str) -> Result<String, Refusal> {
+    let twins = family.twins(found);
+    match &draft.variant {
+        None => Ok(found.to_owned()),
+        Some(said) if said == found || twins.contains(&said.as_str()) => Ok(said.clone()),
+        Some(said) => {
+            let hint = match twins {
+                [] => "its shapes tell which it is; leave --variant out".to_owned(),
+                twins => format!("it can be {}", twins.join(" or ")),
+            };
+            Err(Refusal::new(Kind::Usage, format!("--variant {said}: the model is {} {found}", family.title()), hint))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::{Component, Family};
+    use crate::families::Component;
     use crate::units::Bytes;
     use crate::weights::{DType, Precision};
 
@@ -378,9 +400,10 @@ mod tests {
         let unknown = Inventory { name: "night".to_owned(), ..Inventory::default() };
         assert_eq!(refusal(&draft, &unknown), (4, "there is no model `night`".to_owned()));
         assert_eq!(
-            refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)),
-            (6, "`night` is a model of the family SDXL, which this version cannot run".to_owned())
+            refusal(&draft, &inventory(Some(Family::Sd2), WHOLE)),
+            (6, "`night` is a model of the family SD2, which this version cannot run".to_owned())
         );
+        assert_eq!(refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)), (4, "`night` brings no clip_g, which SDXL needs".to_owned()));
         assert_eq!(refusal(&draft, &inventory(None, &[Role::Vae])), (6, "`night` holds no diffusion network, only vae".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sd15), &[Role::Denoiser, Role::ClipL])),

@@ -72,6 +72,9 @@ pub struct Named {
     pub vae: Option<String>,
     /// The text encoders to use instead of the model's own.
     pub clip: Vec<String>,
+    /// Which member of its family the model is, where its shapes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Those that were given for one role.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub encoders: BTreeMap<Role, String>,
@@ -278,14 +281,19 @@ impl JobSpec {
         }
     }
 
+    /// Returns whether the network is asked twice, with the text and with what the picture must not show.
+    #[must_use]
+    #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
+    pub fn is_guided(&self) -> bool {
+        self.cfg != 1.0
+    }
+
     /// Returns what the network is given in a step.
     #[must_use]
     pub fn work(&self) -> Work {
         let work = Work::of(self.size, self.batch, self.cfg, self.sampler.evaluations());
-        #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
-        let guided = self.cfg != 1.0;
         match self.passes {
-            Passes::Apart if guided => Work { walks: work.walks * 2, ..work },
+            Passes::Apart if self.is_guided() => Work { walks: work.walks * 2, ..work },
             Passes::Apart | Passes::Together => work,
         }
     }

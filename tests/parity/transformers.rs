@@ -36,11 +36,12 @@ fn networks(family: Family) -> &'static [(&'static str, &'static [&'static str],
             ("medium.safetensors", &["medium"], "medium"),
             ("large.safetensors", &["large"], "3.5-large"),
         ],
-        Family::Sd15 | Family::Sd2 | Family::Sdxl | Family::SdxlRefiner | Family::ZImage => &[],
+        Family::ZImage => &[("split.safetensors", &["a", "b", "c"], "base-or-turbo")],
+        Family::Sd15 | Family::Sd2 | Family::Sdxl | Family::SdxlRefiner => &[],
     }
 }
 
-const FAMILIES: [Family; 2] = [Family::Flux, Family::Sd3];
+const FAMILIES: [Family; 3] = [Family::Flux, Family::Sd3, Family::ZImage];
 
 pub(crate) fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> Result<LoadedTransformer, EngineError> {
     let description = describe(&open(path, None).unwrap()).unwrap();

@@ -37,7 +37,7 @@ impl<'a> Pass<'a> {
 pub enum DenoiserModel {
     /// Stable Diffusion 1, 2 and XL.
     Unet(Unet),
-    /// Stable Diffusion 3 and Flux.1.
+    /// Stable Diffusion 3, Flux.1 and Z-Image.
     Transformer(Transformer),
 }
 
@@ -46,7 +46,7 @@ impl DenoiserModel {
     pub fn new(config: &DenoiserConfig, table: &BlockTable) -> Result<Self, FamilyError> {
         match config {
             DenoiserConfig::Unet(unet) => Unet::new(unet, table).map(Self::Unet),
-            DenoiserConfig::Sd3(_) | DenoiserConfig::Flux(_) => {
+            DenoiserConfig::Sd3(_) | DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => {
                 let transformer = Transformer::new(config, table)?.map(Self::Transformer);
                 transformer.ok_or(FamilyError::Unsupported { name: "network" })
             }

@@ -7,3 +7,4 @@ pub mod mmdit;
 pub mod transformer;
 pub mod unet;
 pub mod vae;
+pub mod zimage;

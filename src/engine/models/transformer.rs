@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::flux::Flux;
 use super::mmdit::Mmdit;
+use super::zimage::ZImage;
 use crate::engine::EngineError;
 use crate::engine::residency::Residency;
 use crate::families::{DenoiserConfig, FamilyError, Role};
@@ -19,6 +20,8 @@ pub enum Transformer {
     Sd3(Box<Mmdit>),
     /// Flux.1.
     Flux(Box<Flux>),
+    /// Z-Image.
+    ZImage(Box<ZImage>),
 }
 
 /// What a picture is made by.
@@ -46,6 +49,7 @@ impl Transformer {
             DenoiserConfig::Unet(_) => None,
             DenoiserConfig::Sd3(config) => Some(Self::Sd3(Box::new(Mmdit::new(config, table)?))),
             DenoiserConfig::Flux(config) => Some(Self::Flux(Box::new(Flux::new(config, table)?))),
+            DenoiserConfig::ZImage(config) => Some(Self::ZImage(Box::new(ZImage::new(config, table)?))),
         })
     }
 
@@ -55,6 +59,7 @@ impl Transformer {
         match self {
             Self::Sd3(mmdit) => mmdit.forward(residency, x, time, given.context, given.pooled()?),
             Self::Flux(flux) => flux.forward(residency, x, time, given.context, given.pooled()?, given.guidance),
+            Self::ZImage(zimage) => zimage.forward(residency, x, time, given.context),
         }
     }
 }

@@ -74,7 +74,7 @@ pub fn sample(
         rescale: spec.cfg_rescale,
         passes: spec.passes,
         positive: asked(spec, &conditioning.positive),
-        negative: asked(spec, &conditioning.negative),
+        negative: conditioning.negative.as_ref().map(|said| asked(spec, said)),
         kind: stream(kind(precision)),
     };
     let mut denoiser = Denoiser { eye, noise: start.noise, around, memory: Memory::new(spec.sampler) };

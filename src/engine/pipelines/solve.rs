@@ -56,8 +56,8 @@ pub struct Eye<'a> {
     pub passes: Passes,
     /// What the picture shows.
     pub positive: Asked,
-    /// What it must not show.
-    pub negative: Asked,
+    /// What it must not show; without it there is no guidance.
+    pub negative: Option<Asked>,
     /// The type of the network's stream.
     pub kind: Kind,
 }
@@ -117,11 +117,9 @@ impl Eye<'_> {
             Ok(self.network.model.forward(&self.network.residency, pass)?.to_kind(Kind::Float))
         };
         let positive = self.positive.wide(batch);
-        #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
-        if self.cfg == 1.0 {
+        let Some(negative) = self.negative.as_ref().map(|asked| asked.wide(batch)) else {
             return Ok((None, forward(x, &positive)?));
-        }
-        let negative = self.negative.wide(batch);
+        };
         let together = match self.passes {
             Passes::Together => negative.joined(&positive),
             Passes::Apart => None,

@@ -26,22 +26,24 @@ pub struct Said {
 pub struct Conditioning {
     /// What it shows.
     pub positive: Said,
-    /// What it must not show.
-    pub negative: Said,
+    /// What it must not show, where anybody asks.
+    pub negative: Option<Said>,
 }
 
 /// Finds the encoder of a role.
 pub type Encoders<'a> = dyn Fn(Role) -> Result<&'a LoadedEncoder, EngineError> + 'a;
 
-/// Reads both prompts.
+/// Reads both prompts; the second only where guidance asks for it.
 pub fn condition(spec: &JobSpec, encoders: &Encoders<'_>, device: Device) -> Result<Conditioning, EngineError> {
     let mut positive = windows(&spec.prompt, spec.dialect);
-    let mut negative = windows(&spec.negative, spec.dialect);
-    let longest = positive.len().max(negative.len());
-    positive.resize_with(longest, Window::empty);
-    negative.resize_with(longest, Window::empty);
+    let mut negative = spec.is_guided().then(|| windows(&spec.negative, spec.dialect));
+    if let Some(negative) = &mut negative {
+        let longest = positive.len().max(negative.len());
+        positive.resize_with(longest, Window::empty);
+        negative.resize_with(longest, Window::empty);
+    }
     let reader = Reader { spec, encoders, device };
-    Ok(Conditioning { positive: reader.read(&positive)?, negative: reader.read(&negative)? })
+    Ok(Conditioning { positive: reader.read(&positive)?, negative: negative.map(|n| reader.read(&n)).transpose()? })
 }
 
 /// Reads windows with the encoders of a family.

@@ -1,0 +1,6 @@
+//! The transformer of Z-Image.
+
+pub mod layers;
+pub mod model;
+
+pub use model::ZImage;

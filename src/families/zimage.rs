@@ -1,0 +1,182 @@
+//! Z-Image, as its shapes describe it, and its constants. Latents are those of Flux.
+//!
+//! Source of the layout: Tongyi-MAI `zimage/transformer.py`, `ZImageTransformer2DModel`; names are those of
+//! [`zimage_names`](super::zimage_names).
+
+use super::blocks::unit;
+use super::cost::Work;
+use super::cost_transformer::{Pass, transformer_efforts};
+use super::unet::Expected;
+use super::{Family, FamilyError, Role};
+use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
+
+/// Everything that the forward pass must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZImageConfig {
+    /// Numbers of a picture's token: a patch of 2 × 2 cells.
+    pub token_width: u64,
+    /// Width of the hidden state.
+    pub width: u64,
+    /// Width inside the feed-forward layers.
+    pub inner_width: u64,
+    /// Width of an attention head.
+    pub head_width: u64,
+    /// Width of the text context: Qwen's.
+    pub context_width: u64,
+    /// Width inside the embedder of time.
+    pub time_inner_width: u64,
+    /// Width of the embedding of time.
+    pub time_width: u64,
+    /// Blocks that the picture passes alone.
+    pub noise_refiners: u64,
+    /// Blocks that the text passes alone.
+    pub context_refiners: u64,
+    /// Blocks in which both are one sequence.
+    pub layers: u64,
+    /// Whether sequences are filled up to whole runs with tokens that the network has learned.
+    pub fills_up: bool,
+}
+
+/// The three rows of blocks.
+const ROWS: [&str; 3] = ["noise_refiner", "context_refiner", "layers"];
+
+impl ZImageConfig {
+    /// Width of the sinusoids that the time is told by.
+    pub const TIME_WIDTH: u64 = 256;
+    /// Sequences are filled up to multiples of it.
+    pub const RUN: u64 = 32;
+    /// Tokens of text that a run is reckoned with: the most that `ZImagePipeline` of diffusers encodes.
+    pub const TEXT_TOKENS: u64 = 512;
+
+    /// Reads the configuration of a network in canonical names.
+    pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
+        let dim = |name: &str, axis| {
+            catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Denoiser, tensor: name.to_owned() })
+        };
+        let [noise_refiners, context_refiners, layers] = ROWS.map(|row| catalog.count(&format!("{row}.")));
+        let config = Self {
+            token_width: dim("x_embedder.weight", 1)?,
+            width: dim("cap_embedder.1.weight", 0)?,
+            inner_width: dim("layers.0.feed_forward.w1.weight", 0)?,
+            head_width: dim("layers.0.attention.q_norm.weight", 0)?,
+            context_width: dim("cap_embedder.1.weight", 1)?,
+            time_inner_width: dim("t_embedder.mlp.0.weight", 0)?,
+            time_width: dim("t_embedder.mlp.2.weight", 0)?,
+            noise_refiners,
+            context_refiners,
+            layers,
+            fills_up: catalog.has("x_pad_token") && catalog.has("cap_pad_token"),
+        };
+        if dim("final_layer.linear.weight", 0)? != config.token_width {
+            return Err(FamilyError::Unsupported { name: "Z-Image in pixel space" });
+        }
+        config.check_numbers().map(|()| config)
+    }
+
+    fn check_numbers(&self) -> Result<(), FamilyError> {
+        let odd = |what, value| Err(FamilyError::OddNumber { role: Role::Denoiser, family: Family::ZImage, what, value });
+        // Three axes of positions share a head's pairs: a quarter, and twice three eighths.
+        if self.head_width == 0 || !self.head_width.is_multiple_of(16) {
+            return odd("width of an attention head", self.head_width);
+        }
+        if self.width == 0 || !self.width.is_multiple_of(self.head_width) {
+            return odd("width", self.width);
+        }
+        if self.token_width == 0 || !self.token_width.is_multiple_of(4) {
+            return odd("number of values in a picture's token", self.token_width);
+        }
+        for (row, count) in ROWS.into_iter().zip([self.noise_refiners, self.context_refiners, self.layers]) {
+            if count > super::denoiser::MOST_BLOCKS {
+                return odd(row, count);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the variant's name. What was distilled has the shapes of what it was distilled from, and is what most people have.
+    #[must_use]
+    pub fn variant(&self) -> &'static str {
+        "turbo"
+    }
+
+    /// Returns the number of attention heads.
+    #[must_use]
+    pub fn heads(&self) -> u64 {
+        self.width / self.head_width
+    }
+
+    /// Returns the name of every block in order of execution, and whether the time modulates it.
+    fn blocks(&self) -> impl Iterator<Item = (String, bool)> {
+        let counts = [self.noise_refiners, self.context_refiners, self.layers];
+        ROWS.into_iter().zip(counts).flat_map(|(row, count)| (0..count).map(move |n| (format!("{row}.{n}"), row != "context_refiner")))
+    }
+
+    /// Returns name and shape of every tensor of this architecture.
+    #[must_use]
+    pub fn expected(&self) -> Vec<(String, Shape)> {
+        let mut list = Expected(Vec::new());
+        let width = self.width;
+        list.linear("x_embedder", self.token_width, width);
+        list.push("cap_embedder.0.weight".to_owned(), [self.context_width]);
+        list.linear("cap_embedder.1", self.context_width, width);
+        list.linear("t_embedder.mlp.0", Self::TIME_WIDTH, self.time_inner_width);
+        list.linear("t_embedder.mlp.2", self.time_inner_width, self.time_width);
+        if self.fills_up {
+            list.push("x_pad_token".to_owned(), [1, width]);
+            list.push("cap_pad_token".to_owned(), [1, width]);
+        }
+        for (at, modulated) in self.blocks() {
+            if modulated {
+                list.linear(&format!("{at}.adaLN_modulation.0"), self.time_width, width * 4);
+            }
+            for norm in ["attention_norm1", "attention_norm2", "ffn_norm1", "ffn_norm2"] {
+                list.push(format!("{at}.{norm}.weight"), [width]);
+            }
+            for part in ["q", "k", "v", "out"] {
+                list.matrix(&format!("{at}.attention.{part}"), width, width);
+            }
+            list.push(format!("{at}.attention.q_norm.weight"), [self.head_width]);
+            list.push(format!("{at}.attention.k_norm.weight"), [self.head_width]);
+            list.matrix(&format!("{at}.feed_forward.w1"), width, self.inner_width);
+            list.matrix(&format!("{at}.feed_forward.w3"), width, self.inner_width);
+            list.matrix(&format!("{at}.feed_forward.w2"), self.inner_width, width);
+        }
+        list.linear("final_layer.adaLN_modulation.1", self.time_width, width);
+        list.linear("final_layer.linear", width, self.token_width);
+        list.0
+    }
+
+    /// Returns the units that can live apart, in order of execution: attention, and each matrix of the feed-forward.
+    #[must_use]
+    pub fn units(&self) -> Vec<Unit> {
+        let of_block = |(at, _): (String, bool)| {
+            [
+                unit(&at, "attention", &["adaLN_modulation", "attention_norm1", "attention", "attention_norm2", "ffn_norm1"]),
+                unit(&at, "feed_forward.w1", &["feed_forward.w1"]),
+                unit(&at, "feed_forward.w3", &["feed_forward.w3"]),
+                unit(&at, "feed_forward.w2", &["feed_forward.w2", "ffn_norm2"]),
+            ]
+        };
+        self.blocks().flat_map(of_block).collect()
+    }
+
+    /// Returns what each block computes in a step, in the table's order.
+    #[must_use]
+    pub fn efforts(&self, table: &BlockTable, work: Work) -> Vec<Effort> {
+        let filled = |tokens: u64| if self.fills_up { tokens.next_multiple_of(Self::RUN) } else { tokens };
+        let (image, text) = (filled(work.patches(2)), filled(Self::TEXT_TOKENS));
+        let of_row = |row: &str| match row {
+            "noise_refiner" => image,
+            "context_refiner" => text,
+            _ => image + text,
+        };
+        let pass = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
+            [row, _, "attention", "q", "weight"] => Pass::Attention { tokens: of_row(row), width: self.width, all: of_row(row) },
+            [row, _, "attention" | "feed_forward", ..] => Pass::Tokens(of_row(row)),
+            ["x_embedder", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
+            ["cap_embedder", ..] => Pass::Tokens(text),
+            _ => Pass::Once,
+        };
+        transformer_efforts(table, work, pass)
+    }
+}
