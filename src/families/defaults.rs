@@ -142,8 +142,7 @@ impl Habits {
             // `FluxPipeline`'s example for schnell; its levels are not shifted (BFL's `get_schedule`, `shift=False`).
             "schnell" => Habits { steps: 4, guidance: None, levels: Levels::Flow { shift: Shift::Fixed(1.0), entries: 1000 }, ..FLUX },
             // `FluxFillPipeline`, and the examples of `FluxControlPipeline` and `FluxKontextPipeline`.
-            "fill" => Habits { steps: 50, guidance: Some(30.0), ..FLUX },
-            "canny" => Habits { steps: 50, guidance: Some(30.0), ..FLUX },
+            "fill" | "canny" => Habits { steps: 50, guidance: Some(30.0), ..FLUX },
             // Canny's shapes are the same; BFL's README has 10 for depth, which of the two does less harm.
             "depth" | "canny/depth" => Habits { steps: 50, guidance: Some(10.0), ..FLUX },
             "kontext" => Habits { guidance: Some(2.5), ..FLUX },

@@ -91,11 +91,11 @@ fn describe_entry(entry: &mut ModelEntry, known: &BTreeMap<PathBuf, Known>, now:
         return None;
     }
     let stamp = Stamp::of(&entry.path);
-    if let (Ok(stamp), Some(known)) = (&stamp, known.get(&entry.path)) {
-        if known.stamp == stamp.text {
-            fill(entry, known.found.clone());
-            return None;
-        }
+    if let (Ok(stamp), Some(known)) = (&stamp, known.get(&entry.path))
+        && known.stamp == stamp.text
+    {
+        fill(entry, known.found.clone());
+        return None;
     }
     let (found, lasts) = read(&entry.path);
     fill(entry, found.clone());

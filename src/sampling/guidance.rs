@@ -54,6 +54,7 @@ pub trait Spread: Linear {
     fn deviations(&self) -> Vec<f64>;
 
     /// Returns each sample times its factor; there are as many factors as samples.
+    #[must_use]
     fn times(&self, factors: &[f64]) -> Self;
 }
 
