@@ -51,6 +51,11 @@ impl Feed {
         file.read(self.start + self.bytes_of(&(0..elements.start)), into)
     }
 
+    /// Has these elements' bytes on their way into the page cache, where they are not there yet.
+    pub fn will_need(&self, file: &MappedFile, elements: &Range<u64>) {
+        file.will_need(self.start + self.bytes_of(&(0..elements.start)), self.bytes_of(elements));
+    }
+
     /// Reads numbers.
     pub fn widen(&self, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
         if DType::GGML.contains(&self.dtype) {

@@ -69,7 +69,8 @@ impl Form {
     }
 
     /// Returns whether whole rows belong together.
-    fn is_by_row(&self) -> bool {
+    #[must_use]
+    pub fn is_by_row(&self) -> bool {
         matches!(self, Self::Int8 | Self::Sdnq(..))
     }
 
@@ -167,8 +168,33 @@ fn bits(dtype: DType) -> u64 {
 pub struct Made {
     /// Where they begin in it.
     pub at: u64,
-    /// They themselves.
-    pub bytes: Vec<u8>,
+    memory: Vec<u8>,
+    held: usize,
+}
+
+impl Made {
+    /// Returns them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[..self.held]
+    }
+
+    /// Returns room for `more` bytes behind what there is. What it holds is left from before.
+    fn grown(&mut self, more: usize) -> &mut [u8] {
+        let start = self.held;
+        self.held += more;
+        if self.memory.len() < self.held {
+            self.memory.resize(self.held, 0);
+        }
+        &mut self.memory[start..self.held]
+    }
+
+    fn append(&mut self, values: &[f32]) {
+        let bytes = self.grown(values.len() * SINGLE as usize);
+        for (value, stored) in values.iter().zip(bytes.as_chunks_mut().0) {
+            *stored = value.to_le_bytes();
+        }
+    }
 }
 
 /// Memory of one thread, used again for every chunk.
@@ -196,11 +222,27 @@ pub struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
+    /// Returns where in each product what becomes of element `first` begins, of those that are made of the numbers.
+    #[must_use]
+    pub fn starts(self, first: u64) -> Vec<u64> {
+        self.form.starts(first, Rows::of(&self.feed.shape).width)
+    }
+
+    /// Returns a chunk as the pieces that are converted at once: they stay in a core's cache on their way.
+    pub fn pieces(self, chunk: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+        let (step, end) = (self.step(), chunk.end);
+        (chunk.start..end).step_by(step as usize).map(move |start| start..(start + step).min(end))
+    }
+
+    fn step(self) -> u64 {
+        let width = Rows::of(&self.feed.shape).width;
+        if self.form.is_by_row() { (AT_ONCE / width.max(1)).max(1) * width.max(1) } else { AT_ONCE }
+    }
+
     /// Converts `bytes`, which are these elements of the tensor, into `scratch`.
     pub fn encode(self, bytes: &[u8], elements: &Range<u64>, scratch: &mut Scratch) -> Result<Loss, QuantError> {
         self.begin(elements.start, scratch);
-        let width = Rows::of(&self.feed.shape).width;
-        let step = if self.form.is_by_row() { (AT_ONCE / width.max(1)).max(1) * width } else { AT_ONCE };
+        let step = self.step();
         let mut loss = Loss::default();
         let mut at = 0;
         while at < elements.end - elements.start {
@@ -218,14 +260,14 @@ impl Encoder<'_> {
 
     /// Makes the products empty.
     fn begin(self, first: u64, scratch: &mut Scratch) {
-        let starts = self.form.starts(first, Rows::of(&self.feed.shape).width);
+        let starts = self.starts(first);
         scratch.made.resize_with(starts.len(), Made::default);
         for (made, at) in scratch.made.iter_mut().zip(starts) {
             made.at = at;
-            made.bytes.clear();
+            made.held = 0;
         }
         if self.form == &Form::ScaledFp8 && first == 0 {
-            scratch.made[1].bytes.extend(self.scale.to_le_bytes());
+            scratch.made[1].append(&[self.scale]);
         }
     }
 
@@ -234,60 +276,49 @@ impl Encoder<'_> {
         match self.form {
             Form::Copy => Ok(Default::default()),
             Form::Float(dtype) => {
-                let bytes = grown(&mut made[0].bytes, dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
+                let bytes = made[0].grown(dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
                 kernels::narrow_measured(*dtype, values, bytes)
             }
             Form::ScaledFp8 => {
-                let bytes = grown(&mut made[0].bytes, values.len());
+                let bytes = made[0].grown(values.len());
                 kernels::narrow_scaled_measured(DType::F8_E4M3, values, self.scale, bytes)
             }
             Form::Blocks(dtype, _) => {
-                let bytes = grown(&mut made[0].bytes, dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
+                let bytes = made[0].grown(dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
                 again.resize(values.len(), 0.0);
                 kernels::ggml::quantise(*dtype, values, bytes)?;
                 kernels::ggml::dequantise(*dtype, bytes, again)?;
                 Ok((Tally::default(), kernels::compare(values, again)))
             }
             Form::Nf4(_) => {
-                let codes = grown(&mut made[0].bytes, values.len().div_ceil(2));
+                let codes = made[0].grown(values.len().div_ceil(2));
                 scales.resize(values.len().div_ceil(nf4::BLOCK), 0.0);
                 let measured = kernels::nf4_measured(values, nf4::BLOCK, codes, scales)?;
-                append(&mut made[1].bytes, scales);
+                made[1].append(scales);
                 Ok(measured)
             }
             Form::Int8 => {
                 let width = Rows::of(&self.feed.shape).width as usize;
-                let codes = grown(&mut made[0].bytes, values.len());
+                let codes = made[0].grown(values.len());
                 scales.resize(values.len() / width.max(1), 0.0);
                 let measured = kernels::int8_measured(values, width, codes, scales)?;
-                append(&mut made[1].bytes, scales);
+                made[1].append(scales);
                 Ok(measured)
             }
             Form::Sdnq(kind, group) => {
                 let group = *group as usize;
-                let codes = grown(&mut made[0].bytes, kind.bytes_of(values.len()).unwrap_or(0));
+                let codes = made[0].grown(kind.bytes_of(values.len()).unwrap_or(0));
                 scales.resize(values.len() / group.max(1), 0.0);
                 zeros.resize(if kind.signed { 0 } else { scales.len() }, 0.0);
                 let measured = kernels::sdnq_measured(*kind, values, group, codes, scales, zeros)?;
-                append(&mut made[1].bytes, scales);
+                made[1].append(scales);
                 if let Some(made) = made.get_mut(2) {
-                    append(&mut made.bytes, zeros);
+                    made.append(zeros);
                 }
                 Ok(measured)
             }
         }
     }
-}
-
-/// Returns room for `more` bytes behind what there is.
-fn grown(bytes: &mut Vec<u8>, more: usize) -> &mut [u8] {
-    let held = bytes.len();
-    bytes.resize(held + more, 0);
-    &mut bytes[held..]
-}
-
-fn append(bytes: &mut Vec<u8>, values: &[f32]) {
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
 
 #[cfg(test)]
@@ -342,8 +373,8 @@ mod tests {
             loss.join(encoder.encode(feed.slice(bytes, &elements), &elements, &mut scratch).unwrap());
             whole.resize(scratch.made.len(), Vec::new());
             for (all, made) in whole.iter_mut().zip(&scratch.made) {
-                assert!(made.bytes.is_empty() || made.at == all.len() as u64, "{form:?}: a part begins where the one before ended");
-                all.extend(&made.bytes);
+                assert!(made.bytes().is_empty() || made.at == all.len() as u64, "{form:?}: a part begins where the one before ended");
+                all.extend(made.bytes());
             }
             row += count;
         }

@@ -1,7 +1,7 @@
 //! What of a conversion is on the disk, so that the next call goes on from there.
 //!
-//! One line of JSON after another: what is made of what, then each chunk that was written, flushed and read back. A line
-//! that was cut off, and all after it, were never promised.
+//! One line of JSON after another: what is made of what, then each chunk that was written and flushed. A line that was cut
+//! off, and all after it, were never promised.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

@@ -19,8 +19,10 @@ pub mod plan;
 pub mod report;
 pub mod room;
 pub mod source;
+pub mod tray;
 pub mod turn;
 pub mod view;
+pub mod work;
 
 pub use convert::{Aside, Check, Outcome, Sizes, Wish, check, convert, lookup, sizes};
 pub use error::ConversionError;

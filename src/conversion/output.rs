@@ -253,7 +253,7 @@ mod tests {
                 encoder.encode(&bytes, &elements, &mut scratch).unwrap();
                 // Places of constants come last.
                 assert!(scratch.made.len() <= job.places.len());
-                all.extend(scratch.made.iter().zip(&job.places).map(|(made, place)| (place + made.at, made.bytes.len() as u64)));
+                all.extend(scratch.made.iter().zip(&job.places).map(|(made, place)| (place + made.at, made.bytes().len() as u64)));
             }
         }
         all.retain(|(_, length)| *length > 0);

@@ -10,14 +10,16 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with, statvfs};
+use rustix::fs::{CWD, FallocateFlags, OFlags, RenameFlags, fallocate, renameat_with, statvfs};
 use rustix::io::Errno;
+use rustix::param::page_size;
 
 use super::ConversionError;
-use crate::cache::{Segment, beside};
+use super::tray::Tray;
+use crate::cache::beside;
 use crate::units::Bytes;
 
 /// The bytes of a target to be.
@@ -26,8 +28,14 @@ pub struct PartFile {
     target: PathBuf,
     path: PathBuf,
     file: File,
+    /// The same past the page cache, where the file system can do that.
+    direct: Option<File>,
+    page: u64,
     length: u64,
 }
+
+/// Fewer whole pages than these go through the page cache, which gathers small writes.
+const DIRECT: u64 = 64 << 10;
 
 impl PartFile {
     /// Opens the part file of `target`, whether it was begun before or not, with room for `length` bytes on the disk.
@@ -35,7 +43,9 @@ impl PartFile {
         let path = beside(target, "part");
         let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = opened.map_err(ConversionError::io(&path, "opening it"))?;
-        let part = Self { target: target.to_owned(), path, file, length };
+        // What cannot be opened this way is written the other way.
+        let direct = File::options().write(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(&path).ok();
+        let part = Self { target: target.to_owned(), path, file, direct, page: page_size() as u64, length };
         part.reserve()?;
         Ok(part)
     }
@@ -81,10 +91,44 @@ impl PartFile {
 
     /// Writes bytes to their place.
     pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), ConversionError> {
-        self.file.write_all_at(bytes, at).map_err(|error| match error.kind() {
+        self.file.write_all_at(bytes, at).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: std::io::Error) -> ConversionError {
+        match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => self.no_space(),
             _ => ConversionError::io(&self.path, "writing it")(error),
-        })
+        }
+    }
+
+    /// Returns where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the size of the pages that the page cache and this file share, or do not.
+    #[must_use]
+    pub fn page(&self) -> u64 {
+        self.page
+    }
+
+    /// Writes the bytes of a tray to their place, whole pages past the page cache: the disk takes them faster so, and other
+    /// programs' pages stay. No page is ever written both ways at once, as tensors share pages at their ends only.
+    pub fn write_tray(&self, tray: &Tray) -> Result<(), ConversionError> {
+        let (start, bytes) = (tray.start(), tray.bytes());
+        let end = start + bytes.len() as u64;
+        let (from, to) = (start.next_multiple_of(self.page), end / self.page * self.page);
+        let Some(direct) = self.direct.as_ref().filter(|_| from + DIRECT <= to) else { return self.write(start, bytes) };
+        let (head, rest) = bytes.split_at((from - start) as usize);
+        let (pages, tail) = rest.split_at((to - from) as usize);
+        match direct.write_all_at(pages, from) {
+            Ok(()) => {}
+            // Disks with blocks larger than pages, and file systems that find out late.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => self.write(from, pages)?,
+            Err(error) => return Err(self.refused(error)),
+        }
+        [(start, head), (to, tail)].into_iter().filter(|(_, bytes)| !bytes.is_empty()).try_for_each(|(at, bytes)| self.write(at, bytes))
     }
 
     /// Reads bytes back.
@@ -106,12 +150,6 @@ impl PartFile {
             }
             Err(errno) => Err(ConversionError::io(&self.target, "naming it")(errno.into())),
         }
-    }
-
-    /// Returns the error of bytes that are not those that were written.
-    #[must_use]
-    pub fn damaged(&self, segment: &Segment) -> ConversionError {
-        self.wrong(format!("bytes {} to {} differ", segment.start, segment.start + segment.length))
     }
 
     /// Returns the error of a file that is not what it should be.
@@ -145,6 +183,7 @@ impl PartFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversion::tray::Trays;
 
     #[test]
     fn bytes_lie_beside_the_target_until_it_is_published() {
@@ -162,6 +201,34 @@ mod tests {
         part.publish(false).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"\0\0cd");
         assert_eq!(fs::read_dir(folder.path().join(".perilune")).unwrap().count(), 0, "nothing stays behind");
+    }
+
+    /// Every byte of trays that begin and end anywhere is where it belongs, whichever way it went.
+    #[test]
+    fn trays_are_written_past_the_page_cache_and_beside_it() {
+        // The target folder lies on a disk, where temporary files may lie in memory.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let target = folder.path().join("a.gguf");
+        fs::create_dir(folder.path().join(".perilune")).unwrap();
+        let cuts = [0, 5, 200_001, 1_200_005, 1_200_006, 1_204_224, 1_400_832, 2_000_003];
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let bytes: Vec<u8> = (0..2_000_003).map(|_| next()).collect();
+        let part = PartFile::open(&target, bytes.len() as u64).unwrap();
+        let trays = Trays::new(2, part.page()).unwrap();
+        for pair in cuts.windows(2).rev() {
+            let mut tray = trays.take(pair[0] as u64, || false).unwrap();
+            let held = &bytes[pair[0]..pair[1]];
+            tray.room()[..held.len()].copy_from_slice(held);
+            tray.fill(held.len());
+            part.write_tray(&tray).unwrap();
+            trays.give(tray);
+        }
+        part.publish(false).unwrap();
+        assert!(fs::read(&target).unwrap() == bytes);
     }
 
     #[test]

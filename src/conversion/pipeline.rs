@@ -1,15 +1,21 @@
-//! Runs a conversion: every thread takes the next chunk, converts it and writes it to its place; one more flushes, reads back
-//! and journals what was written.
+//! Runs a conversion: threads take the next chunk, convert it and fill trays with it; others write these to their places; one
+//! more flushes and journals what was written.
 //!
-//! Memory does not depend on the model: a thread holds one chunk in its new form and a small part of it as numbers. Chunks are
-//! taken in the order of the file, so writes are large and nearly in order.
+//! ```text
+//! page cache → [pieces: read, hash, convert, hash] → trays → [write] → disk → [flush, journal]
+//!                  a thread for each core                   4 threads            one thread
+//! ```
+//!
+//! Memory does not depend on the model: a thread holds a small part of a chunk, and trays are a ring. Chunks are taken in the
+//! order of the file, so writes are nearly in order. What was written is hashed as it is handed over and not read back: so soon
+//! afterwards that would ask the page cache or the disk's own, and not what it keeps; `cache verify` reads it later.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,10 +24,11 @@ use rayon::prelude::*;
 use super::ConversionError;
 use super::chunk::Rows;
 use super::feed::Feed;
-use super::form::{Encoder, Scratch};
 use super::journal::{Chunk, Journal, Loss};
 use super::output::{Job, Output};
 use super::part_file::PartFile;
+use super::tray::Trays;
+use super::work::{self, Floor, Task, Told, WRITERS};
 use crate::cache::Segment;
 use crate::library::MappedFile;
 use crate::units::Bytes;
@@ -61,27 +68,6 @@ pub struct Converted {
     pub chunks: usize,
 }
 
-/// A chunk that is to be done.
-struct Task {
-    job: usize,
-    elements: Range<u64>,
-}
-
-/// What the threads share.
-struct Floor<'a> {
-    output: &'a Output,
-    files: &'a [MappedFile],
-    part: &'a PartFile,
-    tasks: &'a [Task],
-    /// The numbers of tasks that are still to be done.
-    open: Vec<usize>,
-    next: AtomicUsize,
-    stop: &'a AtomicBool,
-    failed: AtomicBool,
-    /// The scale of each job that has one for the whole tensor.
-    scales: Vec<Mutex<Option<f32>>>,
-}
-
 /// Converts what `output` says into `part`, from where `journal` says that an earlier attempt ended.
 pub fn run(
     output: &Output,
@@ -99,6 +85,8 @@ pub fn run(
         }
     }
     let open: Vec<usize> = (0..tasks.len()).filter(|n| done[*n].is_none()).collect();
+    let threads = watch.threads.clamp(1, open.len().max(1));
+    let trays = Trays::new(work::trays(threads), part.page()).map_err(ConversionError::io(part.path(), "taking memory to make it in"))?;
     let floor = Floor {
         output,
         files,
@@ -109,29 +97,35 @@ pub fn run(
         stop: watch.stop,
         failed: AtomicBool::new(false),
         scales: output.jobs.iter().map(|_| Mutex::default()).collect(),
+        trays: &trays,
     };
     let read = |task: &Task| output.jobs[task.job].feed.bytes_of(&task.elements);
     let total: u64 = tasks.iter().map(read).sum();
     let mut came = total - floor.open.iter().map(|n| read(&tasks[*n])).sum::<u64>();
-    let (sender, receiver) = channel();
+    let ((full, fulls), (told, news)) = (channel(), channel());
+    let fulls = Mutex::new(fulls);
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..watch.threads.clamp(1, floor.open.len().max(1)))
-            .map(|_| {
-                let (floor, sender) = (&floor, sender.clone());
-                scope.spawn(move || work(floor, &sender))
-            })
-            .collect();
-        drop(sender);
-        let told = |n: usize| {
+        let mut crew = Vec::new();
+        for _ in 0..threads {
+            let (floor, full, told) = (&floor, full.clone(), told.clone());
+            crew.push(scope.spawn(move || work::convert(floor, &full, &told)));
+        }
+        for _ in 0..WRITERS {
+            let (floor, fulls, told) = (&floor, &fulls, told.clone());
+            crew.push(scope.spawn(move || work::write(floor, fulls, &told)));
+        }
+        // Whoever listens ends with the last who talks.
+        drop((full, told));
+        let came = |n: usize| {
             came += read(&tasks[n]);
             (watch.tell)(Bytes(came), Bytes(total));
         };
-        let kept = keep(&receiver, part, journal, &mut done, told);
+        let kept = keep(&news, part, journal, &mut done, came);
         if kept.is_err() {
             floor.failed.store(true, Ordering::Relaxed);
         }
         let worked: Result<Vec<()>, ConversionError> =
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|cause| panic::resume_unwind(cause))).collect();
+            crew.into_iter().map(|t| t.join().unwrap_or_else(|cause| panic::resume_unwind(cause))).collect();
         // What a thread failed with says more than that there was nothing to keep.
         worked.and(kept)
     })?;
@@ -149,92 +143,32 @@ fn tasks(output: &Output) -> Vec<Task> {
     output.jobs.iter().enumerate().flat_map(of_job).collect()
 }
 
-/// One thread: chunk after chunk, until there is none, or an end.
-fn work(floor: &Floor<'_>, done: &Sender<Chunk>) -> Result<(), ConversionError> {
-    let mut scratch = Scratch::default();
-    loop {
-        if floor.stop.load(Ordering::Relaxed) || floor.failed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let Some(n) = floor.open.get(floor.next.fetch_add(1, Ordering::Relaxed)).copied() else { return Ok(()) };
-        match chunk(floor, n, &mut scratch) {
-            // Nobody listens any more where keeping failed, which is told there.
-            Ok(chunk) => drop(done.send(chunk)),
-            Err(error) => {
-                floor.failed.store(true, Ordering::Relaxed);
-                return Err(error);
-            }
-        }
-    }
-}
-
-/// Converts one chunk and writes it to its places.
-fn chunk(floor: &Floor<'_>, n: usize, scratch: &mut Scratch) -> Result<Chunk, ConversionError> {
-    let Task { job, elements } = &floor.tasks[n];
-    let (number, job) = (*job, &floor.output.jobs[*job]);
-    let file = &floor.files[job.feed.file];
-    let mut bytes = std::mem::take(&mut scratch.source);
-    job.feed.read(file, elements, &mut bytes)?;
-    let wrong = |source| ConversionError::Codec { path: file.path().to_owned(), tensor: job.feed.name.clone(), source };
-    let source = blake3::hash(&bytes).to_hex().to_string();
-    let mut loss = Loss::default();
-    let mut wrote = Vec::new();
-    if job.form.copies() {
-        let start = job.places[0] + job.feed.bytes_of(&(0..elements.start));
-        floor.part.write(start, &bytes)?;
-        wrote.push(Segment { start, length: bytes.len() as u64, hash: source.clone() });
-    } else {
-        let scale = if job.form.needs_scale() {
-            // Others that need it wait for it.
-            let mut known = floor.scales[number].lock().unwrap_or_else(PoisonError::into_inner);
-            match *known {
-                Some(scale) => scale,
-                None => *known.insert(job.scale(file)?),
-            }
-        } else {
-            1.0
-        };
-        let encoder = Encoder { form: &job.form, feed: &job.feed, scale };
-        loss = encoder.encode(&bytes, elements, scratch).map_err(wrong)?;
-        for (made, place) in scratch.made.iter().zip(&job.places) {
-            let start = place + made.at;
-            floor.part.write(start, &made.bytes)?;
-            if !made.bytes.is_empty() {
-                wrote.push(Segment { start, length: made.bytes.len() as u64, hash: blake3::hash(&made.bytes).to_hex().to_string() });
-            }
-        }
-    }
-    scratch.source = bytes;
-    Ok(Chunk { n, source, wrote, loss })
-}
-
-/// Flushes, reads back and journals what the threads wrote, a batch at a time.
+/// Flushes and journals what the threads made and wrote, a batch at a time.
 fn keep(
-    done: &Receiver<Chunk>,
+    told: &Receiver<Told>,
     part: &PartFile,
     journal: &mut Journal,
     all: &mut [Option<Chunk>],
-    mut told: impl FnMut(usize),
+    mut came: impl FnMut(usize),
 ) -> Result<(), ConversionError> {
+    let mut under_way: BTreeMap<usize, UnderWay> = BTreeMap::new();
     let mut batch: Vec<Chunk> = Vec::new();
-    let mut last = Instant::now();
     let mut waiting: Vec<usize> = Vec::new();
-    let mut kept = Instant::now();
+    let (mut last, mut kept) = (Instant::now(), Instant::now());
     loop {
-        let came = done.recv();
-        let is_over = came.is_err();
-        if let Ok(chunk) = came {
+        let news = told.recv();
+        let is_over = news.is_err();
+        if let Some(chunk) = news.ok().and_then(|news| written(&mut under_way, news)) {
             waiting.push(chunk.n);
             batch.push(chunk);
         }
         if is_over || last.elapsed() >= BEAT {
-            waiting.drain(..).for_each(&mut told);
+            waiting.drain(..).for_each(&mut came);
             last = Instant::now();
         }
         let unflushed: u64 = batch.iter().flat_map(|c| &c.wrote).map(|s| s.length).sum();
         if !batch.is_empty() && (is_over || unflushed >= UNFLUSHED || kept.elapsed() >= UNKEPT) {
             part.sync()?;
-            batch.iter().flat_map(|c| &c.wrote).try_for_each(|segment| check(part, segment))?;
             journal.keep(&batch)?;
             for chunk in batch.drain(..) {
                 let n = chunk.n;
@@ -248,11 +182,30 @@ fn keep(
     }
 }
 
-/// Reads a segment back and compares.
-fn check(part: &PartFile, segment: &Segment) -> Result<(), ConversionError> {
-    let mut bytes = vec![0; segment.length as usize];
-    part.read(segment.start, &mut bytes)?;
-    if blake3::hash(&bytes).to_hex().as_str() == segment.hash { Ok(()) } else { Err(part.damaged(segment)) }
+/// A chunk of which not all was told.
+#[derive(Default)]
+struct UnderWay {
+    /// What it is, and how many trays it filled.
+    made: Option<(Chunk, usize)>,
+    /// How many of these were written.
+    wrote: usize,
+}
+
+/// Returns the chunk of which everything is written by these news, if there is one.
+fn written(under_way: &mut BTreeMap<usize, UnderWay>, news: Told) -> Option<Chunk> {
+    let n = match news {
+        Told::Made(chunk, trays) => {
+            let n = chunk.n;
+            under_way.entry(n).or_default().made = Some((chunk, trays));
+            n
+        }
+        Told::Wrote(n) => {
+            under_way.entry(n).or_default().wrote += 1;
+            n
+        }
+    };
+    let is_written = under_way.get(&n).is_some_and(|u| u.made.as_ref().is_some_and(|(_, trays)| *trays == u.wrote));
+    if is_written { under_way.remove(&n)?.made.map(|(chunk, _)| chunk) } else { None }
 }
 
 /// Returns the hash that [`run`] finds for a source with these tensors, without converting them.

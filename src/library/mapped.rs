@@ -4,11 +4,13 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use memmap2::{Advice, Mmap};
+use rustix::fs::fadvise;
 
 use super::{LibraryError, regular};
 
@@ -82,6 +84,13 @@ impl MappedFile {
             let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter since it was opened");
             LibraryError::io(&self.path, "reading it", if is_short { short() } else { error })
         })
+    }
+
+    /// Has bytes of the file on their way into the page cache before they are read; waits for nothing.
+    pub fn will_need(&self, start: u64, length: u64) {
+        if let Err(errno) = fadvise(&self.file, start, NonZeroU64::new(length), rustix::fs::Advice::WillNeed) {
+            tracing::debug!("{}: nothing is read ahead: {errno}", self.path.display());
+        }
     }
 
     /// Gives back the memory that reading these bytes took; the page cache keeps them.
