@@ -3,6 +3,8 @@
 //! Such a job is set aside as failed and named; all others go on. What its record holds is not touched, so
 //! that whoever can read it finds it.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 
 use super::rows::{changed, images, parsed, priority, to_json};
@@ -124,7 +126,7 @@ pub(super) fn view(connection: &Connection, job: JobId, problem: &str) -> Result
 /// Returns a job of which nothing is known but the model's name: it has no steps, which no other has.
 fn unknown(model: String) -> JobSpec {
     JobSpec {
-        set: ModelSet { name: model, family: Family::Sd15, variant: String::new(), components: Vec::new() },
+        set: ModelSet { name: model, family: Family::Sd15, variant: String::new(), components: Vec::new(), vocabularies: BTreeMap::new() },
         named: Named::default(),
         conversion: None,
         prompt: String::new(),

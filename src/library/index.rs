@@ -262,7 +262,7 @@ mod tests {
         fs::create_dir_all(models.join("vae")).unwrap();
         let model = models.join("vae/one.safetensors");
         fs::write(&model, vae()).unwrap();
-        let roots = Roots { models: vec![models], extra: vec![], cache: folder.path().join("cache") };
+        let roots = Roots { models: vec![models], extra: vec![], cache: folder.path().join("cache"), tokenizers: vec![] };
         World { _folder: folder, roots, model }
     }
 

@@ -1,11 +1,13 @@
 //! Finds out everything about the files that a draft names.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
-use super::{LibraryError, moonlet, picture, router, sources};
+use super::{LibraryError, moonlet, picture, router, sources, vocabulary};
 use crate::families::{Description, Role, Source, describe, describe_loadable};
 use crate::quant::detect;
+use crate::tokens::vocabulary::Place;
 use crate::units::Size;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 
@@ -30,8 +32,17 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     if !notes.is_empty() {
         description = describe_loadable(&all).map_err(&wrong)?;
     }
+    let vocabularies = vocabularies(&description, roots)?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
-    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, notes })
+    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, vocabularies, notes })
+}
+
+/// Finds the words that the model's text encoders know, for those that need a file of them.
+fn vocabularies(described: &Description, roots: &Roots) -> Result<BTreeMap<Role, Place>, Refusal> {
+    let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(BTreeMap::new()) };
+    let parts =
+        family.encoders().filter_map(|role| Some((role, role.vocabulary()?, described.components.iter().find(|c| c.role == role)?)));
+    parts.map(|(role, kind, part)| Ok((role, vocabulary::find(kind, &part.files, roots)?.0))).collect()
 }
 
 /// Adds the parts that the model needs, that nobody gave and that the model folders hold, and returns what to tell of them.

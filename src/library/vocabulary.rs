@@ -5,36 +5,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::scan::{FolderKind, Roots};
 use super::{LibraryError, header, regular};
 use crate::formats::gguf_value::{Array, Value};
 use crate::formats::{FileKind, gguf, sniff};
+use crate::tokens::vocabulary::Place;
 use crate::tokens::{Vocabulary, VocabularyError, VocabularyKind};
-
-/// Where a vocabulary is read from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// A `tokenizer.json`.
-    Json(PathBuf),
-    /// A folder with `vocab.json` and `merges.txt`.
-    Merges(PathBuf),
-    /// The header of a GGUF file.
-    Gguf(PathBuf),
-}
-
-impl Place {
-    /// Returns the file, or the folder of both.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Json(path) | Self::Merges(path) | Self::Gguf(path) => path,
-        }
-    }
-}
 
 /// A place that was looked at in vain, and why it would not do.
 #[derive(Debug, Clone, PartialEq, Eq)]

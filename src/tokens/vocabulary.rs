@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -58,6 +59,28 @@ impl VocabularyKind {
 impl fmt::Display for VocabularyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// Where a vocabulary is read from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A `tokenizer.json`.
+    Json(PathBuf),
+    /// A folder with `vocab.json` and `merges.txt`.
+    Merges(PathBuf),
+    /// The header of a GGUF file.
+    Gguf(PathBuf),
+}
+
+impl Place {
+    /// Returns the file, or the folder of both.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Json(path) | Self::Merges(path) | Self::Gguf(path) => path,
+        }
     }
 }
 

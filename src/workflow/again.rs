@@ -86,6 +86,7 @@ mod tests {
             path: "/m/night".into(),
             description: Some(description),
             init_size: None,
+            vocabularies: Default::default(),
             notes: Vec::new(),
         };
         resolve(draft, &inventory, &defaults).unwrap()

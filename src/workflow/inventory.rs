@@ -1,10 +1,12 @@
 //! The models that are known, as a value.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::families::{Description, Family, Role};
+use crate::tokens::vocabulary::Place;
 use crate::units::{Bytes, Size};
 use crate::weights::DType;
 
@@ -42,6 +44,8 @@ pub struct Inventory {
     pub description: Option<Description>,
     /// The size of the picture to start from, cut to whole latent cells.
     pub init_size: Option<Size>,
+    /// Where the words are that T5 and Qwen know, for the parts that need them.
+    pub vocabularies: BTreeMap<Role, Place>,
     /// What was decided for the operator, to be told.
     pub notes: Vec<String>,
 }

@@ -243,7 +243,8 @@ fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusa
             format!("of {} it runs {}", family.title(), family.members().join(", ")),
         ));
     }
-    Ok(ModelSet { name: name.clone(), family, variant, components: description.components.clone() })
+    let (components, vocabularies) = (description.components.clone(), inventory.vocabularies.clone());
+    Ok(ModelSet { name: name.clone(), family, variant, components, vocabularies })
 }
 
 /// Returns which member of a family a model is: what its shapes say, and the operator where they do not tell.
@@ -290,6 +291,7 @@ mod tests {
             name: "night".to_owned(),
             path: "/m/night.safetensors".into(),
             init_size: None,
+            vocabularies: Default::default(),
             notes: Vec::new(),
             description: Some(Description {
                 family,

@@ -13,6 +13,7 @@ use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::prompt::{Dialect, Weighting};
 use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
+use crate::tokens::vocabulary::Place;
 use crate::units::{Bytes, DeviceId, Seed, Size};
 use crate::weights::Precision;
 
@@ -27,6 +28,9 @@ pub struct ModelSet {
     pub variant: String,
     /// Its parts, one per role.
     pub components: Vec<Component>,
+    /// Where the words are that its text encoders know, where no program may carry them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vocabularies: BTreeMap<Role, Place>,
 }
 
 impl ModelSet {

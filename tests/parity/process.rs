@@ -8,8 +8,8 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use perilune::devices::SimulatedGpu;
-use perilune::families::describe;
-use perilune::library::open;
+use perilune::families::{Component, describe};
+use perilune::library::{Roots, open, vocabulary};
 use perilune::placement::{OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{DeviceId, JobId, RunId, Seed, Size};
@@ -122,7 +122,9 @@ impl Drop for Engine {
 
 pub(crate) fn model(path: &Path) -> ModelSet {
     let description = describe(&open(path, None).unwrap()).unwrap();
+    let words = |c: &Component| Some((c.role, vocabulary::find(c.role.vocabulary()?, &c.files, &Roots::default()).unwrap().0));
     ModelSet {
+        vocabularies: description.components.iter().filter_map(words).collect(),
         name: "tiny".to_owned(),
         family: description.family.unwrap(),
         variant: description.variant.unwrap(),

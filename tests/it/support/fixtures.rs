@@ -160,6 +160,7 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
             family: Family::Sd15,
             variant: "base".to_owned(),
             components: vec![component(Role::Denoiser, &file), component(Role::ClipL, &file), component(Role::Vae, &file)],
+            vocabularies: BTreeMap::new(),
         },
         named: Named { model: file.clone(), ..Named::default() },
         prompt: prompt.to_owned(),
