@@ -4,5 +4,6 @@ pub mod autoencoder;
 pub mod denoise;
 pub mod latent;
 pub mod noise;
+mod reader;
 pub mod solve;
 pub mod text;
