@@ -151,6 +151,8 @@ impl Runner {
         self.phase(run.order.run, Phase::Encoding);
         let (picture, seconds) = self.timed(Role::ClipL, |me| {
             me.sets.condition(spec, &loading(&me.compute, precision, &asks, run))?;
+            let notes = me.sets.notes().iter().filter(|note| !run.warnings.contains(note)).cloned().collect::<Vec<_>>();
+            run.warnings.extend(notes);
             me.picture_latent(spec, &mut run.warnings)
         })?;
         run.timing.encode += self.without_loading(&mut run.timing, seconds);

@@ -127,7 +127,7 @@ impl Sets {
         }
         for (role, key) in wanted {
             if self.encoder(role).is_none() {
-                let loaded = LoadedEncoder::load(role, &paths(&key), how.target(role))?;
+                let loaded = LoadedEncoder::load(role, &paths(&key), set.vocabularies.get(&role), how.target(role))?;
                 self.encoders.push((role, key, loaded));
             }
         }
@@ -216,6 +216,12 @@ impl Sets {
             self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), how.compute.device)?));
         }
         Ok(())
+    }
+
+    /// Returns what the operator is told of how prompts were read.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        self.conditioning.as_ref().map_or(&[], |(_, conditioning)| &conditioning.notes)
     }
 
     /// Returns what sampling works with, once it is loaded and read.

@@ -62,8 +62,8 @@ impl Family {
     #[must_use]
     pub fn is_supported(self) -> bool {
         match self {
-            Self::Sd15 | Self::Sdxl => true,
-            Self::Sd2 | Self::SdxlRefiner | Self::Sd3 | Self::Flux | Self::ZImage => false,
+            Self::Sd15 | Self::Sdxl | Self::Sd3 | Self::Flux | Self::ZImage => true,
+            Self::Sd2 | Self::SdxlRefiner => false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Everything is read from names and shapes; a file's name never counts. The facts come from
 //! ComfyUI `comfy/model_detection.py` and diffusers `loaders/single_file_utils.py`.
 
+pub mod absence;
 pub mod apart;
 pub mod blocks;
 pub mod clip;
@@ -20,10 +21,12 @@ pub mod flux_names;
 pub mod latent;
 #[cfg(test)]
 mod made_up;
+pub mod qwen;
 pub mod route;
 pub mod sd15;
 pub mod sd3;
 pub mod sd3_names;
+pub mod t5;
 pub mod unet;
 pub mod vae;
 pub mod zimage;
@@ -38,8 +41,10 @@ pub use error::FamilyError;
 pub use family::{Family, Role};
 pub use flux::FluxConfig;
 pub use latent::LatentSpace;
+pub use qwen::QwenConfig;
 pub use route::{Component, Description, Source, describe, describe_loadable};
 pub use sd3::Sd3Config;
+pub use t5::T5Config;
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;
 pub use zimage::ZImageConfig;

@@ -10,6 +10,7 @@ mod encoders;
 mod everywhere;
 mod faults;
 mod fixture;
+mod flow_pictures;
 mod keeping;
 #[path = "../references/made.rs"]
 mod made;

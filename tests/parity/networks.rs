@@ -53,7 +53,7 @@ pub(crate) fn denoiser(path: &Path, precision: Precision) -> LoadedDenoiser {
 
 /// The text encoder of this role, in fp32.
 pub(crate) fn encoder(path: &Path, role: Role) -> LoadedEncoder {
-    with_target(Precision::Fp32, |target| LoadedEncoder::load(role, &files(path, role), target)).unwrap()
+    with_target(Precision::Fp32, |target| LoadedEncoder::load(role, &files(path, role), None, target)).unwrap()
 }
 
 fn clip(path: &Path, precision: Precision) -> LoadedClip {

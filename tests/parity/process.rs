@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use perilune::devices::SimulatedGpu;
-use perilune::families::{Component, describe};
+use perilune::families::{Component, Habits, describe};
 use perilune::library::{Roots, open, vocabulary};
 use perilune::placement::{OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
@@ -134,8 +134,10 @@ pub(crate) fn model(path: &Path) -> ModelSet {
 
 /// 12 steps of 64 × 96 pixels, as `scripts/parity/sd15.py` lets diffusers paint them.
 pub(crate) fn job(path: &Path) -> JobSpec {
+    let set = model(path);
+    let habits = Habits::of(set.family, &set.variant);
     JobSpec {
-        set: model(path),
+        set,
         named: workflow::Named::default(),
         prompt: "a full moon over the sea, oil on canvas".to_owned(),
         negative: "blurry, low quality".to_owned(),
@@ -143,12 +145,12 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         weighting: prompt::Weighting::default(),
         steps: 12,
         cfg: 7.0,
-        guidance: None,
+        guidance: habits.guidance,
         cfg_rescale: 0.0,
         shift: None,
         sampler: Sampler::Euler,
-        schedule: Schedule::Normal,
-        prediction: Prediction::Epsilon,
+        schedule: if habits.prediction == Prediction::Flow { habits.schedule } else { Schedule::Normal },
+        prediction: habits.prediction,
         seed: Seed(1234),
         size: Size::new(64, 96).unwrap(),
         batch: 1,

@@ -2,9 +2,11 @@
 
 pub mod arena;
 pub mod assemble;
+pub mod encoders;
 pub mod transformer;
 pub mod vault;
 
-pub use assemble::{Asked, Asks, LoadedClip, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
+pub use assemble::{Asked, Asks, LoadedDenoiser, LoadedVae, Offload, PlacedVae};
+pub use encoders::{LoadedClip, LoadedEncoder, LoadedQwen, LoadedT5};
 pub use transformer::LoadedTransformer;
 pub use vault::{LoadError, Vault, Weights};

@@ -4,6 +4,8 @@ pub mod clip;
 pub mod denoiser;
 pub mod flux;
 pub mod mmdit;
+pub mod qwen;
+pub mod t5;
 pub mod transformer;
 pub mod unet;
 pub mod vae;
