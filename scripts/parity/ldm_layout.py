@@ -2,7 +2,7 @@
 """Turns diffusers / transformers state dicts into the single-file layout of Stable Diffusion 1.x
 ("LDM" names), for any number of levels and of resnets per level.
 
-    unet_to_ldm(sd, layers_per_block)    vae_to_ldm(sd)    clip_to_ldm(sd)
+    unet_to_ldm(sd, layers_per_block)    vae_to_ldm(sd)    clip_to_ldm(sd)    clip_to_openclip(sd)
     single_file(unet, vae, text)         all three under their prefixes
 
 Only names change, and the shape of the VAE's attention weights (1x1 convolutions in LDM files, linear
@@ -11,6 +11,8 @@ layers in diffusers). Versions: torch 2.11, diffusers 0.42.1, transformers 5.23,
     python ldm_layout.py                 # self-check: convert back with diffusers' own converters
 """
 import re
+
+from torch import cat
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
@@ -30,6 +32,12 @@ MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)")
 def _resnet(rest):
     part, end = rest.rsplit(".", 1)
     return f"{UNET_RESNET[part]}.{end}"
+
+
+OPENCLIP = (
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"), ("text_model.embeddings.token_embedding", "token_embedding"),
+    ("text_model.encoder.layers.", "transformer.resblocks."), ("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"),
+    ("self_attn.out_proj", "attn.out_proj"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"), ("text_model.final_layer_norm", "ln_final"))
 
 
 def unet_to_ldm(sd, layers_per_block):
@@ -88,6 +96,22 @@ def clip_to_ldm(sd):
     for key, value in sd.items():
         if not key.endswith("position_ids"):
             out[key if key.startswith(("text_model.", "text_projection.")) else "text_model." + key] = value
+    return out
+
+
+def clip_to_openclip(sd):
+    """CLIPTextModelWithProjection -> OpenCLIP's names, whose query, key and value are one matrix and whose projection is [in, out]."""
+    hf, out = clip_to_ldm(sd), {}
+    for key, value in hf.items():
+        if key == "text_projection.weight":
+            out["text_projection"] = value.T
+        elif m := re.match(r"text_model\.encoder\.layers\.(\d+)\.self_attn\.q_proj\.(weight|bias)", key):
+            joined = [hf[key.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            out[f"transformer.resblocks.{m[1]}.attn.in_proj_{m[2]}"] = cat(joined)
+        elif not re.search(r"self_attn\.[kv]_proj", key):
+            for old, new in OPENCLIP:
+                key = key.replace(old, new)
+            out[key] = value
     return out
 
 

@@ -12,7 +12,8 @@ The toy, for a state x of four elements and a level s, with c = 1/sqrt(1 + s^2):
 A run starts at START times its first level. The k-th call for noise gets 1.1 sin(1.7 k + 0.9 i + 0.3).
 
 Which reference computes what:
-  euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde (midpoint), dpmpp_sde   k_diffusion.sampling
+  euler, euler_ancestral, heun, dpm_2, dpmpp_2s_ancestral, dpmpp_2m, dpmpp_2m_sde (midpoint),
+  dpmpp_3m_sde, dpmpp_sde   k_diffusion.sampling
   uni_pc   diffusers.UniPCMultistepScheduler, order 3, bh1, predicting the sample, with these levels
            and 0.001 for the last, where ComfyUI ends too
   ddim     diffusers.DDIMScheduler, eta 0, on a table that is just these levels, ending at alpha 1
@@ -20,7 +21,7 @@ Which reference computes what:
 The last three keep x/sqrt(1 + s^2); it is scaled back here.
 
 Levels: karras and exponential are k-diffusion's functions, beta's quantiles are scipy's; normal,
-sgm_uniform, simple and ddim_uniform are a line of numpy each (k-diffusion's own `normal` rounds times
+sgm_uniform, simple, ddim_uniform, linear_quadratic and kl_optimal are a few lines of numpy each (k-diffusion's own `normal` rounds times
 to single precision and is held against ours to 1e-6 here).
 """
 
@@ -97,14 +98,22 @@ def levels(schedule, n):
         found = [TABLE[t] for t in beta_times(n)]
     elif schedule == "ddim_uniform":
         found = TABLE[1 :: max(1000 // n, 1)][::-1]
+    elif schedule == "kl_optimal":
+        found = np.tan(np.linspace(math.atan(high), math.atan(low), n))
+    elif schedule == "linear_quadratic":
+        # Genmo's Mochi: a line to 0.025 in half of the steps, then q i^2 + l i + c up to 1.
+        half, i = n // 2, np.arange(n)
+        q = (half - 0.025 * n) / (half * (n - half) ** 2)
+        slope = 0.025 / half - 2 * (half - 0.025 * n) / (n - half) ** 2
+        found = high * (1 - np.where(i < half, i * 0.025 / half, q * i**2 + slope * i + q * half**2))
     return [float(s) for s in found] + [0.0]
 
 
-SCHEDULES = ["normal", "karras", "exponential", "sgm_uniform", "simple", "beta", "ddim_uniform"]
+SCHEDULES = ["normal", "karras", "exponential", "sgm_uniform", "simple", "beta", "ddim_uniform", "linear_quadratic", "kl_optimal"]
 
 
 def course(schedule, sampler):
-    if sampler != "uni_pc":
+    if sampler not in ("uni_pc", "dpm_2"):
         return levels(schedule, STEPS)
     finer = levels(schedule, STEPS + 1)
     return finer[:-2] + finer[-1:]
@@ -128,7 +137,7 @@ class Toy:
 def k_diffusion_run(name, sigmas, x, toy):
     """The state after every step: the callback gets it at the start of each."""
     path = []
-    extra = {} if name in ("euler", "heun", "dpmpp_2m") else {"noise_sampler": toy.noise}
+    extra = {} if name in ("euler", "heun", "dpm_2", "dpmpp_2m") else {"noise_sampler": toy.noise}
     end = getattr(kd, f"sample_{name}")(
         lambda x, sigma: toy.x0(x, sigma[0]), x, torch.tensor(sigmas), disable=True,
         callback=lambda info: path.append(info["x"].clone()), **extra,
@@ -199,7 +208,7 @@ def lcm_run(sigmas, x, toy):
 
 
 RUNS = {name: (lambda name: lambda *a: k_diffusion_run(name, *a))(name) for name in
-        ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_sde"]}
+        ["euler", "euler_ancestral", "heun", "dpm_2", "dpmpp_2s_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_sde"]}
 RUNS |= {"ddim": ddim_run, "lcm": lcm_run, "uni_pc": unipc_run}
 
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::conversions::{CacheCommand, ConvertArgs};
+use super::part_args::{EncoderArgs, OffloadArgs, PlacingArgs};
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
-use crate::placement::{Allocation, Donors, OfPart, Pins, VirtualVram};
 use crate::prompt::{Dialect, Weighting};
 use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
@@ -141,12 +141,18 @@ pub struct RunArgs {
     /// The model: a path, or a name from the model folders
     #[arg(short, long, value_name = "PATH|NAME")]
     pub model: String,
+    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
     /// An autoencoder to use instead of the model's own
     #[arg(long, value_name = "PATH|NAME")]
     pub vae: Option<String>,
     /// A text encoder to use instead of the model's own; may be given more than once
     #[arg(long, value_name = "PATH|NAME")]
     pub clip: Vec<String>,
+    /// Text encoders, each for one role.
+    #[command(flatten)]
+    pub encoders: EncoderArgs,
     /// What the picture shows
     #[arg(short, long, default_value = "", hide_default_value = true)]
     pub prompt: String,
@@ -159,10 +165,21 @@ pub struct RunArgs {
     /// Guidance scale; 1 is none
     #[arg(long, value_name = "SCALE")]
     pub cfg: Option<f64>,
-    /// Solver: euler, `euler_ancestral`, heun, `dpmpp_2m`, `dpmpp_2m_sde`, `dpmpp_sde`, ddim, lcm, `uni_pc`
+    /// How strongly a network that was taught guidance follows the text: Flux dev
+    #[arg(long, value_name = "STRENGTH")]
+    pub guidance: Option<f64>,
+    /// How much of guidance's excess of contrast is taken back, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    pub cfg_rescale: Option<f64>,
+    /// How far the noise levels of SD3, Flux and Z-Image are shifted upwards, instead of by the family's own rule
+    #[arg(long, value_name = "FACTOR")]
+    pub shift: Option<f64>,
+    /// Solver: euler, `euler_ancestral`, heun, `dpm_2`, `dpmpp_2s_ancestral`, `dpmpp_2m`, `dpmpp_2m_sde`,
+    /// `dpmpp_3m_sde`, `dpmpp_sde`, ddim, lcm, `uni_pc`
     #[arg(long, value_name = "NAME")]
     pub sampler: Option<Sampler>,
-    /// Noise schedule: normal, karras, exponential, `sgm_uniform`, simple, beta, `ddim_uniform`
+    /// Noise schedule: normal, karras, exponential, `sgm_uniform`, simple, beta, `ddim_uniform`,
+    /// `linear_quadratic`, `kl_optimal`
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<Schedule>,
     /// What the network predicts, where its file does not tell: eps, v
@@ -216,48 +233,24 @@ pub struct RunArgs {
     pub held: bool,
 }
 
-/// Where a generation is computed, and where its weights live: the same for what is done and for what is planned.
-#[derive(Debug, Clone, Default, Args)]
-pub struct PlacingArgs {
-    /// The device that computes: cuda:N or cpu
-    #[arg(long, value_name = "DEVICE")]
-    pub compute_device: Option<DeviceId>,
-    /// Where weights live.
-    #[command(flatten)]
-    pub offload: OffloadArgs,
-}
-
-/// Where a generation's weights live.
-#[derive(Debug, Clone, Default, Args)]
-pub struct OffloadArgs {
-    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto. This flag and the next three
-    /// may be given once for each part: clip=200MiB is about the text encoders, t5=2GiB about one of them, vae=auto about the
-    /// autoencoder
-    #[arg(long, value_name = "[PART=]BYTES")]
-    pub virtual_vram: Vec<OfPart<VirtualVram>>,
-    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
-    #[arg(long, value_name = "[PART=]DEVICES")]
-    pub donor_device: Vec<OfPart<Donors>>,
-    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
-    #[arg(long, value_name = "[PART=]DEVICE,AMOUNT;…")]
-    pub expert_mode_allocations: Vec<OfPart<Allocation>>,
-    /// Blocks that must live on a certain device, by the numbers of `perilune plan`: "disk,3-7+12;cpu,2"
-    #[arg(long, value_name = "[PART=]DEVICE,BLOCKS;…")]
-    pub pin_blocks: Vec<OfPart<Pins>>,
-}
-
 /// What is to be placed, and by whose rules.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PlanArgs {
     /// The model: a path, or a name from the model folders
     #[arg(value_name = "PATH|NAME", conflicts_with = "blocks")]
     pub model: Option<String>,
+    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
     /// An autoencoder to use instead of the model's own
     #[arg(long, value_name = "PATH|NAME")]
     pub vae: Option<String>,
     /// A text encoder to use instead of the model's own; may be given more than once
     #[arg(long, value_name = "PATH|NAME")]
     pub clip: Vec<String>,
+    /// Text encoders, each for one role.
+    #[command(flatten)]
+    pub encoders: EncoderArgs,
     /// Guidance scale; 1 is none, which halves a step
     #[arg(long, value_name = "SCALE")]
     pub cfg: Option<f64>,

@@ -1,5 +1,6 @@
 //! What was typed, turned into what is meant.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::args::{PlanArgs, RunArgs};
 use super::context::Context;
 use super::offload::offload;
+use super::part_args::EncoderArgs;
 use crate::client::Place;
 use crate::config::Origin;
+use crate::families::Role;
 use crate::library::{FolderKind, find};
 use crate::placement::AllocationError;
 use crate::wire::PlanAsk;
@@ -26,12 +29,17 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
     let (network, parts) = offload(args.placing.offload, &preset)?;
     let draft = JobDraft {
         model: model(args.model, context),
+        variant: args.variant,
         vae: args.vae.map(|name| model(name, context)),
         clip: args.clip.into_iter().map(|name| model(name, context)).collect(),
+        encoders: encoders(args.encoders, context),
         prompt: args.prompt,
         negative: args.negative,
         steps: args.steps.or(preset.steps),
         cfg: args.cfg.or(preset.cfg),
+        guidance: args.guidance,
+        cfg_rescale: args.cfg_rescale,
+        shift: args.shift,
         sampler: args.sampler.or(preset.sampler),
         schedule: args.schedule.or(preset.schedule),
         prediction: args.prediction,
@@ -62,8 +70,10 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
 pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanAsk, Refusal> {
     let run = RunArgs {
         model,
+        variant: args.variant,
         vae: args.vae,
         clip: args.clip,
+        encoders: args.encoders,
         cfg: args.cfg,
         sampler: args.sampler,
         size: args.size,
@@ -74,6 +84,11 @@ pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanA
         ..RunArgs::default()
     };
     Ok(PlanAsk { draft: draft(run, context)?, sweep: args.sweep })
+}
+
+fn encoders(args: EncoderArgs, context: &Context) -> BTreeMap<Role, String> {
+    let given = [(Role::ClipL, args.clip_l), (Role::ClipG, args.clip_g), (Role::T5, args.t5), (Role::Qwen, args.qwen)];
+    given.into_iter().filter_map(|(role, name)| Some((role, model(name?, context)))).collect()
 }
 
 /// A model is a path where a file of that name is here or in folders that this command names, and otherwise a name for

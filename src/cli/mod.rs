@@ -10,6 +10,7 @@ pub mod conversions;
 pub mod intent;
 pub mod offload;
 pub mod output;
+pub mod part_args;
 pub mod plot;
 pub mod quality_page;
 pub mod report;

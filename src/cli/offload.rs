@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::args::OffloadArgs;
+use super::part_args::OffloadArgs;
 use crate::placement::{OfPart, OffloadAsk, Part, PartAsks};
 use crate::profile::Preset;
 use crate::workflow::{Kind, Refusal};

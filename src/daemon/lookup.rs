@@ -1,6 +1,6 @@
 //! Finds out what drafts and names mean, on a thread of its own, in the order in which they came.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -13,6 +13,7 @@ use super::converters;
 use super::input::{Input, Ticket};
 use super::run::Message;
 use crate::config::Settings;
+use crate::families::Role;
 use crate::gallery;
 use crate::library::{Roots, extra_paths, inventory};
 use crate::units::Seed;
@@ -103,7 +104,7 @@ struct Known {
 }
 
 /// What a draft says about its files.
-type Names = (String, Option<String>, Vec<String>, Option<PathBuf>);
+type Names = (String, Option<String>, Vec<String>, BTreeMap<Role, String>, Option<PathBuf>);
 
 struct Found {
     inventory: Inventory,
@@ -116,7 +117,7 @@ type Stamp = (SystemTime, u64);
 
 impl Known {
     fn find(&mut self, draft: &JobDraft) -> Result<&Inventory, Refusal> {
-        let names = (draft.model.clone(), draft.vae.clone(), draft.clip.clone(), draft.init_image.clone());
+        let names = (draft.model.clone(), draft.vae.clone(), draft.clip.clone(), draft.encoders.clone(), draft.init_image.clone());
         let fresh = self.models.get(&names).is_some_and(Found::still_holds);
         if !fresh {
             let inventory = inventory::gather(draft, &self.roots)?;

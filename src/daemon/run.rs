@@ -28,8 +28,7 @@ use crate::gallery;
 use crate::ledger::{Ledger, LedgerError, Planned};
 use crate::library::{self, Roots};
 use crate::logging::Ring;
-use crate::sampling::{Sampler, Schedule};
-use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, Size, SystemClock};
+use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, SystemClock};
 use crate::wire::{ConvertAsk, LogLine, Reply};
 use crate::workflow::{Defaults, Kind, Refusal};
 
@@ -129,17 +128,13 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
 
 fn policy(settings: &Settings) -> Result<Policy, Refusal> {
     let run = &settings.run;
-    let size = match run.size {
-        Some(size) => size,
-        None => Size::new(512, 512).map_err(|e| Refusal::bare(Kind::Failed, e.to_string()))?,
-    };
     Ok(Policy {
         defaults: Defaults {
-            steps: run.steps.unwrap_or(20),
-            cfg: run.cfg.unwrap_or(7.0),
-            sampler: run.sampler.unwrap_or(Sampler::Dpmpp2m),
-            schedule: run.schedule.unwrap_or(Schedule::Karras),
-            size,
+            steps: run.steps,
+            cfg: run.cfg,
+            sampler: run.sampler,
+            schedule: run.schedule,
+            size: run.size,
             output: settings.output.value.clone(),
             compute: DeviceId::Cpu,
             seed: Seed(0),

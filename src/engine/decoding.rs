@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::EngineError;
 use super::image::Rgb;
-use super::pipelines::sd15::{self, Cut};
+use super::pipelines::autoencoder::{self, Cut};
 use super::runner::{Run, Runner};
 use crate::families::Role;
 use crate::units::Bytes;
@@ -41,7 +41,7 @@ impl Runner {
 
     fn decode(&self, spec: &JobSpec, latent: &Tensor, warnings: &mut Vec<String>) -> Result<Rgb, EngineError> {
         let vae = self.sets.vae()?;
-        self.whole_or_tiled(spec, warnings, |cut| sd15::decode_picture(vae, latent, cut))
+        self.whole_or_tiled(spec, warnings, |cut| autoencoder::decode_picture(vae, spec.set.family.latent_space(), latent, cut))
     }
 
     /// Works on the whole picture where it fits, and in tiles where it does not or did not.
@@ -51,7 +51,7 @@ impl Runner {
         warnings: &mut Vec<String>,
         work: impl Fn(Cut) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let needed = sd15::decode_estimate(spec.size);
+        let needed = autoencoder::decode_estimate(spec.size);
         let short = self.compute.free_memory().is_some_and(|free| free < needed);
         let first = match spec.tiling {
             Tiling::Always => Cut::Tiled,

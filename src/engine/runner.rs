@@ -12,7 +12,7 @@ use super::device::Compute;
 use super::error::panic_text;
 use super::keeping::{Keeper, Senses};
 use super::loading::{Asked, Asks};
-use super::pipelines::sd15;
+use super::pipelines::{autoencoder, denoise};
 use super::reporter::Reporter;
 use super::residency::Traffic;
 use super::sets::Sets;
@@ -23,7 +23,6 @@ use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::{network, page_cache};
 use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Share, Walk, verify};
-use crate::sampling::NoiseTable;
 use crate::units::{Bytes, RunId};
 use crate::weights::Precision;
 use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
@@ -35,7 +34,6 @@ use crate::workflow::{JobSpec, Refusal};
 pub struct Runner {
     pub(super) compute: Compute,
     pub(super) sets: Sets,
-    table: NoiseTable,
     account: Account,
     speeds: Speeds,
     pub(super) reporter: Reporter,
@@ -73,7 +71,6 @@ impl Runner {
         Self {
             compute,
             sets: Sets::default(),
-            table: NoiseTable::stable_diffusion(),
             account: Account::start(),
             speeds: Speeds::default(),
             reporter,
@@ -88,7 +85,7 @@ impl Runner {
             order,
             cancel,
             timing: Timing::default(),
-            warnings: Vec::new(),
+            warnings: order.spec.notes.clone(),
             moved_at: None,
             predicted: None,
             traffic: Vec::new(),
@@ -142,8 +139,8 @@ impl Runner {
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
         self.verify(run);
-        let unet = self.sets.ready_unet()?;
-        run.predicted = asks.get(Role::Denoiser).map(|asked| unet.expect(asked.work, precision, &asked.machine));
+        let denoiser = self.sets.ready_denoiser()?;
+        run.predicted = asks.get(Role::Denoiser).map(|asked| denoiser.expect(asked.work, precision, &asked.machine));
         self.report_memory();
 
         if spec.init.is_some() {
@@ -227,32 +224,33 @@ impl Runner {
     fn sample(&self, run: &mut Run<'_>, picture: Option<&Tensor>) -> Result<Tensor, EngineError> {
         let spec = &run.order.spec;
         let ready = self.sets.ready()?;
-        let start = sd15::start(spec, &self.table, picture, self.compute.device);
+        let table = denoise::table(spec);
+        let start = denoise::start(spec, &table, picture, self.compute.device);
         let steps = u32::try_from(start.sigmas.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        let mut around = Steps::new(self, run, &ready.unet.residency, steps);
+        let mut around = Steps::new(self, run, &ready.denoiser.residency, steps);
         // What was asked for while weights were loaded need not wait for the first step.
         around.border()?;
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
-        sd15::sample(spec, ready.unet, &self.table, start, ready.conditioning, precision, &mut around)
+        denoise::sample(spec, ready.denoiser, &table, start, ready.conditioning, precision, &mut around)
     }
 
     /// Keeps what the run has shown of the machine.
     fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
-        let (unet, work) = (self.sets.ready_unet()?, run.order.spec.work());
+        let (denoiser, work) = (self.sets.ready_denoiser()?, run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
         let taken = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned());
         // Steps before weights moved last were another matter.
         let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
-        let (walk, streamed) = (unet.walk(work), unet.residency.plan().streamed().len());
+        let (walk, streamed) = (denoiser.walk(work), denoiser.residency.plan().streamed().len());
         run.learned = self.speeds.learn(precision, speeds::Steps { walk, walks: work.walks, streamed, taken: &taken });
         run.walk = Some(walk);
         Ok(())
     }
 
     fn picture_latent(&self, spec: &JobSpec, warnings: &mut Vec<String>) -> Result<Option<Tensor>, EngineError> {
-        let Some(picture) = sd15::read_init(spec)? else { return Ok(None) };
+        let Some(picture) = autoencoder::read_init(spec)? else { return Ok(None) };
         let vae = self.sets.vae()?;
-        let encode = |cut| sd15::encode_picture(vae, &picture, cut, &self.compute);
+        let encode = |cut| autoencoder::encode_picture(vae, spec.set.family.latent_space(), &picture, cut, &self.compute);
         let latent = self.whole_or_tiled(spec, warnings, encode)?;
         if latent.is_none() {
             warnings.push("the autoencoder has no encoder, so --init-image was not used".to_owned());

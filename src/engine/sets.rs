@@ -9,8 +9,8 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
-use super::loading::{Asked, Asks, LoadedClip, LoadedUnet, LoadedVae, Offload, PlacedVae};
-use super::pipelines::sd15::{self, Conditioning};
+use super::loading::{Asked, Asks, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
+use super::pipelines::text::{self, Conditioning};
 use super::residency::{Residency, Traffic};
 use crate::families::{FamilyError, Role};
 use crate::jobs::PartPlacement;
@@ -27,8 +27,8 @@ use crate::workflow::{JobSpec, ModelSet, part_of};
 #[derive(Debug, Default)]
 pub struct Sets {
     set: Option<(String, String)>,
-    clip: Option<(PartKey, LoadedClip)>,
-    unet: Option<(PartKey, LoadedUnet)>,
+    encoders: Vec<(Role, PartKey, LoadedEncoder)>,
+    denoiser: Option<(PartKey, LoadedDenoiser)>,
     vae: Option<(PartKey, LoadedVae)>,
     /// An autoencoder that is loaded when it is needed, from the files that were there when the run began.
     opened_vae: Option<(PartKey, PlacedVae)>,
@@ -44,10 +44,10 @@ struct PartKey {
     offload: RefCell<OffloadAsk>,
 }
 
-/// Everything that the text encoder's output depends on.
+/// Everything that the text encoders' output depends on.
 #[derive(Debug, Clone, PartialEq)]
 struct TextKey {
-    clip: PartKey,
+    encoders: Vec<(Role, PartKey)>,
     prompt: String,
     negative: String,
     dialect: crate::prompt::Dialect,
@@ -58,7 +58,7 @@ struct TextKey {
 #[derive(Debug)]
 pub struct Ready<'a> {
     /// The diffusion network.
-    pub unet: &'a LoadedUnet,
+    pub denoiser: &'a LoadedDenoiser,
     /// Both prompts, read.
     pub conditioning: &'a Conditioning,
 }
@@ -79,20 +79,25 @@ impl Sets {
             let ask = asks.ask_of(role).cloned().unwrap_or_default();
             Ok::<_, EngineError>(PartKey { offload: RefCell::new(ask), ..key(set, role, network::held_in(role, precision))? })
         };
-        let (clip, unet, vae) = (wanted(Role::ClipL)?, wanted(Role::Denoiser)?, wanted(Role::Vae)?);
-        let dropped = [drop_other(&mut self.clip, &clip), drop_other(&mut self.unet, &unet), drop_other(&mut self.vae, &vae)];
+        let encoders = set.family.encoders().map(|role| Ok((role, wanted(role)?))).collect::<Result<Vec<_>, EngineError>>()?;
+        let (denoiser, vae) = (wanted(Role::Denoiser)?, wanted(Role::Vae)?);
+        let before = self.encoders.len();
+        self.encoders.retain(|(role, key, _)| encoders.iter().any(|(r, k)| r == role && k == key));
+        let dropped = [self.encoders.len() < before, drop_other(&mut self.denoiser, &denoiser), drop_other(&mut self.vae, &vae)];
         if dropped.contains(&true) {
             // Pieces of another size would not fit into what they have left.
             compute.trim();
         }
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
-        if self.clip.is_none() {
-            let loaded = LoadedClip::load(&paths(&clip), target(Role::ClipL))?;
-            self.clip = Some((clip, loaded));
+        for (role, key) in encoders {
+            if self.encoder(role).is_none() {
+                let loaded = LoadedEncoder::load(role, &paths(&key), target(role))?;
+                self.encoders.push((role, key, loaded));
+            }
         }
-        if self.unet.is_none() {
-            let loaded = LoadedUnet::load(&paths(&unet), target(Role::Denoiser))?;
-            self.unet = Some((unet, loaded));
+        if self.denoiser.is_none() {
+            let loaded = LoadedDenoiser::load(&paths(&denoiser), target(Role::Denoiser))?;
+            self.denoiser = Some((denoiser, loaded));
         }
         self.opened_vae = match &self.vae {
             Some(_) => None,
@@ -107,21 +112,17 @@ impl Sets {
     /// Has the diffusion network's weights live where a plan for this ask has them, between two steps. The next job that asks
     /// the same finds them there. Where that fails they live where they did.
     pub fn rebudget(&self, compute: &Compute, asked: &Asked, cancel: &CancelFlag) -> Result<(), EngineError> {
-        let (key, unet) = self.unet.as_ref().ok_or_else(|| not_loaded(Role::Denoiser))?;
-        unet.rebudget(Target { compute, precision: key.precision, cancel, offload: Offload::of(asked) })?;
+        let (key, denoiser) = self.denoiser.as_ref().ok_or_else(|| not_loaded(Role::Denoiser))?;
+        denoiser.rebudget(Target { compute, precision: key.precision, cancel, offload: Offload::of(asked) })?;
         key.offload.replace(asked.ask.clone());
         Ok(())
     }
 
     /// Fails where a file was replaced while the parts were opened one after the other: they are not of one model.
     fn check_unreplaced(&self, set: &ModelSet, vae: &PartKey) -> Result<(), EngineError> {
-        let parts = [
-            (Role::ClipL, self.clip.as_ref().map(|(k, _)| k)),
-            (Role::Denoiser, self.unet.as_ref().map(|(k, _)| k)),
-            (Role::Vae, Some(vae)),
-        ];
-        for (role, opened) in parts {
-            let Some(opened) = opened else { continue };
+        let encoders = self.encoders.iter().map(|(role, key, _)| (*role, key));
+        let denoiser = self.denoiser.iter().map(|(key, _)| (Role::Denoiser, key));
+        for (role, opened) in encoders.chain(denoiser).chain([(Role::Vae, vae)]) {
             let now = key(set, role, opened.precision)?;
             if let Some(((path, ..), _)) = opened.files.iter().zip(&now.files).find(|(then, now)| then != now) {
                 return Err(EngineError::Changed { path: path.clone() });
@@ -152,36 +153,43 @@ impl Sets {
 
     /// Reads both prompts, unless they are those of the run before.
     pub fn condition(&mut self, spec: &JobSpec, compute: &Compute) -> Result<(), EngineError> {
-        let Some((key, clip)) = &self.clip else { return Err(not_loaded(Role::ClipL)) };
         let text = TextKey {
-            clip: key.clone(),
+            encoders: self.encoders.iter().map(|(role, key, _)| (*role, key.clone())).collect(),
             prompt: spec.prompt.clone(),
             negative: spec.negative.clone(),
             dialect: spec.dialect,
             weighting: spec.weighting,
         };
         if self.conditioning.as_ref().is_none_or(|(known, _)| *known != text) {
-            self.conditioning = Some((text, sd15::condition(spec, clip, compute.device)?));
+            self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), compute.device)?));
         }
         Ok(())
     }
 
     /// Returns what sampling works with, once it is loaded and read.
     pub fn ready(&self) -> Result<Ready<'_>, EngineError> {
-        let unet = self.ready_unet()?;
+        let denoiser = self.ready_denoiser()?;
         let conditioning = self.conditioning.as_ref().map(|(_, c)| c).ok_or_else(|| not_loaded(Role::ClipL))?;
-        Ok(Ready { unet, conditioning })
+        Ok(Ready { denoiser, conditioning })
     }
 
     /// Returns the diffusion network, once it is loaded.
-    pub fn ready_unet(&self) -> Result<&LoadedUnet, EngineError> {
-        self.unet.as_ref().map(|(_, unet)| unet).ok_or_else(|| not_loaded(Role::Denoiser))
+    pub fn ready_denoiser(&self) -> Result<&LoadedDenoiser, EngineError> {
+        self.denoiser.as_ref().map(|(_, denoiser)| denoiser).ok_or_else(|| not_loaded(Role::Denoiser))
+    }
+
+    fn ready_encoder(&self, role: Role) -> Result<&LoadedEncoder, EngineError> {
+        self.encoder(role).ok_or_else(|| not_loaded(role))
+    }
+
+    fn encoder(&self, role: Role) -> Option<&LoadedEncoder> {
+        self.encoders.iter().find(|(r, ..)| *r == role).map(|(.., encoder)| encoder)
     }
 
     /// Returns what the network is held in.
     #[must_use]
     pub fn precision(&self) -> Option<Precision> {
-        self.unet.as_ref().map(|(key, _)| key.precision)
+        self.denoiser.as_ref().map(|(key, _)| key.precision)
     }
 
     /// Returns the block in use, for messages about a failure.
@@ -276,28 +284,28 @@ impl Sets {
                 device: share.device,
             })
         });
-        let placed = |(key, unet): &(PartKey, LoadedUnet)| Placed {
+        let placed = |(key, denoiser): &(PartKey, LoadedDenoiser)| Placed {
             files: paths(key),
             precision: key.precision,
             ask: key.offload.borrow().clone(),
-            plan: unet.residency.plan().clone(),
+            plan: denoiser.residency.plan().clone(),
         };
-        let placed = self.unet.as_ref().map(placed).map(Box::new);
+        let placed = self.denoiser.as_ref().map(placed).map(Box::new);
         Some(LoadedSet { name, family, parts: parts.collect(), placed })
     }
 
     fn residencies(&self) -> Vec<(Role, &Residency)> {
-        let unet = self.unet.as_ref().map(|(_, u)| (Role::Denoiser, &u.residency));
-        let clip = self.clip.as_ref().map(|(_, c)| (Role::ClipL, &c.residency));
-        let vae = self.vae.as_ref().map(|(_, v)| (Role::Vae, &v.residency));
-        [unet, clip, vae].into_iter().flatten().collect()
+        let denoiser = self.denoiser.iter().map(|(_, d)| (Role::Denoiser, &d.residency));
+        let encoders = self.encoders.iter().map(|(role, _, e)| (*role, e.residency()));
+        let vae = self.vae.iter().map(|(_, v)| (Role::Vae, &v.residency));
+        denoiser.chain(encoders).chain(vae).collect()
     }
 
     fn residencies_mut(&mut self) -> impl Iterator<Item = &mut Residency> {
-        let unet = self.unet.as_mut().map(|(_, u)| &mut u.residency);
-        let clip = self.clip.as_mut().map(|(_, c)| &mut c.residency);
-        let vae = self.vae.as_mut().map(|(_, v)| &mut v.residency);
-        [unet, clip, vae].into_iter().flatten()
+        let denoiser = self.denoiser.iter_mut().map(|(_, d)| &mut d.residency);
+        let encoders = self.encoders.iter_mut().map(|(.., e)| e.residency_mut());
+        let vae = self.vae.iter_mut().map(|(_, v)| &mut v.residency);
+        denoiser.chain(encoders).chain(vae)
     }
 }
 

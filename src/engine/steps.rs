@@ -15,7 +15,6 @@ use super::reporter::{PreviewRate, preview as preview_report};
 use super::residency::{Residency, Traffic};
 use super::runner::{Run, Runner};
 use crate::families::Role;
-use crate::families::sd15::LATENT_RGB;
 use crate::jobs::Timing;
 use crate::placement::pressure::{Verdict, after_failure};
 use crate::placement::{OffloadAsk, Share};
@@ -262,7 +261,7 @@ impl Around for Steps<'_> {
         let step = u32::try_from(step + 1).unwrap_or(u32::MAX);
         runner.reporter.report(Report::Step { run, step, steps: self.steps, seconds });
         if self.rate.take()
-            && let Some(small) = preview::thumbnail(denoised, &LATENT_RGB)
+            && let Some(small) = preview::thumbnail(denoised, self.order.spec.set.family.latent_space())
         {
             runner.reporter.report(preview_report(run, step, &small));
         }

@@ -23,11 +23,11 @@ pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyEr
 pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
     let (units, expected) = match role {
         Role::Denoiser => {
-            let network = DenoiserConfig::read(catalog)?;
-            (network.units(), network.expected())
+            let denoiser = DenoiserConfig::read(catalog)?;
+            (denoiser.units(), denoiser.expected())
         }
-        Role::ClipL => {
-            let clip = ClipConfig::read(catalog)?;
+        Role::ClipL | Role::ClipG => {
+            let clip = ClipConfig::read(role, catalog)?;
             let units = (0..clip.layers).map(|n| Unit::all_of(format!("text_model.encoder.layers.{n}"))).collect();
             (units, clip.expected())
         }
@@ -35,7 +35,7 @@ pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError>
             let vae = VaeConfig::read(catalog)?;
             (vec![Unit::all_of("encoder"), Unit::all_of("decoder")], vae.expected())
         }
-        Role::ClipG | Role::T5 | Role::Qwen => return Err(FamilyError::Unsupported { name: role.name() }),
+        Role::T5 | Role::Qwen => return Err(FamilyError::Unsupported { name: role.name() }),
     };
     let used = select(role, catalog, &expected)?;
     let worth_a_copy = match role {

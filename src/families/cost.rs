@@ -9,7 +9,7 @@ use crate::units::{BlockIndex, Size};
 use crate::weights::{BlockKind, BlockTable, Effort};
 
 /// Tokens of one window of text.
-const WINDOW: u64 = 77;
+pub(super) const WINDOW: u64 = 77;
 
 /// What a network is given in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

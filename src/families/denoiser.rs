@@ -67,4 +67,58 @@ impl DenoiserConfig {
             Self::ZImage(zimage) => zimage.efforts(table, work),
         }
     }
+
+    /// Returns how many channels a latent has, as the network is given it.
+    #[must_use]
+    pub fn in_channels(&self) -> u64 {
+        match self {
+            Self::Unet(unet) => unet.in_channels,
+            Self::Sd3(sd3) => sd3.in_channels,
+            // A token is a patch of 2 × 2 cells.
+            Self::Flux(flux) => flux.in_width / 4,
+            Self::ZImage(zimage) => zimage.token_width / 4,
+        }
+    }
+
+    /// Returns the width of the text that it reads.
+    #[must_use]
+    pub fn context_width(&self) -> u64 {
+        match self {
+            Self::Unet(unet) => unet.context_width,
+            Self::Sd3(sd3) => sd3.context_width,
+            Self::Flux(flux) => flux.context_width,
+            Self::ZImage(zimage) => zimage.context_width,
+        }
+    }
+
+    /// Returns the width of what it is told of a picture as a whole, where it is told anything.
+    #[must_use]
+    pub fn vector_width(&self) -> Option<u64> {
+        match self {
+            Self::Unet(unet) => unet.vector_width,
+            Self::Sd3(sd3) => Some(sd3.pooled_width),
+            Self::Flux(flux) => Some(flux.pooled_width),
+            Self::ZImage(_) => None,
+        }
+    }
+
+    /// Returns the tokens of text that a run is reckoned with.
+    #[must_use]
+    pub fn text_tokens(&self) -> u64 {
+        match self {
+            Self::Unet(_) => super::cost::WINDOW,
+            Self::Sd3(_) => Sd3Config::TEXT_TOKENS,
+            Self::Flux(_) => FluxConfig::TEXT_TOKENS,
+            Self::ZImage(_) => ZImageConfig::TEXT_TOKENS,
+        }
+    }
+
+    /// Returns a time in the middle of the noise, as the network is told it.
+    #[must_use]
+    pub fn middle_time(&self) -> f64 {
+        match self {
+            Self::Unet(_) => 500.0,
+            Self::Sd3(_) | Self::Flux(_) | Self::ZImage(_) => 0.5,
+        }
+    }
 }

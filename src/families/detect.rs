@@ -2,7 +2,7 @@
 
 use super::evidence::{self, Verdict};
 use super::{Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, ZImageConfig, flux_names, sd3_names, sd15, zimage_names};
-use crate::weights::{Catalog, keys};
+use crate::weights::{Catalog, DType, encoder_keys, keys};
 
 /// The diffusion network of a file: its family, variant, and tensors under our names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +91,25 @@ pub fn extract(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, FamilyE
     Ok(match role {
         Role::Denoiser => detect(catalog)?.map(|found| found.catalog),
         Role::Vae => candidates().map(|c| original_vae(&c)).find(|c| c.has("decoder.conv_in.weight")),
-        Role::ClipL => candidates().map(|c| keys::clip_text(&c)).find(|c| c.has("text_model.encoder.layers.0.mlp.fc1.weight")),
+        Role::ClipL | Role::ClipG => clip_text(role, candidates())?,
         // Their own families bring these; here they are only counted.
-        Role::ClipG => candidates().find(|c| c.has_prefix("transformer.resblocks.") || c.has_prefix("text_model.encoder.")),
         Role::T5 => candidates().find(|c| c.has("encoder.block.0.layer.0.SelfAttention.q.weight")),
         Role::Qwen => candidates().find(|c| c.has("model.layers.0.self_attn.q_norm.weight")),
     })
+}
+
+/// Returns the first that is a text encoder of CLIP's kind.
+fn clip_text(role: Role, candidates: impl Iterator<Item = Catalog>) -> Result<Option<Catalog>, FamilyError> {
+    for catalog in candidates {
+        let named = encoder_keys::clip_text(&catalog).map_err(|uncut| {
+            let storage = catalog.get(&uncut.tensor).map_or(DType::U8, |e| e.dtype);
+            FamilyError::Uncut { role, tensor: uncut.tensor, storage }
+        })?;
+        if named.has("text_model.encoder.layers.0.mlp.fc1.weight") {
+            return Ok(Some(named));
+        }
+    }
+    Ok(None)
 }
 
 fn original_vae(catalog: &Catalog) -> Catalog {

@@ -75,6 +75,26 @@ pub enum FamilyError {
         /// Its type.
         dtype: DType,
     },
+    /// An encoder in the place of another, which would give noise: its width tells.
+    #[error("this is {found}, {width} wide, and not the {role} that it was given as")]
+    OtherEncoder {
+        /// The part that it was given as.
+        role: Role,
+        /// What it is.
+        found: &'static str,
+        /// The width of its hidden state.
+        width: u64,
+    },
+    /// A joined matrix in a storage that cannot be cut between its rows.
+    #[error("the {role}'s tensor `{tensor}` joins three matrices and is stored as {storage}, which cannot be cut between them")]
+    Uncut {
+        /// The part.
+        role: Role,
+        /// The tensor, as the file calls it.
+        tensor: String,
+        /// Its type.
+        storage: DType,
+    },
     /// A number read from shapes that no model of the family has.
     #[error("the {role}'s {what} is {value}, which no {} model has", family.title())]
     OddNumber {
@@ -100,6 +120,8 @@ impl FamilyError {
             Self::Missing { .. } | Self::WrongShape { .. } | Self::OddNumber { .. } | Self::Mixed { .. } => {
                 "the file is incomplete or mixes two models; get it again from its source"
             }
+            Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
+            Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",
             Self::UnloadableType { .. } => "use an fp32, fp16 or bf16 version of the file",
         }
     }

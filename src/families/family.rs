@@ -60,9 +60,36 @@ impl Family {
     #[must_use]
     pub fn is_supported(self) -> bool {
         match self {
-            Self::Sd15 => true,
-            Self::Sd2 | Self::Sdxl | Self::SdxlRefiner | Self::Sd3 | Self::Flux | Self::ZImage => false,
+            Self::Sd15 | Self::Sdxl => true,
+            Self::Sd2 | Self::SdxlRefiner | Self::Sd3 | Self::Flux | Self::ZImage => false,
         }
+    }
+
+    /// Returns the members of it that the engine can run.
+    #[must_use]
+    pub fn members(self) -> &'static [&'static str] {
+        match self {
+            Self::Sd15 | Self::Sdxl => &["base"],
+            Self::Sd3 => &["medium", "3.5-medium", "3.5-large", "3.5-large-turbo"],
+            Self::Flux => &["dev", "schnell"],
+            Self::ZImage => &["turbo", "base"],
+            Self::Sd2 | Self::SdxlRefiner => &[],
+        }
+    }
+
+    /// Returns the members whose shapes are those of this one: only what somebody says tells them apart.
+    #[must_use]
+    pub fn twins(self, variant: &str) -> &'static [&'static str] {
+        match (self, variant) {
+            (Self::Sd3, "3.5-large") => &["3.5-large", "3.5-large-turbo"],
+            (Self::ZImage, "turbo") => &["turbo", "base"],
+            _ => &[],
+        }
+    }
+
+    /// Returns the text encoders that a run needs.
+    pub fn encoders(self) -> impl Iterator<Item = Role> {
+        self.roles().iter().copied().filter(|role| role.is_encoder())
     }
 
     /// Returns the parts that a run needs, the denoiser first.
@@ -104,6 +131,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every one there is, in the order in which they are listed.
+    pub const ALL: &[Self] = &[Self::Denoiser, Self::ClipL, Self::ClipG, Self::T5, Self::Qwen, Self::Vae];
+
     /// Returns the name used in JSON and on screens.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -117,12 +147,24 @@ impl Role {
         }
     }
 
+    /// Returns whether it reads text.
+    #[must_use]
+    pub fn is_encoder(self) -> bool {
+        match self {
+            Self::ClipL | Self::ClipG | Self::T5 | Self::Qwen => true,
+            Self::Denoiser | Self::Vae => false,
+        }
+    }
+
     /// Returns the flag with which an operator gives this part.
     #[must_use]
     pub fn flag(self) -> &'static str {
         match self {
             Self::Denoiser => "--model",
-            Self::ClipL | Self::ClipG | Self::T5 | Self::Qwen => "--clip",
+            Self::ClipL => "--clip-l",
+            Self::ClipG => "--clip-g",
+            Self::T5 => "--t5",
+            Self::Qwen => "--qwen",
             Self::Vae => "--vae",
         }
     }

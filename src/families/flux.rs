@@ -10,34 +10,6 @@ use super::unet::Expected;
 use super::{Family, FamilyError, Role};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
-/// What latents are multiplied with on their way from the autoencoder to the network, after [`LATENT_SHIFT`] is taken away.
-pub const LATENT_SCALE: f64 = 0.3611;
-/// What is taken from latents before they are scaled.
-pub const LATENT_SHIFT: f64 = 0.1159;
-
-/// Rows of latent channels to red, green and blue in −1…1, for previews, and what is added to them.
-/// Source: ComfyUI `comfy/latent_formats.py`, `Flux`.
-pub const LATENT_RGB: [[f64; 3]; 16] = [
-    [-0.0346, 0.0244, 0.0681],
-    [0.0034, 0.0210, 0.0687],
-    [0.0275, -0.0668, -0.0433],
-    [-0.0174, 0.0160, 0.0617],
-    [0.0859, 0.0721, 0.0329],
-    [0.0004, 0.0383, 0.0115],
-    [0.0405, 0.0861, 0.0915],
-    [-0.0236, -0.0185, -0.0259],
-    [-0.0245, 0.0250, 0.1180],
-    [0.1008, 0.0755, -0.0421],
-    [-0.0515, 0.0201, 0.0011],
-    [0.0428, -0.0012, -0.0036],
-    [0.0817, 0.0765, 0.0749],
-    [-0.1264, -0.0522, -0.1103],
-    [-0.0280, -0.0881, -0.0499],
-    [-0.1262, -0.0982, -0.0778],
-];
-/// See [`LATENT_RGB`].
-pub const LATENT_RGB_BIAS: [f64; 3] = [-0.0329, -0.0718, -0.0851];
-
 /// Everything that the forward pass must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FluxConfig {
@@ -209,17 +181,14 @@ impl FluxConfig {
     pub fn efforts(&self, table: &BlockTable, work: Work) -> Vec<Effort> {
         let (image, text) = (work.patches(2), Self::TEXT_TOKENS);
         let both = image + text;
+        let attends = |tokens| Pass::Attention { tokens, width: self.width, all: both };
         let pass = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
             ["double_blocks", _, "img_mod" | "txt_mod", ..] | ["single_blocks", _, "modulation", ..] => Pass::Once,
-            ["double_blocks", _, part, "q", "weight"] if part == "txt_attn" => {
-                Pass::Attention { tokens: text, width: self.width, all: both }
-            }
-            ["double_blocks", _, part, ..] if part.starts_with("txt_") => Pass::Tokens(text),
-            ["double_blocks", ..] | ["img_in", ..] => Pass::Tokens(image),
-            ["single_blocks", _, "q", "weight"] => Pass::Attention { tokens: both, width: self.width, all: both },
+            ["double_blocks", _, "txt_attn", "q", "weight"] => attends(text),
+            ["single_blocks", _, "q", "weight"] => attends(both),
+            ["double_blocks", _, "txt_attn" | "txt_mlp", ..] | ["txt_in", ..] => Pass::Tokens(text),
+            ["double_blocks" | "img_in", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
             ["single_blocks", ..] => Pass::Tokens(both),
-            ["txt_in", ..] => Pass::Tokens(text),
-            ["final_layer", "linear", ..] => Pass::Tokens(image),
             _ => Pass::Once,
         };
         transformer_efforts(table, work, pass)

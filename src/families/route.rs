@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::detect::{detect, extract};
-use super::{Family, FamilyError, Role, block_table, outline};
+use super::{Family, FamilyError, Role, block_table, clip, outline};
 use crate::units::{Bytes, Size};
 use crate::weights::{BlockTable, Catalog, DType};
 
@@ -81,13 +81,18 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError>
             family = Some((found.family, found.variant));
         }
     }
-    let roles = family.as_ref().map_or(&[Role::Denoiser, Role::ClipL, Role::Vae][..], |(f, _)| f.roles());
-    let mut components = Vec::new();
+    let roles = family.as_ref().map_or(Role::ALL, |(f, _)| f.roles());
+    let mut components: Vec<Component> = Vec::new();
     let mut blocks = 0;
     for role in roles {
         let Some((source, catalog)) = find(sources, *role)? else { continue };
+        // An encoder of a width that neither CLIP has can be either, and is no two parts.
+        let is_told = |c: &Component| family.is_none() && c.role == Role::ClipL && *role == Role::ClipG && c.files == source.files;
+        if components.iter().any(is_told) {
+            continue;
+        }
         let checked = family.as_ref().is_none_or(|(f, _)| f.is_supported());
-        let (tensors, bytes) = if checked && matches!(role, Role::Denoiser | Role::ClipL | Role::Vae) {
+        let (tensors, bytes) = if checked && matches!(role, Role::Denoiser | Role::ClipL | Role::ClipG | Role::Vae) {
             let table = cut(*role, &catalog)?;
             if *role == Role::Denoiser {
                 blocks = table.blocks().len();
@@ -133,7 +138,9 @@ fn predicts_v(sources: &[Source]) -> Option<bool> {
 /// Returns the last source that holds this part, and the part's tensors under our names.
 pub fn find(sources: &[Source], role: Role) -> Result<Option<(&Source, Catalog)>, FamilyError> {
     for source in sources.iter().rev().filter(|s| s.role.is_none_or(|r| r == role)) {
-        if let Some(catalog) = extract(&source.catalog, role)? {
+        let Some(catalog) = extract(&source.catalog, role)? else { continue };
+        // Where nobody said what a file is, its width tells encoders of one layout apart.
+        if source.role.is_some() || clip::claims(role, &catalog) {
             return Ok(Some((source, catalog)));
         }
     }

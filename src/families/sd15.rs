@@ -3,14 +3,6 @@
 use super::unet::UnetConfig;
 use super::{Family, Role};
 
-/// What latents are multiplied with on their way from the autoencoder to the network.
-pub const LATENT_SCALE: f64 = 0.18215;
-
-/// Rows of latent channels to red, green and blue in −1…1, for previews.
-/// Source: ComfyUI `comfy/latent_formats.py`, `SD15`.
-pub const LATENT_RGB: [[f64; 3]; 4] =
-    [[0.3512, 0.2297, 0.3227], [0.3250, 0.4974, 0.2350], [-0.2829, 0.1762, 0.2721], [-0.2120, -0.2616, -0.7177]];
-
 /// Returns the family and the variant's name of a UNet.
 #[must_use]
 pub fn classify(unet: &UnetConfig) -> (Family, String) {
@@ -43,7 +35,13 @@ pub fn prefixes(role: Role) -> &'static [&'static str] {
             "te.",
             "",
         ],
-        Role::ClipG => &["conditioner.embedders.1.model.", "conditioner.embedders.0.model.", "text_encoders.clip_g.transformer."],
+        Role::ClipG => &[
+            "conditioner.embedders.1.model.",
+            "conditioner.embedders.0.model.",
+            "text_encoders.clip_g.transformer.",
+            "text_encoders.clip_g.",
+            "",
+        ],
         Role::T5 => &["text_encoders.t5xxl.transformer.", ""],
         Role::Qwen => &["text_encoders.qwen3_4b.transformer.", ""],
     }

@@ -10,34 +10,6 @@ use super::unet::Expected;
 use super::{Family, FamilyError, Role};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
-/// What latents are multiplied with on their way from the autoencoder to the network, after [`LATENT_SHIFT`] is taken away.
-pub const LATENT_SCALE: f64 = 1.5305;
-/// What is taken from latents before they are scaled.
-pub const LATENT_SHIFT: f64 = 0.0609;
-
-/// Rows of latent channels to red, green and blue in −1…1, for previews, and what is added to them.
-/// Source: ComfyUI `comfy/latent_formats.py`, `SD3`.
-pub const LATENT_RGB: [[f64; 3]; 16] = [
-    [-0.0922, -0.0175, 0.0749],
-    [0.0311, 0.0633, 0.0954],
-    [0.1994, 0.0927, 0.0458],
-    [0.0856, 0.0339, 0.0902],
-    [0.0587, 0.0272, -0.0496],
-    [-0.0006, 0.1104, 0.0309],
-    [0.0978, 0.0306, 0.0427],
-    [-0.0042, 0.1038, 0.1358],
-    [-0.0194, 0.0020, 0.0669],
-    [-0.0488, 0.0130, -0.0268],
-    [0.0922, 0.0988, 0.0951],
-    [-0.0278, 0.0524, -0.0542],
-    [0.0332, 0.0456, 0.0895],
-    [-0.0069, -0.0030, -0.0810],
-    [-0.0596, -0.0465, -0.0293],
-    [-0.1448, -0.1463, -0.1189],
-];
-/// See [`LATENT_RGB`].
-pub const LATENT_RGB_BIAS: [f64; 3] = [0.2394, 0.2135, 0.1925];
-
 /// Everything that the forward pass must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sd3Config {
@@ -213,7 +185,7 @@ impl Sd3Config {
             ["joint_blocks", _, "context_block", "attn", "q", "weight"] => attends(text, image + text),
             ["joint_blocks", _, "x_block", "attn2", "q", "weight"] => attends(image, image),
             ["joint_blocks", _, "context_block", ..] | ["context_embedder", ..] => Pass::Tokens(text),
-            ["joint_blocks", ..] | ["x_embedder", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
+            ["joint_blocks" | "x_embedder", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
             _ => Pass::Once,
         };
         // The table of positions is added, and multiplied with nothing.

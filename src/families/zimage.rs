@@ -10,8 +10,6 @@ use super::unet::Expected;
 use super::{Family, FamilyError, Role};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
-pub use super::flux::{LATENT_RGB, LATENT_RGB_BIAS, LATENT_SCALE, LATENT_SHIFT};
-
 /// Everything that the forward pass must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZImageConfig {
@@ -95,10 +93,10 @@ impl ZImageConfig {
         Ok(())
     }
 
-    /// Returns the variant's name: what was distilled has the same shapes as what it was distilled from.
+    /// Returns the variant's name. What was distilled has the shapes of what it was distilled from, and is what most people have.
     #[must_use]
     pub fn variant(&self) -> &'static str {
-        "base-or-turbo"
+        "turbo"
     }
 
     /// Returns the number of attention heads.

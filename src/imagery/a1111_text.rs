@@ -23,8 +23,11 @@ const SAMPLERS: &[(&str, &str)] = &[
     ("euler", "Euler"),
     ("euler_ancestral", "Euler a"),
     ("heun", "Heun"),
+    ("dpm_2", "DPM2"),
+    ("dpmpp_2s_ancestral", "DPM++ 2S a"),
     ("dpmpp_2m", "DPM++ 2M"),
     ("dpmpp_2m_sde", "DPM++ 2M SDE"),
+    ("dpmpp_3m_sde", "DPM++ 3M SDE"),
     ("dpmpp_sde", "DPM++ SDE"),
     ("ddim", "DDIM"),
     ("lcm", "LCM"),
@@ -38,6 +41,7 @@ const SCHEDULES: &[(&str, &str)] = &[
     ("simple", "Simple"),
     ("beta", "Beta"),
     ("ddim_uniform", "DDIM"),
+    ("kl_optimal", "KL Optimal"),
 ];
 
 fn title<'a>(names: &[(&str, &'a str)], name: &'a str) -> &'a str {

@@ -133,6 +133,9 @@ fn unknown(model: String) -> JobSpec {
         weighting: Weighting::default(),
         steps: 0,
         cfg: 0.0,
+        guidance: None,
+        cfg_rescale: 0.0,
+        shift: None,
         sampler: Sampler::Euler,
         schedule: Schedule::Normal,
         prediction: Prediction::Epsilon,
@@ -149,5 +152,6 @@ fn unknown(model: String) -> JobSpec {
         offload: OffloadAsk::default(),
         parts: PartAsks::default(),
         owner: String::new(),
+        notes: Vec::new(),
     }
 }

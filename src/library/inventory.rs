@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
-use super::{LibraryError, moonlet, picture, sources};
+use super::{LibraryError, moonlet, picture, router, sources};
 use crate::families::{Description, Role, Source, describe, describe_loadable};
 use crate::quant::detect;
 use crate::units::Size;
@@ -13,15 +13,38 @@ use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     let model = locate(&draft.model, Role::Denoiser, roots)?;
     let mut all = sources::open(&model, None)?;
+    let wrong = router::of_file(&model);
+    let family = router::family_of(&all).map_err(&wrong)?;
+    let mut taken: Vec<Role> = draft.encoders.keys().copied().collect();
+    for (role, name) in &draft.encoders {
+        all.extend(given(name, *role, roots)?);
+    }
     for clip in &draft.clip {
-        all.extend(given(clip, Role::ClipL, roots)?);
+        all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
     }
     if let Some(vae) = &draft.vae {
         all.extend(given(vae, Role::Vae, roots)?);
     }
-    let description = describe_loadable(&all).map_err(|source| LibraryError::Family { path: model.clone(), source })?;
+    let mut description = describe_loadable(&all).map_err(&wrong)?;
+    let notes = found_elsewhere(&mut all, &description, roots)?;
+    if !notes.is_empty() {
+        description = describe_loadable(&all).map_err(&wrong)?;
+    }
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
-    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size })
+    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, notes })
+}
+
+/// Adds the parts that the model needs, that nobody gave and that the model folders hold, and returns what to tell of them.
+fn found_elsewhere(all: &mut Vec<Source>, described: &Description, roots: &Roots) -> Result<Vec<String>, Refusal> {
+    let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(Vec::new()) };
+    let mut notes = Vec::new();
+    for role in &described.missing {
+        if let Some(choice) = router::search(*role, family, roots)? {
+            notes.push(choice.note());
+            all.extend(choice.sources.into_iter().map(|source| Source { role: Some(*role), ..source }));
+        }
+    }
+    Ok(notes)
 }
 
 /// Returns the size of a picture as it is seen, cut to whole latent cells, from its header.

@@ -5,6 +5,7 @@
 pub mod error;
 pub mod extra_paths;
 pub mod header;
+pub mod index;
 pub mod inventory;
 pub mod mapped;
 pub mod moonlet;
@@ -12,6 +13,7 @@ pub mod network;
 pub mod page_cache;
 pub mod picture;
 pub mod regular;
+pub mod router;
 pub mod scan;
 pub mod sources;
 

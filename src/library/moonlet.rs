@@ -8,8 +8,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::LibraryError;
-use crate::families::Family;
+use crate::families::{Family, Role};
 use crate::units::Bytes;
+use crate::weights::DType;
 use crate::workflow::ModelEntry;
 
 /// What to write after `-m`.
@@ -35,6 +36,9 @@ pub fn entry(cache: &Path) -> ModelEntry {
         path: place(cache),
         bytes: Bytes(WEIGHTS.len() as u64),
         family: Some(Family::Sd15),
+        variant: Some("base".to_owned()),
+        precision: Some(DType::F16),
+        components: vec![Role::Denoiser, Role::ClipL, Role::Vae],
         problem: None,
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{LibraryError, sources};
-use crate::families::cost::{Work, unet_efforts, weight_efforts};
-use crate::families::{Component, FamilyError, Role, UnetConfig, block_table, detect};
+use crate::families::cost::{Work, weight_efforts};
+use crate::families::{Component, DenoiserConfig, FamilyError, Role, block_table, detect};
 use crate::placement::{Machine, Model, OffloadAsk, Pace, Room, Walk, propose};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::{BlockTable, Catalog, Precision};
@@ -14,7 +14,7 @@ use crate::workflow::JobSpec;
 #[derive(Debug, Clone)]
 pub struct Network {
     /// Its sizes.
-    pub config: UnetConfig,
+    pub config: DenoiserConfig,
     /// Its blocks.
     pub table: BlockTable,
 }
@@ -23,7 +23,7 @@ impl Network {
     /// Reads the headers of exactly these files.
     pub fn read(files: &[PathBuf]) -> Result<Self, LibraryError> {
         let (catalog, table) = part(files, Role::Denoiser)?;
-        let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
+        let config = DenoiserConfig::read(&catalog).map_err(wrong(files))?;
         Ok(Self { config, table })
     }
 
@@ -32,7 +32,7 @@ impl Network {
         let catalog =
             detect::extract(catalog, Role::Denoiser).and_then(|c| c.ok_or_else(|| missing(Role::Denoiser))).map_err(wrong(files))?;
         let table = block_table(Role::Denoiser, &catalog).map_err(wrong(files))?;
-        let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
+        let config = DenoiserConfig::read(&catalog).map_err(wrong(files))?;
         Ok(Self { config, table })
     }
 
@@ -51,14 +51,14 @@ impl Network {
 
 /// Returns a network as something to be placed: the one way, for what is shown beforehand and for what is done.
 #[must_use]
-pub fn model(config: &UnetConfig, table: &BlockTable, work: Work, precision: Precision, pace: &Pace) -> Model {
-    Model::of(table, &unet_efforts(config, table, work), work.walks, precision, pace)
+pub fn model(config: &DenoiserConfig, table: &BlockTable, work: Work, precision: Precision, pace: &Pace) -> Model {
+    Model::of(table, &config.efforts(table, work), work.walks, precision, pace)
 }
 
 /// Returns what one walk through a network is, in a step of this work.
 #[must_use]
-pub fn walk(config: &UnetConfig, table: &BlockTable, work: Work) -> Walk {
-    Model::walk(table, &unet_efforts(config, table, work), work.walks)
+pub fn walk(config: &DenoiserConfig, table: &BlockTable, work: Work) -> Walk {
+    Model::walk(table, &config.efforts(table, work), work.walks)
 }
 
 /// Returns what the headers of these files say of one part, and its blocks.

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{moonlet, sources};
-use crate::families::{describe, describe_loadable};
+use super::{index, moonlet};
 use crate::units::Bytes;
 use crate::workflow::ModelEntry;
 
@@ -82,7 +81,7 @@ impl Roots {
 /// Folders within folders that are still looked into.
 const DEPTH: usize = 6;
 
-/// Lists the models in the folders. `described` also reads headers, to name families and problems.
+/// Lists the models in the folders. `described` also says what their headers say: families, parts and problems.
 #[must_use]
 pub fn scan(roots: &Roots, described: bool) -> Vec<ModelEntry> {
     let mut entries = Vec::new();
@@ -93,7 +92,7 @@ pub fn scan(roots: &Roots, described: bool) -> Vec<ModelEntry> {
     }
     entries.push(moonlet::entry(&roots.cache));
     if described {
-        entries.iter_mut().filter(|e| e.problem.is_none() && e.family.is_none()).for_each(describe_entry);
+        index::describe_all(&mut entries, &roots.cache);
     }
     entries
 }
@@ -169,6 +168,9 @@ fn entry(kind: FolderKind, folder: &Path, path: &Path) -> ModelEntry {
         // What is listed travels as text.
         path: PathBuf::from(path.to_string_lossy().into_owned()),
         family: None,
+        variant: None,
+        precision: None,
+        components: Vec::new(),
         problem: problem.map(str::to_owned),
     }
 }
@@ -180,14 +182,4 @@ fn size(path: &Path) -> Bytes {
     let parts = fs::read_dir(path).into_iter().flatten().flatten().map(|n| n.path()).filter(|p| p.is_dir());
     let files = parts.flat_map(|p| fs::read_dir(p).into_iter().flatten().flatten()).map(|n| n.path());
     files.filter(|f| f.extension().is_some_and(|e| e == "safetensors")).map(|f| size(&f)).sum()
-}
-
-fn describe_entry(entry: &mut ModelEntry) {
-    let found = sources::open(&entry.path, None).map_err(|e| e.to_string());
-    let described = found.and_then(|sources| {
-        entry.family = describe(&sources).map_err(|e| e.to_string())?.family;
-        // What cannot be run is listed with its family and the reason.
-        describe_loadable(&sources).map_err(|e| e.to_string())
-    });
-    entry.problem = described.err();
 }

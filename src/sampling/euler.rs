@@ -4,6 +4,7 @@
 //! `ddim` without noise of its own is the same walk as plain Euler written for `x/√(1+σ²)`, and ends
 //! at 0 as ComfyUI's does; diffusers' DDIM ends at the lowest level of training instead.
 
+use super::noising::Noising;
 use super::solver::{Ancestral, Field, Linear, steps, towards};
 
 /// `x' = x + (x − D)/σ · (σ' − σ)`.
@@ -17,14 +18,14 @@ pub(super) fn plain<V: Linear, F: Field<V>>(sigmas: &[f64], mut x: V, field: &mu
 }
 
 /// The same down to a lower level, and noise up to the level asked for.
-pub(super) fn ancestral<V: Linear, F: Field<V>>(sigmas: &[f64], mut x: V, field: &mut F) -> Result<V, F::Error> {
+pub(super) fn ancestral<V: Linear, F: Field<V>>(noising: Noising, sigmas: &[f64], mut x: V, field: &mut F) -> Result<V, F::Error> {
     for step in steps(sigmas) {
         let denoised = field.denoise(&x, step.from)?;
-        let split = Ancestral::split(step.from, step.to);
+        let split = Ancestral::split(noising, step.from, step.to);
         x = towards(&denoised, &x, split.down / step.from);
         if !step.is_last() {
             let noise = field.noise(step.from, step.to)?;
-            x = V::sum(&[(1.0, &x), (split.up, &noise)]);
+            x = V::sum(&[(split.scale, &x), (split.up, &noise)]);
         }
         field.finished_step(step.index, &x, &denoised)?;
     }

@@ -65,10 +65,16 @@ named!(
         EulerAncestral "euler_ancestral",
         /// Heun's method: two model calls a step.
         Heun "heun",
+        /// DPM-Solver of second order: two model calls a step.
+        Dpm2 "dpm_2",
+        /// DPM-Solver++ of second order, single step, that puts noise back at each step.
+        Dpmpp2sAncestral "dpmpp_2s_ancestral",
         /// DPM-Solver++ of second order, multistep.
         Dpmpp2m "dpmpp_2m",
         /// The same for the stochastic equation.
         Dpmpp2mSde "dpmpp_2m_sde",
+        /// The same of third order for the stochastic equation.
+        Dpmpp3mSde "dpmpp_3m_sde",
         /// DPM-Solver++ for the stochastic equation, single step.
         DpmppSde "dpmpp_sde",
         /// Denoising diffusion implicit models; Euler's method in other clothes.
@@ -85,8 +91,15 @@ impl Sampler {
     #[must_use]
     pub fn evaluations(self) -> u64 {
         match self {
-            Self::Heun | Self::DpmppSde => 2,
-            Self::Euler | Self::EulerAncestral | Self::Dpmpp2m | Self::Dpmpp2mSde | Self::Ddim | Self::Lcm | Self::UniPc => 1,
+            Self::Heun | Self::Dpm2 | Self::Dpmpp2sAncestral | Self::DpmppSde => 2,
+            Self::Euler
+            | Self::EulerAncestral
+            | Self::Dpmpp2m
+            | Self::Dpmpp2mSde
+            | Self::Dpmpp3mSde
+            | Self::Ddim
+            | Self::Lcm
+            | Self::UniPc => 1,
         }
     }
 }
@@ -108,6 +121,10 @@ named!(
         Beta "beta",
         /// Even in the model's table, as DDIM spaces its steps.
         DdimUniform "ddim_uniform",
+        /// Slow and even near pure noise, then along a parabola. Genmo's Mochi.
+        LinearQuadratic "linear_quadratic",
+        /// Even in the arc tangent of noise. Sabour et al. 2024, "Align Your Steps", equation 2.
+        KlOptimal "kl_optimal",
     }
 );
 
@@ -118,6 +135,8 @@ named!(
         Epsilon "eps",
         /// The velocity of Salimans and Ho 2022.
         V "v",
+        /// The velocity of flow matching, from picture to noise.
+        Flow "flow",
     }
 );
 
@@ -135,7 +154,7 @@ mod tests {
         }
         assert_eq!(
             "v_prediction".parse::<Prediction>().map_err(|e| e.to_string()),
-            Err("`v_prediction` is not a prediction; use one of eps, v".to_owned())
+            Err("`v_prediction` is not a prediction; use one of eps, v, flow".to_owned())
         );
     }
 }

@@ -1,10 +1,10 @@
 //! A field for tests: a formula for a network, and noise that is handed out in order of the calls.
 //!
-//! Here every solver is compared with others. `comfyui.json` holds one run of each, made by ComfyUI's
-//! own code in single precision. `samplers.json` is made by `scripts/parity/samplers.py` in double
-//! precision, with k-diffusion's functions for `euler`, `euler_ancestral`, `heun`, `dpmpp_2m`,
-//! `dpmpp_2m_sde` and `dpmpp_sde`, and with diffusers' schedulers for `uni_pc`, `ddim` and `lcm`, so
-//! each of the nine has a reference that is not ours.
+//! Here every solver is compared with others. `comfyui.json` holds two runs of each, made by ComfyUI's
+//! own code in single precision: one where noise is added and one of flow matching. `samplers.json` is made
+//! by `scripts/parity/samplers.py` in double precision, with diffusers' schedulers for `uni_pc`, `ddim`
+//! and `lcm` and with k-diffusion's functions for all others, so each has a reference that is not ours.
+//! `flow.json` is made by `scripts/parity/flow.py` with diffusers' schedulers of flow matching.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,10 @@ use serde::Deserialize;
 
 use super::brownian::Brownian;
 use super::method::{Sampler, Schedule};
+use super::noising::Noising;
 use super::sigmas::Course;
 use super::solver::{Field, Linear, solve};
-use super::table::{NoiseTable, TimeRule};
+use super::table::{NoiseTable, TimeRule, flux_mu};
 
 impl Linear for Vec<f64> {
     fn sum(terms: &[(f64, &Self)]) -> Self {
@@ -88,6 +89,17 @@ impl Field<Vec<f64>> for Toy {
 
 #[derive(Deserialize)]
 struct ComfyUi {
+    runs: ComfyUiRuns,
+}
+
+#[derive(Deserialize)]
+struct ComfyUiRuns {
+    added: ComfyUiRun,
+    mixed: ComfyUiRun,
+}
+
+#[derive(Deserialize)]
+struct ComfyUiRun {
     sigmas: Vec<f64>,
     samplers: HashMap<Sampler, Run>,
 }
@@ -104,17 +116,25 @@ struct Run {
 fn every_solver_agrees_with_comfyui() {
     let file: ComfyUi =
         serde_json::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sampling/comfyui.json"))).unwrap();
-    for sampler in Sampler::ALL {
-        let reference = if *sampler == Sampler::Ddim { Sampler::Euler } else { *sampler };
-        let run = &file.samplers[&reference];
-        let bar = if *sampler == Sampler::UniPc { 6e-5 } else { 6e-6 };
-        let start = vec![0.7 * file.sigmas[0], -1.3 * file.sigmas[0]];
-        let mut toy = Toy::comfyui();
-        let end = solve(*sampler, &file.sigmas, start, &mut toy).unwrap();
-        let off = largest_difference(&end, &run.x);
-        assert!(off <= bar, "{sampler}: {end:?} is not {:?}", run.x);
-        assert_eq!(toy.calls.len(), run.calls.len(), "{sampler}");
-        assert!(largest_difference(&toy.calls, &run.calls) <= 2e-6, "{sampler}: {:?}", toy.calls);
+    for (noising, file) in [(Noising::Added, file.runs.added), (Noising::Mixed, file.runs.mixed)] {
+        for sampler in Sampler::ALL {
+            let reference = if *sampler == Sampler::Ddim { Sampler::Euler } else { *sampler };
+            let run = &file.samplers[&reference];
+            let bar = if *sampler == Sampler::UniPc { 6e-5 } else { 6e-6 };
+            let start = vec![0.7 * file.sigmas[0], -1.3 * file.sigmas[0]];
+            let mut sigmas = file.sigmas.clone();
+            if noising == Noising::Mixed {
+                // Lowered as a course for this sampler does.
+                let course = Course { sampler: *sampler, schedule: Schedule::Simple, steps: 6, denoise: 1.0 };
+                sigmas[0] = course.sigmas(&NoiseTable::flow(3.0, 1000))[0];
+            }
+            let mut toy = Toy::comfyui();
+            let end = solve(*sampler, noising, &sigmas, start, &mut toy).unwrap();
+            let off = largest_difference(&end, &run.x);
+            assert!(off <= bar, "{sampler} {noising:?}: {end:?} is not {:?}", run.x);
+            assert_eq!(toy.calls.len(), run.calls.len(), "{sampler} {noising:?}");
+            assert!(largest_difference(&toy.calls, &run.calls) <= 2e-6, "{sampler} {noising:?}: {:?}", toy.calls);
+        }
     }
 }
 
@@ -158,7 +178,7 @@ fn every_solver_on_every_schedule_agrees_with_k_diffusion_and_diffusers() {
         let sigmas = course.sigmas(&table);
         let start = parity.start.iter().map(|x| x * sigmas[0]).collect();
         let mut toy = Toy::coupled();
-        let end = solve(run.sampler, &sigmas, start, &mut toy).unwrap();
+        let end = solve(run.sampler, Noising::Added, &sigmas, start, &mut toy).unwrap();
 
         assert_eq!((toy.calls.len(), toy.noises.len()), (run.calls, run.noises), "{name}");
         assert_eq!(toy.path.last(), Some(&end), "{name}");
@@ -196,6 +216,79 @@ fn every_schedule_agrees_with_k_diffusion_and_scipy() {
     }
 }
 
+#[derive(Deserialize)]
+struct Flow {
+    start: Vec<f64>,
+    sd3: Vec<Vec<f64>>,
+    flux: Vec<FluxLevels>,
+    zero_terminal: Vec<f64>,
+    runs: Vec<FlowRun>,
+}
+
+#[derive(Deserialize)]
+struct FluxLevels {
+    tokens: u64,
+    mu: f64,
+    levels: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct FlowRun {
+    sampler: Sampler,
+    noises: usize,
+    calls: usize,
+    path: Vec<Vec<f64>>,
+}
+
+fn flow() -> Flow {
+    serde_json::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/parity/flow.json"))).unwrap()
+}
+
+/// The schedulers keep their levels in single precision.
+#[test]
+fn levels_of_flow_matching_agree_with_diffusers() {
+    let check = |schedule, table: &NoiseTable, expected: &[f64], bar: f64| {
+        let course = Course { sampler: Sampler::Euler, schedule, steps: expected.len() - 1, denoise: 1.0 };
+        let sigmas = course.sigmas(table);
+        assert_eq!(sigmas.len(), expected.len());
+        assert!(largest_difference(&sigmas, expected) <= bar, "{schedule}: {sigmas:?} is not {expected:?}");
+    };
+    let file = flow();
+    for expected in &file.sd3 {
+        check(Schedule::Normal, &NoiseTable::flow(3.0, 1000), expected, 1e-7);
+    }
+    for FluxLevels { tokens, mu, levels } in &file.flux {
+        assert!((flux_mu(*tokens) - mu).abs() < 1e-12, "{tokens}");
+        // 10 000 entries are a multiple of every number of steps here, so the table has their very levels.
+        check(Schedule::Simple, &NoiseTable::flow(flux_mu(*tokens).exp(), 10_000), levels, 1e-7);
+    }
+    let table = NoiseTable::zero_terminal();
+    for (level, expected) in table.levels().iter().step_by(100).zip(&file.zero_terminal) {
+        assert!((level - expected).abs() <= 1e-9 * expected, "{level} is not {expected}");
+    }
+    assert_eq!(file.zero_terminal.len(), 10);
+}
+
+/// The schedulers compute every step in single precision.
+#[test]
+fn flow_matching_agrees_with_diffusers() {
+    let Flow { start, runs, .. } = flow();
+    assert_eq!(runs.len(), 4);
+    for run in runs {
+        let course = Course { sampler: run.sampler, schedule: Schedule::Simple, steps: 12, denoise: 1.0 };
+        // Twelve steps do not divide 1000, and do divide this.
+        let sigmas = course.sigmas(&NoiseTable::flow(3.0, 1200));
+        let mut toy = Toy::coupled();
+        solve(run.sampler, Noising::Mixed, &sigmas, start.clone(), &mut toy).unwrap();
+        assert_eq!((toy.calls.len(), toy.noises.len()), (run.calls, run.noises), "{}", run.sampler);
+        assert_eq!(toy.path.len(), run.path.len(), "{}", run.sampler);
+        for (step, (x, expected)) in toy.path.iter().zip(&run.path).enumerate() {
+            let off = largest_difference(x, expected);
+            assert!(off <= 2e-6, "{}, step {step}: {x:?} is {off:.1e} from {expected:?}", run.sampler);
+        }
+    }
+}
+
 /// What an engine draws: with noises of one motion, the second of a step of `dpmpp_sde` contains the first.
 #[test]
 fn the_two_noises_of_a_step_can_be_one_motion() {
@@ -220,7 +313,7 @@ fn the_two_noises_of_a_step_can_be_one_motion() {
         }
     }
     let mut field = Drawing { motion: Brownian::default(), asked: vec![], given: vec![] };
-    solve(Sampler::DpmppSde, &[16.0, 4.0, 1.0, 0.0], vec![0.0], &mut field).unwrap();
+    solve(Sampler::DpmppSde, Noising::Added, &[16.0, 4.0, 1.0, 0.0], vec![0.0], &mut field).unwrap();
     assert_eq!(field.asked, [(16.0, 8.0), (16.0, 4.0), (4.0, 2.0), (4.0, 1.0)]);
     let whole = |a: f64, b: f64| a * (2.0_f64 / 3.0).sqrt() + b * (1.0_f64 / 3.0).sqrt();
     assert!(largest_difference(&field.given, &[1.0, whole(1.0, 2.0), 3.0, whole(3.0, 4.0)]) < 1e-12, "{:?}", field.given);

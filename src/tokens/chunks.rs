@@ -67,6 +67,12 @@ impl Window {
         Self::of(&[])
     }
 
+    /// Returns its tokens with another filling behind the end mark.
+    pub fn padded(&self, filling: TokenId) -> impl Iterator<Item = TokenId> {
+        let text = self.used + 2;
+        self.ids.iter().enumerate().map(move |(place, id)| if place < text { *id } else { filling })
+    }
+
     /// Returns whether any weight matters.
     #[must_use]
     pub fn is_weighted(&self) -> bool {

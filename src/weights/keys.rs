@@ -135,15 +135,6 @@ fn vae_resnet_part(rest: &str) -> String {
     replace_start(rest, VAE_PARTS).unwrap_or_else(|| rest.to_owned())
 }
 
-/// Returns a CLIP text encoder with the `text_model.` that transformers 5.6 and old merges leave out.
-#[must_use]
-pub fn clip_text(catalog: &Catalog) -> Catalog {
-    catalog.renamed(|name| {
-        let bare = ["embeddings.", "encoder.", "final_layer_norm."].iter().any(|p| name.starts_with(p));
-        Some(if bare { format!("text_model.{name}") } else { name.to_owned() })
-    })
-}
-
 fn replace_start(name: &str, pairs: &[(&str, &str)]) -> Option<String> {
     pairs.iter().find_map(|(from, to)| Some(format!("{to}{}", name.strip_prefix(from)?)))
 }

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod coded;
 pub mod dtype;
 pub mod effort;
+pub mod encoder_keys;
 pub mod keys;
 pub mod rows;
 pub mod shape;

@@ -14,13 +14,18 @@ impl JobDraft {
         Self {
             model: spec.named.model.clone(),
             vae: spec.named.vae.clone(),
+            variant: spec.named.variant.clone(),
             clip: spec.named.clip.clone(),
+            encoders: spec.named.encoders.clone(),
             prompt: spec.prompt.clone(),
             negative: spec.negative.clone(),
             dialect: Some(spec.dialect),
             weighting: Some(spec.weighting),
             steps: Some(spec.steps),
             cfg: Some(spec.cfg),
+            guidance: spec.guidance,
+            cfg_rescale: Some(spec.cfg_rescale),
+            shift: spec.shift,
             sampler: Some(spec.sampler),
             schedule: Some(spec.schedule),
             prediction: Some(spec.prediction),
@@ -48,8 +53,7 @@ mod tests {
     use super::*;
     use crate::families::{Component, Description, Family, Role};
     use crate::quant::precision::Target;
-    use crate::sampling::{Sampler, Schedule};
-    use crate::units::{Bytes, DeviceId, Seed, Size};
+    use crate::units::{Bytes, DeviceId, Seed};
     use crate::weights::DType;
     use crate::workflow::{Defaults, Inventory, resolve};
 
@@ -68,16 +72,22 @@ mod tests {
             predicts_v: None,
         };
         let defaults = Defaults {
-            steps: 20,
-            cfg: 7.0,
-            sampler: Sampler::Euler,
-            schedule: Schedule::Normal,
-            size: Size::new(512, 512).unwrap(),
+            steps: None,
+            cfg: None,
+            sampler: None,
+            schedule: None,
+            size: None,
             output: "/out".into(),
             compute: DeviceId::Cpu,
             seed: Seed(7),
         };
-        let inventory = Inventory { name: "night".to_owned(), path: "/m/night".into(), description: Some(description), init_size: None };
+        let inventory = Inventory {
+            name: "night".to_owned(),
+            path: "/m/night".into(),
+            description: Some(description),
+            init_size: None,
+            notes: Vec::new(),
+        };
         resolve(draft, &inventory, &defaults).unwrap()
     }
 

@@ -12,15 +12,22 @@ use crate::prompt::{Dialect, Weighting};
 pub fn command_line(draft: &JobDraft) -> String {
     let mut line = Line { text: "perilune run".to_owned() };
     line.flag("-m", Some(&draft.model).filter(|m| !m.is_empty()));
+    line.flag("--variant", draft.variant.as_ref());
     line.flag("--vae", draft.vae.as_ref());
     for clip in &draft.clip {
         line.flag("--clip", Some(clip));
+    }
+    for (role, name) in &draft.encoders {
+        line.flag(role.flag(), Some(name));
     }
     line.flag("-p", Some(&draft.prompt).filter(|p| !p.is_empty()));
     line.flag("-n", Some(&draft.negative).filter(|n| !n.is_empty()));
     line.flag("--size", draft.size);
     line.flag("--steps", draft.steps);
     line.flag("--cfg", draft.cfg);
+    line.flag("--guidance", draft.guidance);
+    line.flag("--cfg-rescale", draft.cfg_rescale);
+    line.flag("--shift", draft.shift);
     line.flag("--sampler", draft.sampler);
     line.flag("--schedule", draft.schedule);
     line.flag("--prediction", draft.prediction);

@@ -1,9 +1,11 @@
 //! A job as it was asked for: only what was said, nothing filled in.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::families::Role;
 use crate::placement::{OffloadAsk, PartAsks};
 use crate::prompt::{Dialect, Weighting};
 use crate::quant::precision::Target;
@@ -17,10 +19,14 @@ use crate::workflow::{Passes, Tiling};
 pub struct JobDraft {
     /// A path, or a name from the model folders.
     pub model: String,
+    /// Which member of its family the model is, where its shapes do not tell.
+    pub variant: Option<String>,
     /// An autoencoder to use instead of the model's own.
     pub vae: Option<String>,
     /// Text encoders to use instead of the model's own.
     pub clip: Vec<String>,
+    /// Text encoders that are given for one role.
+    pub encoders: BTreeMap<Role, String>,
     /// What the picture shows.
     pub prompt: String,
     /// What it must not show.
@@ -33,6 +39,12 @@ pub struct JobDraft {
     pub steps: Option<u32>,
     /// Guidance scale; 1 is none.
     pub cfg: Option<f64>,
+    /// How strongly a network that was taught guidance is told to follow the text.
+    pub guidance: Option<f64>,
+    /// How much of guidance's excess of contrast is taken back, 0…1.
+    pub cfg_rescale: Option<f64>,
+    /// How far the noise levels of flow matching are shifted upwards; the family's own rule when absent.
+    pub shift: Option<f64>,
     /// Solver.
     pub sampler: Option<Sampler>,
     /// Noise schedule.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::families::{Description, Family};
+use crate::families::{Description, Family, Role};
 use crate::units::{Bytes, Size};
+use crate::weights::DType;
 
 /// A model in one of the model folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,12 @@ pub struct ModelEntry {
     pub bytes: Bytes,
     /// Its family, where the header has been read and names one.
     pub family: Option<Family>,
+    /// Which member of it.
+    pub variant: Option<String>,
+    /// The stored type of most weights.
+    pub precision: Option<DType>,
+    /// The parts that it holds.
+    pub components: Vec<Role>,
     /// Why it cannot be used, where that is known.
     pub problem: Option<String>,
 }
@@ -35,4 +42,6 @@ pub struct Inventory {
     pub description: Option<Description>,
     /// The size of the picture to start from, cut to whole latent cells.
     pub init_size: Option<Size>,
+    /// What was decided for the operator, to be told.
+    pub notes: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::families::{Description, Role};
+use crate::families::{Choice, Description, Family, Habits, Role, unsuitable};
 use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
@@ -24,16 +24,16 @@ pub const MAX_CLIPS: usize = 4;
 /// What stands in for what was not said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Defaults {
-    /// Solver steps.
-    pub steps: u32,
+    /// Solver steps; the family's own where nothing is set, and so for the next four.
+    pub steps: Option<u32>,
     /// Guidance scale.
-    pub cfg: f64,
+    pub cfg: Option<f64>,
     /// Solver.
-    pub sampler: Sampler,
+    pub sampler: Option<Sampler>,
     /// Noise schedule.
-    pub schedule: Schedule,
+    pub schedule: Option<Schedule>,
     /// Size of the pictures of models that do not name their own.
-    pub size: Size,
+    pub size: Option<Size>,
     /// Folder for the images.
     pub output: PathBuf,
     /// The device that computes.
@@ -44,14 +44,20 @@ pub struct Defaults {
 
 /// Returns the job to be done, or what keeps it from being done.
 pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> Result<JobSpec, Refusal> {
-    let set = model_set(inventory)?;
+    let set = model_set(draft, inventory)?;
     check_parts(&draft.parts, &set)?;
-    let steps = draft.steps.unwrap_or(defaults.steps);
-    let cfg = draft.cfg.unwrap_or(defaults.cfg);
+    let habits = Habits::of(set.family, &set.variant);
+    let steps = draft.steps.or(defaults.steps).unwrap_or(habits.steps);
+    let cfg = draft.cfg.or(defaults.cfg).unwrap_or(habits.cfg);
+    let sampler = draft.sampler.or(defaults.sampler).unwrap_or(habits.sampler);
+    let schedule = draft.schedule.or(defaults.schedule).unwrap_or(habits.schedule);
+    let guidance = draft.guidance.or(habits.guidance);
     let compute = draft.compute_device.unwrap_or(defaults.compute);
     check_ranges(&JobDraft { steps: Some(steps), cfg: Some(cfg), compute_device: Some(compute), ..draft.clone() })?;
     let trained = inventory.description.as_ref().and_then(|d| d.resolution);
     let predicts_v = inventory.description.as_ref().and_then(|d| d.predicts_v).unwrap_or(false);
+    let choice = Choice { sampler, schedule, cfg, guidance: draft.guidance };
+    let notes = inventory.notes.iter().cloned().chain(unsuitable(set.family, &set.variant, choice)).collect();
     Ok(JobSpec {
         prompt: draft.prompt.clone(),
         negative: draft.negative.clone(),
@@ -59,11 +65,14 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         weighting: draft.weighting.unwrap_or_default(),
         steps,
         cfg,
-        sampler: draft.sampler.unwrap_or(defaults.sampler),
-        schedule: draft.schedule.unwrap_or(defaults.schedule),
-        prediction: draft.prediction.unwrap_or(if predicts_v { Prediction::V } else { Prediction::Epsilon }),
+        guidance,
+        cfg_rescale: draft.cfg_rescale.unwrap_or(0.0),
+        shift: draft.shift,
+        sampler,
+        schedule,
+        prediction: draft.prediction.unwrap_or(if predicts_v { Prediction::V } else { habits.prediction }),
         seed: draft.seed.unwrap_or(defaults.seed),
-        size: draft.size.or(inventory.init_size).or(trained).unwrap_or(defaults.size),
+        size: draft.size.or(inventory.init_size).or(trained).or(defaults.size).unwrap_or_else(|| habits.size()),
         batch: draft.batch.unwrap_or(1),
         precision: draft.precision.as_ref().and_then(Target::to_compute_in),
         conversion: conversion(draft, inventory),
@@ -76,7 +85,14 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         offload: draft.offload.clone(),
         parts: draft.parts.clone(),
         owner: draft.owner.clone().unwrap_or_default(),
-        named: Named { model: draft.model.clone(), vae: draft.vae.clone(), clip: draft.clip.clone() },
+        notes,
+        named: Named {
+            model: draft.model.clone(),
+            vae: draft.vae.clone(),
+            clip: draft.clip.clone(),
+            encoders: draft.encoders.clone(),
+            variant: draft.variant.clone(),
+        },
         set,
     })
 }
@@ -98,6 +114,16 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
     }
     if let Some(cfg) = draft.cfg.filter(|c| !(c.is_finite() && (0.0..=100.0).contains(c))) {
         return Err(Refusal::new(Kind::Usage, format!("--cfg {cfg} is out of range"), "use 0 to 100; 7 is usual, 1 is no guidance"));
+    }
+    if let Some(guidance) = draft.guidance.filter(|g| !(g.is_finite() && (0.0..=100.0).contains(g))) {
+        let hint = "use 0 to 100; 3.5 is usual for Flux dev";
+        return Err(Refusal::new(Kind::Usage, format!("--guidance {guidance} is out of range"), hint));
+    }
+    if let Some(rescale) = draft.cfg_rescale.filter(|r| !(0.0..=1.0).contains(r)) {
+        return Err(Refusal::new(Kind::Usage, format!("--cfg-rescale {rescale} is out of range"), "use 0 to 1; 0.7 is usual"));
+    }
+    if let Some(shift) = draft.shift.filter(|s| !(s.is_finite() && *s > 0.0 && *s <= 100.0)) {
+        return Err(Refusal::new(Kind::Usage, format!("--shift {shift} is out of range"), "use a number above 0; 3 is usual"));
     }
     if let Some(denoise) = draft.denoise.filter(|d| !(*d > 0.0 && *d <= 1.0)) {
         return Err(Refusal::new(Kind::Usage, format!("--denoise {denoise} is out of range"), "use a number above 0 and up to 1"));
@@ -182,7 +208,7 @@ fn init_image(draft: &JobDraft) -> Result<Option<InitImage>, Refusal> {
     Ok(Some(InitImage { path: path.clone(), denoise: draft.denoise.unwrap_or(0.75) }))
 }
 
-fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
+fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusal> {
     let name = &inventory.name;
     let not_found =
         || Refusal::new(Kind::NotFound, format!("there is no model `{name}`"), "`perilune models list` shows the models that are known");
@@ -199,7 +225,7 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
         return Err(Refusal::new(
             Kind::BadFile,
             format!("`{name}` is a model of the family {}, which this version cannot run", family.title()),
-            "SD1.5 models run",
+            "SD1.5, SDXL, SD3, Flux.1 and Z-Image models run",
         ));
     }
     if let Some(role) = description.missing.first() {
@@ -209,31 +235,47 @@ fn model_set(inventory: &Inventory) -> Result<ModelSet, Refusal> {
             format!("give a file that holds it with {}", role.flag()),
         ));
     }
-    let variant = description.variant.clone().unwrap_or_else(|| "base".to_owned());
-    if variant != "base" {
+    let variant = variant(draft, family, description.variant.as_deref().unwrap_or("base"))?;
+    if !family.members().contains(&variant.as_str()) {
         return Err(Refusal::new(
             Kind::BadFile,
             format!("`{name}` is an {variant} variant of {}, which this version cannot run", family.title()),
-            "use the base model of the same family",
+            format!("of {} it runs {}", family.title(), family.members().join(", ")),
         ));
     }
     Ok(ModelSet { name: name.clone(), family, variant, components: description.components.clone() })
 }
 
+/// Returns which member of a family a model is: what its shapes say, and the operator where they do not tell.
+fn variant(draft: &JobDraft, family: Family, found: &str) -> Result<String, Refusal> {
+    let twins = family.twins(found);
+    match &draft.variant {
+        None => Ok(found.to_owned()),
+        Some(said) if said == found || twins.contains(&said.as_str()) => Ok(said.clone()),
+        Some(said) => {
+            let hint = match twins {
+                [] => "its shapes tell which it is; leave --variant out".to_owned(),
+                twins => format!("it can be {}", twins.join(" or ")),
+            };
+            Err(Refusal::new(Kind::Usage, format!("--variant {said}: the model is {} {found}", family.title()), hint))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::{Component, Family};
+    use crate::families::Component;
     use crate::units::Bytes;
     use crate::weights::{DType, Precision};
 
     fn defaults() -> Defaults {
         Defaults {
-            steps: 20,
-            cfg: 7.0,
-            sampler: Sampler::Dpmpp2m,
-            schedule: Schedule::Karras,
-            size: Size::new(512, 512).unwrap(),
+            steps: None,
+            cfg: None,
+            sampler: None,
+            schedule: None,
+            size: None,
             output: PathBuf::from("/out"),
             compute: DeviceId::Cpu,
             seed: Seed(7),
@@ -248,6 +290,7 @@ mod tests {
             name: "night".to_owned(),
             path: "/m/night.safetensors".into(),
             init_size: None,
+            notes: Vec::new(),
             description: Some(Description {
                 family,
                 variant: Some("base".to_owned()),

@@ -1,5 +1,6 @@
 //! A job as it will be done: nothing is open any more.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -71,6 +72,12 @@ pub struct Named {
     pub vae: Option<String>,
     /// The text encoders to use instead of the model's own.
     pub clip: Vec<String>,
+    /// Which member of its family the model is, where its shapes do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Those that were given for one role.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub encoders: BTreeMap<Role, String>,
 }
 
 /// A diffusion network that is run as something else than it was stored as.
@@ -205,6 +212,15 @@ pub struct JobSpec {
     pub steps: u32,
     /// Guidance scale; 1 is none.
     pub cfg: f64,
+    /// How strongly a network that was taught guidance is told to follow the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f64>,
+    /// How much of guidance's excess of contrast is taken back, 0…1.
+    #[serde(default)]
+    pub cfg_rescale: f64,
+    /// How far the noise levels of flow matching are shifted upwards; the family's own rule when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<f64>,
     /// Solver.
     pub sampler: Sampler,
     /// Noise schedule.
@@ -243,6 +259,9 @@ pub struct JobSpec {
     pub parts: PartAsks,
     /// Who asked.
     pub owner: String,
+    /// What was decided for the operator, to be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl JobSpec {

@@ -129,8 +129,19 @@ fn parts_given_apart_make_one_model() {
     let vae = write(folder.path(), "vae/eyes.safetensors", &zeros(&tiny_vae(), ""));
     let roots = Roots { models: vec![folder.path().to_owned()], extra: Vec::new(), cache: folder.path().join("cache") };
 
+    // Nobody says where they are, but there is only one of each.
     let bare = gather(&draft(&unet), &roots).unwrap();
-    assert_eq!(bare.description.unwrap().missing, [Role::ClipL, Role::Vae]);
+    let description = bare.description.unwrap();
+    assert_eq!((description.missing.len(), description.components[2].files.as_slice()), (0, [vae.clone()].as_slice()));
+    let told = "clip_l is {}, the only one in the model folders that fits; --clip-l names another";
+    assert_eq!(bare.notes[0], told.replace("{}", &folder.path().join("clip/text.safetensors").display().to_string()));
+    assert!(bare.notes[1].starts_with("vae is "), "{:?}", bare.notes);
+
+    let other = write(folder.path(), "clip/other.safetensors", &zeros(&tiny_clip(), ""));
+    let refusal = gather(&draft(&unet), &roots).unwrap_err();
+    assert_eq!(refusal.kind.exit_code(), 4);
+    assert!(refusal.message.contains("several files hold one") && refusal.message.contains(&other.display().to_string()), "{refusal}");
+    assert_eq!(refusal.hint.as_deref(), Some("name one of them with --clip-l"));
 
     let whole = JobDraft { clip: vec!["text".to_owned()], vae: Some("eyes".to_owned()), ..draft(Path::new("unet")) };
     let description = gather(&whole, &roots).unwrap().description.unwrap();

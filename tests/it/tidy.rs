@@ -38,7 +38,8 @@ const L3: &[&str] = &["client", "daemon", "engine"];
 fn allowed(module: &str) -> Vec<&'static str> {
     let list: &[&str] = match module {
         "units" | "devices" | "sampling" | "tokens" | "prompt" | "imagery" | "theme" | "weights" | "logging" => &[],
-        "formats" | "quant" | "families" => &["weights"],
+        "formats" | "quant" => &["weights"],
+        "families" => &["weights", "sampling"],
         "kernels" => &["quant", "weights"],
         "placement" => &["weights", "devices"],
         "profile" => &["placement", "devices", "sampling", "prompt", "weights", "quant"],

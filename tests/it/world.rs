@@ -133,11 +133,11 @@ fn device(second: bool) -> DeviceId {
 
 fn defaults() -> Defaults {
     Defaults {
-        steps: 1,
-        cfg: 1.0,
-        sampler: Sampler::Euler,
-        schedule: Schedule::Normal,
-        size: Size::new(64, 64).unwrap(),
+        steps: Some(1),
+        cfg: Some(1.0),
+        sampler: Some(Sampler::Euler),
+        schedule: Some(Schedule::Normal),
+        size: Some(Size::new(64, 64).unwrap()),
         output: "/out".into(),
         compute: DeviceId::Cpu,
         seed: Seed(1),

@@ -10,7 +10,7 @@ use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::Compute;
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{LoadedUnet, Offload};
+use perilune::engine::loading::{LoadedDenoiser, Offload};
 use perilune::engine::residency::faults::slow;
 use perilune::families::{Role, describe};
 use perilune::library::open;
@@ -34,7 +34,7 @@ fn copy(file: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// The tiny network, with all that can stream on the disk, and what it gives where everything stays.
-fn streaming(path: &Path, precision: Precision) -> (LoadedUnet, Vec<tch::Tensor>) {
+fn streaming(path: &Path, precision: Precision) -> (LoadedDenoiser, Vec<tch::Tensor>) {
     let resident = load(path, precision, Offload::Nothing).unwrap();
     let expected = outputs(&resident, precision);
     let plan = plan(resident.residency.table(), |_| true);
@@ -284,12 +284,12 @@ fn simulated(memory: Bytes, bytes_per_second: f64) -> Compute {
     Compute::simulated(DeviceId::Sim(0), None, &[gpu, other]).unwrap()
 }
 
-fn on(compute: &Compute, plan: &OffloadPlan) -> Result<LoadedUnet, EngineError> {
+fn on(compute: &Compute, plan: &OffloadPlan) -> Result<LoadedDenoiser, EngineError> {
     let path = sd15().join("sd15-fp16.safetensors");
     let files = describe(&open(&path, None).unwrap()).unwrap().components.into_iter().find(|c| c.role == Role::Denoiser).unwrap().files;
     let offload = Offload::Exactly { plan, staging: LITTLE };
     let target = Target { compute, precision: Precision::Fp32, cancel: &CancelFlag::default(), offload };
-    tch::no_grad(|| LoadedUnet::load(&files, target))
+    tch::no_grad(|| LoadedDenoiser::load(&files, target))
 }
 
 /// A plan for a simulated GPU: every third block on each of its donors.

@@ -17,12 +17,15 @@ use crate::made::made_by;
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| of(Family::Sd15))
+    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py"]))
 }
 
 /// The folder with tiny models of a family, by the script of its name.
 pub(crate) fn of(family: Family) -> PathBuf {
-    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "dit_layout.py"])
+    if family == Family::Sd15 {
+        return sd15().to_owned();
+    }
+    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py", "dit_layout.py"])
 }
 
 /// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.

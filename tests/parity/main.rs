@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
 #![expect(clippy::print_stdout, reason = "the measured deviations are worth seeing with --nocapture")]
 
+mod encoders;
 mod everywhere;
 mod faults;
 mod fixture;
@@ -16,5 +17,6 @@ mod networks;
 mod offload;
 mod pictures;
 mod process;
+mod sdxl;
 mod transformers;
 mod whole;

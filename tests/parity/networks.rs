@@ -7,7 +7,8 @@ use perilune::engine::EngineError;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::{Compute, kind};
 use perilune::engine::loading::assemble::Target;
-use perilune::engine::loading::{Asks, LoadedClip, LoadedUnet, LoadedVae, Offload};
+use perilune::engine::loading::{Asks, LoadedClip, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload};
+use perilune::engine::models::denoiser::Pass;
 use perilune::engine::nn::WeightRef;
 use perilune::engine::nn::wide::stream;
 use perilune::engine::pipelines::noise::NoiseSource;
@@ -24,7 +25,7 @@ use crate::fixture::{close, sd15, tensor};
 use crate::process::job;
 
 /// The bar of fp32 on a processor. A wrong norm epsilon shows as 1e-5 to 1e-4, so a looser one would pass it.
-const FP32: f64 = 1e-5;
+pub(crate) const FP32: f64 = 1e-5;
 /// How far bf16 with a wide stream may be from fp32, in parts of how far bf16 without is. Measured: 0.67.
 const WIDE_OF_NARROW: f64 = 0.8;
 /// Sums in another order.
@@ -36,8 +37,8 @@ fn golden(name: &str) -> tch::Tensor {
 
 /// The files of one part of a model that was given as `path`.
 fn files(path: &Path, role: Role) -> Vec<PathBuf> {
-    let description =
-        describe(&open(path, Some(role).filter(|_| path.is_file() && path.file_name().unwrap() != "sd15.safetensors")).unwrap()).unwrap();
+    let is_part = path.file_name().unwrap().to_string_lossy().starts_with("split-");
+    let description = describe(&open(path, Some(role).filter(|_| is_part)).unwrap()).unwrap();
     description.components.into_iter().find(|c| c.role == role).unwrap().files
 }
 
@@ -46,8 +47,13 @@ fn with_target<T>(precision: Precision, work: impl FnOnce(Target<'_>) -> T) -> T
     tch::no_grad(|| work(Target { compute: &compute, precision, cancel: &CancelFlag::default(), offload: Offload::Nothing }))
 }
 
-fn unet(path: &Path, precision: Precision) -> LoadedUnet {
-    with_target(precision, |target| LoadedUnet::load(&files(path, Role::Denoiser), target)).unwrap()
+pub(crate) fn denoiser(path: &Path, precision: Precision) -> LoadedDenoiser {
+    with_target(precision, |target| LoadedDenoiser::load(&files(path, Role::Denoiser), target)).unwrap()
+}
+
+/// The text encoder of this role, in fp32.
+pub(crate) fn encoder(path: &Path, role: Role) -> LoadedEncoder {
+    with_target(Precision::Fp32, |target| LoadedEncoder::load(role, &files(path, role), target)).unwrap()
 }
 
 fn clip(path: &Path, precision: Precision) -> LoadedClip {
@@ -58,23 +64,23 @@ fn vae(path: &Path, precision: Precision) -> LoadedVae {
     with_target(precision, |target| LoadedVae::load(&files(path, Role::Vae), target)).unwrap()
 }
 
-fn unet_output(unet: &LoadedUnet, case: &str, kind: Kind) -> tch::Tensor {
+fn unet_output(unet: &LoadedDenoiser, case: &str, kind: Kind) -> tch::Tensor {
     let input = |name: &str| golden(&format!("unet.{case}.{name}"));
     let time = input("time").double_value(&[0]);
     let (x, context) = (input("x").to_kind(kind), input("context").to_kind(kind));
-    tch::no_grad(|| unet.model.forward(&unet.residency, &x, time, &context)).unwrap()
+    tch::no_grad(|| unet.model.forward(&unet.residency, Pass::of_text(&x, time, &context))).unwrap()
 }
 
 #[test]
 fn text_encoder_in_fp32() {
     let clip = clip(&sd15().join("sd15.safetensors"), Precision::Fp32);
-    let hidden = tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap();
+    let hidden = tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap().last;
     close("text encoder", &hidden, &golden("text.hidden"), FP32);
 }
 
 #[test]
 fn unet_in_fp32() {
-    let unet = unet(&sd15().join("sd15.safetensors"), Precision::Fp32);
+    let unet = denoiser(&sd15().join("sd15.safetensors"), Precision::Fp32);
     close("unet, 16 x 16, batch of 2", &unet_output(&unet, "a", Kind::Float), &golden("unet.a.out"), FP32);
     close("unet, 9 x 11, two windows of text", &unet_output(&unet, "b", Kind::Float), &golden("unet.b.out"), FP32);
 }
@@ -109,31 +115,33 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     assert!(matches!(next, Err(EngineError::Library(_))), "{next:?}");
 }
 
+/// Fails where two residencies do not hold the same weights under the same names.
+pub(crate) fn check_same_weights(a: &Residency, b: &Residency, what: &str) {
+    for (name, slot) in a.table().names() {
+        let other = b.table().slot(name).unwrap_or_else(|| panic!("{what} has no {name}"));
+        let weight = |r: &Residency, slot: Slot| r.acquire(slot.block).unwrap().tensor(WeightRef(slot)).shallow_clone();
+        // A matrix and a 1 x 1 convolution are the same numbers.
+        assert!(weight(a, slot).flatten(0, -1) == weight(b, other).flatten(0, -1), "{name} in {what}");
+    }
+}
+
 /// The same weights under other names and in other files are the same numbers, bit for bit. What is computed with them
 /// is not: weights that stay where they lie in a file lie otherwise in another, and BLAS adds in another order then.
 #[test]
 fn every_layout_holds_the_same_weights() {
     let root = sd15();
     let whole = root.join("sd15.safetensors");
-    let check = |a: &Residency, b: &Residency, what: &str| {
-        for (name, slot) in a.table().names() {
-            let other = b.table().slot(name).unwrap_or_else(|| panic!("{what} has no {name}"));
-            let weight = |r: &Residency, slot: Slot| r.acquire(slot.block).unwrap().tensor(WeightRef(slot)).shallow_clone();
-            // A matrix and a 1 x 1 convolution are the same numbers.
-            assert!(weight(a, slot).flatten(0, -1) == weight(b, other).flatten(0, -1), "{name} in {what}");
-        }
-    };
-    let reference = unet(&whole, Precision::Fp32);
+    let reference = denoiser(&whole, Precision::Fp32);
     let expected = unet_output(&reference, "a", Kind::Float);
     for layout in ["folder", "sharded", "split-unet.safetensors"] {
-        let unet = unet(&root.join(layout), Precision::Fp32);
-        check(&reference.residency, &unet.residency, layout);
+        let unet = denoiser(&root.join(layout), Precision::Fp32);
+        check_same_weights(&reference.residency, &unet.residency, layout);
         close(layout, &unet_output(&unet, "a", Kind::Float), &expected, REORDERED);
     }
     for (text, autoencoder) in [("folder", "folder"), ("sharded", "sharded"), ("split-clip.safetensors", "split-vae.safetensors")] {
         let precision = Precision::Fp32;
-        check(&clip(&whole, precision).residency, &clip(&root.join(text), precision).residency, text);
-        check(&vae(&whole, precision).residency, &vae(&root.join(autoencoder), precision).residency, autoencoder);
+        check_same_weights(&clip(&whole, precision).residency, &clip(&root.join(text), precision).residency, text);
+        check_same_weights(&vae(&whole, precision).residency, &vae(&root.join(autoencoder), precision).residency, autoencoder);
     }
 }
 
@@ -143,7 +151,7 @@ fn half_precisions_stay_near() {
     for (precision, kind, file, bar) in
         [(Precision::Bf16, Kind::BFloat16, "sd15-bf16.safetensors", 6e-2), (Precision::Fp16, Kind::Half, "sd15-fp16.safetensors", 1e-2)]
     {
-        let unet = unet(&sd15().join(file), precision);
+        let unet = denoiser(&sd15().join(file), precision);
         let output = unet_output(&unet, "a", stream(kind)).to_kind(Kind::Float);
         let reference = golden("unet.a.out");
         let off = (&output - &reference).abs().max().double_value(&[]) / reference.abs().max().double_value(&[]);
@@ -158,13 +166,13 @@ fn half_precisions_stay_near() {
 fn a_wide_stream_brings_bf16_nearer_to_fp32() {
     let cache = tempfile::tempdir().unwrap();
     let path = moonlet::path(cache.path()).unwrap();
-    let (full, half) = (unet(&path, Precision::Fp32), unet(&path, Precision::Bf16));
-    let output = |unet: &LoadedUnet, kind: Kind, time: f64| {
+    let (full, half) = (denoiser(&path, Precision::Fp32), denoiser(&path, Precision::Bf16));
+    let output = |unet: &LoadedDenoiser, kind: Kind, time: f64| {
         // As the sampler gives it: of about unit variance.
         let x = NoiseSource::new(Seed(7), 2, [4, 8, 8], Device::Cpu).start().to_kind(kind);
-        let width = i64::try_from(unet.config.context_width).unwrap();
+        let width = i64::try_from(unet.config.context_width()).unwrap();
         let context = NoiseSource::new(Seed(8), 2, [1, 77, width], Device::Cpu).start().squeeze_dim(1).to_kind(kind);
-        tch::no_grad(|| unet.model.forward(&unet.residency, &x, time, &context)).unwrap().to_kind(Kind::Float)
+        tch::no_grad(|| unet.model.forward(&unet.residency, Pass::of_text(&x, time, &context))).unwrap().to_kind(Kind::Float)
     };
     let times = [981.0, 721.0, 461.0, 201.0];
     let off = |kind: Kind| {
@@ -184,7 +192,7 @@ fn weights_are_counted_from_the_tensors() {
     let path = sd15().join("sd15-fp16.safetensors");
     let stored = describe(&open(&path, None).unwrap()).unwrap().components[0].bytes;
     for (precision, factor) in [(Precision::Fp16, 1), (Precision::Fp32, 2)] {
-        let unet = unet(&path, precision);
+        let unet = denoiser(&path, precision);
         assert_eq!(unet.residency.measured()[0].bytes.get(), 0, "weights come when they are first used");
         drop(unet_output(&unet, "a", kind(precision)));
         assert_eq!(unet.residency.measured()[0].bytes.get(), stored.get() * factor);

@@ -28,7 +28,7 @@ const MOONLET_WORST: u8 = 10;
 const MOONLET_MEAN: f64 = 0.5;
 
 /// The largest difference of two pictures, in steps of 255.
-fn apart(ours: &[u8], theirs: &[u8]) -> u8 {
+pub(crate) fn apart(ours: &[u8], theirs: &[u8]) -> u8 {
     assert_eq!(ours.len(), theirs.len());
     ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
 }

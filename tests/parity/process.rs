@@ -141,6 +141,9 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         weighting: prompt::Weighting::default(),
         steps: 12,
         cfg: 7.0,
+        guidance: None,
+        cfg_rescale: 0.0,
+        shift: None,
         sampler: Sampler::Euler,
         schedule: Schedule::Normal,
         prediction: Prediction::Epsilon,
@@ -158,6 +161,7 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         offload: OffloadAsk::default(),
         parts: PartAsks::default(),
         owner: String::new(),
+        notes: Vec::new(),
     }
 }
 

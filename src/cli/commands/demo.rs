@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::dashboard::dashboard;
 use super::{queue, run};
-use crate::cli::args::{PlacingArgs, RunArgs};
+use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
+use crate::cli::part_args::PlacingArgs;
 use crate::cli::{intent, report};
 use crate::library::moonlet;
 use crate::tui::screens::Screen;

@@ -30,16 +30,19 @@ pub(super) fn list(context: &Context) -> Result<(), Refusal> {
             let folders: Vec<String> = context.settings.models.value.iter().map(|p| p.display().to_string()).collect();
             return format!("no models in {}; `perilune demo` needs none\n", folders.join(", "));
         }
-        table(&["name", "folder", "family", "size", "problem"], models.iter().map(row))
+        table(&["name", "folder", "family", "variant", "precision", "size", "problem"], models.iter().map(row))
     });
     Ok(())
 }
 
 fn row(model: &ModelEntry) -> Vec<String> {
+    let dash = || "-".to_owned();
     vec![
         model.name.clone(),
         model.folder.clone(),
-        model.family.map_or_else(|| "-".to_owned(), |f| f.name().to_owned()),
+        model.family.map_or_else(dash, |f| f.name().to_owned()),
+        model.variant.clone().unwrap_or_else(dash),
+        model.precision.map_or_else(dash, |p| p.to_string()),
         model.bytes.to_string(),
         model.problem.clone().unwrap_or_default(),
     ]

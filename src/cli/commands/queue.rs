@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use crate::cli::args::{OffloadArgs, QueueCommand};
+use crate::cli::args::QueueCommand;
 use crate::cli::context::Context;
 use crate::cli::offload::offload;
 use crate::cli::output::{Lines, Output, head, plain, table};
+use crate::cli::part_args::OffloadArgs;
 use crate::cli::report::note;
 use crate::client::Client;
 use crate::client::call::unexpected;

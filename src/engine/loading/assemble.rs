@@ -8,11 +8,11 @@ use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
 use crate::engine::device::Compute;
 use crate::engine::models::clip::ClipText;
-use crate::engine::models::unet::Unet;
+use crate::engine::models::denoiser::DenoiserModel;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
 use crate::families::cost::Work;
-use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
+use crate::families::{ClipConfig, DenoiserConfig, FamilyError, Role, VaeConfig};
 use crate::library::network;
 use crate::placement::propose::expect;
 use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Pace, Predicted, Walk, propose};
@@ -21,13 +21,13 @@ use crate::weights::{BlockTable, Catalog, Precision};
 
 /// A diffusion network with its weights.
 #[derive(Debug)]
-pub struct LoadedUnet {
+pub struct LoadedDenoiser {
     /// The structure.
-    pub model: Unet,
+    pub model: DenoiserModel,
     /// The weights.
     pub residency: Residency,
     /// Its sizes.
-    pub config: UnetConfig,
+    pub config: DenoiserConfig,
 }
 
 /// A text encoder with its weights.
@@ -39,6 +39,13 @@ pub struct LoadedClip {
     pub residency: Residency,
     /// Its sizes.
     pub config: ClipConfig,
+}
+
+/// A text encoder of any kind with its weights.
+#[derive(Debug)]
+pub enum LoadedEncoder {
+    /// The text half of a CLIP.
+    Clip(LoadedClip),
 }
 
 /// An autoencoder with its weights.
@@ -136,7 +143,7 @@ impl<'a> Offload<'a> {
 
 impl Target<'_> {
     /// Returns where the blocks go of a part that is `model` for an ask.
-    pub(super) fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
+    fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
             Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[], kept: Vec::new() }),
@@ -156,12 +163,12 @@ impl Target<'_> {
     }
 }
 
-impl LoadedUnet {
+impl LoadedDenoiser {
     /// Loads a diffusion network from these files.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Denoiser)?;
-        let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
-        let model = Unet::new(&config, &table).map_err(wrong(files))?;
+        let config = DenoiserConfig::read(&catalog).map_err(wrong(files))?;
+        let model = DenoiserModel::new(&config, &table).map_err(wrong(files))?;
         let placing = placing_of(&config, &table, target)?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
@@ -187,19 +194,49 @@ impl LoadedUnet {
     }
 }
 
-fn placing_of(config: &UnetConfig, table: &BlockTable, target: Target<'_>) -> Result<Placing<'static>, EngineError> {
+fn placing_of(config: &DenoiserConfig, table: &BlockTable, target: Target<'_>) -> Result<Placing<'static>, EngineError> {
     target.placing(table, |asked, pace| network::model(config, table, asked.work, target.precision, pace))
 }
 
 impl LoadedClip {
-    /// Loads a text encoder from these files.
+    /// Loads CLIP-L, or the only such encoder of a family, from these files.
     pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
-        let (catalog, table, vault) = open(files, Role::ClipL)?;
-        let config = ClipConfig::read(&catalog).map_err(wrong(files))?;
+        Self::load_as(Role::ClipL, files, target)
+    }
+
+    /// Loads the encoder of this part from these files.
+    pub fn load_as(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        let (catalog, table, vault) = open(files, role)?;
+        let config = ClipConfig::read(role, &catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
         let placing = target.placing_once(&table)?;
-        let residency = Residency::load(Role::ClipL, table, &vault, target, placing)?;
+        let residency = Residency::load(role, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
+    }
+}
+
+impl LoadedEncoder {
+    /// Loads the encoder of this role from these files.
+    pub fn load(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        match role {
+            Role::ClipL | Role::ClipG => LoadedClip::load_as(role, files, target).map(Self::Clip),
+            Role::T5 | Role::Qwen | Role::Denoiser | Role::Vae => Err(wrong(files)(FamilyError::Unsupported { name: role.name() })),
+        }
+    }
+
+    /// Returns where its weights are.
+    #[must_use]
+    pub fn residency(&self) -> &Residency {
+        match self {
+            Self::Clip(clip) => &clip.residency,
+        }
+    }
+
+    /// Returns the same, to be changed.
+    pub fn residency_mut(&mut self) -> &mut Residency {
+        match self {
+            Self::Clip(clip) => &mut clip.residency,
+        }
     }
 }
 

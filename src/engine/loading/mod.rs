@@ -2,9 +2,7 @@
 
 pub mod arena;
 pub mod assemble;
-pub mod transformer;
 pub mod vault;
 
-pub use assemble::{Asked, Asks, LoadedClip, LoadedUnet, LoadedVae, Offload, PlacedVae};
-pub use transformer::LoadedTransformer;
+pub use assemble::{Asked, Asks, LoadedClip, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
 pub use vault::{LoadError, Vault, Weights};

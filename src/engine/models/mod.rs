@@ -1,6 +1,7 @@
 //! Networks. Each owns its structure and no weight.
 
 pub mod clip;
+pub mod denoiser;
 pub mod flux;
 pub mod mmdit;
 pub mod transformer;

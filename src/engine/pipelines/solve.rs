@@ -7,10 +7,10 @@ use tch::{Kind, Tensor};
 use super::latent::Latent;
 use super::noise::NoiseSource;
 use crate::engine::EngineError;
-use crate::engine::loading::LoadedUnet;
-use crate::sampling::guidance::input_scale;
+use crate::engine::loading::LoadedDenoiser;
+use crate::engine::models::denoiser::Pass;
 use crate::sampling::solver::Field;
-use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide};
+use crate::sampling::{Brownian, NoiseTable, Prediction, Sampler, TimeRule, guide, guide_rescaled};
 use crate::workflow::Passes;
 
 /// What goes on around a run's steps.
@@ -41,21 +41,52 @@ pub struct Denoiser<'a> {
 /// The network and all that its answers depend on besides the latents.
 pub struct Eye<'a> {
     /// The network.
-    pub unet: &'a LoadedUnet,
+    pub network: &'a LoadedDenoiser,
     /// Noise level to time.
     pub table: &'a NoiseTable,
     /// What the network's output means.
     pub prediction: Prediction,
     /// Guidance scale; 1 is none.
     pub cfg: f64,
+    /// How strongly to follow the text, to networks that are told so.
+    pub guidance: Option<f64>,
+    /// How much of guidance's excess of contrast is taken back, 0…1.
+    pub rescale: f64,
     /// Whether both passes of guidance run together.
     pub passes: Passes,
-    /// What the picture shows, `[1, L, C]`.
-    pub positive: Tensor,
-    /// What it must not show; the same shape.
-    pub negative: Tensor,
+    /// What the picture shows.
+    pub positive: Asked,
+    /// What it must not show.
+    pub negative: Asked,
     /// The type of the network's stream.
     pub kind: Kind,
+}
+
+/// What a network is told besides the latents and their time.
+#[derive(Debug)]
+pub struct Asked {
+    /// The text, `[1, L, C]`.
+    pub context: Tensor,
+    /// What is said of the picture as a whole, `[1, V]`.
+    pub vector: Option<Tensor>,
+}
+
+impl Asked {
+    /// Returns the same for a batch.
+    fn wide(&self, batch: i64) -> Self {
+        let vector = self.vector.as_ref().map(|v| v.expand([batch, -1], false));
+        Self { context: self.context.expand([batch, -1, -1], false), vector }
+    }
+
+    /// Returns both, one after the other in one batch; nothing where their texts are of different lengths.
+    fn joined(&self, other: &Self) -> Option<Self> {
+        let vector = match (&self.vector, &other.vector) {
+            (Some(a), Some(b)) => Some(Tensor::cat(&[a, b], 0)),
+            _ => None,
+        };
+        let same = self.context.size()[1..] == other.context.size()[1..];
+        same.then(|| Self { context: Tensor::cat(&[&self.context, &other.context], 0), vector })
+    }
 }
 
 /// What a run remembers between calls.
@@ -81,24 +112,28 @@ impl Eye<'_> {
     /// `x [B, C, h, w]` in the stream's type to the network's output, guidance not yet applied: without, with.
     fn passes(&self, x: &Tensor, time: f64) -> Result<(Option<Tensor>, Tensor), EngineError> {
         let batch = x.size()[0];
-        let wide = |context: &Tensor| context.expand([batch, -1, -1], false);
-        let forward = |x: &Tensor, context: &Tensor| -> Result<Tensor, EngineError> {
-            let out = self.unet.model.forward(&self.unet.residency, x, time, context)?;
-            Ok(out.to_kind(Kind::Float))
+        let forward = |x: &Tensor, asked: &Asked| -> Result<Tensor, EngineError> {
+            let pass = Pass { x, time, context: &asked.context, vector: asked.vector.as_ref(), guidance: self.guidance };
+            Ok(self.network.model.forward(&self.network.residency, pass)?.to_kind(Kind::Float))
         };
+        let positive = self.positive.wide(batch);
         #[expect(clippy::float_cmp, reason = "exactly 1 is how no guidance is asked for")]
         if self.cfg == 1.0 {
-            return Ok((None, forward(x, &wide(&self.positive))?));
+            return Ok((None, forward(x, &positive)?));
         }
-        match self.passes {
-            Passes::Together => {
-                let contexts = Tensor::cat(&[wide(&self.negative), wide(&self.positive)], 0);
-                let both = forward(&Tensor::cat(&[x, x], 0), &contexts)?;
+        let negative = self.negative.wide(batch);
+        let together = match self.passes {
+            Passes::Together => negative.joined(&positive),
+            Passes::Apart => None,
+        };
+        match together {
+            Some(asked) => {
+                let both = forward(&Tensor::cat(&[x, x], 0), &asked)?;
                 Ok((Some(both.narrow(0, 0, batch)), both.narrow(0, batch, batch)))
             }
-            Passes::Apart => {
-                let without = forward(x, &wide(&self.negative))?;
-                Ok((Some(without), forward(x, &wide(&self.positive))?))
+            None => {
+                let without = forward(x, &negative)?;
+                Ok((Some(without), forward(x, &positive)?))
             }
         }
     }
@@ -106,13 +141,15 @@ impl Eye<'_> {
     /// Returns the estimate of the clean latent in `x`, both in fp32.
     fn look(&self, x: &Latent, sigma: f64, step: usize) -> Result<Latent, EngineError> {
         // A look that was broken off may have left it so.
-        self.unet.residency.watch(false);
-        let input = (&x.0 * input_scale(sigma)).to_kind(self.kind);
+        self.network.residency.watch(false);
+        let input = (&x.0 * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let (without, with) = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated))?;
-        let clean = |output: Tensor| self.prediction.denoised(x, &Latent(output), sigma);
-        let denoised = match without {
-            None => clean(with),
-            Some(without) => guide(&clean(with), &clean(without), self.cfg),
+        let clean = |output: &Latent| self.prediction.denoised(x, output, sigma);
+        let with = Latent(with);
+        let denoised = match without.map(Latent) {
+            None => clean(&with),
+            Some(without) if self.rescale > 0.0 => clean(&guide_rescaled(&with, &without, self.cfg, self.rescale)),
+            Some(without) => guide(&clean(&with), &clean(&without), self.cfg),
         };
         let finite = denoised.0.isfinite().all().int64_value(&[]) != 0;
         if finite { Ok(denoised) } else { Err(self.find_culprit(&x.0, sigma, step)) }
@@ -120,9 +157,9 @@ impl Eye<'_> {
 
     /// Runs the last call again with every block's output looked at, to name the first that is not finite.
     fn find_culprit(&self, x: &Tensor, sigma: f64, step: usize) -> EngineError {
-        let residency = &self.unet.residency;
+        let residency = &self.network.residency;
         residency.watch(true);
-        let input = (x * input_scale(sigma)).to_kind(self.kind);
+        let input = (x * self.prediction.input_scale(sigma)).to_kind(self.kind);
         let found = self.passes(&input, self.table.time_of(sigma, TimeRule::Interpolated));
         residency.watch(false);
         match found {

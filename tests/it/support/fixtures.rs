@@ -168,6 +168,9 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
         weighting: Weighting::default(),
         steps: 28,
         cfg: 7.0,
+        guidance: None,
+        cfg_rescale: 0.0,
+        shift: None,
         sampler: Sampler::Dpmpp2m,
         schedule: Schedule::Karras,
         prediction: Prediction::Epsilon,
@@ -185,6 +188,7 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
         offload: OffloadAsk::default(),
         parts: PartAsks::default(),
         owner: "ana".to_owned(),
+        notes: Vec::new(),
     }
 }
 
@@ -288,6 +292,9 @@ pub(crate) fn models() -> Vec<ModelEntry> {
         path: PathBuf::from(format!("/models/{folder}/{name}.safetensors")),
         bytes: gib(size),
         family,
+        variant: family.map(|_| "base".to_owned()),
+        precision: None,
+        components: Vec::new(),
         problem: None,
     };
     vec![

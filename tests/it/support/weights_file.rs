@@ -72,7 +72,16 @@ pub(crate) fn tiny_unet() -> Vec<(String, Vec<u64>)> {
 }
 
 pub(crate) fn tiny_clip() -> Vec<(String, Vec<u64>)> {
-    let config = perilune::families::ClipConfig { vocabulary: 100, positions: 77, width: 64, inner_width: 128, layers: 1 };
+    let config = perilune::families::ClipConfig {
+        role: perilune::families::Role::ClipL,
+        vocabulary: 100,
+        positions: 77,
+        width: 64,
+        inner_width: 128,
+        layers: 1,
+        activation: perilune::families::ClipActivation::QuickGelu,
+        projection: None,
+    };
     config.expected().into_iter().map(|(name, shape)| (name, shape.0)).collect()
 }
 

@@ -1,5 +1,5 @@
-//! CLIP's text encoder.
+//! CLIP's text encoders.
 
 pub mod model;
 
-pub use model::ClipText;
+pub use model::{ClipOutput, ClipText};

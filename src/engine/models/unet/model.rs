@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::layers::{Downsample, Resnet, SpatialTransformer, Upsample};
 use crate::engine::EngineError;
+use crate::engine::models::denoiser::Pass;
 use crate::engine::nn::{Conv2d, GroupNorm, Linear, Scope, time_embedding};
 use crate::engine::residency::Residency;
 use crate::families::unet::{Layer, Stage};
@@ -18,6 +19,7 @@ pub struct Unet {
     model_channels: i64,
     time_in: Linear,
     time_out: Linear,
+    label: Option<(Linear, Linear)>,
     input: Vec<Vec<Part>>,
     middle: Vec<Part>,
     output: Vec<Vec<Part>>,
@@ -43,6 +45,10 @@ impl Unet {
             model_channels: i64::try_from(config.model_channels).unwrap_or(i64::MAX),
             time_in: Linear::new(&scope.at("time_embed.0"))?,
             time_out: Linear::new(&scope.at("time_embed.2"))?,
+            label: match config.vector_width {
+                Some(_) => Some((Linear::new(&scope.at("label_emb.0.0"))?, Linear::new(&scope.at("label_emb.0.2"))?)),
+                None => None,
+            },
             input: stages(&config.input)?,
             middle: parts(config, &scope, &config.middle)?,
             output: stages(&config.output)?,
@@ -51,13 +57,19 @@ impl Unet {
         })
     }
 
-    /// `x [B, in, h, w]`, `time` 0…999, `context [B, L, ctx]` to `[B, out, h, w]` in `x`'s type, which is that of the stream:
-    /// the weights' own, or the wider one that [`stream`](crate::engine::nn::wide::stream) names.
-    pub fn forward(&self, residency: &Residency, x: &Tensor, time: f64, context: &Tensor) -> Result<Tensor, EngineError> {
-        let head = residency.head()?;
-        let sinusoid = time_embedding(time, self.model_channels, x.device()).to_kind(x.kind());
-        let context = &context.to_kind(self.time_in.kind(&head));
-        let emb = self.time_out.forward(&head, &self.time_in.forward(&head, &sinusoid).silu_());
+    /// `x [B, in, h, w]`, `time` 0…999, `context [B, L, ctx]`, `vector [B, adm]` to `[B, out, h, w]` in `x`'s type, which is that
+    /// of the stream: the weights' own, or the wider one that [`stream`](crate::engine::nn::wide::stream) names.
+    ///
+    /// A network that listens to a vector and is given none hears nothing of it.
+    pub fn forward(&self, residency: &Residency, pass: Pass<'_>) -> Result<Tensor, EngineError> {
+        let (head, x) = (residency.head()?, pass.x);
+        let sinusoid = time_embedding(pass.time, self.model_channels, x.device()).to_kind(x.kind());
+        let context = &pass.context.to_kind(self.time_in.kind(&head));
+        let two = |(first, second): (&Linear, &Linear), of: &Tensor| second.forward(&head, &first.forward(&head, of).silu_());
+        let mut emb = two((&self.time_in, &self.time_out), &sinusoid);
+        if let (Some((first, second)), Some(vector)) = (&self.label, pass.vector) {
+            emb = emb + two((first, second), &vector.to_kind(x.kind()));
+        }
         // Every ResNet begins with the activation of the embedding; one is enough.
         let emb = emb.silu();
         let run = |parts: &[Part], mut x: Tensor, size: [i64; 2]| -> Result<Tensor, EngineError> {

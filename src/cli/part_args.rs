@@ -1,0 +1,53 @@
+//! The flags that several commands share: which parts a model has, and where they live.
+
+use clap::Args;
+
+use crate::placement::{Allocation, Donors, OfPart, Pins, VirtualVram};
+use crate::units::DeviceId;
+
+/// Text encoders that are given for one role. What is given with `--clip` goes where it fits.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EncoderArgs {
+    /// CLIP-L, the first text encoder of SD1.5, SDXL, SD3 and Flux
+    #[arg(long, value_name = "PATH|NAME")]
+    pub clip_l: Option<String>,
+    /// OpenCLIP bigG, the second text encoder of SDXL and SD3
+    #[arg(long, alias = "clip2", value_name = "PATH|NAME")]
+    pub clip_g: Option<String>,
+    /// T5-XXL, the text encoder of SD3 and Flux
+    #[arg(long, value_name = "PATH|NAME")]
+    pub t5: Option<String>,
+    /// Qwen3, the text encoder of Z-Image
+    #[arg(long, alias = "llm", value_name = "PATH|NAME")]
+    pub qwen: Option<String>,
+}
+
+/// Where a generation is computed, and where its weights live: the same for what is done and for what is planned.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlacingArgs {
+    /// The device that computes: cuda:N or cpu
+    #[arg(long, value_name = "DEVICE")]
+    pub compute_device: Option<DeviceId>,
+    /// Where weights live.
+    #[command(flatten)]
+    pub offload: OffloadArgs,
+}
+
+/// Where a generation's weights live.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OffloadArgs {
+    /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto. This flag and the next three
+    /// may be given once for each part: clip=200MiB is about the text encoders, t5=2GiB about one of them, vae=auto about the
+    /// autoencoder
+    #[arg(long, value_name = "[PART=]BYTES")]
+    pub virtual_vram: Vec<OfPart<VirtualVram>>,
+    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
+    #[arg(long, value_name = "[PART=]DEVICES")]
+    pub donor_device: Vec<OfPart<Donors>>,
+    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
+    #[arg(long, value_name = "[PART=]DEVICE,AMOUNT;…")]
+    pub expert_mode_allocations: Vec<OfPart<Allocation>>,
+    /// Blocks that must live on a certain device, by the numbers of `perilune plan`: "disk,3-7+12;cpu,2"
+    #[arg(long, value_name = "[PART=]DEVICE,BLOCKS;…")]
+    pub pin_blocks: Vec<OfPart<Pins>>,
+}

@@ -1,0 +1,113 @@
+//! Finds the parts that a model needs and does not bring: what is given is sorted by what it holds, and what is not given is looked
+//! for in the model folders. A file's name never counts.
+
+use std::path::{Path, PathBuf};
+
+use super::scan::{FolderKind, Roots, models_of};
+use super::{LibraryError, sources};
+use crate::families::route::find;
+use crate::families::{Family, FamilyError, Role, Source, VaeConfig, detect, encoder};
+use crate::weights::Catalog;
+use crate::workflow::{Kind, Refusal};
+
+/// A part that was found in the model folders.
+#[derive(Debug)]
+pub struct Choice {
+    /// What it is.
+    pub role: Role,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its files.
+    pub sources: Vec<Source>,
+}
+
+impl Choice {
+    /// Returns what the operator is told of it.
+    #[must_use]
+    pub fn note(&self) -> String {
+        format!("{} is {}, the only one in the model folders that fits; {} names another", self.role, self.path.display(), self.role.flag())
+    }
+}
+
+/// Returns the family of the diffusion network among these sources.
+pub fn family_of(sources: &[Source]) -> Result<Option<Family>, FamilyError> {
+    let mut family = None;
+    for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
+        family = detect(&source.catalog)?.map(|found| found.family).or(family);
+    }
+    Ok(family)
+}
+
+/// Opens a text encoder that was given without saying which of the family's it is, and gives it the first role that it fits and
+/// that nobody has `taken`.
+pub fn fitting(path: &Path, family: Option<Family>, taken: &mut Vec<Role>) -> Result<Vec<Source>, Refusal> {
+    let mut opened = sources::open(path, None)?;
+    let wanted: Vec<Role> = family.unwrap_or(Family::Sd15).encoders().collect();
+    let fits = |role: &Role| opened.iter().any(|source| holds(&source.catalog, *role));
+    let Some(role) = wanted.iter().find(|role| !taken.contains(role) && fits(role)).copied() else {
+        let (title, names) = (family.map_or("a model", Family::title), names(&wanted));
+        return Err(Refusal::new(
+            Kind::BadFile,
+            format!("{}: given with --clip, but it is none of the text encoders that {title} still needs", path.display()),
+            format!("{title} reads text with {names}; `perilune models inspect PATH` shows what a file holds"),
+        ));
+    };
+    taken.push(role);
+    opened.retain(|source| source.role.is_none_or(|r| r == role));
+    opened.iter_mut().for_each(|source| source.role = Some(role));
+    Ok(opened)
+}
+
+/// Looks through the model folders for the only part of this role that fits the family. Several are an error that names them.
+pub fn search(role: Role, family: Family, roots: &Roots) -> Result<Option<Choice>, Refusal> {
+    let kinds: &[FolderKind] = match role {
+        Role::Denoiser => return Ok(None),
+        Role::Vae => &[FolderKind::Vae],
+        Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => &[FolderKind::TextEncoders],
+    };
+    let paths = kinds.iter().flat_map(|kind| models_of(roots, *kind));
+    let opened = paths.filter_map(|path| {
+        // What cannot be read is no candidate; whoever names it hears why.
+        let mut sources = sources::open(&path, Some(role)).ok()?;
+        sources.retain(|source| holds_for(&source.catalog, role, family));
+        (!sources.is_empty()).then_some(Choice { role, path, sources })
+    });
+    let mut found: Vec<Choice> = opened.collect();
+    if found.len() > 1 {
+        let paths: Vec<String> = found.iter().map(|choice| choice.path.display().to_string()).collect();
+        return Err(Refusal::new(
+            Kind::NotFound,
+            format!("{} needs a {role}, and several files hold one: {}", family.title(), paths.join(", ")),
+            format!("name one of them with {}", role.flag()),
+        ));
+    }
+    Ok(found.pop())
+}
+
+/// Whether a file holds a part of this role.
+fn holds(catalog: &Catalog, role: Role) -> bool {
+    let source = Source { files: Vec::new(), role: Some(role), catalog: catalog.clone() };
+    let Ok(Some((_, part))) = find(std::slice::from_ref(&source), role) else { return false };
+    encoder::roles_of(&part).contains(&role)
+}
+
+/// Whether a file holds a part of this role that the family can use.
+fn holds_for(catalog: &Catalog, role: Role, family: Family) -> bool {
+    if role.is_encoder() {
+        return holds(catalog, role);
+    }
+    let source = Source { files: Vec::new(), role: Some(role), catalog: catalog.clone() };
+    let part = find(std::slice::from_ref(&source), role).ok().flatten();
+    let config = part.and_then(|(_, catalog)| VaeConfig::read(&catalog).ok());
+    config.is_some_and(|vae| vae.latent_channels == family.latent_space().channels)
+}
+
+fn names(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Turns what is wrong with a model's tensors into what is wrong with its file.
+pub(super) fn of_file(path: &Path) -> impl Fn(FamilyError) -> LibraryError + use<> {
+    let path = path.to_owned();
+    move |source| LibraryError::Family { path: path.clone(), source }
+}
