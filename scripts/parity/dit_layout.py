@@ -5,9 +5,10 @@
     seeded(build, seed)   a module whose one-dimensional parameters are perturbed: fresh norms hide swapped weights
     build_vae(scale, shift)   an autoencoder of 16 channels without quantising convolutions
     write_layouts(out, family, network, vae, original)   folder, single file, split file, and both halves of precision
+    write_sdnq(out, build)    the same network as SDNQ stores it, in folders; what is left of it, by the folder's name
 
 The makers join queries, keys and values by rows, and keep shift before scale in the last modulation, where diffusers keeps
-scale first. Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8.
+scale first. Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8, sdnq 0.2.8.
 
     python dit_layout.py                 # self-check: convert back with diffusers' own converters
 """
@@ -167,10 +168,34 @@ def write_layouts(out, family, network, vae, original, pipeline):
         write_split(f"{out}/split-{name}.safetensors", original, dtype)
     network.save_pretrained(f"{out}/folder/transformer")
     vae.save_pretrained(f"{out}/folder/vae")
-    index = {"_class_name": pipeline, "transformer": ["diffusers", type(network).__name__], "vae": ["diffusers", "AutoencoderKL"],
-             "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}
-    with open(f"{out}/folder/model_index.json", "w") as f:
+    write_index(f"{out}/folder", {"_class_name": pipeline, "transformer": ["diffusers", type(network).__name__],
+                                  "vae": ["diffusers", "AutoencoderKL"], "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]})
+
+
+def write_index(folder, index):
+    with open(f"{folder}/model_index.json", "w") as f:
         json.dump(index, f)
+
+
+# As the published folders are: integers with their extents exchanged for quantised products, groups of four bits, and a part of
+# low rank beside integers.
+SDNQ = {
+    "sdnq-int8": dict(weights_dtype="int8", use_quantized_matmul=True),
+    "sdnq-uint4": dict(weights_dtype="uint4"),
+    "sdnq-int8-svd": dict(weights_dtype="int8", use_svd=True, svd_rank=8)}
+
+
+def write_sdnq(out, build):
+    from sdnq import sdnq_post_load_quant
+    from sdnq.dequantizer import dequantize_sdnq_model
+    from sdnq.loader import save_sdnq_model
+    made = {}
+    for name, config in SDNQ.items():
+        network = sdnq_post_load_quant(build(), torch_dtype=torch.float32, **config)
+        save_sdnq_model(network, f"{out}/{name}/transformer", is_pipeline=False)
+        write_index(f"{out}/{name}", {"transformer": ["diffusers", type(network).__name__]})
+        made[name] = dequantize_sdnq_model(network).eval().float()
+    return made
 
 
 def padded(x):

@@ -3,7 +3,7 @@
 
     python flux.py OUT_DIR          # a few seconds; tests/parity calls it
 
-Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8. Everything runs in fp32 on the CPU, but for what is named bf16.
+Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8, sdnq 0.2.8. Everything runs in fp32 on the CPU, but for what is named bf16.
 """
 import os
 import sys
@@ -15,7 +15,7 @@ import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import save_file
 
-from dit_layout import build_vae, flux_to_original, padded, seeded, write_layouts, write_split
+from dit_layout import build_vae, flux_to_original, padded, seeded, write_layouts, write_sdnq, write_split
 
 CONTEXT, POOLED = 128, 64
 
@@ -65,6 +65,8 @@ def main():
         if name == "a":
             half = build().bfloat16()
             golden["a.bf16"] = forward(half, x, time, context, pooled, guidance, torch.bfloat16)
+            for folder, net in write_sdnq(out, build).items():
+                golden[f"a.{folder}"] = forward(net, x, time, context, pooled, guidance)
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/golden.safetensors")
 
 

@@ -3,7 +3,7 @@
 
     python sd3.py OUT_DIR          # a few seconds; tests/parity calls it
 
-Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8. Everything runs in fp32 on the CPU, but for what is named bf16.
+Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8, sdnq 0.2.8. Everything runs in fp32 on the CPU, but for what is named bf16.
 """
 import os
 import sys
@@ -15,7 +15,7 @@ import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import save_file
 
-from dit_layout import build_vae, padded, sd3_to_original, seeded, write_layouts, write_split
+from dit_layout import build_vae, padded, sd3_to_original, seeded, write_layouts, write_sdnq, write_split
 
 CONTEXT, POOLED = 128, 192
 
@@ -57,6 +57,8 @@ def main():
         golden[f"{name}.out"] = forward(network, x, time, context, pooled)
         if name == "a":
             golden["a.bf16"] = forward(build(**all_kinds).bfloat16(), x, time, context, pooled, torch.bfloat16)
+            for folder, net in write_sdnq(out, lambda: build(**all_kinds)).items():
+                golden[f"a.{folder}"] = forward(net, x, time, context, pooled)
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/golden.safetensors")
 
 

@@ -3,7 +3,7 @@
 
     python z-image.py OUT_DIR          # a few seconds; tests/parity calls it
 
-Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8. Everything runs in fp32 on the CPU, but for what is named bf16. The
+Versions: torch 2.11, diffusers 0.42.1, safetensors 0.8, sdnq 0.2.8. Everything runs in fp32 on the CPU, but for what is named bf16. The
 outputs are the pipeline's: the network's own, negated.
 """
 import os
@@ -16,7 +16,7 @@ import torch
 from diffusers import ZImageTransformer2DModel
 from safetensors.torch import save_file
 
-from dit_layout import build_vae, padded, seeded, write_layouts, zimage_to_original
+from dit_layout import build_vae, padded, seeded, write_layouts, write_sdnq, zimage_to_original
 
 CONTEXT = 128
 
@@ -51,6 +51,8 @@ def main():
         golden[f"{name}.out"] = forward(network, x, time, context)
         if name == "a":
             golden["a.bf16"] = forward(build().bfloat16(), x, time, context, torch.bfloat16)
+            for folder, net in write_sdnq(out, build).items():
+                golden[f"a.{folder}"] = forward(net, x, time, context)
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/golden.safetensors")
 
 

@@ -181,17 +181,14 @@ impl FluxConfig {
     pub fn efforts(&self, table: &BlockTable, work: Work) -> Vec<Effort> {
         let (image, text) = (work.patches(2), Self::TEXT_TOKENS);
         let both = image + text;
+        let attends = |tokens| Pass::Attention { tokens, width: self.width, all: both };
         let pass = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
             ["double_blocks", _, "img_mod" | "txt_mod", ..] | ["single_blocks", _, "modulation", ..] => Pass::Once,
-            ["double_blocks", _, part, "q", "weight"] if part == "txt_attn" => {
-                Pass::Attention { tokens: text, width: self.width, all: both }
-            }
-            ["double_blocks", _, part, ..] if part.starts_with("txt_") => Pass::Tokens(text),
-            ["double_blocks", ..] | ["img_in", ..] => Pass::Tokens(image),
-            ["single_blocks", _, "q", "weight"] => Pass::Attention { tokens: both, width: self.width, all: both },
+            ["double_blocks", _, "txt_attn", "q", "weight"] => attends(text),
+            ["single_blocks", _, "q", "weight"] => attends(both),
+            ["double_blocks", _, "txt_attn" | "txt_mlp", ..] | ["txt_in", ..] => Pass::Tokens(text),
+            ["double_blocks" | "img_in", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
             ["single_blocks", ..] => Pass::Tokens(both),
-            ["txt_in", ..] => Pass::Tokens(text),
-            ["final_layer", "linear", ..] => Pass::Tokens(image),
             _ => Pass::Once,
         };
         transformer_efforts(table, work, pass)

@@ -260,7 +260,7 @@ fn relatives_are_refused_by_name() {
     }
 }
 
-/// Groups of SDNQ may cross the rows of a joined matrix; halves that need not be cut are left whole.
+/// Levels of a codebook are not told apart by rows; halves that need not be cut are left whole.
 #[test]
 fn what_cannot_be_cut_is_named_with_its_storage() {
     let sdnq = |entry: &TensorEntry| {

@@ -185,7 +185,7 @@ impl Sd3Config {
             ["joint_blocks", _, "context_block", "attn", "q", "weight"] => attends(text, image + text),
             ["joint_blocks", _, "x_block", "attn2", "q", "weight"] => attends(image, image),
             ["joint_blocks", _, "context_block", ..] | ["context_embedder", ..] => Pass::Tokens(text),
-            ["joint_blocks", ..] | ["x_embedder", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
+            ["joint_blocks" | "x_embedder", ..] | ["final_layer", "linear", ..] => Pass::Tokens(image),
             _ => Pass::Once,
         };
         // The table of positions is added, and multiplied with nothing.

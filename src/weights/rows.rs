@@ -8,6 +8,9 @@ use std::ops::Range;
 
 use super::{Code, Coded, Shape, TensorEntry};
 
+/// As many numbers of SDNQ share words at most.
+const SDNQ_PACK: u64 = 16;
+
 impl TensorEntry {
     /// Returns these rows of the weight, under another name; nothing where they have no bytes of their own.
     #[must_use]
@@ -20,10 +23,15 @@ impl TensorEntry {
         let elements = rows.start * width..rows.end * width;
         let coded = match &self.coded {
             None => None,
-            Some(coded) => Some(Box::new(coded.of_elements(&elements, &rows)?)),
+            Some(coded) => Some(Box::new(coded.of_elements(&elements, &rows, all)?)),
         };
         let bytes = |count: u64| match &self.coded {
             Some(coded) if matches!(coded.code, Code::FourBit { .. }) => count.is_multiple_of(2).then_some(count / 2),
+            // Rows of whole packs, each of as many bytes.
+            Some(coded) if matches!(coded.code, Code::Sdnq(_)) => {
+                let row = self.bytes().get() / all;
+                (width.is_multiple_of(SDNQ_PACK) && row * all == self.bytes().get()).then_some(count / width * row)
+            }
             Some(_) | None => self.dtype.bytes_of(count),
         };
         let end = if rows.end == all { self.end } else { self.start + bytes(elements.end)? };
@@ -44,7 +52,7 @@ impl TensorEntry {
 }
 
 impl Coded {
-    fn of_elements(&self, elements: &Range<u64>, rows: &Range<u64>) -> Option<Self> {
+    fn of_elements(&self, elements: &Range<u64>, rows: &Range<u64>, all: u64) -> Option<Self> {
         let mut beside = self.beside.clone();
         match &self.code {
             // What belongs to them is of the whole weight.
@@ -62,8 +70,17 @@ impl Coded {
                     *scales = scales.stretch(whole(&blocks, *together)?)?;
                 }
             }
-            // Their groups may cross rows.
-            Code::Sdnq(_) => return None,
+            Code::Sdnq(sdnq) => {
+                // Levels of a codebook, and factors that may be stored with their extents exchanged, are not told apart by rows.
+                if sdnq.codebook || sdnq.low_rank == Some(true) {
+                    return None;
+                }
+                // The second factor is of the whole weight.
+                let own = beside.len() - usize::from(sdnq.low_rank.is_some());
+                for part in &mut beside[..own] {
+                    *part = Some(&*part).filter(|part| part.shape.dim(0) == Some(all))?.rows(part.name.clone(), rows.clone())?;
+                }
+            }
         }
         Some(Self { code: self.code.clone(), beside })
     }
@@ -78,6 +95,7 @@ fn whole(range: &Range<u64>, unit: u64) -> Option<Range<u64>> {
 mod tests {
     use super::*;
     use crate::weights::DType;
+    use crate::weights::coded::{Era, Sdnq};
 
     fn plain(name: &str, dtype: DType, shape: impl Into<Shape>, start: u64) -> TensorEntry {
         let shape = shape.into();
@@ -128,5 +146,40 @@ mod tests {
         let coded = key.coded.unwrap();
         assert_eq!((range(&coded.beside[0]), range(&coded.beside[1]), range(&coded.beside[2])), ((4, 8), (54, 58), (100, 1124)));
         assert_eq!(four.rows("k", 1..4), None, "scales of scales are shared between rows of two parts");
+    }
+
+    #[test]
+    fn rows_of_sdnq_are_told_by_their_scales() {
+        let sdnq = |codebook, low_rank| {
+            Code::Sdnq(Sdnq { kind: "uint4".to_owned(), era: Era::Subnormals, codebook, has_zero_point: true, low_rank, rotated: None })
+        };
+        let part = |name: &str, shape: &[u64], start| TensorEntry {
+            coded: Coded::alone(Code::Part),
+            ..plain(name, DType::F32, Shape(shape.to_vec()), start)
+        };
+        let packed = |code, beside: Vec<TensorEntry>| {
+            let mut entry = plain("qkv", DType::U8, [96], 0);
+            entry.shape = [6, 32].into();
+            entry.coded = Some(Box::new(Coded { code, beside }));
+            entry
+        };
+        let groups = || vec![part("scale", &[6, 2, 1], 100), part("zero_point", &[6, 2, 1], 200)];
+        let key = packed(sdnq(false, None), groups()).rows("k", 2..4).unwrap();
+        let coded = key.coded.as_deref().unwrap();
+        assert_eq!((range(&key), range(&coded.beside[0]), range(&coded.beside[1])), ((32, 64), (116, 132), (216, 232)));
+        assert_eq!(coded.beside[0].shape, [2, 2, 1].into());
+
+        let factors = [groups(), vec![part("svd_up", &[6, 3], 300), part("svd_down", &[3, 32], 400)]].concat();
+        let key = packed(sdnq(false, Some(false)), factors.clone()).rows("k", 2..4).unwrap();
+        let beside = key.coded.unwrap().beside;
+        assert_eq!((range(&beside[2]), beside[2].shape.clone(), range(&beside[3])), ((324, 348), [2, 3].into(), (400, 784)));
+
+        let exchanged = vec![part("scale", &[1, 6], 100), part("zero_point", &[1, 6], 200)];
+        for (code, beside) in [(sdnq(false, None), exchanged), (sdnq(true, None), groups()), (sdnq(false, Some(true)), factors)] {
+            assert_eq!(packed(code, beside).rows("k", 2..4), None);
+        }
+        let mut narrow = packed(sdnq(false, None), groups());
+        narrow.shape = [6, 24].into();
+        assert_eq!(narrow.rows("k", 2..4), None, "packs may hold numbers of two rows");
     }
 }

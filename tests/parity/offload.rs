@@ -19,6 +19,7 @@ use perilune::weights::{BlockTable, Precision};
 use tch::{Kind, Tensor};
 
 use crate::fixture::{close, converted, models_of, sd15, storages_of, tensor};
+use crate::transformers;
 
 /// Every model of SD1.5 that there is, in whatever it is stored, and everything that it can be computed with in.
 fn cases() -> impl Iterator<Item = (PathBuf, Precision)> {
@@ -44,7 +45,11 @@ pub(crate) fn load(path: &Path, precision: Precision, offload: Offload<'_>) -> R
 
 /// What two passes in a row give: the second meets staging memory that is in use.
 pub(crate) fn outputs(unet: &LoadedDenoiser, precision: Precision) -> Vec<Tensor> {
-    let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(stream(kind(precision)));
+    let kind = stream(kind(precision));
+    if let Some(family) = transformers::family_of(&unet.config) {
+        return [0.9, 0.1].map(|time| transformers::output(unet, family, "a", Some(time), kind)).into_iter().collect();
+    }
+    let input = |name: &str| tensor(&sd15().join("golden.safetensors"), &format!("unet.a.{name}")).to_kind(kind);
     let pass = |time: f64| unet.model.forward(&unet.residency, Pass::of_text(&input("x"), time, &input("context"))).unwrap();
     tch::no_grad(|| [981.0, 1.0].map(pass).into_iter().collect())
 }
@@ -71,12 +76,21 @@ pub(crate) const LITTLE: Bytes = Bytes::ZERO;
 
 #[test]
 fn streamed_blocks_give_the_same_bits() {
-    for (path, precision) in cases() {
+    streamed_blocks_are_the_same(cases());
+}
+
+#[test]
+fn streamed_blocks_of_transformers_give_the_same_bits() {
+    streamed_blocks_are_the_same(transformers::cases());
+}
+
+fn streamed_blocks_are_the_same(cases: impl Iterator<Item = (PathBuf, Precision)>) {
+    for (path, precision) in cases {
         let file = path.file_name().unwrap().display();
         let resident = load(&path, precision, Offload::Nothing).unwrap();
         let expected = outputs(&resident, precision);
         let count = resident.residency.table().blocks().len() as u32;
-        assert!(count > 20, "{count} blocks");
+        assert!(count > 10, "{count} blocks");
         let policies: [(&str, &dyn Fn(u32) -> bool); 6] = [
             ("all", &|_| true),
             ("every second", &|n| n % 2 == 0),
@@ -101,10 +115,22 @@ fn streamed_blocks_give_the_same_bits() {
 #[test]
 fn networks_of_every_storage_stream_to_the_same_bits() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let model = sd15().join("sd15.safetensors");
-    let exact = outputs(&load(&model, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32);
-    for (target, path) in storages_of(&model, folder.path()) {
-        for precision in Precision::ALL {
+    storages_stream_to_the_same_bits(&sd15().join("sd15.safetensors"), folder.path(), Precision::ALL);
+}
+
+#[test]
+fn transformers_of_every_storage_stream_to_the_same_bits() {
+    for (model, _) in transformers::smallest() {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        storages_stream_to_the_same_bits(&model, folder.path(), &[Precision::Fp32, Precision::Bf16]);
+    }
+}
+
+fn storages_stream_to_the_same_bits(model: &Path, folder: &Path, precisions: &[Precision]) {
+    let exact = outputs(&load(model, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32);
+    for (target, path) in storages_of(model, folder) {
+        transformers::parts_are_rows_of_the_whole(&path, &target.to_string());
+        for precision in precisions {
             let resident = load(&path, *precision, Offload::Nothing).unwrap();
             let expected = outputs(&resident, *precision);
             let table = resident.residency.table();
@@ -236,7 +262,16 @@ type Streams<'a> = &'a dyn Fn(u32) -> bool;
 /// Blocks move to and fro between passes, through staging memory of any size; the bits stay, and so do the sums.
 #[test]
 fn blocks_that_move_between_passes_give_the_same_bits() {
-    for (path, precision) in cases() {
+    moved_blocks_are_the_same(cases());
+}
+
+#[test]
+fn blocks_of_transformers_that_move_between_passes_give_the_same_bits() {
+    moved_blocks_are_the_same(transformers::cases());
+}
+
+fn moved_blocks_are_the_same(cases: impl Iterator<Item = (PathBuf, Precision)>) {
+    for (path, precision) in cases {
         let file = path.display();
         let unet = load(&path, precision, Offload::Nothing).unwrap();
         let expected = outputs(&unet, precision);

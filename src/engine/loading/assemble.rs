@@ -124,7 +124,7 @@ impl<'a> Offload<'a> {
 
 impl Target<'_> {
     /// Returns where the blocks go of a part that is `model` for an ask.
-    pub(super) fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
+    fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
             Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[], kept: Vec::new() }),

@@ -3,10 +3,8 @@
 pub mod arena;
 pub mod assemble;
 pub mod encoders;
-pub mod transformer;
 pub mod vault;
 
 pub use assemble::{Asked, Asks, LoadedDenoiser, LoadedVae, Offload, PlacedVae};
 pub use encoders::{LoadedClip, LoadedEncoder, LoadedQwen, LoadedT5};
-pub use transformer::LoadedTransformer;
 pub use vault::{LoadError, Vault, Weights};
