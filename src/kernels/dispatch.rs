@@ -7,7 +7,7 @@
 
 use super::deviation::Deviation;
 #[cfg(target_arch = "x86_64")]
-use super::four_bits;
+use super::{four_bits, halves};
 use crate::quant::sdnq::{Groups, Habits};
 use crate::quant::sdnq_type::WeightsType;
 use crate::quant::{QuantError, Tally, floats, fp8, int8, nf4, sdnq};
@@ -105,7 +105,7 @@ macro_rules! kernels {
 
 kernels! {
     /// [`floats::widen`].
-    widen / widen_at = floats::widen, (dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError>;
+    widen / widen_at = floats::widen [halves::widen_eight, halves::widen_sixteen], (dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError>;
     /// [`floats::narrow`].
     narrow / narrow_at = floats::narrow, (dtype: DType, values: &[f32], out: &mut [u8]) -> Result<Tally, QuantError>;
     /// [`fp8::max_abs`].

@@ -1,7 +1,7 @@
 //! The codecs of `quant` again, for speed: each is checked against the plain one to the bit.
 //!
 //! Those of plain storages are the codecs' own code with wider instructions allowed, chosen when they are called: Rust never fuses
-//! or reorders arithmetic of floats; only `four_bits` is written in a processor's own words. Those of ggml's blocks work on sub-blocks side by side. Signatures are those of the codecs.
+//! or reorders arithmetic of floats; only `four_bits` and `halves` are written in a processor's own words. Those of ggml's blocks work on sub-blocks side by side. Signatures are those of the codecs.
 
 mod deviation;
 mod dispatch;
@@ -9,6 +9,8 @@ mod dispatch;
 mod four_bits;
 mod measured;
 pub mod ggml;
+#[cfg(target_arch = "x86_64")]
+mod halves;
 #[cfg(target_arch = "x86_64")]
 mod ggml_k;
 #[cfg(target_arch = "x86_64")]
