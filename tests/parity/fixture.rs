@@ -12,6 +12,7 @@ use perilune::quant::Target;
 use perilune::units::{Bytes, Timestamp};
 use tch::{Device, Kind, Tensor};
 
+use crate::flow_pictures::whole;
 use crate::made::made_by;
 
 /// The folder that `scripts/parity/sd15.py` wrote.
@@ -30,7 +31,12 @@ pub(crate) fn of(family: Family) -> PathBuf {
 
 /// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.
 pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(of(family)).unwrap().map(|e| e.unwrap().path()).collect();
+    let folder = match family {
+        Family::Sd15 | Family::Sd2 | Family::Sdxl | Family::SdxlRefiner => of(family),
+        // Their own scripts write networks alone.
+        Family::Sd3 | Family::Flux | Family::ZImage => whole(family),
+    };
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     paths.sort();
     let is_whole = |path: &PathBuf| {
         let description = open(path, None).ok().and_then(|source| describe(&source).ok());

@@ -46,10 +46,9 @@ impl DenoiserModel {
     pub fn new(config: &DenoiserConfig, table: &BlockTable) -> Result<Self, FamilyError> {
         match config {
             DenoiserConfig::Unet(unet) => Unet::new(unet, table).map(Self::Unet),
-            DenoiserConfig::Sd3(_) | DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => {
-                let transformer = Transformer::new(config, table)?.map(Self::Transformer);
-                transformer.ok_or(FamilyError::Unsupported { name: "network" })
-            }
+            DenoiserConfig::Sd3(sd3) => Transformer::sd3(sd3, table).map(Self::Transformer),
+            DenoiserConfig::Flux(flux) => Transformer::flux(flux, table).map(Self::Transformer),
+            DenoiserConfig::ZImage(zimage) => Transformer::zimage(zimage, table).map(Self::Transformer),
         }
     }
 

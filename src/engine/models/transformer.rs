@@ -10,7 +10,7 @@ use super::mmdit::Mmdit;
 use super::zimage::ZImage;
 use crate::engine::EngineError;
 use crate::engine::residency::Residency;
-use crate::families::{DenoiserConfig, FamilyError, Role};
+use crate::families::{FamilyError, FluxConfig, Role, Sd3Config, ZImageConfig};
 use crate::weights::BlockTable;
 
 /// A diffusion transformer of any family.
@@ -43,14 +43,19 @@ impl Conditions<'_> {
 }
 
 impl Transformer {
-    /// Finds the network's weights; nothing for networks that are no transformer.
-    pub fn new(config: &DenoiserConfig, table: &BlockTable) -> Result<Option<Self>, FamilyError> {
-        Ok(match config {
-            DenoiserConfig::Unet(_) => None,
-            DenoiserConfig::Sd3(config) => Some(Self::Sd3(Box::new(Mmdit::new(config, table)?))),
-            DenoiserConfig::Flux(config) => Some(Self::Flux(Box::new(Flux::new(config, table)?))),
-            DenoiserConfig::ZImage(config) => Some(Self::ZImage(Box::new(ZImage::new(config, table)?))),
-        })
+    /// Finds the weights of SD3's network.
+    pub fn sd3(config: &Sd3Config, table: &BlockTable) -> Result<Self, FamilyError> {
+        Ok(Self::Sd3(Box::new(Mmdit::new(config, table)?)))
+    }
+
+    /// Finds the weights of Flux.1's network.
+    pub fn flux(config: &FluxConfig, table: &BlockTable) -> Result<Self, FamilyError> {
+        Ok(Self::Flux(Box::new(Flux::new(config, table)?)))
+    }
+
+    /// Finds the weights of Z-Image's network.
+    pub fn zimage(config: &ZImageConfig, table: &BlockTable) -> Result<Self, FamilyError> {
+        Ok(Self::ZImage(Box::new(ZImage::new(config, table)?)))
     }
 
     /// `x [B, C, h, w]`, `time` in 0…1, the share of noise, to noise − picture, `[B, C, h, w]`, in `x`'s type, which is that of
