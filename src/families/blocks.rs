@@ -4,15 +4,16 @@
 //! room for the largest is cheap. Neighbours that are not worth a copy of their own are one block.
 
 use super::unet::Layer;
-use super::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
+use super::{ClipConfig, FamilyError, QwenConfig, Role, T5Config, UnetConfig, VaeConfig, clip, qwen, t5};
 use crate::units::Bytes;
 use crate::weights::{BlockTable, Catalog, Precision, Shape, TensorEntry, Unit};
 
 /// Returns the block table of a part that the engine can load: its [`outline`], after checking how each tensor is stored.
 pub fn block_table(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError> {
     let table = outline(role, catalog)?;
-    match table.blocks().iter().flat_map(|b| &b.params).find(|p| p.entry.coded.is_none() && Precision::of(p.entry.dtype).is_none()) {
-        Some(p) => Err(FamilyError::UnloadableType { role, tensor: p.name.clone(), dtype: p.entry.dtype }),
+    let entries = table.blocks().iter().flat_map(|b| &b.params).map(|p| &p.entry).chain(table_of(role).and_then(|t| table.gathered(t)));
+    match entries.into_iter().find(|e| e.coded.is_none() && Precision::of(e.dtype).is_none()) {
+        Some(e) => Err(FamilyError::UnloadableType { role, tensor: e.name.clone(), dtype: e.dtype }),
         None => Ok(table),
     }
 }
@@ -35,15 +36,32 @@ pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError>
             let vae = VaeConfig::read(catalog)?;
             (vec![Unit::all_of("encoder"), Unit::all_of("decoder")], vae.expected())
         }
-        Role::T5 | Role::Qwen => return Err(FamilyError::Unsupported { name: role.name() }),
+        Role::T5 => {
+            let t5 = T5Config::read(catalog)?;
+            (t5.units(), t5.expected())
+        }
+        Role::Qwen => {
+            let qwen = QwenConfig::read(catalog)?;
+            (qwen.units(), qwen.expected())
+        }
     };
-    let used = select(role, catalog, &expected)?;
+    let (gathered, used) = select(role, catalog, &expected)?.parted(|name| table_of(role) == Some(name));
     let worth_a_copy = match role {
         // One of its halves is not even loaded by most runs.
         Role::Vae => Bytes::ZERO,
         Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => worth_a_copy(&used),
     };
-    Ok(BlockTable::cut(&used, &units, worth_a_copy))
+    Ok(BlockTable::cut(&used, &units, worth_a_copy).with_gathered(gathered.iter().cloned()))
+}
+
+/// Returns the table of a text encoder of which rows are looked up.
+fn table_of(role: Role) -> Option<&'static str> {
+    match role {
+        Role::ClipL | Role::ClipG => Some(clip::TOKENS),
+        Role::T5 => Some(t5::TOKENS),
+        Role::Qwen => Some(qwen::TOKENS),
+        Role::Denoiser | Role::Vae => None,
+    }
 }
 
 /// Returns what a copy should move at least: 16 MiB take well below a millisecond on a GPU's bus, about what starting a copy

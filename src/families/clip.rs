@@ -56,7 +56,8 @@ impl ClipProjection {
 
 const BARE_PROJECTION: &str = "text_projection";
 const PROJECTION: &str = "text_projection.weight";
-const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
+/// The table of tokens.
+pub const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
 
 /// Widths of released encoders, and the part that they are of a model here.
 const RELEASED: &[(u64, &str, Option<Role>)] =

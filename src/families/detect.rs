@@ -1,7 +1,7 @@
 //! Finds the parts of models among a file's tensors.
 
 use super::evidence::{self, Verdict};
-use super::{Family, FamilyError, Role, UnetConfig, sd15};
+use super::{Family, FamilyError, Role, UnetConfig, qwen, sd15};
 use crate::weights::{Catalog, DType, encoder_keys, keys};
 
 /// The diffusion network of a file: its family, variant, and tensors under our names.
@@ -47,9 +47,12 @@ pub fn extract(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, FamilyE
         Role::Denoiser => detect(catalog)?.map(|found| found.catalog),
         Role::Vae => candidates().map(|c| original_vae(&c)).find(|c| c.has("decoder.conv_in.weight")),
         Role::ClipL | Role::ClipG => clip_text(role, candidates())?,
-        // Their own families bring these; here they are only counted.
-        Role::T5 => candidates().find(|c| c.has("encoder.block.0.layer.0.SelfAttention.q.weight")),
-        Role::Qwen => candidates().find(|c| c.has("model.layers.0.self_attn.q_norm.weight")),
+        Role::T5 => candidates().map(|c| encoder_keys::t5(&c)).find(|c| c.has("encoder.block.0.layer.0.SelfAttention.q.weight")),
+        Role::Qwen => {
+            let found = candidates().map(|c| encoder_keys::language_model(&c)).find(|c| c.has("model.layers.0.self_attn.q_proj.weight"));
+            found.as_ref().map(qwen::refuse).transpose()?;
+            found
+        }
     })
 }
 

@@ -63,6 +63,44 @@ pub enum FamilyError {
         /// The width of its hidden state.
         width: u64,
     },
+    /// A number read from an encoder's shapes that none of its kind has.
+    #[error("the {role}'s {what} is {value}, which no such encoder has")]
+    OddEncoder {
+        /// The part that it was given as.
+        role: Role,
+        /// What the number is.
+        what: &'static str,
+        /// The number.
+        value: u64,
+    },
+    /// The tensors are another part, or none.
+    #[error("this is {found}, as `{tensor}` shows, and not the {role} that it was given as")]
+    OtherPart {
+        /// The part that it was given as.
+        role: Role,
+        /// What it is.
+        found: &'static str,
+        /// A tensor that proves it.
+        tensor: String,
+    },
+    /// A weight that is no number.
+    #[error("the {role}'s tensor `{tensor}` holds a value that is no finite number")]
+    NotFinite {
+        /// The part.
+        role: Role,
+        /// The tensor's canonical name.
+        tensor: String,
+    },
+    /// A token that an encoder's table has no row for: its vocabulary is another's.
+    #[error("the {role} knows {rows} tokens, and token {id} is none of them; the vocabulary belongs to another model")]
+    NoSuchToken {
+        /// The part.
+        role: Role,
+        /// The token.
+        id: i64,
+        /// The rows of its table.
+        rows: u64,
+    },
     /// A joined matrix in a storage that cannot be cut between its rows.
     #[error("the {role}'s tensor `{tensor}` joins three matrices and is stored as {storage}, which cannot be cut between them")]
     Uncut {
@@ -94,10 +132,11 @@ impl FamilyError {
         match self {
             Self::Unknown { .. } => "`perilune models inspect PATH` shows what a file holds; LoRAs and ControlNets are not models",
             Self::Unsupported { .. } => "`perilune models list` shows the models that run",
-            Self::Missing { .. } | Self::WrongShape { .. } | Self::OddNumber { .. } => {
+            Self::Missing { .. } | Self::WrongShape { .. } | Self::OddNumber { .. } | Self::OddEncoder { .. } | Self::NotFinite { .. } => {
                 "the file is incomplete or mixes two models; get it again from its source"
             }
-            Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
+            Self::OtherPart { .. } | Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
+            Self::NoSuchToken { .. } => "give the vocabulary that belongs to the encoder",
             Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",
             Self::UnloadableType { .. } => "use an fp32, fp16 or bf16 version of the file",
         }

@@ -3,6 +3,7 @@
 //! Everything is read from names and shapes; a file's name never counts. The facts come from
 //! ComfyUI `comfy/model_detection.py` and diffusers `loaders/single_file_utils.py`.
 
+pub mod absence;
 pub mod blocks;
 pub mod clip;
 pub mod cost;
@@ -10,8 +11,10 @@ pub mod detect;
 pub mod error;
 pub mod evidence;
 pub mod family;
+pub mod qwen;
 pub mod route;
 pub mod sd15;
+pub mod t5;
 pub mod unet;
 pub mod vae;
 
@@ -20,6 +23,8 @@ pub use clip::{ClipActivation, ClipConfig, ClipProjection};
 pub use detect::{Found, detect};
 pub use error::FamilyError;
 pub use family::{Family, Role};
+pub use qwen::QwenConfig;
 pub use route::{Component, Description, Source, describe, describe_loadable};
+pub use t5::T5Config;
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;

@@ -87,12 +87,12 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError>
     for role in roles {
         let Some((source, catalog)) = find(sources, *role)? else { continue };
         let checked = family.as_ref().is_none_or(|(f, _)| f.is_supported());
-        let (tensors, bytes) = if checked && matches!(role, Role::Denoiser | Role::ClipL | Role::ClipG | Role::Vae) {
+        let (tensors, bytes) = if checked {
             let table = cut(*role, &catalog)?;
             if *role == Role::Denoiser {
                 blocks = table.blocks().len();
             }
-            (table.blocks().iter().map(|b| b.params.len()).sum(), table.bytes())
+            (table.tensors(), table.whole())
         } else {
             (catalog.len(), catalog.bytes())
         };

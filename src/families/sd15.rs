@@ -50,7 +50,7 @@ pub fn prefixes(role: Role) -> &'static [&'static str] {
             "text_encoders.clip_g.",
             "",
         ],
-        Role::T5 => &["text_encoders.t5xxl.transformer.", ""],
-        Role::Qwen => &["text_encoders.qwen3_4b.transformer.", ""],
+        Role::T5 => &["text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.", ""],
+        Role::Qwen => &["text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_4b.", "text_encoders.llm.", ""],
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{LibraryError, sources};
+use crate::families::absence::absent;
 use crate::families::cost::{Work, unet_efforts, weight_efforts};
 use crate::families::{Component, FamilyError, Role, UnetConfig, block_table, detect};
 use crate::placement::{Machine, Model, OffloadAsk, Pace, Room, Walk, propose};
@@ -29,8 +30,9 @@ impl Network {
 
     /// Reads it among these tensors, which a file holds or will hold.
     pub fn of(catalog: &Catalog, files: &[PathBuf]) -> Result<Self, LibraryError> {
-        let catalog =
-            detect::extract(catalog, Role::Denoiser).and_then(|c| c.ok_or_else(|| missing(Role::Denoiser))).map_err(wrong(files))?;
+        let catalog = detect::extract(catalog, Role::Denoiser)
+            .and_then(|c| c.ok_or_else(|| absent(Role::Denoiser, catalog)))
+            .map_err(wrong(files))?;
         let table = block_table(Role::Denoiser, &catalog).map_err(wrong(files))?;
         let config = UnetConfig::read(&catalog).map_err(wrong(files))?;
         Ok(Self { config, table })
@@ -64,7 +66,8 @@ pub fn walk(config: &UnetConfig, table: &BlockTable, work: Work) -> Walk {
 /// Returns what the headers of these files say of one part, and its blocks.
 pub fn part(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable), LibraryError> {
     let source = sources::reopen(files, role)?;
-    let catalog = detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(|| missing(role))).map_err(wrong(files))?;
+    let catalog =
+        detect::extract(&source.catalog, role).and_then(|c| c.ok_or_else(|| absent(role, &source.catalog))).map_err(wrong(files))?;
     let table = block_table(role, &catalog).map_err(wrong(files))?;
     Ok((catalog, table))
 }
@@ -111,10 +114,6 @@ fn kept(model: &Model, ask: &OffloadAsk, compute: DeviceId) -> Bytes {
         let here = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute);
         here.map(|(unit, _)| unit.bytes).sum::<Bytes>() + planned.staging
     })
-}
-
-fn missing(role: Role) -> FamilyError {
-    FamilyError::Missing { role, tensor: String::new() }
 }
 
 fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> LibraryError {

@@ -8,7 +8,7 @@ use super::{LibraryError, header, regular};
 use crate::families::{Role, Source};
 use crate::formats::error::shown;
 use crate::formats::shard_index;
-use crate::weights::Catalog;
+use crate::weights::{Catalog, encoder_keys};
 
 /// Returns the weight files that this path stands for, headers read. `role` says what a file given on its own is.
 pub fn open(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError> {
@@ -24,7 +24,23 @@ pub fn open(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError
 
 /// Returns one part from exactly these files, headers read again; a part's shards come together.
 pub fn reopen(files: &[PathBuf], role: Role) -> Result<Source, LibraryError> {
-    Ok(Source { files: files.to_owned(), role: Some(role), catalog: joined(files)? })
+    let mut catalog = joined(files)?;
+    if let Some(theta) = files.first().filter(|_| role == Role::Qwen).and_then(|file| rope_theta(file)) {
+        catalog = catalog.with_note(encoder_keys::ROPE_THETA, &theta.to_string());
+    }
+    Ok(Source { files: files.to_owned(), role: Some(role), catalog })
+}
+
+/// Returns the base of a language model's rotations, which no safetensors header tells: what `config.json` beside it says, where
+/// old and new versions of transformers and models that see have it.
+fn rope_theta(file: &Path) -> Option<f64> {
+    let config: serde_json::Value = serde_json::from_slice(&regular::read(&file.with_file_name("config.json")).ok()?).ok()?;
+    let is_qwen = |config: &serde_json::Value| config["model_type"].as_str().is_some_and(|name| name.starts_with("qwen"));
+    if !is_qwen(&config) {
+        return None;
+    }
+    let places = ["/rope_parameters/rope_theta", "/rope_theta", "/text_config/rope_parameters/rope_theta", "/text_config/rope_theta"];
+    places.iter().find_map(|place| config.pointer(place)?.as_f64())
 }
 
 fn joined(files: &[PathBuf]) -> Result<Catalog, LibraryError> {

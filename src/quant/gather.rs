@@ -26,6 +26,7 @@ pub fn gather(catalog: Catalog, configuration: Option<&[u8]>, read: &mut Read<'_
     if !is_needed(&catalog) {
         return Ok(catalog);
     }
+    check_scaled(&catalog)?;
     let own = catalog.metadata().get("quantization_config").map(String::as_bytes);
     let config = configuration.or(own).map(Config::parse).transpose()?;
     let mut taken = BTreeSet::new();
@@ -169,6 +170,20 @@ impl Finder<'_> {
             rotated: rotated.map(|r| r as u64),
         };
         Ok((shape, Code::Sdnq(code)))
+    }
+}
+
+/// Fails where a file says that its 8-bit floats are scaled and holds not a single scale: every weight would be a constant off.
+fn check_scaled(catalog: &Catalog) -> Result<(), QuantError> {
+    let ends = |ends: &[&str]| catalog.iter().any(|e| e.name.rsplit('.').next().is_some_and(|last| ends.contains(&last)));
+    if !ends(&["scaled_fp8"]) || ends(&["scale_weight", "weight_scale"]) {
+        return Ok(());
+    }
+    match catalog.iter().find(|e| is_float8(e.dtype) && e.shape.rank() > 1) {
+        Some(entry) => {
+            Err(described(&entry.name, "8-bit floats without a scale".to_owned(), "those of which `scaled_fp8` says that they have one"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -87,6 +87,7 @@ pub struct Slot {
 pub struct BlockTable {
     blocks: Vec<Block>,
     slots: BTreeMap<String, Slot>,
+    gathered: BTreeMap<String, TensorEntry>,
 }
 
 impl BlockTable {
@@ -115,7 +116,35 @@ impl BlockTable {
                 slots.insert(p.name.clone(), Slot { block: BlockIndex(index), param });
             }
         }
-        Self { blocks, slots }
+        Self { blocks, slots, gathered: BTreeMap::new() }
+    }
+
+    /// Returns the same table with tensors that lie in no block, because rows of them are looked up and nothing is multiplied
+    /// with them: they stay in their file, wherever the blocks are.
+    #[must_use]
+    pub fn with_gathered(mut self, tensors: impl IntoIterator<Item = TensorEntry>) -> Self {
+        self.gathered = tensors.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
+        self
+    }
+
+    /// Returns a tensor of which rows are looked up.
+    #[must_use]
+    pub fn gathered(&self, name: &str) -> Option<&TensorEntry> {
+        self.gathered.get(name)
+    }
+
+    /// Returns the stored size of everything, what is in no block included.
+    #[must_use]
+    pub fn whole(&self) -> Bytes {
+        self.bytes() + self.gathered.values().map(TensorEntry::bytes_with_parts).sum()
+    }
+
+    /// Returns the number of stored tensors, what is in no block included.
+    #[must_use]
+    pub fn tensors(&self) -> usize {
+        let beside = |entry: &TensorEntry| entry.coded.as_ref().map_or(0, |coded| coded.beside.len());
+        let gathered: usize = self.gathered.values().map(|entry| 1 + beside(entry)).sum();
+        gathered + self.blocks.iter().map(|b| b.params.len()).sum::<usize>()
     }
 
     /// Returns the blocks in order of execution.

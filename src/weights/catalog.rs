@@ -119,6 +119,13 @@ impl Catalog {
         &self.metadata
     }
 
+    /// Returns the same catalog with one more word of metadata.
+    #[must_use]
+    pub fn with_note(mut self, key: &str, value: &str) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
     /// Returns the stored size of all tensors.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
@@ -158,6 +165,13 @@ impl Catalog {
     pub fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
         let entries = self.iter().filter_map(|e| Some(TensorEntry { name: rename(&e.name)?, ..e.clone() }));
         Self::new(entries, self.metadata.clone())
+    }
+
+    /// Returns the tensors whose names these are, and the others.
+    #[must_use]
+    pub fn parted(self, is_first: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (first, others) = self.entries.into_iter().partition(|(name, _)| is_first(name));
+        (Self { entries: first, metadata: self.metadata.clone() }, Self { entries: others, metadata: self.metadata })
     }
 
     /// Returns this catalog with the tensors of `other`, whose files follow ours.

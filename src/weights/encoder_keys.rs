@@ -2,7 +2,7 @@
 //!
 //! `OpenCLIP` joins query, key and value of an attention in one matrix (`open_clip/transformer.py`, torch's
 //! `nn.MultiheadAttention`); they are cut apart. The correspondence is that of ComfyUI's `comfy/utils.py`,
-//! `clip_text_transformers_convert`.
+//! `clip_text_transformers_convert`. GGUF files have the names of llama.cpp.
 
 use super::{Catalog, TensorEntry};
 
@@ -73,6 +73,87 @@ fn open_clip_layer(entry: &TensorEntry, layer: &str, part: &str, entries: &mut V
     Ok(())
 }
 
+/// The metadata under which the base of a language model's rotations is kept, where a `config.json` beside it says it.
+pub const ROPE_THETA: &str = "config.rope_theta";
+/// The metadata that marks the language part of a model that sees.
+pub const QWEN_VL: &str = "perilune.vision_language";
+
+/// llama.cpp's names for the parts of T5's encoder (`gguf-py/gguf/tensor_mapping.py`).
+const T5_PARTS: &[(&str, &str)] = &[
+    ("attn_q.", "layer.0.SelfAttention.q."),
+    ("attn_k.", "layer.0.SelfAttention.k."),
+    ("attn_v.", "layer.0.SelfAttention.v."),
+    ("attn_o.", "layer.0.SelfAttention.o."),
+    ("attn_rel_b.", "layer.0.SelfAttention.relative_attention_bias."),
+    ("attn_norm.", "layer.0.layer_norm."),
+    ("ffn_gate.", "layer.1.DenseReluDense.wi_0."),
+    ("ffn_up.", "layer.1.DenseReluDense.wi_1."),
+    ("ffn_down.", "layer.1.DenseReluDense.wo."),
+    ("ffn_norm.", "layer.1.layer_norm."),
+];
+
+/// Returns T5's encoder under the names of transformers: llama.cpp's renamed, and the table under its first name where a file
+/// holds it under its second alone. Other names pass unchanged.
+#[must_use]
+pub fn t5(catalog: &Catalog) -> Catalog {
+    let has_shared = catalog.has("shared.weight");
+    catalog.renamed(|name| {
+        let ours = match name {
+            "token_embd.weight" => Some("shared.weight".to_owned()),
+            "encoder.embed_tokens.weight" if !has_shared => Some("shared.weight".to_owned()),
+            "enc.output_norm.weight" => Some("encoder.final_layer_norm.weight".to_owned()),
+            _ => block(name, "enc.blk.", "encoder.block.", T5_PARTS),
+        };
+        Some(ours.unwrap_or_else(|| name.to_owned()))
+    })
+}
+
+/// llama.cpp's names for the parts of a language model of Llama's kind (`gguf-py/gguf/tensor_mapping.py`).
+const LLAMA_PARTS: &[(&str, &str)] = &[
+    ("attn_q_norm.", "self_attn.q_norm."),
+    ("attn_k_norm.", "self_attn.k_norm."),
+    ("attn_q.", "self_attn.q_proj."),
+    ("attn_k.", "self_attn.k_proj."),
+    ("attn_v.", "self_attn.v_proj."),
+    ("attn_output.", "self_attn.o_proj."),
+    ("attn_norm.", "input_layernorm."),
+    ("ffn_gate_inp.", "mlp.gate."),
+    ("ffn_gate.", "mlp.gate_proj."),
+    ("ffn_up.", "mlp.up_proj."),
+    ("ffn_down.", "mlp.down_proj."),
+    ("ffn_norm.", "post_attention_layernorm."),
+    ("post_ffw_norm.", "post_feedforward_layernorm."),
+];
+
+/// Prefixes under which files keep a language model's own tensors; the first two are parts of models that see.
+const LANGUAGE: &[&str] = &["model.language_model.", "language_model.model.", "model."];
+
+/// Returns a language model of Llama's kind under the names of transformers: llama.cpp's renamed, the prefixes of models that
+/// see taken away, and the `model.` that transformers 5.6 leaves out put back.
+#[must_use]
+pub fn language_model(catalog: &Catalog) -> Catalog {
+    let prefix = LANGUAGE.iter().copied().find(|p| catalog.has_prefix(&format!("{p}layers.")));
+    let renamed = catalog.renamed(|name| {
+        let rest = prefix.and_then(|p| name.strip_prefix(p)).unwrap_or(name);
+        let ours = match rest {
+            "token_embd.weight" => Some("model.embed_tokens.weight".to_owned()),
+            "output_norm.weight" => Some("model.norm.weight".to_owned()),
+            _ if ["layers.", "embed_tokens.", "norm."].iter().any(|p| rest.starts_with(p)) => Some(format!("model.{rest}")),
+            _ => block(rest, "blk.", "model.layers.", LLAMA_PARTS),
+        };
+        Some(ours.unwrap_or_else(|| name.to_owned()))
+    });
+    let sees = prefix.is_some_and(|p| p.contains("language_model"));
+    if sees { renamed.with_note(QWEN_VL, "") } else { renamed }
+}
+
+/// Renames `enc.blk.3.attn_q.weight`.
+fn block(name: &str, from: &str, to: &str, parts: &[(&str, &str)]) -> Option<String> {
+    let (number, part) = name.strip_prefix(from)?.split_once('.')?;
+    let ours = parts.iter().find_map(|(theirs, ours)| Some(format!("{ours}{}", part.strip_prefix(theirs)?)))?;
+    Some(format!("{to}{number}.{ours}"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -139,5 +220,62 @@ mod tests {
         (joined.dtype, joined.coded) = (DType::Q8_0, Coded::alone(Code::Blocks));
         let error = clip_text(&Catalog::new([joined.clone()], BTreeMap::new())).unwrap_err();
         assert_eq!(error.tensor, joined.name);
+    }
+
+    fn all_named(named: impl Fn(&Catalog) -> Catalog, pairs: &[(&str, &str)]) {
+        let catalog = named(&Catalog::new(pairs.iter().map(|(theirs, _)| entry(theirs, &[2])), BTreeMap::new()));
+        for (theirs, ours) in pairs {
+            assert!(catalog.has(ours), "{theirs} is not {ours}");
+        }
+        assert_eq!(catalog.len(), pairs.len());
+    }
+
+    #[test]
+    fn names_of_llama_cpp_follow_its_table() {
+        all_named(
+            t5,
+            &[
+                ("token_embd.weight", "shared.weight"),
+                ("enc.output_norm.weight", "encoder.final_layer_norm.weight"),
+                ("enc.blk.0.attn_rel_b.weight", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
+                ("enc.blk.23.attn_q.weight", "encoder.block.23.layer.0.SelfAttention.q.weight"),
+                ("enc.blk.1.attn_o.weight", "encoder.block.1.layer.0.SelfAttention.o.weight"),
+                ("enc.blk.1.attn_norm.weight", "encoder.block.1.layer.0.layer_norm.weight"),
+                ("enc.blk.1.ffn_gate.weight", "encoder.block.1.layer.1.DenseReluDense.wi_0.weight"),
+                ("enc.blk.1.ffn_down.weight", "encoder.block.1.layer.1.DenseReluDense.wo.weight"),
+                ("enc.blk.1.ffn_norm.weight", "encoder.block.1.layer.1.layer_norm.weight"),
+            ],
+        );
+        all_named(
+            language_model,
+            &[
+                ("token_embd.weight", "model.embed_tokens.weight"),
+                ("output_norm.weight", "model.norm.weight"),
+                ("blk.0.attn_q_norm.weight", "model.layers.0.self_attn.q_norm.weight"),
+                ("blk.35.attn_k.weight", "model.layers.35.self_attn.k_proj.weight"),
+                ("blk.0.attn_output.weight", "model.layers.0.self_attn.o_proj.weight"),
+                ("blk.0.attn_norm.weight", "model.layers.0.input_layernorm.weight"),
+                ("blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"),
+                ("blk.0.ffn_down.weight", "model.layers.0.mlp.down_proj.weight"),
+            ],
+        );
+    }
+
+    #[test]
+    fn tables_and_prefixes_have_one_name() {
+        all_named(t5, &[("encoder.embed_tokens.weight", "shared.weight"), ("decoder.block.0.x", "decoder.block.0.x")]);
+        all_named(t5, &[("encoder.embed_tokens.weight", "encoder.embed_tokens.weight"), ("shared.weight", "shared.weight")]);
+        all_named(
+            language_model,
+            &[("layers.0.mlp.up_proj.weight", "model.layers.0.mlp.up_proj.weight"), ("lm_head.weight", "lm_head.weight")],
+        );
+        let seeing = [
+            ("model.language_model.layers.0.mlp.up_proj.weight", "model.layers.0.mlp.up_proj.weight"),
+            ("model.language_model.embed_tokens.weight", "model.embed_tokens.weight"),
+            ("model.visual.blocks.0.x", "model.visual.blocks.0.x"),
+        ];
+        all_named(language_model, &seeing);
+        let catalog = language_model(&Catalog::new([entry(seeing[0].0, &[2])], BTreeMap::new()));
+        assert!(catalog.metadata().contains_key(QWEN_VL));
     }
 }

@@ -42,18 +42,32 @@ pub(crate) fn models_of(family: Family) -> Vec<PathBuf> {
 
 /// The network of a model as everything that weights can be converted to: what, and where.
 pub(crate) fn storages_of(model: &Path, folder: &Path) -> Vec<(Target, PathBuf)> {
+    storages_of_part(model, Role::Denoiser, folder)
+}
+
+/// The same of any part of a model. GGUF files are only made of networks; and how SDNQ's types are read is known from those.
+pub(crate) fn storages_of_part(model: &Path, role: Role, folder: &Path) -> Vec<(Target, PathBuf)> {
     let sdnq = ["int8", "uint8", "int7", "int6", "int5", "uint4", "int4", "uint3", "uint2", "float4_e2m1fn", "float8_e4m3fn"];
-    let sdnq = sdnq.map(|kind| format!("sdnq_{kind}").parse().unwrap());
-    let convert = |target: Target| (target.clone(), converted(model, target, folder));
-    Target::all().into_iter().chain(sdnq).map(convert).collect()
+    let sdnq = sdnq
+        .into_iter()
+        .filter(|kind| role == Role::Denoiser || ["int8", "uint4"].contains(kind))
+        .map(|kind| format!("sdnq_{kind}").parse().unwrap());
+    let convert = |target: Target| (target.clone(), converted_part(model, role, target, folder));
+    let is_made = |target: &Target| role == Role::Denoiser || !matches!(target, Target::Gguf(_));
+    Target::all().into_iter().chain(sdnq).filter(is_made).map(convert).collect()
 }
 
 /// Converts the network of a model.
 pub(crate) fn converted(model: &Path, target: Target, folder: &Path) -> PathBuf {
+    converted_part(model, Role::Denoiser, target, folder)
+}
+
+/// Converts a part of a model.
+pub(crate) fn converted_part(model: &Path, role: Role, target: Target, folder: &Path) -> PathBuf {
     let roots = Roots::default();
     let wish = Wish {
         source: model,
-        part: Some(Part::One(Role::Denoiser)),
+        part: Some(Part::One(role)),
         target,
         folder: Some(folder),
         roots: &roots,

@@ -7,12 +7,11 @@ use super::Vault;
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
 use crate::engine::device::Compute;
-use crate::engine::models::clip::ClipText;
 use crate::engine::models::unet::Unet;
 use crate::engine::models::vae::Vae;
 use crate::engine::residency::{Placing, Residency};
 use crate::families::cost::Work;
-use crate::families::{ClipConfig, FamilyError, Role, UnetConfig, VaeConfig};
+use crate::families::{FamilyError, Role, UnetConfig, VaeConfig};
 use crate::library::network;
 use crate::placement::propose::expect;
 use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Pace, Predicted, Walk, propose};
@@ -28,17 +27,6 @@ pub struct LoadedUnet {
     pub residency: Residency,
     /// Its sizes.
     pub config: UnetConfig,
-}
-
-/// A text encoder with its weights.
-#[derive(Debug)]
-pub struct LoadedClip {
-    /// The structure.
-    pub model: ClipText,
-    /// The weights.
-    pub residency: Residency,
-    /// Its sizes.
-    pub config: ClipConfig,
 }
 
 /// An autoencoder with its weights.
@@ -151,7 +139,7 @@ impl Target<'_> {
     }
 
     /// Returns where the blocks go of a part that every run uses once: how long that takes matters to nobody.
-    fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
+    pub(super) fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
         self.placing(table, |_, pace| network::used_once(table, self.precision, pace))
     }
 }
@@ -191,23 +179,6 @@ fn placing_of(config: &UnetConfig, table: &BlockTable, target: Target<'_>) -> Re
     target.placing(table, |asked, pace| network::model(config, table, asked.work, target.precision, pace))
 }
 
-impl LoadedClip {
-    /// Loads CLIP-L, or the only such encoder of a family, from these files.
-    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
-        Self::load_as(Role::ClipL, files, target)
-    }
-
-    /// Loads the encoder of this part from these files.
-    pub fn load_as(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
-        let (catalog, table, vault) = open(files, role)?;
-        let config = ClipConfig::read(role, &catalog).map_err(wrong(files))?;
-        let model = ClipText::new(&config, &table).map_err(wrong(files))?;
-        let placing = target.placing_once(&table)?;
-        let residency = Residency::load(role, table, &vault, target, placing)?;
-        Ok(Self { model, residency, config })
-    }
-}
-
 impl PlacedVae {
     /// Opens an autoencoder's files and finds places for its weights: what cannot be had is an error before the first step. Only a
     /// run that starts from a picture needs the encoder, two fifths of it.
@@ -237,12 +208,12 @@ impl LoadedVae {
 /// The block of the autoencoder that makes latents.
 const ENCODER: &str = "encoder";
 
-fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault>), EngineError> {
+pub(super) fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault>), EngineError> {
     let (catalog, table) = network::part(files, role)?;
     Ok((catalog, table, Vault::open(files)?))
 }
 
-fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> EngineError {
+pub(super) fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> EngineError {
     let path = files.first().cloned().unwrap_or_default();
     move |source| EngineError::Family { path: path.clone(), source }
 }

@@ -2,7 +2,9 @@
 
 pub mod arena;
 pub mod assemble;
+pub mod encoders;
 pub mod vault;
 
-pub use assemble::{Asked, Asks, LoadedClip, LoadedUnet, LoadedVae, Offload, PlacedVae};
+pub use assemble::{Asked, Asks, LoadedUnet, LoadedVae, Offload, PlacedVae};
+pub use encoders::{LoadedClip, LoadedQwen, LoadedT5};
 pub use vault::{LoadError, Vault, Weights};

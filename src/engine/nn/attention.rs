@@ -13,6 +13,15 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, causal: Causal) ->
     out.transpose(1, 2).reshape([batch, length, width])
 }
 
+/// Queries attend to keys of as many tokens: `q, k, v [B, L, H·d]` to `[B, L, H·d]`, without a scale, and with `bias
+/// [1, H, L, L]` added to each product: T5's.
+pub fn attend_biased(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, bias: &Tensor) -> Tensor {
+    let (batch, length, width) = sizes(q);
+    let split = |x: &Tensor| x.view([batch, -1, heads, width / heads]).transpose(1, 2);
+    let out = Tensor::scaled_dot_product_attention(&split(q), &split(k), &split(v), Some(bias), 0.0, false, Some(1.0), false);
+    out.transpose(1, 2).reshape([batch, length, width])
+}
+
 /// Whether later tokens are hidden from earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Causal {

@@ -28,9 +28,9 @@ use crate::weights::{Block, BlockTable, Precision};
 /// The blocks of one component.
 #[derive(Debug)]
 pub struct Residency {
-    role: Role,
-    table: BlockTable,
-    compute: Compute,
+    pub(super) role: Role,
+    pub(super) table: BlockTable,
+    pub(super) compute: Compute,
     pub(super) precision: Precision,
     /// Where each block lives: changed between two steps, see [`rebudget`](super::rebudget).
     pub(super) plan: RefCell<OffloadPlan>,
@@ -44,7 +44,7 @@ pub struct Residency {
     pub(super) staging: RefCell<Option<Staging>>,
     /// What memory pressure keeps elsewhere than the plan that was asked for had it.
     pub(super) given_up: RefCell<GivenUp>,
-    vault: Arc<Vault>,
+    pub(super) vault: Arc<Vault>,
     cancel: CancelFlag,
     current: Cell<BlockIndex>,
     pub(super) lent: Cell<u32>,
@@ -363,7 +363,7 @@ impl Residency {
         if self.staging.borrow().is_some() || self.in_map() > Bytes::ZERO { self.check_unwritten() } else { Ok(()) }
     }
 
-    fn check_unwritten(&self) -> Result<(), EngineError> {
+    pub(super) fn check_unwritten(&self) -> Result<(), EngineError> {
         match self.vault.files().iter().find(|f| f.was_written_into()) {
             Some(file) => Err(EngineError::Changed { path: file.path().to_owned() }),
             None => Ok(()),

@@ -10,6 +10,7 @@ pub mod cuda;
 pub mod disk;
 pub mod donor_file;
 pub mod faults;
+pub mod gathered;
 pub mod host_donor;
 pub mod layout;
 pub mod packed;

@@ -9,7 +9,7 @@ use crate::engine::nn::attention::Causal;
 use crate::engine::nn::wide::stream;
 use crate::engine::nn::{LayerNorm, Linear, Scope, WeightRef, attend};
 use crate::engine::residency::{Held, Residency};
-use crate::families::{ClipActivation, ClipConfig, FamilyError};
+use crate::families::{ClipActivation, ClipConfig, FamilyError, clip};
 use crate::units::BlockIndex;
 use crate::weights::BlockTable;
 
@@ -18,7 +18,6 @@ const EPS: f64 = 1e-5;
 /// Tokens to hidden states.
 #[derive(Debug)]
 pub struct ClipText {
-    token_embedding: WeightRef,
     position_embedding: WeightRef,
     layers: Vec<Layer>,
     final_layer_norm: LayerNorm,
@@ -73,7 +72,6 @@ impl ClipText {
             if is_bare { root.weight(name).map(Projection::Bare) } else { Linear::new(&root.at(name)).map(Projection::Layer) }
         };
         Ok(Self {
-            token_embedding: scope.weight("embeddings.token_embedding.weight")?,
             position_embedding: scope.weight("embeddings.position_embedding.weight")?,
             layers: layers.collect::<Result<_, _>>()?,
             final_layer_norm: LayerNorm::new(&scope.at("final_layer_norm"), EPS)?,
@@ -90,7 +88,7 @@ impl ClipText {
         let positions = head.tensor(self.position_embedding);
         let length = tokens.size()[1];
         let kind = stream(positions.kind());
-        let words = Tensor::embedding(&head.tensor(self.token_embedding), tokens, -1, false, false).to_kind(kind);
+        let words = residency.gather(clip::TOKENS, tokens)?.to_kind(kind);
         let mut x = words + positions.narrow(0, 0, length);
         let mut penultimate = x.shallow_clone();
         for layer in &self.layers {

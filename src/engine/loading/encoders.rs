@@ -1,0 +1,106 @@
+//! Text encoders and their weights, put together.
+
+use std::path::PathBuf;
+
+use super::Vault;
+use super::assemble::{Target, open, wrong};
+use crate::engine::EngineError;
+use crate::engine::models::clip::ClipText;
+use crate::engine::models::qwen::QwenEncoder;
+use crate::engine::models::t5::T5Encoder;
+use crate::engine::residency::Residency;
+use crate::families::{ClipConfig, FamilyError, QwenConfig, Role, T5Config};
+use crate::kernels;
+use crate::weights::{BlockTable, Precision};
+
+/// CLIP's text encoder with its weights.
+#[derive(Debug)]
+pub struct LoadedClip {
+    /// The structure.
+    pub model: ClipText,
+    /// The weights.
+    pub residency: Residency,
+    /// Its sizes.
+    pub config: ClipConfig,
+}
+
+/// T5's encoder with its weights.
+#[derive(Debug)]
+pub struct LoadedT5 {
+    /// The structure.
+    pub model: T5Encoder,
+    /// The weights.
+    pub residency: Residency,
+    /// Its sizes.
+    pub config: T5Config,
+}
+
+/// Qwen3 with the weights of the layers that are used.
+#[derive(Debug)]
+pub struct LoadedQwen {
+    /// The structure.
+    pub model: QwenEncoder,
+    /// The weights.
+    pub residency: Residency,
+    /// Its sizes.
+    pub config: QwenConfig,
+}
+
+impl LoadedClip {
+    /// Loads CLIP-L, or the only such encoder of a family, from these files.
+    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        Self::load_as(Role::ClipL, files, target)
+    }
+
+    /// Loads the encoder of this part from these files.
+    pub fn load_as(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        let (catalog, table, vault) = open(files, role)?;
+        let config = ClipConfig::read(role, &catalog).map_err(wrong(files))?;
+        let model = ClipText::new(&config, &table).map_err(wrong(files))?;
+        Ok(Self { model, residency: residency(role, table, &vault, target)?, config })
+    }
+}
+
+impl LoadedT5 {
+    /// Loads T5's encoder from these files.
+    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        let (catalog, table, vault) = open(files, Role::T5)?;
+        let config = T5Config::read(&catalog).map_err(wrong(files))?;
+        let model = T5Encoder::new(&config, &table).map_err(wrong(files))?;
+        Ok(Self { model, residency: residency(Role::T5, table, &vault, target)?, config })
+    }
+}
+
+impl LoadedQwen {
+    /// Loads Qwen3 from these files.
+    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+        let (catalog, table, vault) = open(files, Role::Qwen)?;
+        let config = QwenConfig::read(&catalog).map_err(wrong(files))?;
+        let model = QwenEncoder::new(&config, &table).map_err(wrong(files))?;
+        Ok(Self { model, residency: residency(Role::Qwen, table, &vault, target)?, config })
+    }
+}
+
+/// Brings an encoder's weights to their places, after looking at its norms.
+fn residency(role: Role, table: BlockTable, vault: &std::sync::Arc<Vault>, target: Target<'_>) -> Result<Residency, EngineError> {
+    check_norms(role, &table, vault)?;
+    let placing = target.placing_once(&table)?;
+    Residency::load(role, table, vault, target, placing)
+}
+
+/// Fails where a norm or a bias holds a value that is no number: it would spread to all of a text. There are few of them.
+fn check_norms(role: Role, table: &BlockTable, vault: &Vault) -> Result<(), EngineError> {
+    let params = table.blocks().iter().flat_map(|block| &block.params);
+    for param in params.filter(|p| p.entry.coded.is_none() && p.entry.shape.rank() == 1 && Precision::of(p.entry.dtype).is_some()) {
+        let Some(file) = vault.files().get(param.entry.file) else { continue };
+        let mut bytes = vec![0; param.entry.bytes().get() as usize];
+        file.read(param.entry.start, &mut bytes)?;
+        let mut values = vec![0.0; param.entry.elements() as usize];
+        let is_read = kernels::widen(param.entry.dtype, &bytes, &mut values).is_ok();
+        if is_read && !values.iter().all(|v| v.is_finite()) {
+            let path = file.path().to_owned();
+            return Err(EngineError::Family { path, source: FamilyError::NotFinite { role, tensor: param.name.clone() } });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! T5's encoder.
+
+pub mod model;
+
+pub use model::T5Encoder;

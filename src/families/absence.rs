@@ -1,0 +1,77 @@
+//! Says what a file is that was given for a part which it does not hold.
+
+use super::{FamilyError, Role};
+use crate::weights::Catalog;
+
+/// What names prove, the first that fits: ends of names first, then whole names.
+const ENDS: &[(&str, &str)] = &[
+    (".lora_up.weight", "a LoRA"),
+    (".lora_down.weight", "a LoRA"),
+    (".lora_A.weight", "a LoRA"),
+    (".lora_B.weight", "a LoRA"),
+    (".lora_A.default.weight", "a LoRA"),
+    (".hada_w1_a", "a LoHa"),
+    (".lokr_w1", "a LoKr"),
+];
+
+const NAMES: &[(&str, &str)] = &[
+    ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 encoder"),
+    ("enc.blk.0.attn_q.weight", "a T5 encoder"),
+    ("text_model.encoder.layers.0.mlp.fc1.weight", "a text encoder of CLIP"),
+    ("encoder.layers.0.mlp.fc1.weight", "a text encoder of CLIP"),
+    ("transformer.resblocks.0.ln_1.weight", "a text encoder of OpenCLIP"),
+    ("vision_model.embeddings.patch_embedding.weight", "a picture encoder"),
+    ("model.layers.0.self_attn.q_proj.weight", "a language model"),
+    ("layers.0.self_attn.q_proj.weight", "a language model"),
+    ("model.language_model.layers.0.self_attn.q_proj.weight", "a language model"),
+    ("blk.0.attn_q.weight", "a language model"),
+    ("decoder.conv_in.weight", "an autoencoder"),
+];
+
+/// Returns the error of a file that lacks a part, with what it is instead where its names tell.
+#[must_use]
+pub fn absent(role: Role, catalog: &Catalog) -> FamilyError {
+    let other = |found: &'static str, tensor: &str| FamilyError::OtherPart { role, found, tensor: tensor.to_owned() };
+    let by_end = catalog.iter().find_map(|e| Some((ENDS.iter().find(|(end, _)| e.name.ends_with(end))?.1, e.name.as_str())));
+    if let Some((found, tensor)) = by_end {
+        return other(found, tensor);
+    }
+    match NAMES.iter().find(|(name, _)| catalog.has(name)) {
+        Some((name, found)) => other(found, name),
+        None => FamilyError::Missing { role, tensor: proof(role).to_owned() },
+    }
+}
+
+/// The tensor by which a part is recognised.
+fn proof(role: Role) -> &'static str {
+    match role {
+        Role::Denoiser => "input_blocks.0.0.weight",
+        Role::ClipL | Role::ClipG => "text_model.encoder.layers.0.mlp.fc1.weight",
+        Role::T5 => "encoder.block.0.layer.0.SelfAttention.q.weight",
+        Role::Qwen => "model.layers.0.self_attn.q_proj.weight",
+        Role::Vae => "decoder.conv_in.weight",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::weights::{DType, Shape, TensorEntry};
+
+    fn told(role: Role, name: &str) -> String {
+        let entry =
+            TensorEntry { name: name.to_owned(), dtype: DType::F32, shape: Shape::from([2]), file: 0, start: 0, end: 8, coded: None };
+        absent(role, &Catalog::new([entry], BTreeMap::new())).to_string()
+    }
+
+    #[test]
+    fn what_a_file_is_instead_is_named_with_its_proof() {
+        let name = "lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_up.weight";
+        assert_eq!(told(Role::ClipL, name), format!("this is a LoRA, as `{name}` shows, and not the clip_l that it was given as"));
+        let t5 = "encoder.block.0.layer.0.SelfAttention.q.weight";
+        assert!(told(Role::ClipG, t5).starts_with("this is a T5 encoder, as"));
+        assert_eq!(told(Role::T5, "x"), format!("the t5 lacks the tensor `{t5}`"));
+    }
+}
