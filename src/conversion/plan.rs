@@ -186,7 +186,8 @@ fn is_number(dtype: DType) -> bool {
 
 fn is_sdnq(name: &str, shape: &Shape, config: &Config) -> bool {
     let has_packs = shape.dim(1).is_some_and(|width| width.is_multiple_of(SDNQ_PACK));
-    has_packs && sdnq_names::converts(name, shape, config)
+    // A parameter of its own, such as a projection or a token, is no layer's weight and would not be known again.
+    name.ends_with(".weight") && has_packs && sdnq_names::converts(name, shape, config)
 }
 
 /// Returns the configuration of a file of this type: what stays is named, as the reference does.

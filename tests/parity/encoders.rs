@@ -206,7 +206,8 @@ fn encoders_of_every_storage_stream_to_the_same_bits() {
             let resident = passed(&path, role, Precision::Fp32, Offload::Nothing).unwrap_or_else(|e| panic!("{role} as {target}: {e}"));
             let (ours, exact) = (resident.outputs[0].to_kind(Kind::Double).flatten(0, -1), exact.to_kind(Kind::Double).flatten(0, -1));
             let alike = (ours.dot(&exact) / (ours.norm() * exact.norm())).double_value(&[]);
-            assert!(alike > 0.8, "{role} as {target}: {alike}");
+            println!("{role} as {target}: cosine {alike:.4}");
+            assert!(alike > 0.9, "{role} as {target}: {alike}");
             let plan = plan(&resident.table, |n| n % 2 == 1);
             let streamed = passed(&path, role, Precision::Fp32, Offload::Exactly { plan: &plan, staging: Bytes(1) }).unwrap();
             assert!(streamed.outputs == resident.outputs, "{role} as {target}");

@@ -54,10 +54,13 @@ pub(crate) fn storages_of(model: &Path, folder: &Path) -> Vec<(Target, PathBuf)>
     storages_of_part(model, Role::Denoiser, folder)
 }
 
-/// The same of any part of a model; GGUF files are only made of networks.
+/// The same of any part of a model. GGUF files are only made of networks; and how SDNQ's types are read is known from those.
 pub(crate) fn storages_of_part(model: &Path, role: Role, folder: &Path) -> Vec<(Target, PathBuf)> {
     let sdnq = ["int8", "uint8", "int7", "int6", "int5", "uint4", "int4", "uint3", "uint2", "float4_e2m1fn", "float8_e4m3fn"];
-    let sdnq = sdnq.map(|kind| format!("sdnq_{kind}").parse().unwrap());
+    let sdnq = sdnq
+        .into_iter()
+        .filter(|kind| role == Role::Denoiser || ["int8", "uint4"].contains(kind))
+        .map(|kind| format!("sdnq_{kind}").parse().unwrap());
     let convert = |target: Target| (target.clone(), converted_part(model, role, target, folder));
     let is_made = |target: &Target| role == Role::Denoiser || !matches!(target, Target::Gguf(_));
     Target::all().into_iter().chain(sdnq).filter(is_made).map(convert).collect()
