@@ -109,7 +109,7 @@ fn worth(item: &Item, now: Timestamp) -> f64 {
 /// have replaced.
 pub fn discard(item: &Item) -> Result<(), CacheError> {
     let about = |kinds: &[&str]| kinds.iter().map(|kind| beside(&item.path, kind)).collect::<Vec<_>>();
-    let done = about(&["json", "sums", uses::KIND]);
+    let done = about(&["json", "sums", "upload", uses::KIND]);
     let mut gone = Vec::new();
     if item.is_finished() {
         // The file first: a manifest without one is nothing.

@@ -44,6 +44,12 @@ impl Origin {
         fs::metadata(path).ok().map(|metadata| Self::from_metadata(path.to_owned(), &metadata))
     }
 
+    /// Returns whether the file is as it was, by what the file system says of it; nothing where it is gone.
+    #[must_use]
+    pub fn is_as_it_was(&self) -> Option<bool> {
+        Self::found(&self.path).map(|now| now.is_same_file(self))
+    }
+
     fn from_metadata(path: PathBuf, metadata: &Metadata) -> Self {
         let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
         Self { path, bytes: Bytes(metadata.len()), modified_ns, inode: metadata.ino(), device: metadata.dev() }

@@ -6,11 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod backup;
 pub mod clean;
 pub mod error;
 mod index;
 pub mod manifest;
+pub mod outside;
 pub mod shelf;
+pub mod store;
 pub mod users;
 pub mod uses;
 pub mod verify;
@@ -19,6 +22,7 @@ pub use clean::{Choice, Rule, choose, discard};
 pub use error::CacheError;
 pub use manifest::{Errors, Manifest, Origin, Worst, sweep};
 pub use shelf::{Item, Shelf, State};
+pub use store::{Access, Journey, Store};
 pub use users::Users;
 pub use uses::Uses;
 pub use verify::{Segment, verify, write_sums};

@@ -26,13 +26,19 @@ pub struct Segment {
 
 /// Writes the sums of a conversion, and returns their hash.
 pub fn write_sums(target: &Path, segments: &[Segment]) -> Result<String, CacheError> {
-    let line = |s: &Segment| format!("{} {} {}", s.start, s.length, s.hash);
-    let lines = segments.iter().map(line).collect::<Vec<_>>().join("\n") + "\n";
+    let lines = sums_of(segments);
     replace(&beside(target, "sums"), lines.as_bytes(), true)?;
     Ok(blake3::hash(lines.as_bytes()).to_hex().to_string())
 }
 
-fn read_sums(target: &Path, content: &str) -> Result<Vec<Segment>, CacheError> {
+/// Returns sums as they are stored.
+pub(super) fn sums_of(segments: &[Segment]) -> String {
+    let line = |s: &Segment| format!("{} {} {}", s.start, s.length, s.hash);
+    segments.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Reads the sums of a conversion, if they are those that its manifest names.
+pub(super) fn read_sums(target: &Path, content: &str) -> Result<Vec<Segment>, CacheError> {
     let path = beside(target, "sums");
     let damaged = |reason: &str| CacheError::Damaged { path: target.to_owned(), reason: reason.to_owned() };
     let text = match fs::read_to_string(&path) {
@@ -40,6 +46,11 @@ fn read_sums(target: &Path, content: &str) -> Result<Vec<Segment>, CacheError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(damaged("the sums of its bytes are missing")),
         Err(e) => return Err(CacheError::io(&path, "reading it")(e)),
     };
+    parse_sums(&text, content, damaged)
+}
+
+/// Reads sums whose hash is `content`.
+pub(super) fn parse_sums(text: &str, content: &str, damaged: impl Fn(&str) -> CacheError) -> Result<Vec<Segment>, CacheError> {
     if blake3::hash(text.as_bytes()).to_hex().as_str() != content {
         return Err(damaged("the sums of its bytes were changed"));
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use super::conversions::{CacheCommand, ConvertArgs};
+use super::conversions::{CacheCommand, ConversionsCommand, ConvertArgs};
 use super::part_args::{EncoderArgs, OffloadArgs, PlacingArgs};
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
@@ -98,6 +98,9 @@ pub enum Command {
     /// Looks at conversions, and cleans them up
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Looks at what the daemon is converting, and changes it
+    #[command(subcommand)]
+    Conversions(ConversionsCommand),
     /// Measures this box once, for `plan`: links, and blocks of each kind
     ///
     /// Reads past the page cache and from it, copies memory, and computes with blocks of each kind at two sizes; with a

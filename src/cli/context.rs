@@ -4,11 +4,19 @@ use std::future::Future;
 
 use super::args::Global;
 use super::output::Output;
+use crate::cache::{Access, Store, store};
 use crate::client::{Client, Gate, Place};
-use crate::config::{Environment, Flags, Settings};
+use crate::config::{Environment, Flags, Settings, StoreKeys};
 use crate::daemon::lookup;
 use crate::library::Roots;
 use crate::workflow::{Kind, Refusal};
+
+/// Returns what a store wants to know of us.
+#[must_use]
+pub fn access(keys: StoreKeys) -> Access {
+    let StoreKeys { id, secret, token, region, endpoint } = keys;
+    Access { key_id: id, secret, token, region, endpoint }
+}
 
 /// What every command needs.
 #[derive(Debug)]
@@ -45,6 +53,12 @@ impl Context {
     /// Returns the model folders.
     pub fn roots(&self) -> Result<Roots, Refusal> {
         lookup::roots(&self.settings)
+    }
+
+    /// Returns where back-ups of conversions go, if they go anywhere.
+    pub fn backup(&self) -> Result<Option<Store>, Refusal> {
+        let place = self.settings.backup.value.as_deref().map(store::Place::parse).transpose()?;
+        Ok(place.map(|place| Store::new(place, access(StoreKeys::of(&self.environment)))))
     }
 
     /// Connects to the daemon and does something with it.

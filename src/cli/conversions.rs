@@ -9,6 +9,7 @@ use crate::conversion::Part;
 use crate::library::FolderKind;
 use crate::quant::precision::Target;
 use crate::units::{Bytes, DeviceId, Seed, Size};
+use crate::wire::ConversionId;
 
 /// Conversions.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +33,15 @@ pub struct ConvertArgs {
     /// Threads to convert with; as many as there are processors when left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Conversions that are made at once, of those that this call asks for; they share the threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// With --json, also print a line about each conversion's progress every second
+    #[arg(long)]
+    pub progress: bool,
+    /// Copy the results into the back-up, too
+    #[arg(long)]
+    pub backup: bool,
     /// What is compared, where a report is wanted.
     #[command(flatten)]
     pub compare: ReportArgs,
@@ -66,6 +76,29 @@ fn kind(text: &str) -> Result<FolderKind, String> {
     FolderKind::from_name(text).ok_or_else(|| format!("there is no such kind of folder; there are {}", names()))
 }
 
+/// What the daemon is converting.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConversionsCommand {
+    /// Lists conversions on their way: how far each is, and who waits for it
+    List,
+    /// Keeps conversions, or one, from going on; what is done is kept. It holds until the daemon ends
+    Pause {
+        /// Its number; all, and those to come, when left out
+        conversion: Option<ConversionId>,
+    },
+    /// Lets conversions, or one, go on where they were
+    Resume {
+        /// Its number; all when left out
+        conversion: Option<ConversionId>,
+    },
+    /// Gives conversions up: jobs that wait for them fail; what is done is kept for the next try
+    Cancel {
+        /// Their numbers
+        #[arg(required = true)]
+        conversions: Vec<ConversionId>,
+    },
+}
+
 /// The cache of conversions.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CacheCommand {
@@ -94,9 +127,30 @@ pub enum CacheCommand {
     },
     /// Reads conversions and compares every byte with what was written
     Verify {
+        /// Look at every number, too: values and scales that are none, and how far it is from its source, where that is there
+        #[arg(long)]
+        full: bool,
         /// Only these files
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+    /// Checks conversions and copies them to where `backup` in config.yaml says: s3://BUCKET/PREFIX, or a folder
+    ///
+    /// Each is read back there and compared before it counts as kept. A copy that was cut off goes on where it was. `convert`
+    /// fetches what is kept instead of making it again, where the source is the same to the byte.
+    Backup {
+        /// Only these files; all that can be used when left out
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Fetches conversions from the back-up that are not here
+    Restore {
+        /// Only those of this name
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Only show what is kept, and what would come
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Removes conversions by a rule; on a terminal it shows what would go, until told --yes
     #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless"]))]

@@ -47,7 +47,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
     }
     if let Some(Command::Converter) = cli.command {
         // It reads no settings, which may have changed since the daemon read them.
-        return commands::converter::converter().unwrap_or_else(|refusal| report::report(&refusal));
+        return commands::converter::converter(&environment).unwrap_or_else(|refusal| report::report(&refusal));
     }
     let output = Output::of(&cli.global, &environment);
     let done = Context::new(cli.global, environment, output).and_then(|context| commands::run(&context, cli.command));

@@ -34,6 +34,8 @@ pub struct ConfigFile {
     pub disk_floor: Option<String>,
     /// The most conversions that the daemon makes at once.
     pub conversions_at_once: Option<u32>,
+    /// Where back-ups of conversions go: `s3://BUCKET/PREFIX`, or a folder.
+    pub backup: Option<String>,
     /// NVIDIA's management library.
     pub nvml: Option<PathBuf>,
     /// The program that reaches other machines.

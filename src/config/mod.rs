@@ -6,6 +6,7 @@
 pub mod environment;
 pub mod error;
 pub mod file;
+pub mod keys;
 pub mod layers;
 pub mod paths;
 pub mod presets;
@@ -15,6 +16,7 @@ pub mod themes;
 
 pub use environment::Environment;
 pub use error::ConfigError;
+pub use keys::StoreKeys;
 pub use layers::{Origin, Told};
 pub use paths::Paths;
 pub use settings::{Flags, Settings, Supervision};

@@ -77,6 +77,8 @@ pub struct Settings {
     pub disk_floor: Told<Bytes>,
     /// The most conversions that the daemon makes at once.
     pub conversions_at_once: Told<u32>,
+    /// Where back-ups of conversions go, if they go anywhere.
+    pub backup: Told<Option<String>>,
     /// NVIDIA's management library; `None` is where the system has it.
     pub nvml: Told<Option<PathBuf>>,
     /// The program that reaches other machines.
@@ -170,6 +172,10 @@ impl Settings {
         let engine =
             Told::default(default_engine(environment)).or_told(file.engine.as_deref().map(here), Origin::File).or_told(env_engine, by_env);
         let (env_nvml, by_env_nvml) = env("PERILUNE_NVML");
+        let (env_backup, by_env_backup) = text("PERILUNE_BACKUP");
+        let place = |text: String, here: &dyn Fn(&Path) -> PathBuf| {
+            if text.contains("://") { text } else { here(Path::new(&text)).to_string_lossy().into_owned() }
+        };
         let (env_ssh, by_env_ssh) = text("PERILUNE_SSH");
         let (env_log, by_env_log) = text("PERILUNE_LOG");
         let visible = environment.said(visible::VARIABLE).map(|text| Visible::parse(&text));
@@ -180,6 +186,9 @@ impl Settings {
             engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
             disk_floor: Told::default(DISK_FLOOR).or_told(floor(file.disk_floor.as_deref(), &file_path)?, Origin::File),
             conversions_at_once: Told::default(1).or_told(at_once(file.conversions_at_once, &file_path)?, Origin::File),
+            backup: Told::default(None)
+                .or_some(file.backup.clone().map(|text| place(text, &here)), Origin::File)
+                .or_some(env_backup.map(|text| place(text, &|path| environment.absolute(path))), by_env_backup),
             nvml: Told::default(None).or_some(file.nvml.as_deref().map(here), Origin::File).or_some(env_nvml, by_env_nvml),
             ssh: Told::default("ssh".to_owned()).or_told(file.ssh.clone(), Origin::File).or_told(env_ssh, by_env_ssh),
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
@@ -229,6 +238,7 @@ impl Settings {
             row("engine_idle_s", &self.engine_idle_s),
             row("disk_floor", &self.disk_floor),
             row("conversions_at_once", &self.conversions_at_once),
+            row("backup", &self.backup),
             row("nvml", &self.nvml),
             row("ssh", &self.ssh),
             row("log", &self.log),

@@ -13,8 +13,8 @@ use super::place::{self, Found};
 use super::room::{self, Room};
 use super::source::{self, Opened, Part};
 use super::turn::Turn;
-use super::{ConversionError, plan, report};
-use crate::cache::{self, Item, Manifest, Uses};
+use super::{ConversionError, backup, plan, report};
+use crate::cache::{self, CacheError, Item, Manifest, Store, Uses};
 use crate::library::Roots;
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Timestamp};
@@ -34,6 +34,8 @@ pub struct Wish<'a> {
     pub roots: &'a Roots,
     /// How much of the disk stays free for others.
     pub floor: Bytes,
+    /// Where conversions may be fetched from instead of being made again.
+    pub backup: Option<&'a Store>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -45,6 +47,8 @@ pub enum Aside<'a> {
     Waiting(&'a Path),
     /// An older conversion had to make room.
     Gone(&'a Item),
+    /// The back-up was of no help.
+    NoBackup(&'a CacheError),
 }
 
 /// How a conversion ended well.
@@ -60,6 +64,13 @@ pub enum Outcome {
         resumed: (usize, usize),
         /// Why what was there before would not do.
         replaced: Option<&'static str>,
+    },
+    /// It came from the back-up.
+    Restored {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        manifest: Manifest,
     },
     /// It was there.
     Cached {
@@ -112,6 +123,13 @@ pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> R
                 let gone = make_room(wish, &source, &folder, &path, output)?;
                 for item in &gone {
                     tell(Aside::Gone(item));
+                }
+                match backup::restored(wish, &source, (&path, &recipe, output.length), watch) {
+                    Ok(Some(manifest)) => return Ok(Outcome::Restored { path, manifest }),
+                    Ok(None) => {}
+                    // Whatever is wrong there, it can be made here.
+                    Err(ConversionError::Cache(error)) => tell(Aside::NoBackup(&error)),
+                    Err(error) => return Err(error),
                 }
                 let (manifest, resumed) = make(wish, &source, &path, output, (from, recipe), watch)?;
                 drop(turn);

@@ -3,9 +3,11 @@
 //! A result is laid out before it is made; threads convert chunks of tensors and write them to their places; a journal says
 //! which of them are on the disk. A conversion that was cut off goes on from there, and ends with the same bytes.
 
+pub mod backup;
 pub mod chunk;
 pub mod convert;
 pub mod error;
+pub mod expand;
 pub mod feed;
 pub mod foretell;
 pub mod form;
@@ -16,6 +18,7 @@ pub mod part_file;
 pub mod pipeline;
 pub mod place;
 pub mod plan;
+pub mod recheck;
 pub mod report;
 pub mod room;
 pub mod source;
@@ -24,11 +27,13 @@ pub mod turn;
 pub mod view;
 pub mod work;
 
+pub use backup::Brought;
 pub use convert::{Aside, Check, Outcome, Sizes, Wish, check, convert, lookup, sizes};
 pub use error::ConversionError;
 pub use foretell::foretell;
 pub use pipeline::Watch;
 pub use place::folders;
+pub use recheck::{Rechecked, recheck};
 pub use room::{Room, remove};
 pub use source::Part;
 pub use turn::is_in_use;

@@ -5,7 +5,7 @@ use super::output::Output;
 use crate::cache::{Errors, Worst};
 
 /// How many tensors are named.
-const NAMED: usize = 10;
+pub(super) const NAMED: usize = 10;
 
 /// Returns what storing the weights cost: by tensor, and all together.
 #[must_use]

@@ -17,6 +17,7 @@ impl Outcome {
                 let resumed = (resumed.0 > 0).then(|| format!("went on from {} of {} chunks", resumed.0, resumed.1));
                 (ConvertStatus::Converted, path, manifest, resumed.or_else(|| replaced.map(|r| format!("made again: {r}"))))
             }
+            Self::Restored { path, manifest } => (ConvertStatus::Restored, path, manifest, Some("from the back-up".to_owned())),
             Self::Cached { path, manifest } => (ConvertStatus::Cached, path, manifest, None),
             Self::Skipped { precision, bytes } => {
                 return ConvertedView {

@@ -3,7 +3,7 @@
 //! ```text
 //!   wished --> looking --> (it is there) ------------------------> ready
 //!                 \--> waiting --> making --> (its child is done) --^
-//!                         ^----------'  it died; so often, and those who wait fail
+//!                         ^----------'  it died, so often, and those who wait fail; or it is paused
 //! ```
 //!
 //! Who wishes the same shares one. What nobody wishes any more is stopped, and what it has done is kept on the disk for who
@@ -20,7 +20,7 @@ use super::reports;
 use crate::jobs::{Failure, Phase, Progress};
 use crate::ledger::{Command, Entry};
 use crate::units::{Bytes, JobId, SessionId, Timestamp};
-use crate::wire::{Change, ConversionView, Reply};
+use crate::wire::{Change, ConversionId, ConversionView, Reply};
 use crate::workflow::{Kind, Refusal, Wish};
 
 /// Deaths of its children after which a conversion fails.
@@ -34,6 +34,8 @@ const SHOWN: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     items: BTreeMap<Wish, Item>,
+    /// Whether none goes on.
+    paused: bool,
     last: u64,
     told: Option<Timestamp>,
 }
@@ -45,6 +47,10 @@ struct Item {
     stage: Stage,
     deaths: u32,
     askers: Vec<Asker>,
+    /// Whether its operator keeps it from going on.
+    paused: bool,
+    /// How far it was when it was last heard of.
+    read: (Bytes, Bytes),
 }
 
 /// How far it is.
@@ -102,7 +108,9 @@ pub(super) fn start(core: &mut Core) {
 fn look(core: &mut Core, wish: Wish, askers: Vec<Asker>) {
     core.conversions.last += 1;
     let id = core.conversions.last;
-    core.conversions.items.insert(wish.clone(), Item { id, stage: Stage::Looking, deaths: 0, askers });
+    core.conversions
+        .items
+        .insert(wish.clone(), Item { id, stage: Stage::Looking, deaths: 0, askers, paused: false, read: Default::default() });
     core.emit(Output::LookForConversion { id, wish });
 }
 
@@ -110,7 +118,10 @@ fn look(core: &mut Core, wish: Wish, askers: Vec<Asker>) {
 /// is prepared.
 fn next(core: &Core) -> Option<Wish> {
     let places: BTreeMap<&Wish, _> = if core.paused { BTreeMap::new() } else { core.queue.wishes().collect() };
-    let waiting = core.conversions.items.iter().filter(|(_, item)| matches!(item.stage, Stage::Waiting));
+    if core.conversions.paused {
+        return None;
+    }
+    let waiting = core.conversions.items.iter().filter(|(_, item)| matches!(item.stage, Stage::Waiting) && !item.paused);
     let allowed = waiting.filter(|(wish, item)| !item.askers.is_empty() || places.contains_key(wish));
     let first = allowed.min_by_key(|(wish, item)| (!places.contains_key(wish), places.get(wish).copied(), item.id));
     first.map(|(wish, _)| wish.clone())
@@ -157,6 +168,7 @@ pub(super) fn heard(core: &mut Core, id: u64, heard: ConversionHeard) {
         ConversionHeard::Progress { done, bytes } => {
             if let Stage::Making { since, .. } = item.stage {
                 item.stage = Stage::Making { since, done, bytes };
+                item.read = (done, bytes);
                 tell_progress(core, &wish);
             }
         }
@@ -241,6 +253,51 @@ fn died(core: &mut Core, wish: &Wish, exit: &Exit) {
     }
 }
 
+/// Keeps conversions, or one, from going on, or lets them. What is done of it is on the disk, and its child is not needed.
+pub(super) fn pause(core: &mut Core, asker: Asker, which: Option<ConversionId>, paused: bool) {
+    let answer = match which {
+        None => {
+            core.conversions.paused = paused;
+            // Who lets all go on lets each go on.
+            let all = core.conversions.items.values_mut();
+            all.filter(|_| !paused).for_each(|item| item.paused = false);
+            Ok(Reply::Done)
+        }
+        Some(ConversionId(id)) => core.conversions.by_id(id).map_or_else(
+            || Err(unknown(id)),
+            |(_, item)| {
+                item.paused = paused;
+                Ok(Reply::Done)
+            },
+        ),
+    };
+    let all_are = core.conversions.paused;
+    let mut stopped = Vec::new();
+    for item in core.conversions.items.values_mut().filter(|item| item.paused || all_are) {
+        if matches!(item.stage, Stage::Making { .. }) {
+            item.stage = Stage::Waiting;
+            stopped.push(item.id);
+        }
+    }
+    stopped.into_iter().for_each(|id| core.emit(Output::StopConversion(id)));
+    core.news.conversions = true;
+    core.answer(asker, answer);
+}
+
+/// Gives a conversion up.
+pub(super) fn cancel(core: &mut Core, asker: Asker, ConversionId(id): ConversionId) {
+    let Some((wish, _)) = core.conversions.by_id(id) else { return core.answer(asker, Err(unknown(id))) };
+    let wish = wish.clone();
+    let message = format!("the conversion of {} to {} was cancelled", wish.source.display(), wish.to);
+    let refusal = Refusal::new(Kind::Interrupted, message, "what is done is kept, and the next try goes on from there");
+    fail(core, &wish, &refusal, &[]);
+    core.answer(asker, Ok(Reply::Done));
+}
+
+fn unknown(id: u64) -> Refusal {
+    Refusal::new(Kind::NotFound, format!("there is no conversion {id} on its way"), "`perilune conversions list` shows them")
+}
+
 /// A client is gone: nobody waits for what it wanted.
 pub(super) fn left(core: &mut Core, session: SessionId) {
     for item in core.conversions.items.values_mut() {
@@ -267,14 +324,16 @@ pub(super) fn views(core: &Core) -> Vec<ConversionView> {
     let view = |(wish, item): (&Wish, &Item)| {
         let (since, done, bytes) = match item.stage {
             Stage::Looking => return None,
-            Stage::Waiting => (None, Bytes::ZERO, Bytes::ZERO),
+            Stage::Waiting => (None, item.read.0, item.read.1),
             Stage::Making { since, done, bytes } => (Some(since), done, bytes),
         };
         Some(ConversionView {
+            id: ConversionId(item.id),
             source: wish.source.clone(),
             part: wish.part.clone(),
             to: wish.to.clone(),
             running: since.is_some(),
+            paused: item.paused || core.conversions.paused,
             done,
             bytes,
             seconds: since.map_or(0.0, |since| core.now.since(since).as_secs_f64()),

@@ -13,7 +13,9 @@ use tokio::task::spawn_blocking;
 use super::engines::spawn::{SpawnSpec, Spawned, spawn};
 use super::input::{ConversionHeard, Converted, Exit, Input};
 use super::run::Message;
-use crate::cache::Shelf;
+use crate::cache::store::Place;
+use crate::cache::{Access, Shelf, Store};
+use crate::config::Settings;
 use crate::conversion::{self, Aside, Part, Wish as Asked};
 use crate::families::{Component, Role, describe_loadable};
 use crate::library::{self, LibraryError, Roots, inventory};
@@ -33,6 +35,8 @@ pub struct Converters {
     threads: Option<u32>,
     /// How much of a disk they leave free.
     floor: Bytes,
+    /// Where they may be fetched from instead.
+    backup: Option<String>,
     tell: mpsc::Sender<Message>,
     /// Those at work. Dropped, one ends.
     children: HashMap<u64, oneshot::Sender<()>>,
@@ -41,8 +45,9 @@ pub struct Converters {
 impl Converters {
     /// Returns one that has nothing to do yet.
     #[must_use]
-    pub fn new(roots: Roots, threads: Option<u32>, floor: Bytes, tell: mpsc::Sender<Message>) -> Self {
-        Self { roots, threads, floor, tell, children: HashMap::new() }
+    pub fn new(roots: Roots, settings: &Settings, tell: mpsc::Sender<Message>) -> Self {
+        let (threads, floor, backup) = (settings.engine_threads.value, settings.disk_floor.value, settings.backup.value.clone());
+        Self { roots, threads, floor, backup, tell, children: HashMap::new() }
     }
 
     /// Looks whether a conversion is there.
@@ -56,7 +61,8 @@ impl Converters {
 
     /// Has a child make a conversion.
     pub fn make(&mut self, id: u64, wish: Wish) {
-        let order = ConvertOrder { wish, models: self.roots.models.clone(), threads: self.threads, floor: self.floor };
+        let order =
+            ConvertOrder { wish, models: self.roots.models.clone(), threads: self.threads, floor: self.floor, backup: self.backup.clone() };
         let (stop, stopped) = oneshot::channel();
         self.children.insert(id, stop);
         let spec = SpawnSpec {
@@ -196,7 +202,7 @@ pub fn foretold(spec: &mut JobSpec, roots: &Roots) -> Result<Option<Catalog>, Re
 pub fn asked<'a>(wish: &'a Wish, roots: &'a Roots) -> Result<Asked<'a>, Refusal> {
     let part = part(wish.part.as_deref())?;
     let (source, target) = (&wish.source, wish.to.clone());
-    Ok(Asked { source, part, target, folder: None, roots, floor: Bytes::ZERO, now: SystemClock.now() })
+    Ok(Asked { source, part, target, folder: None, roots, floor: Bytes::ZERO, backup: None, now: SystemClock.now() })
 }
 
 fn part(name: Option<&str>) -> Result<Option<Part>, Refusal> {
@@ -220,16 +226,23 @@ fn component(path: &Path) -> Result<Component, Refusal> {
     found.ok_or_else(none)
 }
 
-/// Does what a daemon says on a socket, and tells it there; for the child itself.
-pub fn obey(order: &ConvertOrder, watch: conversion::Watch<'_>, say: &(dyn Fn(&ConvertReport) + Sync)) -> ConvertReport {
+/// Does what a daemon says on a socket, and tells it there; for the child itself. `access` is for where the order says that
+/// back-ups are.
+pub fn obey(order: &ConvertOrder, access: Access, watch: conversion::Watch<'_>, say: &(dyn Fn(&ConvertReport) + Sync)) -> ConvertReport {
     let roots = Roots { models: order.models.clone(), ..Roots::default() };
     let begun = std::time::Instant::now();
+    let backup = order.backup.as_deref().map(Place::parse).transpose().map(|place| place.map(|place| Store::new(place, access)));
+    let backup = backup.unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        None
+    });
     let made = asked(&order.wish, &roots).and_then(|asked| {
         let tell = |aside: Aside<'_>| match aside {
             Aside::Waiting(path) => say(&ConvertReport::Waiting(path.to_owned())),
             Aside::Gone(item) => tracing::info!("removed to make room for a conversion: {}, {}", item.path.display(), item.bytes),
+            Aside::NoBackup(error) => tracing::warn!("the back-up was of no help: {error}"),
         };
-        conversion::convert(&Asked { floor: order.floor, ..asked }, watch, tell).map_err(Refusal::from)
+        conversion::convert(&Asked { floor: order.floor, backup: backup.as_ref(), ..asked }, watch, tell).map_err(Refusal::from)
     });
     match made {
         Ok(outcome) => ConvertReport::Converted(Box::new(outcome.view(&order.wish.source, &order.wish.to, begun.elapsed().as_secs_f64()))),

@@ -95,7 +95,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
         records: Records::start(ledger, tell.clone()).map_err(|e| system(&e))?,
         lookup: Lookup::start(roots.clone(), tell.clone()).map_err(|e| system(&e))?,
         links: HashMap::new(),
-        conversions: Converters::new(roots.clone(), settings.engine_threads.value, settings.disk_floor.value, tell.clone()),
+        conversions: Converters::new(roots.clone(), &settings, tell.clone()),
         engine: settings.engine.value.clone(),
         engine_environment: settings.engine_environment.clone(),
         patience: settings.supervision,

@@ -109,6 +109,10 @@ pub enum JobVerb {
     MoveDown,
     /// Move a waiting job one place forward.
     MoveUp,
+    /// Keep conversions from going on, or let them.
+    PauseConversions,
+    /// Give up the conversion that the job at hand waits for, or the first.
+    CancelConversion,
 }
 
 /// Something to be done in the tuner.
@@ -191,8 +195,9 @@ impl Action {
     pub fn is_destructive(self) -> bool {
         match self {
             Self::Job(verb) => match verb {
-                JobVerb::Cancel | JobVerb::CancelWaiting | JobVerb::ClearFinished => true,
+                JobVerb::Cancel | JobVerb::CancelWaiting | JobVerb::ClearFinished | JobVerb::CancelConversion => true,
                 JobVerb::PauseQueue
+                | JobVerb::PauseConversions
                 | JobVerb::PauseJob
                 | JobVerb::Hold
                 | JobVerb::Retry

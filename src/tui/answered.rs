@@ -55,6 +55,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
             return effects;
         }
         (Purpose::Clear, Reply::Cleared(count)) => model.toast(Role::Ok, format!("{} forgotten", wording::count(count, "job"))),
+        (Purpose::Conversions(done), Reply::Done) => model.toast(Role::Ok, done),
         (Purpose::Verb { done, .. }, Reply::Changed(jobs)) => changed(model, done, &jobs),
         (purpose, _unexpected) => {
             let about = what(&purpose);
@@ -111,6 +112,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Probe
         | Purpose::CancelWaiting
         | Purpose::Clear
+        | Purpose::Conversions(_)
         | Purpose::Verb { .. } => {}
     }
 }
@@ -127,6 +129,7 @@ pub fn abandon(model: &mut Model) {
             }
             Purpose::Trial => "the connection was lost; look at the queue before you try again".to_owned(),
             Purpose::Probe => "the connection was lost, and nothing is measured any more; B begins again".to_owned(),
+            Purpose::Conversions(_) => "the connection was lost; look at the conversions before you ask again".to_owned(),
             Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
             Purpose::Status | Purpose::Devices | Purpose::Models | Purpose::Log | Purpose::Tune(_) | Purpose::Show(_) => continue,
         };
@@ -147,6 +150,7 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Submit(_) => "not submitted".to_owned(),
         Purpose::CancelWaiting => "waiting jobs not cancelled".to_owned(),
         Purpose::Clear => "not cleared".to_owned(),
+        Purpose::Conversions(_) => "conversions not changed".to_owned(),
         Purpose::Verb { jobs, .. } => match jobs[..] {
             [] => "queue not changed".to_owned(),
             [only] => format!("job {only} not changed"),

@@ -28,6 +28,8 @@ pub enum Purpose {
     CancelWaiting,
     /// To forget finished jobs.
     Clear,
+    /// To do something to conversions; what to say when it is done.
+    Conversions(&'static str),
     /// To do something to jobs; none for the queue as a whole.
     Verb {
         /// What to say when it is done, as in `job 41 …`; nothing where the rows show it.

@@ -159,6 +159,20 @@ pub const BINDINGS: &[Binding] = &[
         "cancel waiting",
         "take every waiting job back, all but the current; asks first",
     ),
+    hidden(
+        Layer::Jobs,
+        &["v"],
+        Action::Job(JobVerb::PauseConversions),
+        "conversions",
+        "keep conversions from going on, or let them; what is done is kept",
+    ),
+    hidden(
+        Layer::Jobs,
+        &["V"],
+        Action::Job(JobVerb::CancelConversion),
+        "cancel convert",
+        "give up the conversion that the job waits for, or the first; asks first",
+    ),
     // Screens.
     shown(Layer::Overview, &["tab"], Action::Move(Motion::NextPane), "next panel", "go to the next panel"),
     hidden(Layer::Overview, &["shift-tab"], Action::Move(Motion::PreviousPane), "panel before", "go to the panel before"),

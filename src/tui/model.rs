@@ -11,7 +11,7 @@ use super::screens::offload::deeds::SaveOrder;
 use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
 use crate::theme::{Background, Role, Theme};
 use crate::units::{JobId, Timestamp};
-use crate::wire::Request;
+use crate::wire::{ConversionId, Request};
 use crate::workflow::{JobDraft, Refusal};
 
 /// Silence after which what is known is called old: two heartbeats were missed.
@@ -70,6 +70,8 @@ pub enum Then {
     CancelWaiting,
     /// Forget finished jobs.
     ClearFinished,
+    /// Give a conversion up.
+    CancelConversion(ConversionId),
     /// Empty the form.
     ClearForm,
     /// Fill the form with something else.

@@ -90,6 +90,7 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::Edit => only("only waiting jobs are edited; d takes its settings for a new one", waits),
         JobVerb::Duplicate | JobVerb::Offload => only("", |_| true),
         JobVerb::PauseJob => unless(running(model).is_some(), "no job runs"),
+        JobVerb::PauseConversions | JobVerb::CancelConversion => unless(!model.known.conversions.is_empty(), "no conversion is on its way"),
         JobVerb::PauseQueue => None,
         JobVerb::CancelWaiting => unless(waiting(model) > 0, "no job waits"),
         JobVerb::ClearFinished => unless(finished(model) > 0, "no job is finished"),
@@ -118,6 +119,16 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
             });
             Vec::new()
         }
+        JobVerb::PauseConversions if model.known.conversions.iter().all(|c| c.paused) => {
+            vec![model.ask(Purpose::Conversions("conversions go on"), Request::ResumeConversions { conversion: None })]
+        }
+        JobVerb::PauseConversions => {
+            vec![
+                model
+                    .ask(Purpose::Conversions("conversions are paused; v lets them go on"), Request::PauseConversions { conversion: None }),
+            ]
+        }
+        JobVerb::CancelConversion => confirm_cancel_conversion(model),
         JobVerb::PauseQueue if model.known.paused => ask(model, "goes on", Vec::new(), Request::Resume { job: None }),
         JobVerb::PauseQueue => ask(model, "starts no more jobs", Vec::new(), Request::Pause { job: None }),
         JobVerb::PauseJob => match running(model).map(|j| (j.job, j.state)) {
@@ -148,6 +159,7 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
         }
         Then::CancelWaiting => vec![list_waiting(model, None)],
         Then::ClearFinished => vec![model.ask(Purpose::Clear, Request::Clear { states: Vec::new() })],
+        Then::CancelConversion(id) => vec![model.ask(Purpose::Conversions("the conversion is cancelled"), Request::CancelConversion(id))],
         Then::ClearForm => {
             model.compose = compose::State::default();
             Vec::new()
@@ -212,6 +224,25 @@ fn confirm_cancel(model: &mut Model) -> Vec<Effect> {
     };
     let command = Some(twin::of_jobs("cancel", &jobs));
     model.confirm = Some(Confirm { question, consequence, command, then: Then::Cancel(jobs) });
+    Vec::new()
+}
+
+/// Asks about the conversion that the job at hand waits for, or the first.
+fn confirm_cancel_conversion(model: &mut Model) -> Vec<Effect> {
+    let all = &model.known.conversions;
+    let at_hand = model.job_at_hand().and_then(|job| all.iter().find(|c| c.jobs.contains(&job)));
+    let Some(conversion) = at_hand.or_else(|| all.first()) else { return Vec::new() };
+    let consequence = match conversion.jobs.len() {
+        0 => "Who asked for it is told so. What is done is kept for the next try.".to_owned(),
+        1 => "The job that waits for it fails. What is done is kept for the next try.".to_owned(),
+        n => format!("The {n} jobs that wait for it fail. What is done is kept for the next try."),
+    };
+    model.confirm = Some(Confirm {
+        question: format!("Cancel the conversion of {} to {}?", wording::file_name(&conversion.source), conversion.to),
+        consequence,
+        command: Some(format!("perilune conversions cancel {}", conversion.id)),
+        then: Then::CancelConversion(conversion.id),
+    });
     Vec::new()
 }
 

@@ -1,5 +1,7 @@
 //! Numbers and texts as screens write them: short, and without anything that a terminal would obey.
 
+use std::path::Path;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::devices::Memory;
@@ -100,6 +102,12 @@ pub fn percent(share: f64) -> String {
 pub fn countdown(seconds: f64) -> String {
     let s = whole(seconds);
     if s < 3600 { format!("{}:{:02}", s / 60, s % 60) } else { format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) }
+}
+
+/// Returns the name of a file, without its folders.
+#[must_use]
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns a span in at most two units: `42s`, `4m10s`, `1h02m`, `3d04h`.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::conversion::{ConversionView, ConvertAsk, ConvertedView};
+use super::conversion::{ConversionId, ConversionView, ConvertAsk, ConvertedView};
 use super::plan::{PlanAsk, PlanView};
 use super::status::{EngineView, Notice, SetView, Status};
 use super::tune::TuneView;
@@ -49,6 +49,19 @@ pub enum Request {
     /// Stores weights otherwise. Answer, once they lie there: [`Reply::Converted`]. Who leaves before has it stopped, unless a
     /// job needs it.
     Convert(ConvertAsk),
+    /// Keeps conversions, or one, from going on: what is done is kept on the disk. It holds until the daemon ends. Answer:
+    /// [`Reply::Done`].
+    PauseConversions {
+        /// Which; `None` is all, and those to come.
+        conversion: Option<ConversionId>,
+    },
+    /// Lets conversions, or one, go on. Answer: [`Reply::Done`].
+    ResumeConversions {
+        /// Which; `None` is all.
+        conversion: Option<ConversionId>,
+    },
+    /// Gives a conversion up: who waits for it is told so, and its jobs fail. Answer: [`Reply::Done`].
+    CancelConversion(ConversionId),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.

@@ -2,7 +2,9 @@
 //!
 //! The daemon hands a [`ConvertOrder`] to a child of its own, which answers with [`ConvertReport`]s and ends.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,8 @@ pub struct ConvertOrder {
     pub threads: Option<u32>,
     /// How much of a disk is left free.
     pub floor: Bytes,
+    /// Where it may be fetched from instead; who may do so, the child's environment says.
+    pub backup: Option<String>,
 }
 
 /// What such a child says.
@@ -59,6 +63,8 @@ pub enum ConvertReport {
 pub enum ConvertStatus {
     /// It was made.
     Converted,
+    /// It came from the back-up.
+    Restored,
     /// It was there.
     Cached,
     /// The source is that already.
@@ -116,9 +122,29 @@ pub struct WorstTensor {
     pub rel_l2: f64,
 }
 
+/// The number of a conversion on its way; a daemon gives each one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConversionId(pub u64);
+
+impl fmt::Display for ConversionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for ConversionId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("`{text}` is no number of a conversion; `perilune conversions list` shows them"))
+    }
+}
+
 /// A conversion that is not there yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConversionView {
+    /// Its number.
+    pub id: ConversionId,
     /// What is converted.
     pub source: PathBuf,
     /// Which part of it.
@@ -127,6 +153,8 @@ pub struct ConversionView {
     pub to: Target,
     /// Whether it is being made; else it waits for its turn.
     pub running: bool,
+    /// Whether its operator keeps it from going on.
+    pub paused: bool,
     /// Bytes done.
     pub done: Bytes,
     /// All of them, once they are known.
@@ -142,5 +170,12 @@ impl ConversionView {
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.done.get().min(self.bytes.get()) as f64 / self.bytes.get().max(1) as f64
+    }
+
+    /// Returns the seconds that it will still take at the pace so far, once there is one.
+    #[must_use]
+    pub fn left_s(&self) -> Option<f64> {
+        let done = self.ratio();
+        (self.running && done >= 0.01).then(|| self.seconds * (1.0 - done) / done)
     }
 }

@@ -16,7 +16,7 @@ pub mod tune;
 pub mod work;
 
 pub use control::{Change, Cursor, Event, LogLine, Reply, Request, ServerFrame};
-pub use conversion::{ConversionView, ConvertAsk, ConvertOrder, ConvertReport, ConvertStatus, ConvertedView};
+pub use conversion::{ConversionId, ConversionView, ConvertAsk, ConvertOrder, ConvertReport, ConvertStatus, ConvertedView};
 pub use frame::{FrameError, Limit};
 pub use hello::{Hello, PROTOCOL};
 pub use plan::{PlanAsk, PlanView};

@@ -244,3 +244,57 @@ fn another_machine_converts_what_lies_there() {
     let here = there(&home, &["convert", MODEL, "--to", "Q8_0", "-o", "/tmp"]);
     assert_eq!((here.code, here.stderr.starts_with("error: ")), (2, true), "{here:?}");
 }
+
+#[test]
+fn conversions_are_paused_go_on_and_are_cancelled() {
+    let mut home = Home::with_daemon();
+    let daemon = home.daemon().id();
+    let mut talk = home.talk();
+    let held = [format!("converted/{MODEL}_nf4.safetensors"), format!("gguf/{MODEL}_Q4_0.gguf")].map(|name| hold(&result(&home, &name)));
+    let job = talk.submit(converted("nf4"));
+    until_true("a converter to work", || converters(daemon).len() == 1);
+    let listed = home.run(&["conversions", "list", "--json"]).json();
+    let first = &listed["conversions"][0];
+    assert_eq!(
+        (&first["to"], &first["running"], &first["paused"], &first["jobs"]),
+        (&"nf4".into(), &true.into(), &false.into(), &serde_json::json!([job]))
+    );
+    let told = home.run(&["conversions", "pause"]).ok();
+    assert!(told.contains(" paused ") && told.starts_with("id "), "{told}");
+    until_true("the converter to end", || converters(daemon).is_empty());
+    let other = talk.submit(converted("Q4_0"));
+    until_true("the other to be taken up", || talk.status().conversions.len() == 2);
+    assert!(talk.status().conversions.iter().all(|c| c.paused && !c.running));
+    assert_eq!(talk.show(job).reason, Some(WaitReason::Converting));
+    home.run(&["conversions", "resume"]).ok();
+    until_true("a converter to work", || converters(daemon).len() == 1);
+    // One by itself lets the other pass.
+    let id = |talk: &mut Talk, to: &Target| talk.status().conversions.iter().find(|c| c.to == *to).unwrap().id.to_string();
+    let nf4 = id(&mut talk, &Target::Nf4);
+    home.run(&["conversions", "pause", &nf4]).ok();
+    until_true("the other to be made", || talk.status().conversions.iter().any(|c| c.running && c.to != Target::Nf4));
+    let q4 = talk.status().conversions.iter().find(|c| c.to != Target::Nf4).unwrap().id.to_string();
+    home.run(&["conversions", "cancel", &q4]).ok();
+    let failure = talk.wait_for(other, JobState::Failed).failure.unwrap();
+    assert!(failure.message.ends_with("to Q4_0 was cancelled"), "{failure:?}");
+    home.run(&["conversions", "cancel", &q4]).refused(4, &format!("there is no conversion {q4} on its way"));
+    drop(held);
+    home.run(&["conversions", "resume", &nf4]).ok();
+    talk.wait_for(job, JobState::Done);
+    assert_eq!(home.run(&["conversions", "list"]).ok(), "nothing is being converted\n");
+}
+
+/// Who asked, and not a job, is told that it was cancelled.
+#[test]
+fn a_client_is_told_that_its_conversion_was_cancelled() {
+    let home = Home::with_daemon();
+    let _held = hold(&result(&home, &format!("converted/{MODEL}_int8.safetensors")));
+    let (mut asks, mut cancels) = (home.talk(), home.talk());
+    let id = asks.ask(Request::Convert(ConvertAsk { source: MODEL.to_owned(), part: None, to: Target::Int8 }));
+    wait_until_converting(&mut cancels, 1);
+    let conversion = cancels.status().conversions[0].id;
+    cancels.call(Request::CancelConversion(conversion));
+    let refusal = asks.refused(id);
+    assert!(refusal.message.ends_with("to int8 was cancelled"), "{refusal}");
+    assert!(cancels.status().conversions.is_empty());
+}

@@ -73,6 +73,7 @@ fn destructive_keys_ask_first() {
         };
         for key in binding.keys {
             let mut screen = busy().keys(reach);
+            screen.hear(Change::Conversions(vec![fixtures::conversion()]));
             screen.effects.clear();
             let screen = screen.keys(key);
             assert!(screen.model.confirm.is_some(), "{key} does not ask");

@@ -6,7 +6,7 @@ use perilune::quant::precision::Target;
 use perilune::tui::Options;
 use perilune::tui::options::ColorDepth;
 use perilune::units::{Bytes, DeviceId};
-use perilune::wire::{Change, ConversionView};
+use perilune::wire::{Change, ConversionId, ConversionView};
 
 use super::support::fixtures;
 use super::support::screen::{Screen, options};
@@ -116,20 +116,24 @@ fn conversions() {
         let job = status.queue.jobs.iter_mut().find(|j| j.state == JobState::Queued).unwrap();
         job.reason = Some(WaitReason::Converting);
         job.progress = Some(Progress { phase: Phase::Converting, step: 42, steps: 100, step_s: Some(0.3) });
-        status.conversions.push(ConversionView {
-            source: "/models/checkpoints/dream.safetensors".into(),
-            part: None,
-            to: Target::Nf4,
-            running: false,
-            done: Bytes::ZERO,
-            bytes: Bytes::ZERO,
-            seconds: 0.0,
-            jobs: Vec::new(),
-        });
+        status.conversions.push(fixtures::conversion());
         status
     };
     check("queue_converting", |w, h| Screen::on(status(), w, h).keys("6"));
     check("overview_converting", |w, h| Screen::on(status(), w, h).keys("1"));
+    let paused = || {
+        let mut status = status();
+        let job = status.queue.jobs.iter_mut().find(|j| j.reason == Some(WaitReason::Converting)).unwrap();
+        job.progress = None;
+        let waited_for = ConversionView { id: ConversionId(2), to: Target::Fp16, jobs: vec![job.job], ..status.conversions[0].clone() };
+        status.conversions.push(waited_for);
+        for (conversion, done) in status.conversions.iter_mut().zip([3, 0]) {
+            *conversion = ConversionView { paused: true, done: Bytes(done), bytes: Bytes(10), ..conversion.clone() };
+        }
+        status
+    };
+    check("queue_conversions_paused", |w, h| Screen::on(paused(), w, h).keys("6"));
+    check("confirm_conversion", |w, h| Screen::on(status(), w, h).keys("6V"));
 }
 
 #[test]

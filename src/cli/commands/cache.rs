@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::convert::located;
-use crate::cache::{self, CacheError, Item, Rule, Shelf, State, Users};
+use super::{backup, verify};
+use crate::cache::{self, Item, Rule, Shelf, State, Users, outside};
 use crate::cli::context::Context;
 use crate::cli::conversions::CacheCommand;
 use crate::cli::output::{plain, table};
@@ -29,7 +29,9 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
         CacheCommand::List { to, source } => list(context, to.as_ref(), source.as_deref()).map(|()| 0),
         CacheCommand::Stats => stats(context).map(|()| 0),
         CacheCommand::Check { source, to, part } => check(context, &source, &to, part).map(|()| 0),
-        CacheCommand::Verify { files } => verify(context, &files),
+        CacheCommand::Verify { full, files } => verify::verify(context, &named(context, &files)?, full),
+        CacheCommand::Backup { files } => backup::backup(context, &named(context, &files)?, !files.is_empty()),
+        CacheCommand::Restore { names, dry_run } => backup::restore(context, &names, dry_run),
         CacheCommand::Clean { keep, older_than, to_free, useless, yes, dry_run } => {
             let shelf = shelf(context)?;
             let rule = Rule { keep, older_than, to_free, useless };
@@ -43,6 +45,11 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
         }
         CacheCommand::Purge { yes } => purge(context, yes),
     }
+}
+
+/// Returns where it is noted what was made outside of the model folders.
+pub(super) fn links(context: &Context) -> PathBuf {
+    context.settings.paths.cache.join("conversions")
 }
 
 fn shelf(context: &Context) -> Result<Shelf, Refusal> {
@@ -74,15 +81,24 @@ fn list(context: &Context, to: Option<&Target>, source: Option<&str>) -> Result<
     let source = source.map(|name| located(context, name, &context.roots()?)).transpose()?;
     let source = source.map(|path| path.canonicalize().unwrap_or(path));
     let mut shelf = shelf(context)?;
+    let inside: BTreeSet<PathBuf> = shelf.items.iter().map(|item| item.path.clone()).collect();
+    let outside = outside::items(&links(context))?.into_iter().filter(|item| !inside.contains(&item.path));
+    shelf.items.extend(outside);
+    let is_outside = |item: &Item| !inside.contains(&item.path);
     shelf.items.retain(|item| {
         let is_to = to.is_none_or(|to| item.manifest.as_ref().is_some_and(|m| m.to == to.to_string()));
         is_to && source.as_deref().is_none_or(|source| item.source() == Some(source))
     });
+    let shown = |item: &Item| {
+        let mut line = shown(item);
+        line["outside"] = is_outside(item).into();
+        line
+    };
     context.output.show(&json!({"conversions": shelf.items.iter().map(shown).collect::<Vec<_>>()}), || {
         if shelf.items.is_empty() {
             return "no conversions\n".to_owned();
         }
-        table(&["file", "from", "to", "size", "state", "used", "hits"], shelf.items.iter().map(row))
+        table(&["file", "from", "to", "size", "state", "used", "hits"], shelf.items.iter().map(|item| row(item, is_outside(item))))
     });
     Ok(())
 }
@@ -96,14 +112,15 @@ fn shown(item: &Item) -> Value {
     })
 }
 
-fn row(item: &Item) -> Vec<String> {
+fn row(item: &Item, is_outside: bool) -> Vec<String> {
+    let state = word(item.state);
     let about = |text: &dyn Fn(&cache::Manifest) -> String| item.manifest.as_ref().map_or_else(|| "-".to_owned(), text);
     vec![
         item.path.display().to_string(),
         about(&|m| m.from.clone()),
         about(&|m| m.to.clone()),
         item.bytes.to_string(),
-        word(item.state).to_owned(),
+        if is_outside { format!("{state}, outside") } else { state.to_owned() },
         about(&|m| m.used.to_string()),
         about(&|m| m.hits.to_string()),
     ]
@@ -164,50 +181,21 @@ fn check(context: &Context, source: &str, to: &[Target], part: Option<Part>) -> 
     Ok(())
 }
 
-fn verify(context: &Context, files: &[PathBuf]) -> Result<u8, Refusal> {
-    let mut shelf = shelf(context)?;
-    if !files.is_empty() {
-        let wanted: BTreeSet<PathBuf> = files.iter().map(|f| context.environment.absolute(f)).collect();
-        let folders: BTreeSet<PathBuf> = wanted.iter().filter_map(|f| f.parent().map(Path::to_owned)).collect();
-        shelf = Shelf::look(&folders);
-        shelf.items.retain(|item| item.is_finished() && wanted.contains(&item.path));
-        if let Some(missing) = wanted.iter().find(|f| !shelf.items.iter().any(|i| &&i.path == f)) {
+/// Returns these conversions; all of them where none is named.
+fn named(context: &Context, files: &[PathBuf]) -> Result<Shelf, Refusal> {
+    if files.is_empty() {
+        return shelf(context);
+    }
+    let wanted: BTreeSet<PathBuf> = files.iter().map(|f| context.environment.absolute(f)).collect();
+    let folders: BTreeSet<PathBuf> = wanted.iter().filter_map(|f| f.parent().map(Path::to_owned)).collect();
+    let mut shelf = Shelf::look(&folders);
+    shelf.items.retain(|item| item.is_finished() && wanted.contains(&item.path));
+    match wanted.iter().find(|f| !shelf.items.iter().any(|i| &&i.path == f)) {
+        Some(missing) => {
             let message = format!("{}: this is no conversion that was made here", missing.display());
-            return Err(Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them"));
+            Err(Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them"))
         }
-    }
-    let finished: Vec<(&Item, &cache::Manifest)> = shelf.items.iter().filter_map(|i| Some((i, i.manifest.as_ref()?))).collect();
-    let found: Vec<_> = finished.par_iter().map(|(item, manifest)| (*item, cache::verify(&item.path, manifest))).collect();
-    let mut code = 0;
-    if found.is_empty() && !context.output.json {
-        report::note("no conversions");
-    }
-    for (item, result) in found {
-        remember(item, result.as_ref().err());
-        let reason = result.as_ref().err().map(ToString::to_string);
-        let line = json!({"path": item.path, "bytes": item.bytes, "intact": result.is_ok(), "reason": reason});
-        context.output.show(&line, || result.as_ref().map_or_else(|_| String::new(), |()| format!("{}: intact\n", item.path.display())));
-        if let Err(error) = result {
-            code = report::report(&error.into());
-        }
-    }
-    Ok(code)
-}
-
-/// Keeps in a manifest what was found wrong with its file, so that it is not used again; or that nothing is wrong any more.
-fn remember(item: &Item, error: Option<&CacheError>) {
-    let Some(manifest) = &item.manifest else { return };
-    let damage = match error {
-        Some(CacheError::Damaged { reason, .. }) => Some(reason.clone()),
-        // Nothing is known of what could not be read.
-        Some(CacheError::Io { .. }) => return,
-        None => None,
-    };
-    if manifest.damage != damage {
-        // What cannot be kept is said all the same.
-        if let Ok(Some(whole)) = cache::Manifest::read(&item.path) {
-            drop(cache::Manifest { damage, ..whole }.write(&item.path));
-        }
+        None => Ok(shelf),
     }
 }
 

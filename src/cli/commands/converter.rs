@@ -1,6 +1,6 @@
 //! `perilune converter`, which the daemon starts: converts what the socket that is its standard input says, and tells it there.
 //!
-//! It reads no settings: all it needs is in the order. It ends when the socket does.
+//! It reads no settings: all it needs is in the order, but for the keys to the back-up, which are in its environment. It ends when the socket does.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::cli::context::access;
+use crate::config::{Environment, StoreKeys};
 use crate::conversion::Watch;
 use crate::daemon::converters::{obey, progress};
 use crate::units::Bytes;
@@ -19,7 +21,7 @@ use crate::workflow::{Kind, Refusal};
 const NICE: i32 = 10;
 
 /// Converts, and tells what came of it.
-pub(in crate::cli) fn converter() -> Result<u8, Refusal> {
+pub(in crate::cli) fn converter(environment: &Environment) -> Result<u8, Refusal> {
     let refused = |e: io::Error| Refusal::bare(Kind::Failed, format!("standard input is no socket: {e}"));
     if let Err(errno) = rustix::process::nice(NICE) {
         tracing::debug!("priority stays as it is: {errno}");
@@ -46,7 +48,7 @@ pub(in crate::cli) fn converter() -> Result<u8, Refusal> {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = order.threads.and_then(|n| usize::try_from(n).ok()).unwrap_or(processors);
     let tell = |done: Bytes, all: Bytes| say(&progress(done, all));
-    let report = obey(&order, Watch { stop: &stop, tell: &tell, threads }, &say);
+    let report = obey(&order, access(StoreKeys::of(environment)), Watch { stop: &stop, tell: &tell, threads }, &say);
     say(&report);
     Ok(0)
 }

@@ -1,12 +1,16 @@
 //! One file per command.
 
 mod advice;
+mod backup;
 mod bridge;
 mod cache;
 mod calibrate;
 mod compat;
 mod config;
 mod convert;
+mod convert_batch;
+mod convert_there;
+mod conversions;
 pub(super) mod converter;
 mod dashboard;
 mod demo;
@@ -21,6 +25,7 @@ mod serve;
 mod sets;
 mod status;
 mod stop;
+mod verify;
 
 use super::args::{Command, ModelsCommand, SetsCommand};
 use super::context::Context;
@@ -40,12 +45,13 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Sets(SetsCommand::List)) => sets::list(context).map(done),
         Some(Command::Plan(args)) => plan::plan(context, *args),
         Some(Command::Convert(args)) => convert::convert(context, &args),
+        Some(Command::Conversions(command)) => conversions::conversions(context, command).map(done),
         Some(Command::Cache(command)) => cache::cache(context, command),
         Some(Command::Calibrate(args)) => calibrate::calibrate(context, args).map(done),
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
         Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
         Some(Command::Stop) => stop::stop(context).map(done),
-        Some(Command::Converter) => converter::converter(),
+        Some(Command::Converter) => converter::converter(&context.environment),
         Some(Command::Bridge) => bridge::bridge(context).map(done),
         Some(Command::Doctor) => doctor::doctor(context),
         Some(Command::Config) => config::config(context).map(done),

@@ -19,7 +19,7 @@ use super::core::Core;
 use super::input::{Asker, Ticket};
 use super::output::{LookUp, Output};
 use super::pending::Pending;
-use super::{snapshot, supervision};
+use super::{conversions, snapshot, supervision};
 use crate::ledger::{Command, Entry};
 use crate::telemetry::Frame;
 use crate::units::JobId;
@@ -42,6 +42,9 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Submit(draft) => submit::submit(core, asker, draft),
         Request::Calibrate(ask) => calibrate::calibrate(core, asker, ask),
         Request::Convert(ask) => core.emit(Output::Locate(asker, ask)),
+        Request::PauseConversions { conversion } => conversions::pause(core, asker, conversion, true),
+        Request::ResumeConversions { conversion } => conversions::pause(core, asker, conversion, false),
+        Request::CancelConversion(conversion) => conversions::cancel(core, asker, conversion),
         Request::Plan(ask) => plan::plan(core, Pending::Plan(asker, ask)),
         Request::Tune(ask) => plan::plan(core, Pending::Tune(asker, ask)),
         Request::List { states, after, limit } => {

@@ -288,3 +288,90 @@ fn purge_asks() {
     let done = cache(&home, &["purge"]);
     assert_eq!((done.code, done.stderr.as_str()), (0, "0 files, 0 B freed\n"), "nothing to ask about");
 }
+
+#[test]
+fn a_full_check_reads_every_number_and_compares_with_the_source() {
+    let home = Home::empty();
+    let source = moon(&home, "moon");
+    let to = "fp32,bf16,fp8,fp8_e5m2,fp8_scaled,nf4,int8,Q4_0,Q8_0,Q4_K_M,sdnq_int8,sdnq_uint4";
+    let made = lines(&home.run(&["convert", &source.display().to_string(), "--to", to, "--json"]).ok());
+    let told = lines(&cache(&home, &["verify", "--full", "--json"]).ok());
+    assert_eq!(told.len(), made.len());
+    for line in &told {
+        let about = made.iter().find(|m| m["output"] == line["path"]).unwrap();
+        let full = &line["full"];
+        let (found, said) = (full["rel_l2"].as_f64().unwrap(), about["error"]["rel_l2_mean"].as_f64().unwrap());
+        assert!((found - said).abs() <= 1e-9 + said * 1e-6, "{}: {found} {said}", about["to"]);
+        assert!(full["tensors"].as_u64().unwrap() > 100 && full["values"].as_u64().unwrap() > 2_000_000, "{full}");
+        let worst = |list: &Value| list.as_array().unwrap().iter().map(|w| w["tensor"].clone()).collect::<Vec<_>>();
+        assert_eq!(worst(&full["worst"]), worst(&about["error"]["worst"]), "{}", about["to"]);
+    }
+    fs::remove_file(&source).unwrap();
+    let text = cache(&home, &["verify", "--full"]).ok();
+    assert_eq!(text.matches("; its source is not there to compare with").count(), told.len(), "{text}");
+}
+
+/// Bytes that are what was written, and wrong: a fault of a disk under the file and its sums, or of a program.
+#[test]
+fn a_full_check_finds_what_sums_do_not() {
+    let home = Home::empty();
+    let source = write(home.path(), "models/diffusion_models/a.safetensors", &halves(&layers(128), 1));
+    let made = output(&one(&home, &source, "int8"));
+    let bytes = fs::read(&made).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let about: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let start = |name: &str| 8 + header + about[name]["data_offsets"][0].as_u64().unwrap() as usize;
+    let with = |at: usize, value: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        fs::write(&made, &bytes).unwrap();
+        // Sums and manifest that agree with it.
+        let sums = format!("0 {} {}\n", bytes.len(), blake3::hash(&bytes).to_hex());
+        fs::write(beside(&made, "sums"), &sums).unwrap();
+        let mut manifest: Value = serde_json::from_slice(&fs::read(beside(&made, "json")).unwrap()).unwrap();
+        manifest["content"] = json!(blake3::hash(sums.as_bytes()).to_hex().to_string());
+        fs::write(beside(&made, "json"), manifest.to_string()).unwrap();
+        cache(&home, &["verify"]).ok();
+        let done = cache(&home, &["verify", "--full", "--json"]);
+        assert_eq!(done.code, 6, "{done:?}");
+        let line = lines(&done.stdout).remove(0);
+        assert_eq!(line["intact"], json!(false));
+        line["reason"].as_str().unwrap().to_owned()
+    };
+    let scale = start("blocks.3.lin.SCB");
+    let reason = with(scale, &f32::NAN.to_le_bytes());
+    assert!(reason.contains("128 values are no numbers (NaN), and its source had 0") && reason.contains("1 scales are"), "{reason}");
+    let reason = with(scale, &f32::INFINITY.to_le_bytes());
+    assert!(reason.contains("values are infinite, and 0 were beyond its range"), "{reason}");
+    let reason = with(scale, &(-1.0_f32).to_le_bytes());
+    assert!(reason.starts_with("1 scales are no numbers that weights can be multiplied with; its relative error is "), "{reason}");
+    let reason = with(start("blocks.3.lin.weight"), &[0x55; 4096]);
+    assert!(reason.starts_with("its relative error is "), "{reason}");
+}
+
+#[test]
+fn what_was_made_elsewhere_is_listed_as_such_and_never_removed() {
+    let (home, sources, made) = with_three();
+    let folder = home.path().join("elsewhere");
+    let line = lines(&home.run(&["convert", &sources[0].display().to_string(), "--to", "fp8", "-o", "elsewhere", "--json"]).ok()).remove(0);
+    let outside = output(&line);
+    assert_eq!(outside.parent().unwrap(), folder);
+    let all = listed(&home, &[]);
+    let of = |path: &Path| all.iter().find(|i| i["path"] == json!(path)).unwrap();
+    assert_eq!((all.len(), &of(&outside)["outside"], &of(&outside)["to"]), (4, &json!(true), &json!("fp8_e4m3fn")));
+    assert_eq!((&of(&outside)["state"], &of(&made[0])["outside"]), (&json!("valid"), &json!(false)));
+    assert_eq!(listed(&home, &["--to", "fp8", "--source", "a"]).len(), 1);
+    assert!(cache(&home, &["list"]).ok().contains(" valid, outside "));
+    for words in [&["clean", "--keep", "0", "--useless", "--to-free", "1TiB", "--yes"][..], &["purge", "--yes"]] {
+        cache(&home, words).ok();
+        assert!(outside.exists() && !made[0].exists());
+    }
+    assert_eq!(listed(&home, &[]).len(), 1);
+    // It goes by another's hand, or stays where a disk is away.
+    fs::rename(&folder, home.path().join("away")).unwrap();
+    assert_eq!(listed(&home, &[]).len(), 0);
+    fs::rename(home.path().join("away"), &folder).unwrap();
+    assert_eq!(listed(&home, &[]).len(), 1);
+    fs::remove_file(&outside).unwrap();
+    assert_eq!(listed(&home, &[]).len(), 0);
+}

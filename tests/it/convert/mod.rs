@@ -7,8 +7,10 @@
 //! | what is used again, and whose a file is | [`lineage`] |
 //! | killed, interrupted, two at once, sources that change | [`cut_off`] |
 //! | disks, folders and files that are not as they should be | [`surroundings`] |
+//! | copies elsewhere, and what comes back | [`backup`] |
 //! | list, stats, check, verify, clean, purge | [`cache`] |
 
+mod backup;
 mod cache;
 mod cut_off;
 mod lineage;

@@ -9,6 +9,7 @@ use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, 
 use perilune::placement::planner::{Stay, UnitCost};
 use perilune::placement::{Grounds, History, Machine, Model, OffloadAsk, OffloadPlan, Pace, PartAsks, Room, Share, Similar, Speed};
 use perilune::prompt::{Dialect, Weighting};
+use perilune::quant::precision::Target;
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, Seed, Size, Timestamp};
 use perilune::weights::{DType, Precision};
@@ -16,7 +17,9 @@ use perilune::wire::control::Preview;
 use perilune::wire::status::{CacheView, PartView};
 use perilune::wire::tune::TuneBlock;
 use perilune::wire::work::Placed;
-use perilune::wire::{DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView, Status, TuneView};
+use perilune::wire::{
+    ConversionId, ConversionView, DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView, Status, TuneView,
+};
 use perilune::workflow::{JobSpec, Kind, ModelEntry, ModelSet, Named, Passes, Tiling};
 
 /// 14:02:11 on the day of the fixtures.
@@ -89,6 +92,22 @@ pub(crate) fn cpu() -> DeviceReading {
 /// The file system of the models.
 pub(crate) fn disk() -> DeviceReading {
     DeviceReading { memory: Some(memory(1210.0, 1863.0)), ..DeviceReading::unknown(DeviceId::Disk, DeviceKind::Disk, "sysinfo") }
+}
+
+/// A conversion that a client has asked for, and that waits.
+pub(crate) fn conversion() -> ConversionView {
+    ConversionView {
+        id: ConversionId(1),
+        source: "/models/checkpoints/dream.safetensors".into(),
+        part: None,
+        to: Target::Nf4,
+        running: false,
+        paused: false,
+        done: Bytes::ZERO,
+        bytes: Bytes::ZERO,
+        seconds: 0.0,
+        jobs: Vec::new(),
+    }
 }
 
 /// A card that fell off the bus.

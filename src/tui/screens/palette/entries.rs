@@ -148,6 +148,9 @@ fn job_words(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::PauseQueue => "queue pause",
         JobVerb::CancelWaiting => "queue cancel waiting",
         JobVerb::ClearFinished => "queue clear",
+        JobVerb::PauseConversions if model.known.conversions.iter().all(|c| c.paused) => "conversions resume",
+        JobVerb::PauseConversions => "conversions pause",
+        JobVerb::CancelConversion => "conversions cancel",
         JobVerb::Cancel
         | JobVerb::PauseJob
         | JobVerb::Hold

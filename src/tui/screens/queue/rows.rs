@@ -13,6 +13,7 @@ use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::wording;
 use crate::units::{DeviceId, JobId};
+use crate::wire::ConversionView;
 
 /// The columns of the queue.
 pub const FULL: &[Column] = &[
@@ -56,16 +57,26 @@ pub fn note(model: &Model) -> String {
     }
     // Those that a job waits for are seen in its row.
     let asked_for = model.known.conversions.iter().filter(|c| c.jobs.is_empty());
-    parts.extend(asked_for.map(|c| {
-        let name = c.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let how_far = if c.running { format!(" {:.0}%", c.ratio() * 100.0) } else { " waits".to_owned() };
-        format!("converting {} to {}{how_far}", name, c.to)
-    }));
+    parts.extend(asked_for.map(|c| format!("converting {} to {}{}", wording::file_name(&c.source), c.to, how_far(c))));
     let unseen = model.known.unseen_waiting();
     if unseen > 0 {
         parts.push(format!("{unseen} more wait"));
     }
     parts.join(", ")
+}
+
+/// Returns how far a conversion is, in a few letters behind its name.
+fn how_far(conversion: &ConversionView) -> String {
+    let percent = conversion.ratio() * 100.0;
+    match (conversion.paused, conversion.running) {
+        (true, _) if conversion.done.get() > 0 => format!(" {percent:.0}%, paused"),
+        (true, _) => " paused".to_owned(),
+        (false, true) => match conversion.left_s() {
+            Some(left) => format!(" {percent:.0}%, {} left", wording::countdown(left)),
+            None => format!(" {percent:.0}%"),
+        },
+        (false, false) => " waits".to_owned(),
+    }
 }
 
 /// Returns the sentence that stands where no job is shown.
@@ -194,7 +205,11 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
         WaitReason::Operator => "by operator".to_owned(),
         WaitReason::Engine => format!("engine of {} starts", job.spec.compute),
         WaitReason::Device => format!("{} does not answer", job.spec.compute),
-        WaitReason::Converting => "to be converted".to_owned(),
+        WaitReason::Converting => {
+            let conversion = model.known.conversions.iter().find(|c| c.jobs.contains(&job.job));
+            let is_paused = conversion.is_some_and(|c| c.paused);
+            if is_paused { "conversion paused; v lets it go on" } else { "to be converted" }.to_owned()
+        }
         WaitReason::Disk => "the disk is full".to_owned(),
     }
 }
