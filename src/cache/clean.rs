@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CacheError, Item, State, beside};
+use super::{CacheError, Item, State, beside, uses};
 use crate::units::{Bytes, Timestamp};
 
 /// What the operator wants gone. What is set holds together: an item goes if any of it says so.
@@ -108,15 +108,15 @@ fn worth(item: &Item, now: Timestamp) -> f64 {
 /// Removes a conversion and what is about it; an unfinished one with what is done of it, and without the file that it would
 /// have replaced.
 pub fn discard(item: &Item) -> Result<(), CacheError> {
-    let about = |kinds: [&str; 2]| kinds.map(|kind| beside(&item.path, kind));
-    let done = about(["json", "sums"]);
+    let about = |kinds: &[&str]| kinds.iter().map(|kind| beside(&item.path, kind)).collect::<Vec<_>>();
+    let done = about(&["json", "sums", uses::KIND]);
     let mut gone = Vec::new();
     if item.is_finished() {
         // The file first: a manifest without one is nothing.
         gone.push(item.path.clone());
         gone.extend(done);
     } else {
-        gone.extend(about(["part", "journal"]));
+        gone.extend(about(&["part", "journal"]));
         // What was written about a file that never got its name.
         if item.path.symlink_metadata().is_err() {
             gone.extend(done);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::index;
+use super::uses::Uses;
 use super::{CacheError, beside};
 use crate::units::{Bytes, Timestamp};
 
@@ -36,11 +38,10 @@ impl Origin {
         Ok(Self::from_metadata(path, &metadata))
     }
 
-    /// Returns whether the file is as it was, by what the file system says of it; nothing where it is gone.
+    /// Returns what the file at a path is now, under that path; nothing where it is gone.
     #[must_use]
-    pub fn is_as_it_was(&self) -> Option<bool> {
-        let metadata = fs::metadata(&self.path).ok()?;
-        Some(Self::from_metadata(PathBuf::new(), &metadata).is_same_file(self))
+    pub(super) fn found(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::from_metadata(path.to_owned(), &metadata))
     }
 
     fn from_metadata(path: PathBuf, metadata: &Metadata) -> Self {
@@ -124,8 +125,14 @@ impl Manifest {
     /// The version that this program writes.
     pub const VERSION: u32 = VERSION;
 
-    /// Reads the manifest of a conversion; nothing where there is none, or one that this program cannot read.
+    /// Reads the manifest of a conversion, and what is counted beside it; nothing where there is none, or one that this program
+    /// cannot read.
     pub fn read(target: &Path) -> Result<Option<Self>, CacheError> {
+        Ok(Self::stored(target)?.map(|manifest| manifest.counted(Uses::read(target))))
+    }
+
+    /// Reads the manifest alone.
+    pub(super) fn stored(target: &Path) -> Result<Option<Self>, CacheError> {
         let path = beside(target, "json");
         match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|m| m.version <= VERSION)),
@@ -134,16 +141,28 @@ impl Manifest {
         }
     }
 
+    /// Returns it with what was counted since it was written.
+    #[must_use]
+    pub(super) fn counted(mut self, uses: Option<Uses>) -> Self {
+        if let Some(Uses { hits, last }) = uses {
+            (self.hits, self.used) = (self.hits.max(hits), self.used.max(last));
+        }
+        self
+    }
+
     /// Writes the manifest, in place of an older one, whole or not at all.
     pub fn write(&self, target: &Path) -> Result<(), CacheError> {
         replace(&beside(target, "json"), &self.text(target)?, true)
     }
 
-    /// Counts a use. It is not waited for until the disk has it: a power cut costs the count.
+    /// Counts a use, and keeps where the source is now. It is not waited for until the disk has it: a power cut costs the count.
     pub fn count_use(&mut self, target: &Path, now: Timestamp) -> Result<(), CacheError> {
         self.hits += 1;
         self.used = now;
-        replace(&beside(target, "json"), &self.text(target)?, false)
+        if Self::stored(target)?.is_none_or(|stored| stored.origins != self.origins) {
+            replace(&beside(target, "json"), &self.text(target)?, false)?;
+        }
+        Uses { hits: self.hits, last: now }.keep(target)
     }
 
     fn text(&self, target: &Path) -> Result<Vec<u8>, CacheError> {
@@ -156,10 +175,11 @@ fn new_name(path: &Path) -> String {
     format!(".new-{}-", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// Removes what writers of `target`'s manifest and sums left behind when they were killed. To be called by whoever has the
-/// turn at it; a writer of counts that is at it meanwhile loses a count.
+/// Removes what writers of `target`'s manifest and sums, and of its folder's index, left behind when they were killed. To be
+/// called by whoever has the turn at it; who lists meanwhile leaves no index.
 pub fn sweep(target: &Path) {
-    let about = ["json", "sums"].map(|kind| beside(target, kind));
+    let index = beside(target, "json").with_file_name(index::NAME);
+    let about = [beside(target, "json"), beside(target, "sums"), index];
     let Some(Ok(names)) = about[0].parent().map(fs::read_dir) else { return };
     for entry in names.flatten() {
         let name = entry.file_name();

@@ -1,16 +1,18 @@
 //! Converted weights on disk: what each was made of, and what may be used.
 //!
 //! Beside every conversion, in a folder `.perilune` that no loader looks into, lie its manifest (what it was made of) and its
-//! sums (which bytes are where). The file itself says in its header what it was made of, so one whose manifest was lost is made
+//! sums (which bytes are where), and once it was used again, how often. The file itself says in its header what it was made of, so one whose manifest was lost is made
 //! again in its place, and is nobody else's.
 
 use std::path::{Path, PathBuf};
 
 pub mod clean;
 pub mod error;
+mod index;
 pub mod manifest;
 pub mod shelf;
 pub mod users;
+pub mod uses;
 pub mod verify;
 
 pub use clean::{Choice, Rule, choose, discard};
@@ -18,6 +20,7 @@ pub use error::CacheError;
 pub use manifest::{Errors, Manifest, Origin, Worst, sweep};
 pub use shelf::{Item, Shelf, State};
 pub use users::Users;
+pub use uses::Uses;
 pub use verify::{Segment, verify, write_sums};
 
 /// The folder beside conversions that holds what is about them.

@@ -1,13 +1,13 @@
 //! All conversions of a box: what lies in the folders that conversions land in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{FOLDER, Manifest};
+use super::{FOLDER, Manifest, Origin, Uses, index, uses};
 use crate::units::{Bytes, Timestamp};
 
 /// How a conversion stands to its source.
@@ -33,7 +33,7 @@ pub struct Item {
     pub path: PathBuf,
     /// What it takes on the disk.
     pub bytes: Bytes,
-    /// What it was made of; nothing of an unfinished one.
+    /// What it was made of, without the tensors that lost most; nothing of an unfinished one.
     pub manifest: Option<Manifest>,
     /// How it stands.
     pub state: State,
@@ -70,22 +70,16 @@ impl Shelf {
     /// Looks into these folders, and not into folders within them. Files without a manifest are somebody else's.
     #[must_use]
     pub fn look(folders: &BTreeSet<PathBuf>) -> Self {
-        let mut names = Vec::new();
-        for folder in folders {
-            let about = folder.join(FOLDER);
-            let Ok(listed) = fs::read_dir(&about) else { continue };
-            for name in listed.flatten() {
-                let name = name.file_name().to_string_lossy().into_owned();
-                let of = |kind: &str| name.strip_suffix(kind).map(|n| folder.join(n));
-                match (of(".json"), of(".part")) {
-                    (Some(path), _) => names.push((path, false)),
-                    (None, Some(path)) => names.push((path, true)),
-                    (None, None) => {}
-                }
+        let mut items: Vec<Item> = folders.iter().flat_map(|folder| Names::of(folder).items(folder)).collect();
+        let origins: HashSet<&Path> = items.iter().filter_map(|i| i.manifest.as_ref()).flat_map(|m| &m.origins).map(|o| &*o.path).collect();
+        // Many conversions have one source.
+        let origins: HashMap<PathBuf, Option<Origin>> =
+            origins.into_par_iter().map(|path| (path.to_owned(), Origin::found(path))).collect();
+        for item in &mut items {
+            if let (State::Valid, Some(manifest)) = (item.state, &item.manifest) {
+                item.state = standing(manifest, &origins);
             }
         }
-        let mut items: Vec<Item> =
-            names.into_par_iter().filter_map(|(path, part)| if part { unfinished(path) } else { finished(path) }).collect();
         items.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.is_finished().cmp(&b.is_finished())));
         Self { items }
     }
@@ -104,27 +98,62 @@ impl Shelf {
     }
 }
 
+/// What lies in a folder, by name.
+#[derive(Default)]
+struct Names {
+    manifests: Vec<String>,
+    parts: Vec<String>,
+    used: HashSet<String>,
+}
+
+impl Names {
+    fn of(folder: &Path) -> Self {
+        let mut names = Self::default();
+        for entry in fs::read_dir(folder.join(FOLDER)).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match name.rsplit_once('.') {
+                Some((name, "json")) => names.manifests.push(name.to_owned()),
+                Some((name, "part")) => names.parts.push(name.to_owned()),
+                Some((name, uses::KIND)) => drop(names.used.insert(name.to_owned())),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// Returns what these names are about. Of finished ones it is not looked yet whether their sources are as they were.
+    fn items(&self, folder: &Path) -> Vec<Item> {
+        let manifests = index::manifests(folder, &self.manifests);
+        let finished = self.manifests.par_iter().zip(manifests).filter_map(|(name, manifest)| {
+            let path = folder.join(name);
+            let uses = if self.used.contains(name) { Uses::read(&path) } else { None };
+            finished(path, manifest?.counted(uses))
+        });
+        let unfinished = self.parts.par_iter().filter_map(|name| unfinished(folder.join(name)));
+        finished.chain(unfinished).collect()
+    }
+}
+
 fn unfinished(path: PathBuf) -> Option<Item> {
     let bytes = Bytes(fs::metadata(super::beside(&path, "part")).ok().filter(fs::Metadata::is_file)?.len());
     Some(Item { path, bytes, manifest: None, state: State::Unfinished })
 }
 
-/// Returns the conversion at a path. One that cannot be read, or whose file was removed by hand, is none.
-fn finished(path: PathBuf) -> Option<Item> {
-    let manifest = Manifest::read(&path).ok()??;
+/// Returns the conversion at a path. One whose file was removed by hand is none.
+fn finished(path: PathBuf, manifest: Manifest) -> Option<Item> {
     let bytes = Bytes(fs::metadata(&path).ok()?.len());
     let is_whole = bytes == manifest.bytes && manifest.damage.is_none();
-    let state = if is_whole { standing(&manifest) } else { State::Damaged };
+    let state = if is_whole { State::Valid } else { State::Damaged };
     Some(Item { path, bytes, manifest: Some(manifest), state })
 }
 
 /// Returns how a conversion stands to its source, by what the file system says of it.
-fn standing(manifest: &Manifest) -> State {
+fn standing(manifest: &Manifest, found: &HashMap<PathBuf, Option<Origin>>) -> State {
     let mut state = State::Valid;
     for origin in &manifest.origins {
-        match origin.is_as_it_was() {
-            Some(true) => {}
-            Some(false) => return State::Stale,
+        match found.get(&origin.path).and_then(Option::as_ref) {
+            Some(now) if now.is_same_file(origin) => {}
+            Some(_) => return State::Stale,
             None => state = State::Orphaned,
         }
     }

@@ -34,7 +34,7 @@ pub struct PartFile {
     length: u64,
 }
 
-/// Fewer whole pages than these go through the page cache, which gathers small writes.
+/// Fewer bytes in whole pages than these go through the page cache, which gathers small writes. Blocks of network file systems are larger.
 const DIRECT: u64 = 64 << 10;
 
 impl PartFile {
@@ -43,9 +43,14 @@ impl PartFile {
         let path = beside(target, "part");
         let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = opened.map_err(ConversionError::io(&path, "opening it"))?;
+        // Blocks of a file system may be larger than pages; its page cache then holds whole ones.
+        let block = file.metadata().map_err(ConversionError::io(&path, "looking at it"))?.blksize().max(page_size() as u64);
+        let is_usual = block.is_power_of_two() && block <= DIRECT;
         // What cannot be opened this way is written the other way.
-        let direct = File::options().write(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(&path).ok();
-        let part = Self { target: target.to_owned(), path, file, direct, page: page_size() as u64, length };
+        let opened = || File::options().write(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(&path).ok();
+        let direct = if is_usual { opened() } else { None };
+        let page = if is_usual { block } else { page_size() as u64 };
+        let part = Self { target: target.to_owned(), path, file, direct, page, length };
         part.reserve()?;
         Ok(part)
     }

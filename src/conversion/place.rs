@@ -14,7 +14,10 @@ use crate::library::Roots;
 use crate::workflow::Kind;
 
 /// The beginning of a result in which its own words lie, before those about its tensors.
-const HEAD: u64 = 1 << 20;
+const HEAD: usize = 1 << 20;
+
+/// As much of it is read at first: few have more words than that.
+const FIRST: usize = 16 << 10;
 
 /// Names that are tried, where others have taken them.
 const NAMES: u32 = 1000;
@@ -116,7 +119,8 @@ pub fn look(path: &Path, source: &Opened, recipe: &str) -> Result<Option<Found>,
             return Ok(Some(Found::Free { reason: None }));
         }
         // What says of itself that it was made of this source is ours; all else is somebody's.
-        let is_ours = contains(path, SOURCE_KEY) && contains(path, recipe) && contains(path, source.hash()?);
+        let mut head = Head::of(path);
+        let is_ours = head.has(SOURCE_KEY) && head.has(recipe) && head.has(source.hash()?);
         return Ok(is_ours.then_some(Found::Free { reason: Some("its manifest was lost") }));
     };
     if !exists {
@@ -149,14 +153,45 @@ fn sizes(origins: &[Origin]) -> Vec<u64> {
 /// Returns whether a file is the one that the manifest is about, by its size and what it says of itself.
 fn holds(path: &Path, manifest: &Manifest) -> bool {
     let has_size = fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == manifest.bytes.0);
-    has_size && contains(path, SOURCE_KEY) && contains(path, &manifest.source)
+    let mut head = Head::of(path);
+    has_size && head.has(SOURCE_KEY) && head.has(&manifest.source)
 }
 
-/// Returns whether the head of a file has these words.
-fn contains(path: &Path, words: &str) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head).is_ok() && memchr::memmem::find(&head, words.as_bytes()).is_some()
+/// The head of a file, as much of it as was needed.
+struct Head {
+    file: Option<File>,
+    bytes: Vec<u8>,
+}
+
+impl Head {
+    /// Nothing is in the head of a file that cannot be read.
+    fn of(path: &Path) -> Self {
+        Self { file: File::open(path).ok(), bytes: Vec::new() }
+    }
+
+    /// Returns whether it has these words.
+    fn has(&mut self, words: &str) -> bool {
+        let mut searched = 0;
+        loop {
+            let from = searched - words.len().min(searched);
+            if memchr::memmem::find(&self.bytes[from..], words.as_bytes()).is_some() {
+                return true;
+            }
+            searched = self.bytes.len();
+            if !self.read_on() {
+                return false;
+            }
+        }
+    }
+
+    /// Reads more of it: as much again, from a little on. Returns whether there was more.
+    fn read_on(&mut self) -> bool {
+        let held = self.bytes.len();
+        let more = held.max(FIRST).min(HEAD - held);
+        let Some(file) = self.file.as_mut().filter(|_| more > 0) else { return false };
+        self.bytes.reserve_exact(more);
+        file.take(more as u64).read_to_end(&mut self.bytes).is_ok_and(|read| read > 0)
+    }
 }
 
 /// Returns the name of a source without its ending; a folder's parts go by the folder's name.
@@ -164,4 +199,24 @@ fn stem(path: &Path) -> String {
     let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
     let name = name.map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned());
     name.strip_suffix(".safetensors.index").map_or_else(|| name.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_anywhere_in_the_head_and_not_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let (first, head) = (FIRST, HEAD);
+        for (at, is_there) in [(0, true), (first - 3, true), (2 * first - 1, true), (head - 5, true), (head - 4, false), (head, false)] {
+            let mut bytes = vec![b'.'; at];
+            bytes.extend(b"words");
+            fs::write(&path, bytes).unwrap();
+            let mut found = Head::of(&path);
+            assert_eq!((found.has("words"), found.has("words"), found.has("sword")), (is_there, is_there, false), "at {at}");
+        }
+        assert!(!Head::of(&folder.path().join("none")).has("words"));
+    }
 }

@@ -25,6 +25,7 @@ const PRODUCTS: usize = 3;
 const COPIED: u64 = 256 << 10;
 
 /// Returns how many trays keep everybody busy: who converts can hold one for every product while all writers write.
+#[must_use]
 pub fn trays(threads: usize) -> usize {
     PRODUCTS * threads + 2 * WRITERS
 }

@@ -205,7 +205,9 @@ fn remember(item: &Item, error: Option<&CacheError>) {
     };
     if manifest.damage != damage {
         // What cannot be kept is said all the same.
-        drop(cache::Manifest { damage, ..manifest.clone() }.write(&item.path));
+        if let Ok(Some(whole)) = cache::Manifest::read(&item.path) {
+            drop(cache::Manifest { damage, ..whole }.write(&item.path));
+        }
     }
 }
 

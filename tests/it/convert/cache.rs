@@ -199,7 +199,7 @@ fn clean_takes_what_is_of_no_use_and_with_a_part_not_the_file_it_would_replace()
     assert_eq!(lines(&cache(&home, &["clean", "--useless", "--json"]).ok()).len(), 3);
     assert_eq!(states(&home), wanted[3..]);
     assert_eq!(one(&home, &sources[1], "bf16")["status"], "cached");
-    assert_eq!(about(&made[2]), ["b_bf16.safetensors.json", "b_bf16.safetensors.sums"]);
+    assert_eq!(about(&made[2]), ["json", "sums", "uses"].map(|kind| format!("b_bf16.safetensors.{kind}")));
 }
 
 /// A program that has the file open, and one that has it mapped, as engines have.

@@ -56,7 +56,10 @@ fn has_open(pid: u32, path: &Path) -> bool {
 #[track_caller]
 fn is_clean(target: &Path) {
     let name = target.file_name().unwrap().to_str().unwrap();
-    assert_eq!(about(target), [format!("{name}.json"), format!("{name}.sums")], "nothing else is left");
+    let mut names = about(target);
+    // One that was killed when all was done has left a conversion to be used.
+    names.retain(|name| !name.ends_with(".uses"));
+    assert_eq!(names, [format!("{name}.json"), format!("{name}.sums")], "nothing else is left");
 }
 
 #[test]

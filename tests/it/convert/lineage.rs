@@ -26,11 +26,14 @@ fn the_second_call_uses_what_the_first_made_and_counts_it() {
     for hits in 1..=3 {
         let line = one(&home, &source, TO);
         assert_eq!((&line["status"], &line["output"]), (&json!("cached"), &made["output"]));
-        let kept: serde_json::Value = serde_json::from_slice(&fs::read(beside(&output(&made), "json")).unwrap()).unwrap();
-        assert_eq!(kept["hits"], json!(hits));
+        let kept = fs::read_to_string(beside(&output(&made), "uses")).unwrap();
+        assert_eq!(kept.split(' ').next().unwrap().parse(), Ok(hits));
+        let listed = home.run(&["cache", "list", "--json"]).json();
+        assert_eq!(listed["conversions"][0]["hits"], json!(hits));
     }
     assert_eq!(whole(&output(&made)), before);
-    assert_eq!(about(&output(&made)), ["net_fp8_e4m3fn.safetensors.json", "net_fp8_e4m3fn.safetensors.sums"]);
+    let kinds = ["json", "sums", "uses"].map(|kind| format!("net_fp8_e4m3fn.safetensors.{kind}"));
+    assert_eq!(about(&output(&made)), kinds);
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn a_renamed_moved_or_copied_source_still_hits() {
     let linked = home.path().join("models/diffusion_models/linked.safetensors");
     symlink(&copied, &linked).unwrap();
     assert_eq!(one(&home, &linked, TO)["output"], made["output"]);
-    assert_eq!(about(&output(&made)).len(), 2, "there is one conversion");
+    assert_eq!(about(&output(&made)).len(), 3, "there is one conversion, and its uses are counted");
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn rubbish_in_the_folder_about_conversions_does_no_harm() {
     let rubbish = |kind: &str, bytes: &[u8]| fs::write(beside(&target, kind), bytes).unwrap();
     for bytes in [&b""[..], b"\xff\xfe", b"{}", b"[1,2", b"{\"version\":9}", &[0; 4096]] {
         fs::remove_file(&target).unwrap();
-        for kind in ["json", "sums", "part", "journal", "lock"] {
+        for kind in ["json", "sums", "uses", "part", "journal", "lock"] {
             rubbish(kind, bytes);
         }
         assert_eq!(one(&home, &source, "nf4")["status"], "converted");

@@ -1,0 +1,208 @@
+//! All manifests of a folder in one file, so that listing many conversions opens few.
+//!
+//! It is a copy and never trusted over what it was copied from: an entry holds only for the very file of the manifest that it
+//! was read from, by number, size and time. One that is lost, old or damaged costs time and nothing else.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{Manifest, replace};
+use super::{FOLDER, beside};
+
+/// The name of the file. It has no ending as what is about a conversion has.
+pub(super) const NAME: &str = "index";
+
+/// The first line: another shape of the rest gets another number.
+const HEAD: &str = "perilune index 1";
+
+/// So few manifests are read as fast one by one.
+const LEAST: usize = 64;
+
+/// A part of all manifests, one in so many, that may be read one by one before the index is written anew.
+const OUTDATED: usize = 8;
+
+/// A manifest that was written so shortly before the index may have been written again since, within one tick of the file
+/// system's clock: 2 s are the longest of those in use (FAT).
+const TICK_NS: i64 = 2_000_000_000;
+
+/// What tells a file of a manifest from what takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    modified_ns: i64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        Self { inode: metadata.ino(), bytes: metadata.len(), modified_ns }
+    }
+}
+
+/// A manifest, and the file that it was read from.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    stamp: Stamp,
+    manifest: Manifest,
+}
+
+/// Reads the manifests of these files of one folder, without the tensors that lost most and what is counted beside them; nothing
+/// of one that cannot be read. Where many had to be read one by one, an index is left for the next time, if that can be.
+pub(super) fn manifests(folder: &Path, names: &[String]) -> Vec<Option<Manifest>> {
+    let mut known = if names.len() < LEAST { HashMap::new() } else { read(folder) };
+    let asked: Vec<(&String, Option<Entry>)> = names.iter().map(|name| (name, known.remove(name))).collect();
+    let one = |(name, known): (&String, Option<Entry>)| -> Option<(Entry, bool)> {
+        let target = folder.join(name);
+        let stamp = Stamp::of(&fs::metadata(beside(&target, "json")).ok()?);
+        if let Some(entry) = known.filter(|entry| entry.stamp == stamp) {
+            return Some((entry, true));
+        }
+        let mut manifest = Manifest::stored(&target).ok()??;
+        manifest.error.worst.clear();
+        Some((Entry { name: name.clone(), stamp, manifest }, false))
+    };
+    let found: Vec<Option<(Entry, bool)>> = asked.into_par_iter().map(one).collect();
+    let fresh = found.iter().flatten().filter(|(_, is_known)| !is_known).count();
+    if fresh > LEAST.max(names.len() / OUTDATED) {
+        write(folder, found.iter().flatten().map(|(entry, _)| entry));
+    }
+    found.into_iter().map(|found| found.map(|(entry, _)| entry.manifest)).collect()
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join(FOLDER).join(NAME)
+}
+
+/// Returns what an index says of files that have not changed since, as far as it knows.
+fn read(folder: &Path) -> HashMap<String, Entry> {
+    let path = path(folder);
+    let (Ok(metadata), Ok(text)) = (fs::metadata(&path), fs::read_to_string(&path)) else { return HashMap::new() };
+    let Some(lines) = text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n')) else { return HashMap::new() };
+    let last = Stamp::of(&metadata).modified_ns.saturating_sub(TICK_NS);
+    let lines: Vec<&str> = lines.lines().collect();
+    let entries = lines.par_iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok()).filter(|e| e.stamp.modified_ns < last);
+    entries.map(|entry| (entry.name.clone(), entry)).collect()
+}
+
+fn write<'a>(folder: &Path, entries: impl Iterator<Item = &'a Entry>) {
+    let lines = entries.filter_map(|entry| serde_json::to_string(entry).ok());
+    let text = std::iter::once(HEAD.to_owned()).chain(lines).fold(String::new(), |text, line| text + &line + "\n");
+    if let Err(error) = replace(&path(folder), text.as_bytes(), false) {
+        tracing::debug!("no index is left: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Errors;
+    use crate::units::{Bytes, Timestamp};
+
+    fn manifest(to: &str) -> Manifest {
+        Manifest {
+            version: Manifest::VERSION,
+            program: "perilune".to_owned(),
+            recipe: String::new(),
+            from: "fp16".to_owned(),
+            to: to.to_owned(),
+            origins: Vec::new(),
+            source: String::new(),
+            source_bytes: Bytes(2),
+            bytes: Bytes(1),
+            content: String::new(),
+            tensors: 1,
+            seconds: 0.1,
+            made: Timestamp(0),
+            used: Timestamp(0),
+            hits: 0,
+            error: Errors::default(),
+            damage: None,
+        }
+    }
+
+    fn put(folder: &Path, name: &str, to: &str) {
+        fs::write(beside(&folder.join(name), "json"), serde_json::to_vec(&manifest(to)).unwrap()).unwrap();
+    }
+
+    fn age(path: &Path, seconds: u64) {
+        let then = fs::metadata(path).unwrap().modified().unwrap() - std::time::Duration::from_secs(seconds);
+        fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    }
+
+    fn precisions(folder: &Path, names: &[String]) -> Vec<Option<String>> {
+        manifests(folder, names).into_iter().map(|m| m.map(|m| m.to)).collect()
+    }
+
+    /// A folder with so many manifests, all of an hour ago.
+    fn filled(count: usize) -> (tempfile::TempDir, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        let names: Vec<String> = (0..count).map(|n| format!("{n}.gguf")).collect();
+        for name in &names {
+            put(folder.path(), name, "Q8_0");
+            age(&beside(&folder.path().join(name), "json"), 3600);
+        }
+        (folder, names)
+    }
+
+    #[test]
+    fn few_manifests_leave_no_index() {
+        let (folder, names) = filled(LEAST);
+        assert_eq!(precisions(folder.path(), &names), vec![Some("Q8_0".to_owned()); LEAST]);
+        assert!(!path(folder.path()).exists());
+    }
+
+    #[test]
+    fn what_an_index_says_holds_for_the_very_files_it_was_made_of() {
+        let (folder, mut names) = filled(LEAST + 10);
+        let here = folder.path();
+        let all = vec![Some("Q8_0".to_owned()); names.len()];
+        assert_eq!(precisions(here, &names), all);
+        assert_eq!(read(here).len(), names.len());
+
+        // A copy that says otherwise of files that did not change is believed: so it is known that it was read.
+        let text = fs::read_to_string(path(here)).unwrap();
+        fs::write(path(here), text.replace("Q8_0", "nf4")).unwrap();
+        assert_eq!(precisions(here, &names), vec![Some("nf4".to_owned()); names.len()]);
+
+        // What was replaced, written into, removed or added is read itself.
+        put(here, "new", "bf16");
+        fs::rename(beside(&here.join("new"), "json"), beside(&here.join("0.gguf"), "json")).unwrap();
+        put(here, "1.gguf", "bf16");
+        fs::remove_file(beside(&here.join("2.gguf"), "json")).unwrap();
+        put(here, "added.gguf", "bf16");
+        names.push("added.gguf".to_owned());
+        let found = precisions(here, &names);
+        let told = |to: &str| Some(to.to_owned());
+        assert_eq!(found[..4], [told("bf16"), told("bf16"), None, told("nf4")]);
+        assert_eq!(found[names.len() - 1], told("bf16"));
+
+        // One that is damaged, old, or no index costs nothing but time.
+        for bad in [text[..text.len() / 2].to_owned(), text.replace(HEAD, "perilune index 0"), "\u{1}{}\n".repeat(9)] {
+            fs::write(path(here), bad).unwrap();
+            assert_eq!(precisions(here, &names)[3..names.len() - 1], all[3..]);
+        }
+        fs::remove_file(path(here)).unwrap();
+        fs::create_dir(path(here)).unwrap();
+        assert_eq!(precisions(here, &names)[3..names.len() - 1], all[3..]);
+    }
+
+    #[test]
+    fn a_manifest_as_young_as_the_index_is_read_itself() {
+        let (folder, names) = filled(LEAST + 1);
+        let here = folder.path();
+        let young = beside(&here.join("0.gguf"), "json");
+        fs::File::options().write(true).open(&young).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        precisions(here, &names);
+        assert_eq!(read(here).len(), LEAST);
+        age(&path(here), 7200);
+        assert!(read(here).is_empty());
+    }
+}
