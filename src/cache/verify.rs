@@ -1,7 +1,7 @@
 //! Whether a conversion still holds what was written.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::manifest::replace;
 use super::{CacheError, Manifest, beside};
 
-/// Bytes that were written in one go.
+/// How much of a file is read at once.
+const AT_ONCE: u64 = 1 << 20;
+
+/// Bytes that belong together, and their hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Where they begin in the file.
@@ -57,18 +60,29 @@ pub fn verify(target: &Path, manifest: &Manifest) -> Result<(), CacheError> {
     if length != manifest.bytes.0 {
         return Err(damaged(format!("it has {length} bytes and had {}", manifest.bytes.0)));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = vec![0; AT_ONCE.min(length) as usize];
     let mut at = 0;
     for segment in &segments {
         if segment.start != at {
             return Err(damaged(format!("nothing is known of the bytes from {at} on")));
         }
-        bytes.resize(segment.length as usize, 0);
-        file.read_exact_at(&mut bytes, segment.start).map_err(CacheError::io(target, "reading it"))?;
-        if blake3::hash(&bytes).to_hex().as_str() != segment.hash {
+        if hash(&file, segment, &mut bytes).map_err(CacheError::io(target, "reading it"))? != segment.hash {
             return Err(damaged(format!("bytes {} to {} are not those that were written", segment.start, segment.start + segment.length)));
         }
         at = segment.start + segment.length;
     }
     if at == length { Ok(()) } else { Err(damaged(format!("nothing is known of the bytes from {at} on"))) }
+}
+
+/// Returns the hash of the bytes of a segment, which are read a part at a time.
+fn hash(file: &File, segment: &Segment, bytes: &mut [u8]) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let end = segment.start.saturating_add(segment.length);
+    for at in (segment.start..end).step_by(bytes.len().max(1)) {
+        let size = (bytes.len() as u64).min(end - at);
+        let part = &mut bytes[..size as usize];
+        file.read_exact_at(part, at)?;
+        hasher.update(part);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -10,8 +10,17 @@ use crate::weights::Shape;
 /// How many elements a chunk should have: 8 MiB of a 16-bit type.
 const ELEMENTS: u64 = 4 << 20;
 
-/// Rows come in multiples of this, so that a chunk holds whole blocks of every format: 256 elements are the longest.
-const ROWS: u64 = 256;
+/// The most: a conversion that is killed loses those that threads are at.
+const MOST: u64 = 4 * ELEMENTS;
+
+/// Chunks begin at multiples of this, and have so many rows where they can: 256 elements are the longest block of a format.
+const BLOCK: u64 = 256;
+
+/// The longest row that is converted as one, for formats with a scale for each: a thread holds it as numbers, twice.
+const LONGEST: u64 = 512 << 10;
+
+/// The version of the rules for cuts. A journal speaks of chunks by their numbers.
+pub const CUTS: u32 = 2;
 
 /// A tensor as rows: the first extent by all others. What has one extent or none is one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +49,30 @@ impl Rows {
         if elements == 0 {
             return Vec::new();
         }
-        let rows = (ELEMENTS / self.width.max(1) / ROWS).max(1) * ROWS;
-        let step = if self.count == 1 { elements } else { rows * self.width };
+        let step = self.step().min(elements);
         (0..elements.div_ceil(step)).map(|i| i * step..((i + 1) * step).min(elements)).collect()
+    }
+
+    /// Returns whether chunks hold whole rows, none of which is too long to be converted at once.
+    #[must_use]
+    pub fn are_whole(self) -> bool {
+        self.width <= LONGEST
+    }
+
+    fn step(self) -> u64 {
+        let width = self.width.max(1);
+        let of = |together: u64| (ELEMENTS / width / together).max(1) * together * width;
+        if self.count == 1 && width <= MOST {
+            width
+        } else if of(BLOCK) <= MOST {
+            of(BLOCK)
+        } else if self.count > 1 && self.are_whole() {
+            // As few rows as hold whole blocks together.
+            of(BLOCK >> width.trailing_zeros().min(BLOCK.trailing_zeros()))
+        } else {
+            // Within rows: no block reaches from one into the next.
+            ELEMENTS
+        }
     }
 }
 
@@ -69,6 +99,20 @@ mod tests {
         let parts = chunks(&[10_240, 1_280]);
         assert_eq!(parts[0], 0..3_072 * 1_280);
         assert_eq!(parts.len(), 4);
+    }
+
+    #[test]
+    fn wide_rows_are_fewer_in_a_chunk_and_the_widest_are_cut_within() {
+        let step = |shape: &[u64]| chunks(shape)[0].end;
+        assert_eq!(step(&[1_000, 65_536]), 256 * 65_536, "as others of its kind");
+        assert_eq!(step(&[1_000, 131_072]), 32 * 131_072);
+        assert_eq!(step(&[1_000, 131_074]), 128 * 131_074, "blocks of 256 end with every 128th row");
+        assert!(Rows::of(&Shape(vec![2, LONGEST])).are_whole() && !Rows::of(&Shape(vec![2, LONGEST + 1])).are_whole());
+        for shape in [vec![3, LONGEST + 1], vec![MOST + 1], vec![1, 1 << 32], vec![7, 1 << 31]] {
+            let parts = chunks(&shape);
+            assert!(parts.iter().all(|part| part.start.is_multiple_of(BLOCK) && part.end - part.start <= MOST), "{shape:?}");
+            assert_eq!(parts.last().unwrap().end, shape.iter().product::<u64>());
+        }
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::chunk::CUTS;
 use super::journal::Journal;
 use super::output::Output;
 use super::part_file::PartFile;
@@ -13,7 +14,7 @@ use super::room::{self, Room};
 use super::source::{self, Opened, Part};
 use super::turn::Turn;
 use super::{ConversionError, plan, report};
-use crate::cache::{self, Item, Manifest};
+use crate::cache::{self, Item, Manifest, Uses};
 use crate::library::Roots;
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Timestamp};
@@ -234,7 +235,7 @@ fn make(
     let begun = Instant::now();
     // Where the source lies is no part of the work.
     let files: Vec<_> = source.origins.iter().map(|o| (o.bytes, o.modified_ns.to_string(), o.inode, o.device)).collect();
-    let work = serde_json::json!({"work": output.identity(), "files": files}).to_string();
+    let work = serde_json::json!({"work": output.identity(), "cuts": CUTS, "files": files}).to_string();
     if !PartFile::is_begun(path, output.length) {
         Journal::remove(path)?;
     }
@@ -266,6 +267,7 @@ fn finish(
     plan::check(output, part, &wish.target)?;
     let segments = output.with_known(&converted.segments, &converted.source);
     let content = cache::write_sums(path, &segments)?;
+    Uses::forget(path)?;
     let manifest = Manifest {
         version: Manifest::VERSION,
         program: concat!("perilune ", env!("CARGO_PKG_VERSION")).to_owned(),

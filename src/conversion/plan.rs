@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ConversionError;
+use super::chunk::Rows;
 use super::feed::Feed;
 use super::form::{Form, Product};
 use super::gguf_file;
@@ -89,6 +90,11 @@ fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe
         (feed, form, products)
     });
     let tensors: Vec<_> = tensors.collect();
+    if let Some((feed, ..)) = tensors.iter().find(|(feed, form, _)| form.is_by_row() && !Rows::of(&feed.shape).are_whole()) {
+        let numbers = Rows::of(&feed.shape).width;
+        let reason = format!("a row of `{}` has {numbers} numbers, and a row with its own scale is converted at once", feed.name);
+        return Err(impossible(&source.path, Kind::Refused, reason, "choose a precision with scales for blocks, such as Q8_0 or nf4"));
+    }
     let has_scales = tensors.iter().any(|(_, form, _)| *form == Form::ScaledFp8);
     let constants = if has_scales { vec![marker(source.part)] } else { Vec::new() };
     Ok(Output::safetensors(tensors, &constants, &metadata))
