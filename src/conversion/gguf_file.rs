@@ -1,7 +1,6 @@
-//! The beginning of a GGUF file for ComfyUI: what is planned, as a header.
+//! The beginning of a GGUF file for ComfyUI: what is planned, as a header's values.
 
-use crate::formats::FormatError;
-use crate::formats::gguf::{Layout, NewTensor, ORIGINAL_SHAPE, layout, original_shape};
+use crate::formats::gguf::{ORIGINAL_SHAPE, original_shape};
 use crate::formats::gguf_value::Value;
 use crate::quant::comfy_gguf::{Plan, QUANTIZATION_VERSION};
 
@@ -21,17 +20,10 @@ pub fn values(plan: &Plan, kept: &[(String, Value)]) -> Vec<(String, Value)> {
     values
 }
 
-/// Lays out the planned file: its header, and where each of the plan's tensors starts.
-pub fn lay_out(plan: &Plan, kept: &[(String, Value)]) -> Result<Layout, FormatError> {
-    let tensors: Vec<NewTensor> =
-        plan.tensors.iter().map(|t| NewTensor { name: t.name.clone(), dtype: t.dtype, shape: t.shape.clone() }).collect();
-    layout(&values(plan, kept), &tensors)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::gguf::parse;
+    use crate::formats::gguf::{NewTensor, layout, parse};
     use crate::quant::Mix;
     use crate::quant::comfy_gguf::{Given, plan};
     use crate::weights::{DType, Shape};
@@ -46,7 +38,9 @@ mod tests {
             ("general.file_type".to_owned(), Value::U32(1)),
             ("general.alignment".to_owned(), Value::U32(64)),
         ];
-        let file = lay_out(&plan, &kept).unwrap();
+        let tensors: Vec<NewTensor> =
+            plan.tensors.iter().map(|t| NewTensor { name: t.name.clone(), dtype: t.dtype, shape: t.shape.clone() }).collect();
+        let file = layout(&values(&plan, &kept), &tensors).unwrap();
         let header = parse(&file.header, file.length).unwrap();
         let keys: Vec<&str> = header.values.iter().map(|(k, _)| k.as_str()).collect();
         assert_eq!(

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use perilune::conversion::gguf_file::lay_out;
-use perilune::formats::gguf::{Header, parse};
+use perilune::conversion::gguf_file::values;
+use perilune::formats::gguf::{Header, NewTensor, layout, parse};
 use perilune::formats::gguf_value::Value;
 use perilune::kernels::ggml::{Instructions, quantise_with};
 use perilune::quant::comfy_gguf::{Given, plan};
@@ -148,7 +148,9 @@ fn files_of_ours_are_read_by_gguf_py() {
     for mix in Mix::ALL {
         let plan = plan(&tensors, *mix, None).unwrap();
         let kept = [("general.name".to_owned(), Value::Text("night".to_owned())), ("x.scale".to_owned(), Value::F64(0.1))];
-        let file = lay_out(&plan, &kept).unwrap();
+        let placed = |t: &perilune::quant::comfy_gguf::Chosen| NewTensor { name: t.name.clone(), dtype: t.dtype, shape: t.shape.clone() };
+        let new: Vec<NewTensor> = plan.tensors.iter().map(placed).collect();
+        let file = layout(&values(&plan, &kept), &new).unwrap();
         let mut bytes = file.header.clone();
         bytes.resize(file.length as usize, 0);
         let path = folder.path().join(format!("{}.gguf", mix.name()));
