@@ -1,6 +1,7 @@
 //! All conversions of a box: what lies in the folders that conversions land in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -71,16 +72,17 @@ impl Shelf {
     #[must_use]
     pub fn look(folders: &BTreeSet<PathBuf>) -> Self {
         let mut items: Vec<Item> = folders.iter().flat_map(|folder| Names::of(folder).items(folder)).collect();
-        let origins: HashSet<&Path> = items.iter().filter_map(|i| i.manifest.as_ref()).flat_map(|m| &m.origins).map(|o| &*o.path).collect();
         // Many conversions have one source.
-        let origins: HashMap<PathBuf, Option<Origin>> =
-            origins.into_par_iter().map(|path| (path.to_owned(), Origin::found(path))).collect();
+        let origins: HashSet<&OsStr> =
+            items.iter().filter_map(|i| i.manifest.as_ref()).flat_map(|m| &m.origins).map(|o| o.path.as_os_str()).collect();
+        let origins: HashMap<OsString, Option<Origin>> =
+            origins.into_par_iter().map(|path| (path.to_owned(), Origin::found(Path::new(path)))).collect();
         for item in &mut items {
             if let (State::Valid, Some(manifest)) = (item.state, &item.manifest) {
                 item.state = standing(manifest, &origins);
             }
         }
-        items.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.is_finished().cmp(&b.is_finished())));
+        items.par_sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()).then_with(|| a.is_finished().cmp(&b.is_finished())));
         Self { items }
     }
 
@@ -148,10 +150,10 @@ fn finished(path: PathBuf, manifest: Manifest) -> Option<Item> {
 }
 
 /// Returns how a conversion stands to its source, by what the file system says of it.
-fn standing(manifest: &Manifest, found: &HashMap<PathBuf, Option<Origin>>) -> State {
+fn standing(manifest: &Manifest, found: &HashMap<OsString, Option<Origin>>) -> State {
     let mut state = State::Valid;
     for origin in &manifest.origins {
-        match found.get(&origin.path).and_then(Option::as_ref) {
+        match found.get(origin.path.as_os_str()).and_then(Option::as_ref) {
             Some(now) if now.is_same_file(origin) => {}
             Some(_) => return State::Stale,
             None => state = State::Orphaned,

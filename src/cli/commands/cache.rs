@@ -1,9 +1,10 @@
 //! `perilune cache`: what was converted, and what of it may go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::convert::located;
@@ -16,7 +17,7 @@ use crate::cli::report;
 use crate::client::Place;
 use crate::conversion::{self, Check, Part};
 use crate::quant::precision::Target;
-use crate::units::{Bytes, Clock, SystemClock};
+use crate::units::{Bytes, Clock, SystemClock, Timestamp};
 use crate::workflow::{Kind, Refusal};
 
 /// Looks at the cache, or changes it; returns the exit code.
@@ -89,12 +90,9 @@ fn list(context: &Context, to: Option<&Target>, source: Option<&str>) -> Result<
         let is_to = to.is_none_or(|to| item.manifest.as_ref().is_some_and(|m| m.to == to.to_string()));
         is_to && source.as_deref().is_none_or(|source| item.source() == Some(source))
     });
-    let shown = |item: &Item| {
-        let mut line = shown(item);
-        line["outside"] = is_outside(item).into();
-        line
-    };
-    context.output.show(&json!({"conversions": shelf.items.iter().map(shown).collect::<Vec<_>>()}), || {
+    let lines = shelf.items.iter().filter(|_| context.output.json).map(|item| Shown { outside: is_outside(item), ..shown(item) });
+    let all: Vec<Shown<'_>> = lines.collect();
+    context.output.show(&BTreeMap::from([("conversions", all)]), || {
         if shelf.items.is_empty() {
             return "no conversions\n".to_owned();
         }
@@ -103,13 +101,39 @@ fn list(context: &Context, to: Option<&Target>, source: Option<&str>) -> Result<
     Ok(())
 }
 
-fn shown(item: &Item) -> Value {
+/// A conversion in a line of JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    bytes: Bytes,
+    from: Option<&'a str>,
+    hits: Option<u64>,
+    made: Option<Timestamp>,
+    outside: bool,
+    path: &'a Path,
+    rel_l2_mean: Option<f64>,
+    seconds: Option<f64>,
+    source: Option<&'a Path>,
+    state: State,
+    to: Option<&'a str>,
+    used: Option<Timestamp>,
+}
+
+fn shown(item: &Item) -> Shown<'_> {
     let about = item.manifest.as_ref();
-    json!({
-        "path": item.path, "bytes": item.bytes, "state": item.state, "source": item.source(),
-        "from": about.map(|m| &m.from), "to": about.map(|m| &m.to), "made": about.map(|m| m.made), "used": item.used(),
-        "hits": about.map(|m| m.hits), "seconds": about.map(|m| m.seconds), "rel_l2_mean": about.map(|m| m.error.rel_l2_mean),
-    })
+    Shown {
+        bytes: item.bytes,
+        from: about.map(|m| m.from.as_str()),
+        hits: about.map(|m| m.hits),
+        made: about.map(|m| m.made),
+        outside: false,
+        path: &item.path,
+        rel_l2_mean: about.map(|m| m.error.rel_l2_mean),
+        seconds: about.map(|m| m.seconds),
+        source: item.source(),
+        state: item.state,
+        to: about.map(|m| m.to.as_str()),
+        used: item.used(),
+    }
 }
 
 fn row(item: &Item, is_outside: bool) -> Vec<String> {
