@@ -115,22 +115,24 @@ fn streamed_blocks_are_the_same(cases: impl Iterator<Item = (PathBuf, Precision)
 #[test]
 fn networks_of_every_storage_stream_to_the_same_bits() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    storages_stream_to_the_same_bits(&sd15().join("sd15.safetensors"), folder.path(), Precision::ALL);
+    storages_stream_to_the_same_bits(&sd15().join("sd15.safetensors"), folder.path(), |_| Precision::ALL);
 }
 
 #[test]
 fn transformers_of_every_storage_stream_to_the_same_bits() {
     for (model, _) in transformers::smallest() {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        storages_stream_to_the_same_bits(&model, folder.path(), &[Precision::Fp32, Precision::Bf16]);
+        // Each in one precision, in turn.
+        let one = |n: usize| &Precision::ALL[n % Precision::ALL.len()..][..1];
+        storages_stream_to_the_same_bits(&model, folder.path(), one);
     }
 }
 
-fn storages_stream_to_the_same_bits(model: &Path, folder: &Path, precisions: &[Precision]) {
+fn storages_stream_to_the_same_bits(model: &Path, folder: &Path, precisions: impl Fn(usize) -> &'static [Precision]) {
     let exact = outputs(&load(model, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32);
-    for (target, path) in storages_of(model, folder) {
+    for (n, (target, path)) in storages_of(model, folder).into_iter().enumerate() {
         transformers::parts_are_rows_of_the_whole(&path, &target.to_string());
-        for precision in precisions {
+        for precision in precisions(n) {
             let resident = load(&path, *precision, Offload::Nothing).unwrap();
             let expected = outputs(&resident, *precision);
             let table = resident.residency.table();

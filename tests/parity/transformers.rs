@@ -68,7 +68,7 @@ pub(crate) fn cases() -> impl Iterator<Item = (PathBuf, Precision)> {
 /// The smallest network of each family, in its original layout, and the name that GGUF files have for it.
 pub(crate) fn smallest() -> [(PathBuf, &'static str); 3] {
     let file = |family, name: &str| of(family).join(format!("{name}.safetensors"));
-    [(file(Family::Flux, "schnell"), "flux"), (file(Family::Sd3, "split"), "sd3"), (file(Family::ZImage, "split"), "lumina2")]
+    [(file(Family::Flux, "schnell"), "flux"), (file(Family::Sd3, "large"), "sd3"), (file(Family::ZImage, "split"), "lumina2")]
 }
 
 /// Parts of joined matrices are expanded to the same bits as the rows of the whole, in whatever it is stored.

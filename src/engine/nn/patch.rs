@@ -46,6 +46,7 @@ pub fn unpack(tokens: &Tensor, order: Order, (height, width): (i64, i64)) -> Ten
 }
 
 /// Returns height and width of a latent.
+#[must_use]
 pub fn sides(x: &Tensor) -> (i64, i64) {
     let size = x.size();
     (size[2], size[3])

@@ -1,6 +1,6 @@
 //! Rotary positions: pairs of neighbouring numbers of a head are turned by angles that grow with a token's place.
 //!
-//! Source: "RoFormer", Su et al., 2021; with several axes, each with pairs of its own, as in black-forest-labs `flux/math.py`.
+//! Source: "`RoFormer`", Su et al., 2021; with several axes, each with pairs of its own, as in black-forest-labs `flux/math.py`.
 
 use std::cell::RefCell;
 
@@ -59,6 +59,7 @@ impl Rope {
 }
 
 /// Turns the pairs of `x [B, L, H, d]`, which nobody else has, by the rotations `[L, 1, d/2]`: fp32, the same shape.
+#[expect(clippy::needless_pass_by_value, reason = "it is turned where it lies")]
 pub fn rotate(x: Tensor, table: &Tensor) -> Tensor {
     let size = x.size();
     let pairs = [size[0], size[1], size[2], size[3] / 2, 2];

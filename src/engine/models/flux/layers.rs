@@ -101,7 +101,7 @@ impl Half {
         let [_, _, attention_gate, shift, scale, gate] = modulation;
         let held = residency.acquire(self.in_at)?;
         let x = gated(x, attention_gate, &self.proj.forward(&held, attended));
-        let h = self.mlp_in.forward(&held, &modulated(&x, shift, scale)).gelu("tanh");
+        let h = self.mlp_in.forward(&held, &modulated(&x, shift, scale)).gelu_("tanh");
         drop(held);
         let x = gated(x, gate, &self.mlp_out.forward(&residency.acquire(self.out_at)?, &h));
         Ok(within_half(x))
@@ -177,7 +177,8 @@ impl SingleBlock {
         drop(held);
         let attended = attend(&q, &k, &v, self.qkv.heads, Causal::No);
         drop((q, k, v));
-        let inner = self.mlp.forward(&residency.acquire(self.mlp_at)?, &h).gelu("tanh");
+        let inner = self.mlp.forward(&residency.acquire(self.mlp_at)?, &h).gelu_("tanh");
+        drop(h);
         let h = Tensor::cat(&[attended, inner], 2);
         Ok(within_half(gated(x, &gate, &self.linear2.forward(&residency.acquire(self.out_at)?, &h))))
     }

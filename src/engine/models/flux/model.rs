@@ -114,7 +114,7 @@ impl Flux {
         let told = |number: f64| time_embedding(number * STEPS, FluxConfig::TIME_WIDTH as i64, x.device());
         let mut vec = self.time.forward(head, &told(time)) + self.pooled.forward(head, pooled);
         if let Some(embedder) = &self.guidance {
-            vec = vec + embedder.forward(head, &told(guidance.unwrap_or(FluxConfig::GUIDANCE)));
+            vec += embedder.forward(head, &told(guidance.unwrap_or(FluxConfig::GUIDANCE)));
         }
         vec.silu()
     }

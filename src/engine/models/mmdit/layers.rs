@@ -83,7 +83,7 @@ impl After {
         if let Some((gate, layer)) = more {
             x = gated(x, gate, layer);
         }
-        let h = self.fc1.forward(&held, &modulated(&x, shift, scale)).gelu("tanh");
+        let h = self.fc1.forward(&held, &modulated(&x, shift, scale)).gelu_("tanh");
         Ok(within_half(gated(x, gate, &self.fc2.forward(&held, &h))))
     }
 }

@@ -110,8 +110,8 @@ impl Block {
         let x = joined(x, after_attention.forward(&held, &h), 1);
         let h = scaled(before_feed.forward(&held, &x), 2).to_kind(self.attention.q.kind(&held));
         drop(held);
-        let gate = self.w1.forward(&residency.acquire(self.w1_at)?, &h).silu();
-        let h = within_half(gate * self.w3.forward(&residency.acquire(self.w3_at)?, &h));
+        let mut gate = self.w1.forward(&residency.acquire(self.w1_at)?, &h).silu_();
+        let h = within_half(gate.g_mul_(&self.w3.forward(&residency.acquire(self.w3_at)?, &h)));
         let held = residency.acquire(self.w2_at)?;
         let h = within_half(self.w2.forward(&held, &h)).to_kind(x.kind());
         Ok(joined(x, after_feed.forward(&held, &h), 3))
