@@ -125,7 +125,7 @@ pub struct Vocabulary {
 
 impl fmt::Debug for Vocabulary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vocabulary").field("kind", &self.kind).field("size", &self.size()).finish()
+        f.debug_struct("Vocabulary").field("kind", &self.kind).field("size", &self.size()).finish_non_exhaustive()
     }
 }
 
