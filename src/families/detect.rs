@@ -85,7 +85,7 @@ pub fn as_named(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, Family
 /// Returns the tensors of one part under our names, if the file holds that part.
 pub fn extract(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, FamilyError> {
     let candidates = || {
-        let held = sd15::prefixes(role).iter().filter(|p| p.is_empty() || catalog.has_prefix(p));
+        let held = sd15::prefixes(role).iter().filter(|p| if p.is_empty() { may_be(catalog, role) } else { catalog.has_prefix(p) });
         held.map(|p| if p.is_empty() { catalog.clone() } else { catalog.strip(p) })
     };
     Ok(match role {
@@ -99,6 +99,19 @@ pub fn extract(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, FamilyE
             found
         }
     })
+}
+
+/// Returns whether a file can be one part alone: whether any name begins as some of the part's do in every layout. It spares
+/// copies of whole catalogs that hold something else.
+fn may_be(catalog: &Catalog, role: Role) -> bool {
+    let beginnings: &[&str] = match role {
+        Role::Denoiser => return true,
+        Role::Vae => &["decoder."],
+        Role::ClipL | Role::ClipG => &["text_model.", "encoder.", "transformer.resblocks."],
+        Role::T5 => &["encoder.block.", "enc.blk."],
+        Role::Qwen => &["model.layers.", "model.language_model.", "language_model.", "layers.", "blk."],
+    };
+    beginnings.iter().any(|beginning| catalog.has_prefix(beginning))
 }
 
 /// Returns the first that is a text encoder of CLIP's kind.

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tokens::VocabularyKind;
-
 /// A family of diffusion models: one architecture, one set of text encoders, one latent space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -155,16 +153,6 @@ impl Role {
         match self {
             Self::ClipL | Self::ClipG | Self::T5 | Self::Qwen => true,
             Self::Denoiser | Self::Vae => false,
-        }
-    }
-
-    /// Returns whose words it needs, where no program may carry them.
-    #[must_use]
-    pub fn vocabulary(self) -> Option<VocabularyKind> {
-        match self {
-            Self::T5 => Some(VocabularyKind::T5),
-            Self::Qwen => Some(VocabularyKind::Qwen),
-            Self::Denoiser | Self::ClipL | Self::ClipG | Self::Vae => None,
         }
     }
 

@@ -76,16 +76,20 @@ type Cut = fn(Role, &Catalog) -> Result<BlockTable, FamilyError>;
 
 fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError> {
     let mut family = None;
+    let mut network = None;
     for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
         if let Some(found) = detect(&source.catalog)? {
             family = Some((found.family, found.variant));
+            network = Some((source, found.catalog));
         }
     }
     let roles = family.as_ref().map_or(Role::ALL, |(f, _)| f.roles());
     let mut components: Vec<Component> = Vec::new();
     let mut blocks = 0;
     for role in roles {
-        let Some((source, catalog)) = find(sources, *role)? else { continue };
+        // The network was found above.
+        let held = if *role == Role::Denoiser { network.take() } else { find(sources, *role)? };
+        let Some((source, catalog)) = held else { continue };
         // An encoder of a width that neither CLIP has can be either, and is no two parts.
         let is_told = |c: &Component| family.is_none() && c.role == Role::ClipL && *role == Role::ClipG && c.files == source.files;
         if components.iter().any(is_told) {

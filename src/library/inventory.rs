@@ -40,8 +40,9 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
 /// Finds the words that the model's text encoders know, for those that need a file of them.
 fn vocabularies(described: &Description, roots: &Roots) -> Result<BTreeMap<Role, Place>, Refusal> {
     let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(BTreeMap::new()) };
-    let parts =
-        family.encoders().filter_map(|role| Some((role, role.vocabulary()?, described.components.iter().find(|c| c.role == role)?)));
+    let parts = family
+        .encoders()
+        .filter_map(|role| Some((role, vocabulary::kind_of(role)?, described.components.iter().find(|c| c.role == role)?)));
     parts.map(|(role, kind, part)| Ok((role, vocabulary::find(kind, &part.files, roots)?.0))).collect()
 }
 

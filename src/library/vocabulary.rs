@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::scan::{FolderKind, Roots};
 use super::{LibraryError, header, regular};
+use crate::families::Role;
 use crate::formats::gguf_value::{Array, Value};
 use crate::formats::{FileKind, gguf, sniff};
 use crate::tokens::vocabulary::Place;
@@ -21,6 +22,16 @@ pub struct Tried {
     pub place: PathBuf,
     /// What was there, where anything was.
     pub problem: Option<String>,
+}
+
+/// Returns whose words a part needs, where no program may carry them.
+#[must_use]
+pub fn kind_of(role: Role) -> Option<VocabularyKind> {
+    match role {
+        Role::T5 => Some(VocabularyKind::T5),
+        Role::Qwen => Some(VocabularyKind::Qwen),
+        Role::Denoiser | Role::ClipL | Role::ClipG | Role::Vae => None,
+    }
 }
 
 /// Returns the vocabulary for weights in these files, and where it is. The most particular place wins: what lies beside the

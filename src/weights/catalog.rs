@@ -25,6 +25,12 @@ pub struct TensorEntry {
 }
 
 impl TensorEntry {
+    /// Returns the same tensor under another name. (A clone would copy the name that goes.)
+    fn under(&self, name: String) -> Self {
+        let Self { name: _, dtype, shape, file, start, end, coded } = self;
+        Self { name, dtype: *dtype, shape: shape.clone(), file: *file, start: *start, end: *end, coded: coded.clone() }
+    }
+
     /// Returns the stored size.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
@@ -157,14 +163,17 @@ impl Catalog {
     /// Returns the tensors under `prefix` with their names cut by it.
     #[must_use]
     pub fn strip(&self, prefix: &str) -> Self {
-        self.renamed(|name| name.strip_prefix(prefix).map(str::to_owned))
+        self.under_names(self.under(prefix).map(|e| (e, e.name[prefix.len()..].to_owned())))
     }
 
     /// Returns the tensors that `rename` keeps, under the names it gives.
     #[must_use]
     pub fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
-        let entries = self.iter().filter_map(|e| Some(TensorEntry { name: rename(&e.name)?, ..e.clone() }));
-        Self::new(entries, self.metadata.clone())
+        self.under_names(self.iter().filter_map(|e| Some((e, rename(&e.name)?))))
+    }
+
+    fn under_names<'a>(&self, entries: impl Iterator<Item = (&'a TensorEntry, String)>) -> Self {
+        Self { entries: entries.map(|(e, name)| (name.clone(), e.under(name))).collect(), metadata: self.metadata.clone() }
     }
 
     /// Returns the tensors whose names these are, and the others.

@@ -81,7 +81,7 @@ fn hostile_and_broken_files_get_one_clear_line() {
     check(
         "llama.gguf",
         &gguf(&[("general.architecture", "llama")], &[("blk.0.attn_q.weight".to_owned(), DType::Q4_K, vec![2, 256])]),
-        "the file holds 1 tensors but none that names a model we know, such as `blk.0.attn_q.weight`; its header says `llama`",
+        "this is a Llama model, which is not supported",
     );
     check(
         "lora.safetensors",
@@ -191,6 +191,8 @@ fn an_sdxl_file_is_recognised_by_its_shapes() {
     let mut tensors = tiny_unet();
     tensors.push(("label_emb.0.0.weight".to_owned(), vec![128, 2816]));
     tensors.push(("label_emb.0.0.bias".to_owned(), vec![128]));
+    tensors.push(("label_emb.0.2.weight".to_owned(), vec![128, 128]));
+    tensors.push(("label_emb.0.2.bias".to_owned(), vec![128]));
     let path = write(folder.path(), "sd15-really.safetensors", &zeros(&under("model.diffusion_model.", tensors), ""));
     let description = gather(&draft(&path), &Roots::default()).unwrap().description.unwrap();
     assert_eq!(description.family.map(perilune::families::Family::title), Some("SDXL"));

@@ -122,7 +122,7 @@ impl Drop for Engine {
 
 pub(crate) fn model(path: &Path) -> ModelSet {
     let description = describe(&open(path, None).unwrap()).unwrap();
-    let words = |c: &Component| Some((c.role, vocabulary::find(c.role.vocabulary()?, &c.files, &Roots::default()).unwrap().0));
+    let words = |c: &Component| Some((c.role, vocabulary::find(vocabulary::kind_of(c.role)?, &c.files, &Roots::default()).unwrap().0));
     ModelSet {
         vocabularies: description.components.iter().filter_map(words).collect(),
         name: "tiny".to_owned(),
