@@ -134,7 +134,7 @@ pub enum CacheCommand {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Checks conversions and copies them to where `backup` in config.yaml says: s3://BUCKET/PREFIX, or a folder
+    /// Checks conversions and copies them to where `backup` in config.yaml says: `s3://BUCKET/PREFIX`, or a folder
     ///
     /// Each is read back there and compared before it counts as kept. A copy that was cut off goes on where it was. `convert`
     /// fetches what is kept instead of making it again, where the source is the same to the byte.

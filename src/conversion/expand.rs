@@ -53,7 +53,9 @@ impl Expander<'_> {
                 let bytes = self.bytes(self.entry, self.entry.dtype, elements)?;
                 kernels::widen(self.entry.dtype, &bytes, out).map_err(wrong)?;
                 if let Some(scale) = self.singles(0)?.and_then(|s| s.first().copied()) {
-                    out.iter_mut().for_each(|value| *value *= scale);
+                    for value in out.iter_mut() {
+                        *value *= scale;
+                    }
                 }
                 Ok(())
             }

@@ -112,7 +112,9 @@ fn summed(entries: &[TensorEntry], found: &[(usize, Found)], is_compared: bool) 
     }
     if is_compared {
         let mut together = Deviation::default();
-        by_tensor.values().for_each(|deviation| together += *deviation);
+        for deviation in by_tensor.values() {
+            together += *deviation;
+        }
         let lost = by_tensor.iter().filter(|(_, d)| d.error > 0.0);
         let mut worst: Vec<Worst> = lost.map(|(n, d)| Worst { tensor: entries[*n].name.clone(), rel_l2: d.relative() }).collect();
         worst.sort_by(|a, b| b.rel_l2.total_cmp(&a.rel_l2).then_with(|| a.tensor.cmp(&b.tensor)));

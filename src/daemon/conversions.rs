@@ -279,7 +279,9 @@ pub(super) fn pause(core: &mut Core, asker: Asker, which: Option<ConversionId>, 
             stopped.push(item.id);
         }
     }
-    stopped.into_iter().for_each(|id| core.emit(Output::StopConversion(id)));
+    for id in stopped {
+        core.emit(Output::StopConversion(id));
+    }
     core.news.conversions = true;
     core.answer(asker, answer);
 }

@@ -3,6 +3,7 @@
 //! `core` owns all state and touches nothing; `run` touches everything and owns none. Between them
 //! lie two lists: `Input`, everything that can happen, and `Output`, everything that can be asked for.
 
+pub mod advising;
 mod answers;
 mod calibrations;
 mod conversions;

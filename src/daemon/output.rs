@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::input::{Asker, Ticket};
 use super::planning::Question;
+use crate::devices::DeviceReading;
 use crate::ledger::{Command, Planned};
 use crate::units::{DeviceId, RunId, SessionId, Timestamp};
 use crate::wire::control::Topics;
@@ -130,4 +131,6 @@ pub enum LookUp {
     Plan(Box<Question>),
     /// What plans of a job are worked out from.
     Tune(Box<Question>),
+    /// Which precisions of a model suit these devices.
+    Advise(String, Vec<DeviceReading>),
 }

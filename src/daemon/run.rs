@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::advising;
 use super::converters::{self, Converters};
 use super::core::{Core, Policy};
 use super::engines::spawn::SpawnSpec;
@@ -325,6 +326,10 @@ impl Hands {
                 LookUp::Inspect(name) => library::inventory::inspect(&name, &roots)
                     .map(|(path, description)| Reply::Description { path: path.display().to_string(), description: Box::new(description) }),
                 LookUp::Log(limit) => Ok(log(limit)),
+                LookUp::Advise(model, devices) => library::inventory::inspect(&model, &roots).map(|(path, description)| {
+                    let candidates: Vec<_> = devices.iter().filter_map(advising::candidate).collect();
+                    Reply::Advice(advising::suggest(&path, &description, &candidates))
+                }),
                 LookUp::Plan(question) => planning::answer(*question, &roots).map(|view| Reply::Plan(Box::new(view))),
                 LookUp::Tune(question) => planning::facts(*question, &roots).map(|view| Reply::Tune(Box::new(view))),
             };

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::precision::{Mix, Target};
 use crate::units::{Bytes, Capability, DeviceId};
@@ -121,7 +121,7 @@ pub enum Room {
 }
 
 /// A precision that is suggested for a device.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Suggestion {
     /// The device.
     pub device: DeviceId,

@@ -202,7 +202,7 @@ fn open(model: &mut Model) -> Vec<Effect> {
                 return verbs::show(model, id);
             }
         }
-        Screen::Compose => compose::update::open(model),
+        Screen::Compose => return compose::update::open(model),
         Screen::Log => log::update::open(model),
     }
     Vec::new()

@@ -19,6 +19,8 @@ pub fn take(model: &mut Model, id: u64, result: Result<Reply, Refusal>) -> Vec<E
         // The tuner shows by itself why it knows nothing.
         Err(refusal) => match purpose {
             Purpose::Tune(draft) => offload::update::told(model, &draft, Err(refusal)),
+            // What is no model is said where it is submitted; every precision can be chosen without advice.
+            Purpose::Advice(_) => Vec::new(),
             purpose => {
                 refused(model, &purpose, &refusal);
                 Vec::new()
@@ -41,6 +43,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         }
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
         (Purpose::Tune(draft), Reply::Tune(view)) => return offload::update::told(model, &draft, Ok(*view)),
+        (Purpose::Advice(of), Reply::Advice(suggestions)) => model.known.advice = Some((of, suggestions)),
         (Purpose::Trial, Reply::Accepted(job)) => offload::deeds::tried(model, job),
         (Purpose::Probe, Reply::Calibrated(view)) => return offload::deeds::probed(model, &view),
         (Purpose::Submit(submission), Reply::Accepted(job)) => return accepted(model, job, &submission),
@@ -108,6 +111,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Log
         | Purpose::Show(_)
         | Purpose::Tune(_)
+        | Purpose::Advice(_)
         | Purpose::Trial
         | Purpose::Probe
         | Purpose::CancelWaiting
@@ -131,7 +135,13 @@ pub fn abandon(model: &mut Model) {
             Purpose::Probe => "the connection was lost, and nothing is measured any more; B begins again".to_owned(),
             Purpose::Conversions(_) => "the connection was lost; look at the conversions before you ask again".to_owned(),
             Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
-            Purpose::Status | Purpose::Devices | Purpose::Models | Purpose::Log | Purpose::Tune(_) | Purpose::Show(_) => continue,
+            Purpose::Status
+            | Purpose::Devices
+            | Purpose::Models
+            | Purpose::Log
+            | Purpose::Tune(_)
+            | Purpose::Advice(_)
+            | Purpose::Show(_) => continue,
         };
         model.toast(Role::Warn, lost);
     }
@@ -144,6 +154,7 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Models => "models not listed".to_owned(),
         Purpose::Log => "log not read".to_owned(),
         Purpose::Show(id) => format!("job {id} not shown"),
+        Purpose::Advice(_) => "no advice".to_owned(),
         Purpose::Tune(_) => "the model is not known".to_owned(),
         Purpose::Trial => "not tried".to_owned(),
         Purpose::Probe => "not measured".to_owned(),

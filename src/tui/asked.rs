@@ -18,6 +18,8 @@ pub enum Purpose {
     Show(JobId),
     /// To learn what plans of a job are worked out from.
     Tune(Box<JobDraft>),
+    /// To learn which precisions of this model suit the box.
+    Advice(String),
     /// To try where weights live.
     Trial,
     /// To measure the box.

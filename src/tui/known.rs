@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::history::History;
 use crate::devices::{DeviceReading, HostReading};
 use crate::jobs::{JobState, JobView};
+use crate::quant::advice::Suggestion;
 use crate::units::{DeviceId, JobId, Timestamp};
 use crate::wire::control::Counts;
 use crate::wire::{Change, ConversionView, EngineView, LogLine, Notice, QueueView, SetView, Status};
@@ -51,6 +52,8 @@ pub struct Known {
     pub log_dropped: u64,
     /// Models there are, once asked for.
     pub models: Option<Vec<ModelEntry>>,
+    /// Which precisions of a model suit this box, and of which, once asked for.
+    pub advice: Option<(String, Vec<Suggestion>)>,
     /// What devices did lately.
     pub history: History,
     /// Whether the order of waiting jobs may have changed without our hearing how.

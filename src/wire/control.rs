@@ -14,6 +14,7 @@ use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
 use crate::jobs::{JobRow, JobState, JobView, Move, Progress};
 use crate::placement::{Basis, Finding, OffloadAsk};
+use crate::quant::advice::Suggestion;
 use crate::units::{DeviceId, JobId, Timestamp};
 use crate::weights::Precision;
 use crate::workflow::{JobDraft, ModelEntry, Refusal};
@@ -46,6 +47,8 @@ pub enum Request {
     Calibrate(CalibrateAsk),
     /// What plans of a job are worked out from; what it asks to be offloaded does not matter. Answer: [`Reply::Tune`].
     Tune(Box<PlanAsk>),
+    /// Which precisions of a model suit this box. Answer: [`Reply::Advice`].
+    Advise(String),
     /// Stores weights otherwise. Answer, once they lie there: [`Reply::Converted`]. Who leaves before has it stopped, unless a
     /// job needs it.
     Convert(ConvertAsk),
@@ -179,6 +182,8 @@ pub enum Reply {
     Calibrated(Box<CalibrationView>),
     /// What plans of a job are worked out from.
     Tune(Box<TuneView>),
+    /// What suits this box, for one device after another, the best first.
+    Advice(Vec<Suggestion>),
     /// A conversion is there.
     Converted(Box<ConvertedView>),
     /// A page of jobs.

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use perilune::units::DeviceId;
+use perilune::wire::{Reply, Request};
+use perilune::workflow::Kind;
 use serde_json::Value;
 
 use crate::support::daemon::Home;
 use crate::support::nvml_stub::NvmlStub;
+use crate::support::wait::until;
 
 /// The precisions that are suggested for a device, in order.
 fn suggested(advice: &Value, device: &str) -> Vec<String> {
@@ -55,4 +59,18 @@ fn what_has_no_network_gets_no_advice() {
         &crate::support::weights_file::zeros(&crate::support::weights_file::tiny_vae(), ""),
     );
     assert_eq!(home.run(&["models", "inspect", &path.display().to_string(), "--json"]).json()["advice"], serde_json::json!([]));
+}
+
+#[test]
+fn a_client_is_advised_as_the_command_is() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let advice = until("readings of a device", || match talk.call(Request::Advise("moonlet".to_owned())) {
+        Reply::Advice(advice) => Some(advice).filter(|a| !a.is_empty()),
+        other => panic!("{other:?}"),
+    });
+    let of_cpu: Vec<&str> = advice.iter().filter(|s| s.device == DeviceId::Cpu).map(|s| s.to.as_str()).collect();
+    let shown = home.run(&["models", "inspect", "moonlet", "--json"]).json();
+    assert_eq!(of_cpu, suggested(&shown["advice"], "cpu"));
+    assert_eq!(talk.try_call(Request::Advise("nothing".to_owned())).unwrap_err().kind, Kind::NotFound);
 }

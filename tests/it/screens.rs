@@ -2,11 +2,12 @@
 
 use perilune::devices::{DeviceKind, DeviceReading};
 use perilune::jobs::{JobState, Phase, Progress, WaitReason};
+use perilune::quant::advice::Suggestion;
 use perilune::quant::precision::Target;
 use perilune::tui::Options;
 use perilune::tui::options::ColorDepth;
 use perilune::units::{Bytes, DeviceId};
-use perilune::wire::{Change, ConversionId, ConversionView};
+use perilune::wire::{Change, ConversionId, ConversionView, Reply, Request};
 
 use super::support::fixtures;
 use super::support::screen::{Screen, options};
@@ -104,6 +105,39 @@ fn a_picture_of_a_running_job() {
     check("queue_preview", |w, h| {
         let mut screen = Screen::on(fixtures::busy(), w, h).keys("6");
         screen.hear(Change::Preview(fixtures::preview(20)));
+        screen
+    });
+}
+
+/// The precisions of the form, those that suit the box first.
+#[test]
+fn precisions_that_suit_the_box() {
+    let suggestion = |device, to: &str, gib: &str, fits, offload: Option<&str>| Suggestion {
+        device,
+        to: to.to_owned(),
+        bytes: gib.parse().unwrap(),
+        needed: gib.parse().unwrap(),
+        fits,
+        offload: offload.map(|text| text.parse().unwrap()),
+        reason: String::new(),
+    };
+    let advice = || {
+        vec![
+            suggestion(DeviceId::Cuda(0), "fp8_e4m3fn_scaled", "11.1GiB", true, None),
+            suggestion(DeviceId::Cuda(0), "Q8_0", "11.8GiB", true, None),
+            suggestion(DeviceId::Cuda(0), "fp16", "22.2GiB", false, Some("3.5GiB")),
+            suggestion(DeviceId::Cpu, "bf16", "22.2GiB", true, None),
+            suggestion(DeviceId::Cpu, "Q8_0", "11.8GiB", true, None),
+        ]
+    };
+    check("precisions_advised", |w, h| {
+        let mut screen = Screen::on(fixtures::busy(), w, h).keys("7<enter>qwen<enter>").keys(&"j".repeat(10)).keys("<enter>");
+        let asked = |request: &Request| match request {
+            Request::Advise(model) if model == "qwen-night" => Some(Ok(Reply::Advice(advice()))),
+            _ => None,
+        };
+        screen.answer(asked);
+        assert!(!screen.asked().iter().any(|r| matches!(r, Request::Advise(_))), "it is asked about the form's model");
         screen
     });
 }

@@ -123,7 +123,7 @@ fn uploads_are_whole_go_on_after_a_kill_and_come_back() {
     // Killed when the store has some of it.
     let journal = made.with_file_name(".perilune").join("net_fp32.safetensors.upload");
     let mut child = perilune(home, &server, &["cache", "backup"]).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while noted(&journal).is_empty() {
         assert!(Instant::now() < end && child.try_wait().unwrap().is_none(), "no part was noted");
         thread::yield_now();

@@ -30,7 +30,7 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
         CacheCommand::List { to, source } => list(context, to.as_ref(), source.as_deref()).map(|()| 0),
         CacheCommand::Stats => stats(context).map(|()| 0),
         CacheCommand::Check { source, to, part } => check(context, &source, &to, part).map(|()| 0),
-        CacheCommand::Verify { full, files } => verify::verify(context, &named(context, &files)?, full),
+        CacheCommand::Verify { full, files } => Ok(verify::verify(context, &named(context, &files)?, full)),
         CacheCommand::Backup { files } => backup::backup(context, &named(context, &files)?, !files.is_empty()),
         CacheCommand::Restore { names, dry_run } => backup::restore(context, &names, dry_run),
         CacheCommand::Clean { keep, older_than, to_free, useless, yes, dry_run } => {

@@ -19,7 +19,7 @@ struct Found<'a> {
 }
 
 /// Reads conversions; returns the exit code.
-pub(super) fn verify(context: &Context, shelf: &Shelf, full: bool) -> Result<u8, Refusal> {
+pub(super) fn verify(context: &Context, shelf: &Shelf, full: bool) -> u8 {
     let finished: Vec<(&Item, &Manifest)> = shelf.items.iter().filter_map(|i| Some((i, i.manifest.as_ref()?))).collect();
     if finished.is_empty() && !context.output.json {
         report::note("no conversions");
@@ -36,7 +36,7 @@ pub(super) fn verify(context: &Context, shelf: &Shelf, full: bool) -> Result<u8,
         let exit = told(context, Found { item, manifest, bytes, numbers });
         code = if code == 0 { exit } else { code };
     }
-    Ok(code)
+    code
 }
 
 fn told(context: &Context, Found { item, manifest, bytes, numbers }: Found<'_>) -> u8 {

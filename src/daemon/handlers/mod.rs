@@ -41,6 +41,10 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Subscribe(topics) => subscribe::subscribe(core, asker, topics),
         Request::Submit(draft) => submit::submit(core, asker, draft),
         Request::Calibrate(ask) => calibrate::calibrate(core, asker, ask),
+        Request::Advise(model) => {
+            let devices = snapshot::devices(core);
+            core.emit(Output::LookUp(asker, LookUp::Advise(model, devices)));
+        }
         Request::Convert(ask) => core.emit(Output::Locate(asker, ask)),
         Request::PauseConversions { conversion } => conversions::pause(core, asker, conversion, true),
         Request::ResumeConversions { conversion } => conversions::pause(core, asker, conversion, false),

@@ -3,7 +3,8 @@
 use tui_input::Input;
 
 use super::Field;
-use crate::devices::{DeviceKind, DeviceReading, SIMULATED};
+use crate::devices::{DeviceKind, DeviceReading, Labelled, SIMULATED};
+use crate::quant::advice::Suggestion;
 use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::tui::known::Known;
@@ -48,6 +49,24 @@ fn precision(target: &Target) -> Choice {
     Choice { value: target.name(), note: note.to_owned() }
 }
 
+/// The precisions that suit a device of the box, in the order in which they are suggested, each with the size of its network.
+fn advised(advice: &[Suggestion]) -> Vec<Choice> {
+    let mut choices: Vec<Choice> = Vec::new();
+    for suggestion in advice.iter().filter(|s| Target::named(&s.to).is_some()) {
+        let device = Labelled(suggestion.device).to_string();
+        let room = match (suggestion.fits, suggestion.offload) {
+            (true, _) => format!("fits {device}"),
+            (false, Some(bytes)) => format!("{device} with {bytes} elsewhere"),
+            (false, None) => format!("too large for {device}"),
+        };
+        match choices.iter_mut().find(|c| c.value == suggestion.to) {
+            Some(choice) => choice.note = format!("{}, {room}", choice.note),
+            None => choices.push(Choice { value: suggestion.to.clone(), note: format!("{}: {room}", suggestion.bytes) }),
+        }
+    }
+    choices
+}
+
 /// Returns the choices of a field; none where anything may be written.
 #[must_use]
 pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
@@ -62,7 +81,10 @@ pub fn choices(field: Field, known: &Known) -> Vec<Choice> {
         Field::Schedule => named(Schedule::ALL.iter().map(|s| s.name()).collect()),
         Field::Precision => {
             let default = Choice { value: String::new(), note: field.placeholder().to_owned() };
-            std::iter::once(default).chain(Target::all().iter().map(precision)).collect()
+            let advice = known.advice.as_ref().map(|(_, all)| all.as_slice()).unwrap_or_default();
+            let advised = advised(advice);
+            let others = Target::all().iter().map(precision).filter(|c| !advised.iter().any(|a| a.value == c.value)).collect::<Vec<_>>();
+            std::iter::once(default).chain(advised).chain(others).collect()
         }
         Field::Device => {
             let default = Choice { value: String::new(), note: field.placeholder().to_owned() };

@@ -5,9 +5,12 @@ use tui_input::Input;
 use super::pick::{Choice, Pick, choices};
 use super::{Field, Mode};
 use crate::tui::action::Motion;
+use crate::tui::asked::Purpose;
 use crate::tui::chord::Chord;
+use crate::tui::effect::Effect;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::widgets::text_field;
+use crate::wire::Request;
 
 /// Rows of an open list that are seen at once, for its page keys.
 const PICK_PAGE: usize = 10;
@@ -39,10 +42,15 @@ pub fn go(model: &mut Model, motion: Motion) {
 }
 
 /// Starts to type, opens the choices, or takes one.
-pub fn open(model: &mut Model) {
+pub fn open(model: &mut Model) -> Vec<Effect> {
     let field = model.compose.field();
     match &model.compose.mode {
-        Mode::Moving if field.has_choices() => model.compose.mode = Mode::Picking(Pick::default()),
+        Mode::Moving if field.has_choices() => {
+            model.compose.mode = Mode::Picking(Pick::default());
+            if field == Field::Precision {
+                return ask_for_advice(model);
+            }
+        }
         Mode::Moving => model.compose.mode = Mode::Typing,
         Mode::Typing => {}
         Mode::Picking(pick) => {
@@ -56,6 +64,20 @@ pub fn open(model: &mut Model) {
             model.compose.mode = Mode::Moving;
         }
     }
+    Vec::new()
+}
+
+/// Asks which precisions of the form's model suit the box, unless that is known.
+fn ask_for_advice(model: &mut Model) -> Vec<Effect> {
+    let name = model.compose.text(Field::Model).value().trim().to_owned();
+    if model.known.advice.as_ref().is_some_and(|(of, _)| *of != name) {
+        model.known.advice = None;
+    }
+    let is_asked = model.asked.waits_for(|p| matches!(p, Purpose::Advice(of) if *of == name));
+    if name.is_empty() || !model.is_up() || is_asked || model.known.advice.is_some() {
+        return Vec::new();
+    }
+    vec![model.ask(Purpose::Advice(name.clone()), Request::Advise(name))]
 }
 
 /// Types into the line that finds a choice.
