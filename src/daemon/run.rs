@@ -86,7 +86,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     let Options { settings, sensors, ready } = options;
     let (tell, inbox) = mpsc::channel(INBOX);
     let recovered = ledger.recover().map_err(|e: LedgerError| Refusal::from(&e))?;
-    let (core, first) = Core::new(policy(&settings)?, recovered, SystemClock.now());
+    let (core, first) = Core::new(policy(&settings), recovered, SystemClock.now());
     let roots = roots(&settings)?;
     let frames = tell.clone();
     // At the end nobody listens any more.
@@ -127,9 +127,9 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     Ok(())
 }
 
-fn policy(settings: &Settings) -> Result<Policy, Refusal> {
+fn policy(settings: &Settings) -> Policy {
     let run = &settings.run;
-    Ok(Policy {
+    Policy {
         defaults: Defaults {
             steps: run.steps,
             cfg: run.cfg,
@@ -150,7 +150,7 @@ fn policy(settings: &Settings) -> Result<Policy, Refusal> {
         conversions_at_once: settings.conversions_at_once.value as usize,
         engine_log: settings.log.value.clone(),
         pid: std::process::id(),
-    })
+    }
 }
 
 fn follow_log(tell: mpsc::Sender<Message>) {

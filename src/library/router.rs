@@ -54,7 +54,9 @@ pub fn fitting(path: &Path, family: Option<Family>, taken: &mut Vec<Role>) -> Re
     };
     taken.push(role);
     opened.retain(|source| source.role.is_none_or(|r| r == role));
-    opened.iter_mut().for_each(|source| source.role = Some(role));
+    for source in &mut opened {
+        source.role = Some(role);
+    }
     Ok(opened)
 }
 
