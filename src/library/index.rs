@@ -281,7 +281,9 @@ mod tests {
     fn mark(world: &World) {
         let place = place(&world.roots.cache);
         let mut files = load(&place);
-        files.values_mut().for_each(|known| known.found.family = Some(Family::Flux));
+        for known in files.values_mut() {
+            known.found.family = Some(Family::Flux);
+        }
         save(&place, files).unwrap();
     }
 

@@ -86,7 +86,7 @@ mod tests {
             path: "/m/night".into(),
             description: Some(description),
             init_size: None,
-            vocabularies: Default::default(),
+            vocabularies: std::collections::BTreeMap::default(),
             notes: Vec::new(),
         };
         resolve(draft, &inventory, &defaults).unwrap()

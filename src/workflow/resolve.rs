@@ -291,7 +291,7 @@ mod tests {
             name: "night".to_owned(),
             path: "/m/night.safetensors".into(),
             init_size: None,
-            vocabularies: Default::default(),
+            vocabularies: std::collections::BTreeMap::default(),
             notes: Vec::new(),
             description: Some(Description {
                 family,

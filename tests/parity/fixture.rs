@@ -82,6 +82,7 @@ pub(crate) fn converted_part(model: &Path, role: Role, target: Target, folder: &
         roots: &roots,
         now: Timestamp(0),
         floor: Bytes::ZERO,
+        backup: None,
     };
     let watch = Watch { stop: &AtomicBool::new(false), tell: &|_, _| (), threads: 2 };
     match convert(&wish, watch, |_| ()).unwrap() {

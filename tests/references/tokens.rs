@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use perilune::library::vocabulary::{Place, read};
+use perilune::library::vocabulary::read;
 use perilune::tokens::chunks::{Chunking, Filler, Piece, windows};
+use perilune::tokens::vocabulary::Place;
 use perilune::tokens::{VocabularyKind, chat, clip_bpe};
 use serde::Deserialize;
 

@@ -36,7 +36,7 @@ impl<'a> Pass<'a> {
 #[derive(Debug)]
 pub enum DenoiserModel {
     /// Stable Diffusion 1, 2 and XL.
-    Unet(Unet),
+    Unet(Box<Unet>),
     /// Stable Diffusion 3, Flux.1 and Z-Image.
     Transformer(Transformer),
 }
@@ -45,7 +45,7 @@ impl DenoiserModel {
     /// Finds the network's weights.
     pub fn new(config: &DenoiserConfig, table: &BlockTable) -> Result<Self, FamilyError> {
         match config {
-            DenoiserConfig::Unet(unet) => Unet::new(unet, table).map(Self::Unet),
+            DenoiserConfig::Unet(unet) => Unet::new(unet, table).map(|unet| Self::Unet(Box::new(unet))),
             DenoiserConfig::Sd3(sd3) => Transformer::sd3(sd3, table).map(Self::Transformer),
             DenoiserConfig::Flux(flux) => Transformer::flux(flux, table).map(Self::Transformer),
             DenoiserConfig::ZImage(zimage) => Transformer::zimage(zimage, table).map(Self::Transformer),

@@ -6,7 +6,6 @@ use tch::{Device, Kind, Tensor};
 ///
 /// Source: diffusers `models/embeddings.py`, `get_timestep_embedding` with `flip_sin_to_cos` and no shift of frequencies, which is
 /// how every family here reads times, sizes and strengths of guidance.
-#[must_use]
 pub fn time_embedding(time: f64, width: i64, device: Device) -> Tensor {
     let half = width / 2;
     let exponents = Tensor::arange(half, (Kind::Float, device)) * (-(10_000f64.ln()) / half as f64);

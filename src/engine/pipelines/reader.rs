@@ -9,7 +9,7 @@ use crate::families::{Family, FamilyError, Role};
 use crate::prompt::{Dialect, Weighting};
 use crate::tokens::chunks::{Filler, Window};
 use crate::tokens::sequence::Length;
-use crate::tokens::{VocabularyError, chat};
+use crate::tokens::{TokenId, VocabularyError, chat};
 use crate::workflow::JobSpec;
 use crate::workflow::text::sequence;
 
@@ -74,7 +74,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         let empty = Window::empty();
         let read = || windows.iter().chain(weighted.then_some(&empty));
         let filler = if role == Role::ClipG { Filler::Zero } else { Filler::End };
-        let ids: Vec<i64> = read().flat_map(|w| w.filled(filler)).map(|id| id.as_i64()).collect();
+        let ids: Vec<i64> = read().flat_map(|w| w.filled(filler)).map(TokenId::as_i64).collect();
         let count = read().count() as i64;
         let tokens = Tensor::from_slice(&ids).view([count, -1]).to_device(self.device);
         let output = clip.model.forward(&clip.residency, &tokens)?;

@@ -124,16 +124,12 @@ impl Eye<'_> {
             Passes::Together => negative.joined(&positive),
             Passes::Apart => None,
         };
-        match together {
-            Some(asked) => {
-                let both = forward(&Tensor::cat(&[x, x], 0), &asked)?;
-                Ok((Some(both.narrow(0, 0, batch)), both.narrow(0, batch, batch)))
-            }
-            None => {
-                let without = forward(x, &negative)?;
-                Ok((Some(without), forward(x, &positive)?))
-            }
+        if let Some(asked) = together {
+            let both = forward(&Tensor::cat(&[x, x], 0), &asked)?;
+            return Ok((Some(both.narrow(0, 0, batch)), both.narrow(0, batch, batch)));
         }
+        let without = forward(x, &negative)?;
+        Ok((Some(without), forward(x, &positive)?))
     }
 
     /// Returns the estimate of the clean latent in `x`, both in fp32.

@@ -68,7 +68,7 @@ impl Unet {
         let two = |(first, second): (&Linear, &Linear), of: &Tensor| second.forward(&head, &first.forward(&head, of).silu_());
         let mut emb = two((&self.time_in, &self.time_out), &sinusoid);
         if let (Some((first, second)), Some(vector)) = (&self.label, pass.vector) {
-            emb = emb + two((first, second), &vector.to_kind(x.kind()));
+            emb += two((first, second), &vector.to_kind(x.kind()));
         }
         // Every ResNet begins with the activation of the embedding; one is enough.
         let emb = emb.silu();
