@@ -86,7 +86,7 @@ pub(crate) fn converted_part(model: &Path, role: Role, target: Target, folder: &
     };
     let watch = Watch { stop: &AtomicBool::new(false), tell: &|_, _| (), threads: 2 };
     match convert(&wish, watch, |_| ()).unwrap() {
-        Outcome::Converted { path, .. } | Outcome::Cached { path, .. } => path,
+        Outcome::Converted { path, .. } | Outcome::Cached { path, .. } | Outcome::Restored { path, .. } => path,
         Outcome::Skipped { .. } => model.to_owned(),
     }
 }

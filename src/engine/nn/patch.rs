@@ -73,7 +73,7 @@ mod tests {
         let x = Tensor::arange(3 * 5, (Kind::Float, Device::Cpu)).view([1, 1, 3, 5]);
         let padded = even(&x);
         assert_eq!(padded.size(), [1, 1, 4, 6]);
-        assert_eq!(padded.double_value(&[0, 0, 3, 5]), 0.0);
+        assert!(padded.double_value(&[0, 0, 3, 5]).abs() < f64::EPSILON);
         assert!(unpack(&pack(&padded, Order::ChannelLast), Order::ChannelLast, (3, 5)) == x);
     }
 }

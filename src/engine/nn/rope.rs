@@ -96,7 +96,7 @@ mod tests {
         let again = rope.table([1, 1, 1], Device::Cpu, || panic!("it is known"));
         assert_eq!(first.data_ptr(), again.data_ptr());
         for n in 2..8 {
-            rope.table([n, 1, 1], Device::Cpu, || vec![[n, 1, 1]]);
+            drop(rope.table([n, 1, 1], Device::Cpu, || vec![[n, 1, 1]]));
         }
         assert_eq!(rope.kept.borrow().len(), KEPT);
     }
