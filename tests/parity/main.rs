@@ -18,5 +18,6 @@ mod offload;
 mod pictures;
 mod process;
 mod sdxl;
+mod tiling;
 mod transformers;
 mod whole;
