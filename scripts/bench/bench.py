@@ -27,6 +27,8 @@ class Bench:
     jobs: int = 0
     scratch: Path | None = None
     planning: bool = False
+    depth: int = 10
+    discard: bool = False
 
     def home(self, nvml=NO_GPU, config="", parent=None):
         return Home(self.programs, nvml=nvml, config=config, parent=parent)

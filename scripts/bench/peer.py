@@ -48,10 +48,10 @@ def store_of(python, folder, mode):
 
 
 class Peer:
-    """A painter. `began` is the moment it was started."""
+    """A painter, or who else is asked as it is. `began` is the moment it was started."""
 
-    def __init__(self, python, folder, device="cpu", precision="fp32", threads=None, offload=None, store=None):
-        command = [python, HERE / "painter.py", folder, "--device", device, "--precision", precision]
+    def __init__(self, python, folder, device="cpu", precision="fp32", threads=None, offload=None, store=None, script="painter.py"):
+        command = [python, HERE / script, folder, "--device", device, "--precision", precision]
         command += ["--threads", str(threads)] if threads else []
         command += ["--offload", offload, "--store", store] if offload else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_"))}

@@ -19,7 +19,7 @@ def parser(description, measurements):
     options.add_argument("--python", default=str(venv) if venv.exists() else sys.executable, help="a Python with the reference packages")
     options.add_argument("--cache", type=Path, default=CHECKOUT / "target/bench", metavar="DIR", help="where weights are kept (target/bench)")
     options.add_argument("--threads", type=int, default=2, help="processor threads of both sides (2)")
-    options.add_argument("--rounds", type=int, default=2, help="rounds of ours and the peers' (2)")
+    options.add_argument("--rounds", type=int, default=2, help="rounds of ours and the peers' (%(default)s)")
     options.add_argument("--steps", type=int, default=3, help="steps of each in a round (3)")
     return options
 

@@ -19,5 +19,6 @@ mod offload;
 mod pictures;
 mod process;
 mod sdxl;
+mod tiling;
 mod transformers;
 mod whole;

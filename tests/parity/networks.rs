@@ -60,7 +60,8 @@ fn clip(path: &Path, precision: Precision) -> LoadedClip {
     with_target(precision, |target| LoadedClip::load(&files(path, Role::ClipL), target)).unwrap()
 }
 
-fn vae(path: &Path, precision: Precision) -> LoadedVae {
+/// The autoencoder.
+pub(crate) fn vae(path: &Path, precision: Precision) -> LoadedVae {
     with_target(precision, |target| LoadedVae::load(&files(path, Role::Vae), target)).unwrap()
 }
 

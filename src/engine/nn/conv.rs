@@ -43,6 +43,12 @@ impl Conv2d {
         self.product(x, &wanted(self.weight), &wanted(self.bias))
     }
 
+    /// Returns how many channels it makes.
+    #[must_use]
+    pub fn channels(&self, held: &Held<'_>) -> i64 {
+        held.tensor(self.weight).size()[0]
+    }
+
     fn product(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         x.conv2d(weight, Some(bias), [self.stride; 2], [self.padding; 2], [1, 1], 1)
     }

@@ -1,8 +1,8 @@
 //! Normalisations.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::{Scope, WeightRef};
+use super::{Moments, Scope, WeightRef};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
 
@@ -16,7 +16,7 @@ pub struct GroupNorm {
 
 impl GroupNorm {
     /// Groups of every Stable Diffusion network.
-    const GROUPS: i64 = 32;
+    pub(super) const GROUPS: i64 = 32;
 
     /// Finds the layer's weights.
     pub fn new(scope: &Scope<'_>, eps: f64) -> Result<Self, FamilyError> {
@@ -27,6 +27,16 @@ impl GroupNorm {
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let wanted = |at| held.tensor(at).to_kind(x.kind());
         x.group_norm(Self::GROUPS, Some(wanted(self.weight)), Some(wanted(self.bias)), self.eps, true)
+    }
+
+    /// The same of a part of a map, `x [B, C, H, W]`, by the moments of the whole; computed in fp32 whatever the type of `x` is.
+    pub fn forward_part(&self, held: &Held<'_>, x: &Tensor, whole: &Moments) -> Tensor {
+        let wanted = |at| held.tensor(at).to_device(Device::Cpu).to_kind(Kind::Double).view([1, -1, 1, 1]);
+        let (scale, shift) = whole.scale_and_shift(x.size()[1], self.eps);
+        let (weight, bias) = (wanted(self.weight), wanted(self.bias));
+        let there = |t: Tensor| t.to_kind(Kind::Float).to_device(x.device());
+        let (scale, shift) = (there(scale * &weight), there(shift * weight + bias));
+        shift.addcmul(&x.to_kind(Kind::Float), &scale).to_kind(x.kind())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Between pictures and latents: whole or in tiles.
+//! Between pictures and latents: whole or in tiles, which are stripes of rows.
 
 use tch::{Kind, Tensor};
 
@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::device::Compute;
 use crate::engine::image::{self, Rgb};
 use crate::engine::loading::LoadedVae;
-use crate::engine::models::vae::tiling::{Tiles, in_tiles};
+use crate::engine::models::vae::tiling::Stripes;
 use crate::families::LatentSpace;
 use crate::units::{Bytes, Size};
 use crate::workflow::JobSpec;
@@ -29,30 +29,19 @@ pub fn encode_picture(
     compute: &Compute,
 ) -> Result<Option<Tensor>, EngineError> {
     let picture = picture.to_device(compute.device);
-    if vae.config.encoder.is_none() {
-        return Ok(None);
-    }
-    let downscale = vae.model.downscale;
-    let tiles = Tiles { side: Tiles::USUAL.side * downscale, overlap: Tiles::USUAL.overlap * downscale };
-    let encode = |tile: &Tensor| {
-        let mean = vae.model.encode(&vae.residency, tile)?;
-        // Checked above: there is an encoder.
-        Ok(mean.unwrap_or_default())
-    };
     let mean = match cut {
-        Cut::Whole => encode(&picture)?,
-        Cut::Tiled => in_tiles(&picture, tiles, (1, downscale), encode)?,
+        Cut::Whole => vae.model.encode(&vae.residency, &picture)?,
+        Cut::Tiled => vae.model.encode_in_stripes(&vae.residency, &picture, Stripes::USUAL)?,
     };
-    Ok(Some((mean.to_kind(Kind::Float) - space.shift) * space.scale))
+    Ok(mean.map(|mean| (mean.to_kind(Kind::Float) - space.shift) * space.scale))
 }
 
 /// Returns the picture of one latent `[1, C, h, w]`.
 pub fn decode_picture(vae: &LoadedVae, space: &LatentSpace, latent: &Tensor, cut: Cut) -> Result<Rgb, EngineError> {
     let latent = latent / space.scale + space.shift;
-    let decode = |tile: &Tensor| vae.model.decode(&vae.residency, tile);
     let picture = match cut {
-        Cut::Whole => decode(&latent)?,
-        Cut::Tiled => in_tiles(&latent, Tiles::USUAL, (vae.model.downscale, 1), decode)?,
+        Cut::Whole => vae.model.decode(&vae.residency, &latent)?,
+        Cut::Tiled => vae.model.decode_in_stripes(&vae.residency, &latent, Stripes::USUAL)?,
     };
     if picture.isfinite().all().int64_value(&[]) == 0 {
         return Err(EngineError::NotFinite { place: vae.residency.place(), step: 0 });

@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use crate::engine::nn::{Conv2d, GroupNorm, Linear, Scope};
+use crate::engine::nn::{Conv2d, GroupNorm, Linear, Moments, Scope};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
 use crate::families::vae::HalfConfig;
@@ -14,7 +14,7 @@ pub(super) const EPS: f64 = 1e-6;
 
 /// Two convolutions and a way around.
 #[derive(Debug, Clone)]
-struct Resnet {
+pub(super) struct Resnet {
     norm1: GroupNorm,
     conv1: Conv2d,
     norm2: GroupNorm,
@@ -36,11 +36,35 @@ impl Resnet {
 
     fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let h = self.conv1.forward(held, &self.norm1.forward(held, x).silu_());
-        let mut h = self.conv2.forward(held, &self.norm2.forward(held, &h).silu_());
+        let h = self.conv2.forward(held, &self.norm2.forward(held, &h).silu_());
+        self.around(held, h, x)
+    }
+
+    fn around(&self, held: &Held<'_>, mut h: Tensor, x: &Tensor) -> Tensor {
         match &self.shortcut {
             Some(shortcut) => h.g_add_(&shortcut.forward(held, x)),
             None => h.g_add_(x),
         }
+    }
+
+    /// Returns how many channels it makes.
+    pub(super) fn channels(&self, held: &Held<'_>) -> i64 {
+        self.conv1.channels(held)
+    }
+
+    /// What comes out of the first convolution, of a part of a map by the moments of the whole.
+    pub(super) fn part_until_second_norm(&self, held: &Held<'_>, x: &Tensor, first: &Moments) -> Tensor {
+        self.conv1.forward(held, &self.norm1.forward_part(held, x, first).silu_())
+    }
+
+    /// All of it, of a part of a map by the moments of the whole before both norms.
+    pub(super) fn part(&self, held: &Held<'_>, x: &Tensor, first: &Moments, second: &Moments) -> Tensor {
+        let h = self.part_until_second_norm(held, x, first);
+        let normed = self.norm2.forward_part(held, &h, second).silu_();
+        drop(h);
+        let h = self.conv2.forward(held, &normed);
+        drop(normed);
+        self.around(held, h, x)
     }
 }
 
@@ -112,8 +136,8 @@ impl Middle {
 /// One resolution: ResNets, then a change of size.
 #[derive(Debug, Clone)]
 pub(super) struct Level {
-    blocks: Vec<Resnet>,
-    resample: Option<Conv2d>,
+    pub(super) blocks: Vec<Resnet>,
+    pub(super) resample: Option<Conv2d>,
 }
 
 /// How a level's convolution changes the size.
@@ -154,10 +178,18 @@ impl Level {
         }
         match (&self.resample, resample) {
             (None, _) => h,
-            (Some(conv), Resample::Down) => conv.forward(held, &h.constant_pad_nd([0, 1, 0, 1])),
-            (Some(conv), Resample::Up) => {
-                let size = h.size();
-                conv.forward(held, &h.upsample_nearest2d([size[2] * 2, size[3] * 2], None, None))
+            (Some(conv), resample) => resample.forward(conv, held, &h),
+        }
+    }
+}
+
+impl Resample {
+    pub(super) fn forward(self, conv: &Conv2d, held: &Held<'_>, x: &Tensor) -> Tensor {
+        match self {
+            Self::Down => conv.forward(held, &x.constant_pad_nd([0, 1, 0, 1])),
+            Self::Up => {
+                let size = x.size();
+                conv.forward(held, &x.upsample_nearest2d([size[2] * 2, size[3] * 2], None, None))
             }
         }
     }

@@ -8,7 +8,7 @@ use super::layers::{EPS, Level, Middle, Resample};
 use crate::engine::EngineError;
 use crate::engine::heap;
 use crate::engine::nn::{Conv2d, GroupNorm, Scope};
-use crate::engine::residency::Residency;
+use crate::engine::residency::{Held, Residency};
 use crate::families::vae::HalfConfig;
 use crate::families::{FamilyError, Role, VaeConfig};
 use crate::units::BlockIndex;
@@ -17,22 +17,20 @@ use crate::weights::BlockTable;
 /// Pictures to latents and back.
 #[derive(Debug, Clone)]
 pub struct Vae {
-    encoder: Option<Half>,
-    decoder: Half,
+    pub(super) encoder: Option<Half>,
+    pub(super) decoder: Half,
     quant_conv: Option<Conv2d>,
     post_quant_conv: Option<Conv2d>,
-    /// Pixels per latent cell and axis.
-    pub downscale: i64,
 }
 
 #[derive(Debug, Clone)]
-struct Half {
-    block: BlockIndex,
-    conv_in: Conv2d,
-    levels: Vec<Level>,
-    middle: Middle,
-    norm_out: GroupNorm,
-    conv_out: Conv2d,
+pub(super) struct Half {
+    pub(super) block: BlockIndex,
+    pub(super) conv_in: Conv2d,
+    pub(super) levels: Vec<Level>,
+    pub(super) middle: Middle,
+    pub(super) norm_out: GroupNorm,
+    pub(super) conv_out: Conv2d,
 }
 
 impl Vae {
@@ -46,7 +44,6 @@ impl Vae {
             encoder: encoder.transpose()?,
             decoder: Half::new(&scope.at("decoder"), "up", &config.decoder, Resample::Up)?,
             post_quant_conv: quant("post_quant_conv", config.quant_convs)?,
-            downscale: i64::try_from(config.downscale()).unwrap_or(8),
         })
     }
 
@@ -62,23 +59,24 @@ impl Vae {
             h = level.forward(&held, h, Resample::Down);
         }
         h = encoder.middle.forward(&held, &h);
-        h = encoder.conv_out.forward(&held, &encoder.norm_out.forward(&held, &h).silu_());
+        self.mean(residency, encoder.end(&held, &h)).map(Some)
+    }
+
+    /// The mean of what the encoder's end says of the latent.
+    pub(super) fn mean(&self, residency: &Residency, mut h: Tensor) -> Result<Tensor, EngineError> {
         if let Some(conv) = &self.quant_conv {
             h = conv.forward(&residency.head()?, &h);
         }
         let mean_and_variance = h.chunk(2, 1);
-        Ok(Some(mean_and_variance[0].shallow_clone()))
+        Ok(mean_and_variance[0].shallow_clone())
     }
 
     /// `latent [B, z, h, w]` to pictures `[B, 3, 8h, 8w]`, about −1…1.
     pub fn decode(&self, residency: &Residency, latent: &Tensor) -> Result<Tensor, EngineError> {
-        let mut h = latent.shallow_clone();
-        if let Some(conv) = &self.post_quant_conv {
-            h = conv.forward(&residency.head()?, &h);
-        }
         let decoder = &self.decoder;
+        let mut h = self.before_decoder(residency, latent)?;
         let held = residency.acquire(decoder.block)?;
-        h = decoder.conv_in.forward(&held, &channels_last(&h));
+        h = decoder.conv_in.forward(&held, &h);
         h = decoder.middle.forward(&held, &h);
         // Files count the decoder's levels from the finest; the way up begins at the coarsest.
         for level in decoder.levels.iter().rev() {
@@ -87,7 +85,15 @@ impl Vae {
             heap::trim();
             h = level.forward(&held, h, Resample::Up);
         }
-        Ok(decoder.conv_out.forward(&held, &decoder.norm_out.forward(&held, &h).silu_()))
+        Ok(decoder.end(&held, &h))
+    }
+
+    /// What the decoder is given of a latent.
+    pub(super) fn before_decoder(&self, residency: &Residency, latent: &Tensor) -> Result<Tensor, EngineError> {
+        match &self.post_quant_conv {
+            Some(conv) => Ok(channels_last(&conv.forward(&residency.head()?, latent))),
+            None => Ok(channels_last(latent)),
+        }
     }
 }
 
@@ -95,7 +101,7 @@ impl Vae {
 ///
 /// Convolutions turn large pictures into this order and back otherwise: at 512² pixels that is a twelfth of the time and
 /// half a gigabyte. On GPUs cuDNN chooses for itself.
-fn channels_last(x: &Tensor) -> Tensor {
+pub(super) fn channels_last(x: &Tensor) -> Tensor {
     if x.device() != Device::Cpu {
         return x.shallow_clone();
     }
@@ -112,5 +118,10 @@ impl Half {
             norm_out: GroupNorm::new(&scope.at("norm_out"), EPS)?,
             conv_out: Conv2d::same(&scope.at("conv_out"))?,
         })
+    }
+
+    /// Norm and convolution after the last level or, on the way down, after the middle.
+    pub(super) fn end(&self, held: &Held<'_>, h: &Tensor) -> Tensor {
+        self.conv_out.forward(held, &self.norm_out.forward(held, h).silu_())
     }
 }
