@@ -215,7 +215,7 @@ impl<'a> Sheet<'a> {
                 None => part,
             });
         }
-        sum.ok_or_else(|| EngineError::Torch { place: self.residency.place().to_string(), reason: "a map without rows".to_owned() })
+        sum.ok_or_else(|| EngineError::Torch { place: self.residency.place(), reason: "a map without rows".to_owned() })
     }
 
     /// Computes the map and keeps it instead of what it was made of, which leaves stripe by stripe.
