@@ -66,10 +66,12 @@ impl Unet {
         let sinusoid = time_embedding(pass.time, self.model_channels, x.device()).to_kind(x.kind());
         let context = &pass.context.to_kind(self.time_in.kind(&head));
         let two = |(first, second): (&Linear, &Linear), of: &Tensor| second.forward(&head, &first.forward(&head, of).silu_());
-        let mut emb = two((&self.time_in, &self.time_out), &sinusoid);
-        if let (Some((first, second)), Some(vector)) = (&self.label, pass.vector) {
-            emb += two((first, second), &vector.to_kind(x.kind()));
-        }
+        let emb = two((&self.time_in, &self.time_out), &sinusoid);
+        // One time for all, and a vector for each: the sum is as wide as the batch.
+        let emb = match (&self.label, pass.vector) {
+            (Some((first, second)), Some(vector)) => emb + two((first, second), &vector.to_kind(x.kind())),
+            _ => emb,
+        };
         // Every ResNet begins with the activation of the embedding; one is enough.
         let emb = emb.silu();
         let run = |parts: &[Part], mut x: Tensor, size: [i64; 2]| -> Result<Tensor, EngineError> {
