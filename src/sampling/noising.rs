@@ -3,7 +3,7 @@
 /// What `x` of level `σ` is made of. With `α` the part of the picture in it, `x = α·x₀ + σ·n`.
 ///
 /// Solvers of the stochastic equation walk in `λ = ln(α/σ)`. Every `e^{−h}` with `h = λ' − λ` is the
-/// quotient [`Noising::kept`], so that nothing is lost between logarithms and exponentials, and a walk
+/// quotient `Noising::kept`, so that nothing is lost between logarithms and exponentials, and a walk
 /// may start at pure noise, where `λ` is −∞.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Noising {
