@@ -115,24 +115,25 @@ fn streamed_blocks_are_the_same(cases: impl Iterator<Item = (PathBuf, Precision)
 #[test]
 fn networks_of_every_storage_stream_to_the_same_bits() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    storages_stream_to_the_same_bits(&sd15().join("sd15.safetensors"), folder.path(), |_| Precision::ALL);
+    storages_stream_to_the_same_bits(&sd15().join("sd15.safetensors"), folder.path(), |_, _| Precision::ALL);
 }
 
 #[test]
 fn transformers_of_every_storage_stream_to_the_same_bits() {
     for (model, _) in transformers::smallest() {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // Each in one precision, in turn.
-        let one = |n: usize| &Precision::ALL[n % Precision::ALL.len()..][..1];
+        // Each in one precision, in turn. SDNQ's types are all expanded by one piece of code, which the UNet's test goes through.
+        let is_tried = |target: &str| !target.starts_with("sdnq_") || ["sdnq_int8", "sdnq_uint4"].contains(&target);
+        let one = |n: usize, target: &str| if is_tried(target) { &Precision::ALL[n % Precision::ALL.len()..][..1] } else { &[] };
         storages_stream_to_the_same_bits(&model, folder.path(), one);
     }
 }
 
-fn storages_stream_to_the_same_bits(model: &Path, folder: &Path, precisions: impl Fn(usize) -> &'static [Precision]) {
+fn storages_stream_to_the_same_bits(model: &Path, folder: &Path, precisions: impl Fn(usize, &str) -> &'static [Precision]) {
     let exact = outputs(&load(model, Precision::Fp32, Offload::Nothing).unwrap(), Precision::Fp32);
     for (n, (target, path)) in storages_of(model, folder).into_iter().enumerate() {
         transformers::parts_are_rows_of_the_whole(&path, &target.to_string());
-        for precision in precisions(n) {
+        for precision in precisions(n, &target.to_string()) {
             let resident = load(&path, *precision, Offload::Nothing).unwrap();
             let expected = outputs(&resident, *precision);
             let table = resident.residency.table();
