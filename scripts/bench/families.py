@@ -133,6 +133,7 @@ def load(bench):
         warm(path)
         arguments = Ours(bench, home, path, SDXL, "bf16").arguments()
         arguments[arguments.index("--steps") + 1], arguments[arguments.index("--size") + 1] = 1, "64x64"
+        size = os.path.getsize(file)
         for n in range(LOADS):
             say(f"load, round {n + 1} of {LOADS}")
             reads.append(plain_read(file))
@@ -140,7 +141,6 @@ def load(bench):
             home.start()
             loads.append(home.paint(*arguments)["timing"]["load"])
             home.stop()
-    size = os.path.getsize(file)
     ours = size / median(loads) / 1e9
     yield Figure("SDXL's UNet: load, bf16 from the page cache", ours, "GB/s", size / median(reads) / 1e9, "plain read",
                  Bar(0.8, at_least=True, of_peer=True),

@@ -22,8 +22,10 @@ pub fn sniff(head: &[u8], length: u64) -> Result<FileKind, FormatError> {
     if head.starts_with(b"GGUF") {
         return Ok(FileKind::Gguf);
     }
-    // A zip holds torch.save's modern form; 0x80 and a protocol number start a bare pickle.
-    if head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]) {
+    // A zip holds torch.save's modern form; 0x80 and a protocol number start a bare pickle, and the length of a safetensors header
+    // may look the same: behind those eight bytes there is a brace.
+    let is_header = matches!(head, [_, _, _, 0, 0, 0, 0, 0, b'{', ..]);
+    if head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]) && !is_header {
         return Err(FormatError::Pickle);
     }
     if head.starts_with(b"version https://git-lfs") {
@@ -60,6 +62,7 @@ mod tests {
         assert_eq!(sniff(b"GGUF\x03\0\0\0", 999), Ok(FileKind::Gguf));
         assert_eq!(sniff(b"PK\x03\x04rest", 999), Err(FormatError::Pickle));
         assert_eq!(sniff(b"\x80\x02}q\x00", 5), Err(FormatError::Pickle));
+        assert_eq!(sniff(b"\x80\x05\0\0\0\0\0\0{", 99), Ok(FileKind::Safetensors), "a header of 1408 bytes");
         assert_eq!(sniff(b"version https://git-lfs.github.com/spec/v1\n", 130), Err(FormatError::LfsPointer));
         assert_eq!(sniff(b"<html><body>404", 15), Err(FormatError::OtherKind { kind: "a web page" }));
         assert_eq!(sniff(b"\x40\0\0\0\0\0\0\0{", 99), Ok(FileKind::Safetensors));
