@@ -219,8 +219,7 @@ fn described(view: ConvertedView, part: Option<&str>) -> Result<Converted, Refus
 
 fn component(path: &Path) -> Result<Component, Refusal> {
     let sources = library::open(path, Some(Role::Denoiser))?;
-    let wrong = |source| LibraryError::Family { path: path.to_owned(), source };
-    let described = describe_loadable(&sources).map_err(wrong)?;
+    let described = describe_loadable(&sources).map_err(LibraryError::of_tensors(path))?;
     let found = described.components.into_iter().find(|c| c.role == Role::Denoiser);
     let none = || Refusal::bare(Kind::BadFile, format!("{}: it holds no diffusion network", path.display()));
     found.ok_or_else(none)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tch::TchError;
 
 use super::simulated::TakeError;
+use crate::families::{FamilyError, Role};
 use crate::library::LibraryError;
 use crate::placement::ProposalError;
 use crate::placement::pool::Full;
@@ -55,7 +56,7 @@ pub enum EngineError {
         /// The first of the files.
         path: PathBuf,
         /// What is wrong.
-        source: crate::families::FamilyError,
+        source: FamilyError,
     },
     /// Weights were written to while they were computed with.
     #[error("{} was written to while a run computed with it", path.display())]
@@ -117,6 +118,18 @@ impl EngineError {
         let line = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
         let reason = line.trim_start_matches("called `Result::unwrap()` on an `Err` value: ").to_owned();
         Self::Torch { place, reason }
+    }
+
+    /// Returns the error of a part that is asked for something which nobody gave it; no file is at fault.
+    #[must_use]
+    pub fn missing(role: Role, what: &str) -> Self {
+        Self::Family { path: PathBuf::new(), source: FamilyError::Missing { role, tensor: what.to_owned() } }
+    }
+
+    /// Returns the error of a part that is not loaded.
+    #[must_use]
+    pub fn not_loaded(role: Role) -> Self {
+        Self::missing(role, "every tensor")
     }
 
     /// Returns the error that libtorch gave while doing `place`.

@@ -12,7 +12,7 @@ use super::loading::assemble::Target;
 use super::loading::{Asked, Asks, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
 use super::pipelines::text::{self, Conditioning};
 use super::residency::{Residency, Traffic};
-use crate::families::{FamilyError, Role};
+use crate::families::Role;
 use crate::jobs::PartPlacement;
 use crate::library::network;
 use crate::placement::plan::total;
@@ -170,7 +170,7 @@ impl Sets {
     /// Has the diffusion network's weights live where a plan for this ask has them, between two steps. The next job that asks
     /// the same finds them there. Where that fails they live where they did.
     pub fn rebudget(&self, compute: &Compute, asked: &Asked, cancel: &CancelFlag) -> Result<(), EngineError> {
-        let (key, denoiser) = self.denoiser.as_ref().ok_or_else(|| not_loaded(Role::Denoiser))?;
+        let (key, denoiser) = self.denoiser.as_ref().ok_or_else(|| EngineError::not_loaded(Role::Denoiser))?;
         denoiser.rebudget(Target { compute, precision: key.precision, cancel, offload: Offload::of(asked) })?;
         key.offload.replace(asked.ask.clone());
         Ok(())
@@ -206,7 +206,7 @@ impl Sets {
 
     /// Returns the autoencoder, once it is loaded.
     pub fn vae(&self) -> Result<&LoadedVae, EngineError> {
-        self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| not_loaded(Role::Vae))
+        self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| EngineError::not_loaded(Role::Vae))
     }
 
     /// Reads both prompts, unless they are those of the run before.
@@ -227,17 +227,17 @@ impl Sets {
     /// Returns what sampling works with, once it is loaded and read.
     pub fn ready(&self) -> Result<Ready<'_>, EngineError> {
         let denoiser = self.ready_denoiser()?;
-        let conditioning = self.conditioning.as_ref().map(|(_, c)| c).ok_or_else(|| not_loaded(Role::ClipL))?;
+        let conditioning = self.conditioning.as_ref().map(|(_, c)| c).ok_or_else(|| EngineError::not_loaded(Role::ClipL))?;
         Ok(Ready { denoiser, conditioning })
     }
 
     /// Returns the diffusion network, once it is loaded.
     pub fn ready_denoiser(&self) -> Result<&LoadedDenoiser, EngineError> {
-        self.denoiser.as_ref().map(|(_, denoiser)| denoiser).ok_or_else(|| not_loaded(Role::Denoiser))
+        self.denoiser.as_ref().map(|(_, denoiser)| denoiser).ok_or_else(|| EngineError::not_loaded(Role::Denoiser))
     }
 
     fn ready_encoder(&self, role: Role) -> Result<&LoadedEncoder, EngineError> {
-        self.encoder(role).ok_or_else(|| not_loaded(role))
+        self.encoder(role).ok_or_else(|| EngineError::not_loaded(role))
     }
 
     fn encoder(&self, role: Role) -> Option<&LoadedEncoder> {
@@ -373,7 +373,7 @@ fn drop_other<T>(slot: &mut Option<(PartKey, T)>, wanted: &PartKey) -> bool {
 }
 
 fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, EngineError> {
-    let component = set.component(role).ok_or_else(|| not_loaded(role))?;
+    let component = set.component(role).ok_or_else(|| EngineError::not_loaded(role))?;
     let stamp = |path: &PathBuf| {
         let metadata = fs::metadata(path).map_err(|e| crate::library::LibraryError::io(path, "looking at it", e))?;
         Ok((path.clone(), metadata.len(), metadata.modified().ok()))
@@ -383,8 +383,4 @@ fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, Engi
 
 fn paths(key: &PartKey) -> Vec<PathBuf> {
     key.files.iter().map(|(path, _, _)| path.clone()).collect()
-}
-
-fn not_loaded(role: Role) -> EngineError {
-    EngineError::Family { path: PathBuf::new(), source: FamilyError::Missing { role, tensor: "every tensor".to_owned() } }
 }

@@ -139,9 +139,31 @@ pub(super) fn numbered(rest: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
+/// Returns the place of a layer that is in no block, by a table of whole names, or of the last modulation of either layout.
+pub(super) fn around(layer: &str, table: &[(&str, &str)]) -> Place {
+    match layer {
+        "final_layer.adaLN_modulation.1" => Place::Halves("final_layer".to_owned(), Halves::ShiftScale),
+        "norm_out.linear" => Place::Halves("final_layer".to_owned(), Halves::ScaleShift),
+        _ => looked_up(layer, table).map_or(Place::Same, |ours| Place::As(ours.to_owned())),
+    }
+}
+
 /// Returns what a name is in a table of whole names.
 pub(super) fn looked_up<'a>(name: &str, table: &[(&str, &'a str)]) -> Option<&'a str> {
     table.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours)
+}
+
+#[cfg(test)]
+impl Place {
+    /// Says what a layer becomes, in one line.
+    pub(super) fn told(self, theirs: &str) -> String {
+        match self {
+            Self::Same => theirs.to_owned(),
+            Self::As(ours) => ours,
+            Self::Apart(parts) => parts.iter().map(|(name, rows)| format!("{name}:{rows}")).collect::<Vec<_>>().join(" "),
+            Self::Halves(at, order) => format!("{at} {order:?}"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! `CLIPTextModelWithProjection`.
 
 use super::unet::Expected;
-use super::{Family, FamilyError, Role};
+use super::{Family, FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape};
 
 /// Everything that the forward pass must know.
@@ -80,7 +80,7 @@ impl ClipConfig {
 
     /// Reads the configuration of an encoder whose names start with `text_model.`.
     pub fn read(role: Role, catalog: &Catalog) -> Result<Self, FamilyError> {
-        let dim = |name: &str, axis| catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role, tensor: name.to_owned() });
+        let dim = |name: &str, axis| needed(catalog, role, name, axis);
         let width = dim(TOKENS, 1)?;
         if let Some(found) = other(role, width) {
             return Err(FamilyError::OtherEncoder { role, found, width });

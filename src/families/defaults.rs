@@ -5,7 +5,7 @@
 //! names its source. Solver and schedule are what users of ComfyUI know: `dpmpp_2m` on `karras` where noise
 //! is added, `euler` on `simple` in flow matching, where `simple` has just the levels of the authors.
 
-use super::Family;
+use super::{Family, FluxConfig};
 use crate::sampling::{NoiseTable, Prediction, Sampler, Schedule, flux_mu};
 use crate::units::Size;
 
@@ -113,7 +113,8 @@ const SD3: Habits = Habits {
 };
 
 /// Flux.1 dev: diffusers' `FluxPipeline`, and the levels of BFL's `src/flux/sampling.py`.
-const FLUX: Habits = Habits { cfg: 1.0, guidance: Some(3.5), levels: Levels::Flow { shift: Shift::BySize, entries: 10_000 }, ..SD3 };
+const FLUX: Habits =
+    Habits { cfg: 1.0, guidance: Some(FluxConfig::GUIDANCE), levels: Levels::Flow { shift: Shift::BySize, entries: 10_000 }, ..SD3 };
 
 /// Z-Image Turbo: the example of diffusers' `ZImagePipeline`, whose guidance 0 is 1 here.
 const Z_IMAGE: Habits = Habits { steps: 8, cfg: 1.0, ..SD3 };

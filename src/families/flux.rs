@@ -7,7 +7,7 @@ use super::blocks::unit;
 use super::cost::Work;
 use super::cost_transformer::{Pass, transformer_efforts};
 use super::unet::Expected;
-use super::{Family, FamilyError, Role};
+use super::{Family, FamilyError, Role, needed};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
 /// Everything that the forward pass must know.
@@ -48,9 +48,7 @@ impl FluxConfig {
 
     /// Reads the configuration of a network in canonical names.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
-        let dim = |name: &str, axis| {
-            catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Denoiser, tensor: name.to_owned() })
-        };
+        let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
         let config = Self {
             in_width: dim("img_in.weight", 1)?,
             out_width: dim("final_layer.linear.weight", 0)?,

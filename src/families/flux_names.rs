@@ -5,7 +5,7 @@
 //! `final_layer.shift` and `final_layer.scale`. The correspondence is that of diffusers' `scripts/convert_flux_to_diffusers.py`.
 
 use super::FamilyError;
-use super::apart::{Halves, Place, apart, looked_up, numbered};
+use super::apart::{Place, apart, around, looked_up, numbered};
 use crate::weights::Catalog;
 
 /// Returns the tensors of a Flux network, of either layout, under our names.
@@ -79,11 +79,7 @@ fn place(layer: &str, rows: u64, width: u64) -> Place {
     if let Some((n, rest)) = layer.strip_prefix("single_transformer_blocks.").and_then(numbered) {
         return looked_up(rest, SINGLE).map_or(Place::Same, |ours| Place::As(format!("single_blocks.{n}.{ours}")));
     }
-    match layer {
-        "final_layer.adaLN_modulation.1" => Place::Halves("final_layer".to_owned(), Halves::ShiftScale),
-        "norm_out.linear" => Place::Halves("final_layer".to_owned(), Halves::ScaleShift),
-        _ => looked_up(layer, TOP).map_or(Place::Same, |ours| Place::As(ours.to_owned())),
-    }
+    around(layer, TOP)
 }
 
 #[cfg(test)]
@@ -92,12 +88,7 @@ mod tests {
 
     #[test]
     fn names_of_both_layouts_meet() {
-        let name = |theirs: &str| match place(theirs, 21, 3) {
-            Place::Same => theirs.to_owned(),
-            Place::As(ours) => ours,
-            Place::Apart(parts) => parts.iter().map(|(name, rows)| format!("{name}:{rows}")).collect::<Vec<_>>().join(" "),
-            Place::Halves(at, order) => format!("{at} {order:?}"),
-        };
+        let name = |theirs: &str| place(theirs, 21, 3).told(theirs);
         for (theirs, ours) in [
             ("double_blocks.3.txt_attn.qkv", "double_blocks.3.txt_attn.q:7 double_blocks.3.txt_attn.k:7 double_blocks.3.txt_attn.v:7"),
             ("double_blocks.3.txt_attn.proj", "double_blocks.3.txt_attn.proj"),

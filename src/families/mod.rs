@@ -12,7 +12,6 @@ pub mod cost_transformer;
 pub mod defaults;
 pub mod denoiser;
 pub mod detect;
-pub mod encoder;
 pub mod error;
 pub mod evidence;
 pub mod family;
@@ -48,3 +47,10 @@ pub use t5::T5Config;
 pub use unet::UnetConfig;
 pub use vae::VaeConfig;
 pub use zimage::ZImageConfig;
+
+use crate::weights::Catalog;
+
+/// Returns an extent of a tensor that a part cannot be without.
+fn needed(catalog: &Catalog, role: Role, tensor: &str, axis: usize) -> Result<u64, FamilyError> {
+    catalog.dim(tensor, axis).ok_or_else(|| FamilyError::Missing { role, tensor: tensor.to_owned() })
+}

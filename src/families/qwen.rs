@@ -4,7 +4,7 @@
 //! last layer, so that the last layer, the final norm and the output matrix are never loaded.
 
 use super::unet::Expected;
-use super::{FamilyError, Role};
+use super::{FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape, Unit, encoder_keys};
 
 /// Everything that the forward pass must know.
@@ -40,7 +40,7 @@ impl QwenConfig {
     /// `config.json` beside the weights says, and the family's own where there is neither.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
         let role = Role::Qwen;
-        let dim = |name: &str, axis| catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role, tensor: name.to_owned() });
+        let dim = |name: &str, axis| needed(catalog, role, name, axis);
         let attention = |name: &str| format!("model.layers.0.self_attn.{name}.weight");
         let head_width = dim(&attention("q_norm"), 0)?;
         let (queries, pairs) = (dim(&attention("q_proj"), 0)?, dim(&attention("k_proj"), 0)?);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::detect::{detect, extract};
+use super::detect::{Found, detect, extract};
 use super::{Family, FamilyError, Role, block_table, clip, outline};
 use crate::units::{Bytes, Size};
 use crate::weights::{BlockTable, Catalog, DType};
@@ -75,14 +75,10 @@ pub fn describe_loadable(sources: &[Source]) -> Result<Description, FamilyError>
 type Cut = fn(Role, &Catalog) -> Result<BlockTable, FamilyError>;
 
 fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError> {
-    let mut family = None;
-    let mut network = None;
-    for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
-        if let Some(found) = detect(&source.catalog)? {
-            family = Some((found.family, found.variant));
-            network = Some((source, found.catalog));
-        }
-    }
+    let (family, mut network) = match network(sources)? {
+        Some((source, found)) => (Some((found.family, found.variant)), Some((source, found.catalog))),
+        None => (None, None),
+    };
     let roles = family.as_ref().map_or(Role::ALL, |(f, _)| f.roles());
     let mut components: Vec<Component> = Vec::new();
     let mut blocks = 0;
@@ -137,6 +133,15 @@ fn predicts_v(sources: &[Source]) -> Option<bool> {
         "epsilon" | "eps" => Some(false),
         _ => None,
     }
+}
+
+/// Returns the last source that holds a diffusion network, and the network.
+pub fn network(sources: &[Source]) -> Result<Option<(&Source, Found)>, FamilyError> {
+    let mut last = None;
+    for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
+        last = detect(&source.catalog)?.map(|found| (source, found)).or(last);
+    }
+    Ok(last)
 }
 
 /// Returns the last source that holds this part, and the part's tensors under our names.

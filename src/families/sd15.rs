@@ -1,4 +1,4 @@
-//! Stable Diffusion 1.x: what tells it from its relatives, and its constants.
+//! What tells the UNets of Stable Diffusion from one another, and where files keep each part.
 
 use super::unet::UnetConfig;
 use super::{Family, Role};

@@ -7,7 +7,7 @@ use super::blocks::unit;
 use super::cost::Work;
 use super::cost_transformer::{Pass, transformer_efforts};
 use super::unet::Expected;
-use super::{Family, FamilyError, Role};
+use super::{Family, FamilyError, Role, needed};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
 /// Everything that the forward pass must know.
@@ -51,9 +51,7 @@ impl Sd3Config {
 
     /// Reads the configuration of a network in canonical names.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
-        let dim = |name: &str, axis| {
-            catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Denoiser, tensor: name.to_owned() })
-        };
+        let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
         let depth = catalog.count("joint_blocks.");
         odd_if(depth == 0 || depth > super::denoiser::MOST_BLOCKS, "number of blocks", depth)?;
         let table = dim("pos_embed", 1)?;

@@ -5,7 +5,7 @@
 //! of diffusers' `scripts/convert_sd3_to_diffusers.py`.
 
 use super::FamilyError;
-use super::apart::{Halves, Place, apart, looked_up, numbered};
+use super::apart::{Halves, Place, apart, around, looked_up, numbered};
 use crate::weights::{Catalog, TensorEntry};
 
 /// Returns the tensors of an SD3 network, of either layout, under our names.
@@ -75,11 +75,7 @@ fn place(layer: &str, rows: u64, last: Option<u64>) -> Place {
             None => Place::Same,
         };
     }
-    match layer {
-        "final_layer.adaLN_modulation.1" => Place::Halves("final_layer".to_owned(), Halves::ShiftScale),
-        "norm_out.linear" => Place::Halves("final_layer".to_owned(), Halves::ScaleShift),
-        _ => looked_up(layer, TOP).map_or(Place::Same, |ours| Place::As(ours.to_owned())),
-    }
+    around(layer, TOP)
 }
 
 #[cfg(test)]
@@ -88,12 +84,7 @@ mod tests {
 
     #[test]
     fn names_of_both_layouts_meet() {
-        let name = |theirs: &str| match place(theirs, 9, Some(2)) {
-            Place::Same => theirs.to_owned(),
-            Place::As(ours) => ours,
-            Place::Apart(parts) => parts.iter().map(|(name, rows)| format!("{name}:{rows}")).collect::<Vec<_>>().join(" "),
-            Place::Halves(at, order) => format!("{at} {order:?}"),
-        };
+        let name = |theirs: &str| place(theirs, 9, Some(2)).told(theirs);
         for (theirs, ours) in [
             (
                 "joint_blocks.2.x_block.attn2.qkv",

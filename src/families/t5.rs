@@ -3,7 +3,7 @@
 //! Source of the layout: transformers `models/t5/modeling_t5.py`, `T5EncoderModel` with a gated feed-forward layer.
 
 use super::unet::Expected;
-use super::{FamilyError, Role};
+use super::{FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape, Unit};
 
 /// Everything that the forward pass must know.
@@ -34,7 +34,7 @@ impl T5Config {
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
         refuse(catalog)?;
         let role = Role::T5;
-        let dim = |name: &str, axis| catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role, tensor: name.to_owned() });
+        let dim = |name: &str, axis| needed(catalog, role, name, axis);
         let heads = dim(BIAS, 1)?;
         let all_heads = dim("encoder.block.0.layer.0.SelfAttention.q.weight", 0)?;
         if heads == 0 || !all_heads.is_multiple_of(heads) {

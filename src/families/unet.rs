@@ -2,7 +2,7 @@
 //!
 //! Source of the layout: CompVis `ldm/modules/diffusionmodules/openaimodel.py`.
 
-use super::{Family, FamilyError, Role};
+use super::{Family, FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape};
 
 /// One layer of a stage; its weights lie under `{stage}.{position}`.
@@ -95,7 +95,7 @@ pub struct UnetConfig {
 impl UnetConfig {
     /// Reads the configuration of a UNet in the original layout, prefix stripped.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
-        let dim = |name: &str, axis| catalog.dim(name, axis).ok_or_else(|| missing(name));
+        let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
         let stages = |kind: &str| -> Vec<Stage> {
             (0..catalog.count(&format!("{kind}."))).map(|n| read_stage(catalog, format!("{kind}.{n}"))).collect()
         };

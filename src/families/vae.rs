@@ -3,7 +3,7 @@
 //! Source of the layout: CompVis `ldm/modules/diffusionmodules/model.py`, `Encoder` and `Decoder`.
 
 use super::unet::Expected;
-use super::{Family, FamilyError, Role};
+use super::{Family, FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape};
 
 /// One half of the autoencoder, from the finest level to the coarsest.
@@ -35,8 +35,7 @@ pub struct VaeConfig {
 impl VaeConfig {
     /// Reads the configuration of an autoencoder in the original layout, prefix stripped.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
-        let dim =
-            |name: &str, axis| catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Vae, tensor: name.to_owned() });
+        let dim = |name: &str, axis| needed(catalog, Role::Vae, name, axis);
         let encoder = if catalog.has("encoder.conv_in.weight") {
             Some(read_half(catalog, "encoder.down", "encoder.mid", "downsample")?)
         } else {

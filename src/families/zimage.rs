@@ -7,7 +7,7 @@ use super::blocks::unit;
 use super::cost::Work;
 use super::cost_transformer::{Pass, transformer_efforts};
 use super::unet::Expected;
-use super::{Family, FamilyError, Role};
+use super::{Family, FamilyError, Role, needed};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 
 /// Everything that the forward pass must know.
@@ -50,9 +50,7 @@ impl ZImageConfig {
 
     /// Reads the configuration of a network in canonical names.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
-        let dim = |name: &str, axis| {
-            catalog.dim(name, axis).ok_or_else(|| FamilyError::Missing { role: Role::Denoiser, tensor: name.to_owned() })
-        };
+        let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
         let [noise_refiners, context_refiners, layers] = ROWS.map(|row| catalog.count(&format!("{row}.")));
         let config = Self {
             token_width: dim("x_embedder.weight", 1)?,

@@ -37,12 +37,7 @@ mod tests {
 
     #[test]
     fn names_of_both_layouts_meet() {
-        let name = |theirs: &str| match place(theirs, 9) {
-            Place::Same => theirs.to_owned(),
-            Place::As(ours) => ours,
-            Place::Apart(parts) => parts.iter().map(|(name, rows)| format!("{name}:{rows}")).collect::<Vec<_>>().join(" "),
-            Place::Halves(at, order) => format!("{at} {order:?}"),
-        };
+        let name = |theirs: &str| place(theirs, 9).told(theirs);
         for (theirs, ours) in [
             ("layers.3.attention.qkv", "layers.3.attention.q:3 layers.3.attention.k:3 layers.3.attention.v:3"),
             ("noise_refiner.1.attention.to_out.0", "noise_refiner.1.attention.out"),

@@ -145,6 +145,12 @@ impl LibraryError {
         if source.kind() == io::ErrorKind::NotFound { Self::NotFound { path } } else { Self::Io { path, doing, source } }
     }
 
+    /// Returns what makes errors of this file out of what is wrong with its tensors.
+    pub fn of_tensors(path: &Path) -> impl Fn(FamilyError) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Family { path: path.clone(), source }
+    }
+
     /// Returns what is wrong with a picture.
     pub(super) fn picture(path: &Path, error: &image::ImageError) -> Self {
         Self::Picture { path: path.to_owned(), reason: error.to_string() }

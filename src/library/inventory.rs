@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, router, sources, vocabulary};
-use crate::families::{Description, Role, Source, describe, describe_loadable};
+use crate::families::{Description, Role, Source, describe, describe_loadable, route};
 use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::Size;
@@ -15,14 +15,16 @@ use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     let model = locate(&draft.model, Role::Denoiser, roots)?;
     let mut all = sources::open(&model, None)?;
-    let wrong = router::of_file(&model);
-    let family = router::family_of(&all).map_err(&wrong)?;
+    let wrong = LibraryError::of_tensors(&model);
     let mut taken: Vec<Role> = draft.encoders.keys().copied().collect();
     for (role, name) in &draft.encoders {
         all.extend(given(name, *role, roots)?);
     }
-    for clip in &draft.clip {
-        all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
+    if !draft.clip.is_empty() {
+        let family = route::network(&all).map_err(&wrong)?.map(|(_, found)| found.family);
+        for clip in &draft.clip {
+            all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
+        }
     }
     if let Some(vae) = &draft.vae {
         all.extend(given(vae, Role::Vae, roots)?);
@@ -71,9 +73,9 @@ fn picture_size(path: &Path) -> Result<Size, Refusal> {
 pub fn inspect(name: &str, roots: &Roots) -> Result<(PathBuf, Description), Refusal> {
     let path = locate(name, Role::Denoiser, roots)?;
     let sources = sources::open(&path, None)?;
-    let mut description = describe(&sources).map_err(|source| LibraryError::Family { path: path.clone(), source })?;
+    let mut description = describe(&sources).map_err(LibraryError::of_tensors(&path))?;
     for component in &mut description.components {
-        let held = crate::families::route::find(&sources, component.role).ok().flatten();
+        let held = route::find(&sources, component.role).ok().flatten();
         component.stored = held.map(|(_, catalog)| detect::detect(&catalog, None).to_string());
     }
     Ok((path, description))
@@ -87,7 +89,7 @@ fn given(name: &str, role: Role, roots: &Roots) -> Result<Vec<Source>, Refusal> 
     for source in &mut sources {
         source.role = Some(role);
     }
-    let held = crate::families::route::find(&sources, role).map_err(|source| LibraryError::Family { path: path.clone(), source })?;
+    let held = route::find(&sources, role).map_err(LibraryError::of_tensors(&path))?;
     if held.is_none() {
         return Err(Refusal::new(
             Kind::BadFile,

@@ -1,6 +1,6 @@
 //! A diffusion network as the planner sees it, from the headers of its files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{LibraryError, sources};
 use crate::families::absence::absent;
@@ -116,7 +116,6 @@ fn kept(model: &Model, ask: &OffloadAsk, compute: DeviceId) -> Bytes {
     })
 }
 
-fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> LibraryError {
-    let path = files.first().cloned().unwrap_or_default();
-    move |source| LibraryError::Family { path: path.clone(), source }
+fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> LibraryError + use<> {
+    LibraryError::of_tensors(files.first().map_or(Path::new(""), PathBuf::as_path))
 }

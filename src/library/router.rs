@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, models_of};
-use super::{LibraryError, sources};
-use crate::families::route::find;
-use crate::families::{Family, FamilyError, Role, Source, VaeConfig, detect, encoder};
+use super::sources;
+use crate::families::detect::extract;
+use crate::families::{Family, Role, Source, VaeConfig, clip};
 use crate::weights::Catalog;
 use crate::workflow::{Kind, Refusal};
 
@@ -27,15 +27,6 @@ impl Choice {
     pub fn note(&self) -> String {
         format!("{} is {}, the only one in the model folders that fits; {} names another", self.role, self.path.display(), self.role.flag())
     }
-}
-
-/// Returns the family of the diffusion network among these sources.
-pub fn family_of(sources: &[Source]) -> Result<Option<Family>, FamilyError> {
-    let mut family = None;
-    for source in sources.iter().filter(|s| s.role.is_none_or(|r| r == Role::Denoiser)) {
-        family = detect(&source.catalog)?.map(|found| found.family).or(family);
-    }
-    Ok(family)
 }
 
 /// Opens a text encoder that was given without saying which of the family's it is, and gives it the first role that it fits and
@@ -86,11 +77,9 @@ pub fn search(role: Role, family: Family, roots: &Roots) -> Result<Option<Choice
     Ok(found.pop())
 }
 
-/// Whether a file holds a part of this role.
+/// Whether a file holds an encoder of this role: one of a released width has that width's role and no other.
 fn holds(catalog: &Catalog, role: Role) -> bool {
-    let source = Source { files: Vec::new(), role: Some(role), catalog: catalog.clone() };
-    let Ok(Some((_, part))) = find(std::slice::from_ref(&source), role) else { return false };
-    encoder::roles_of(&part).contains(&role)
+    matches!(extract(catalog, role), Ok(Some(part)) if clip::claims(role, &part))
 }
 
 /// Whether a file holds a part of this role that the family can use.
@@ -98,18 +87,11 @@ fn holds_for(catalog: &Catalog, role: Role, family: Family) -> bool {
     if role.is_encoder() {
         return holds(catalog, role);
     }
-    let source = Source { files: Vec::new(), role: Some(role), catalog: catalog.clone() };
-    let part = find(std::slice::from_ref(&source), role).ok().flatten();
-    let config = part.and_then(|(_, catalog)| VaeConfig::read(&catalog).ok());
+    let part = extract(catalog, role).ok().flatten();
+    let config = part.and_then(|catalog| VaeConfig::read(&catalog).ok());
     config.is_some_and(|vae| vae.latent_channels == family.latent_space().channels)
 }
 
 fn names(roles: &[Role]) -> String {
     roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
-}
-
-/// Turns what is wrong with a model's tensors into what is wrong with its file.
-pub(super) fn of_file(path: &Path) -> impl Fn(FamilyError) -> LibraryError + use<> {
-    let path = path.to_owned();
-    move |source| LibraryError::Family { path: path.clone(), source }
 }

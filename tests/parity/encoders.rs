@@ -54,7 +54,7 @@ fn load<T>(
 }
 
 fn loaded_clip(path: &str, role: Role) -> LoadedClip {
-    load(&encoders().join(path), role, Precision::Fp32, Offload::Nothing, |files, target| LoadedClip::load_as(role, files, target)).unwrap()
+    load(&encoders().join(path), role, Precision::Fp32, Offload::Nothing, |files, target| LoadedClip::load(role, files, target)).unwrap()
 }
 
 fn read(clip: &LoadedClip, tokens: &Tensor) -> ClipOutput {
@@ -110,7 +110,7 @@ fn passed(path: &Path, role: Role, precision: Precision, offload: Offload<'_>) -
             of(&qwen.residency, &|residency| qwen.model.forward(residency, &tokens).unwrap())
         }
         _ => {
-            let clip = load(path, role, precision, offload, |files, target| LoadedClip::load_as(role, files, target))?;
+            let clip = load(path, role, precision, offload, |files, target| LoadedClip::load(role, files, target))?;
             of(&clip.residency, &|residency| {
                 let out = clip.model.forward(residency, &tokens).unwrap();
                 Tensor::cat(&[out.penultimate.flatten(0, -1), out.pooled.flatten(0, -1)], 0)

@@ -57,7 +57,7 @@ pub(crate) fn encoder(path: &Path, role: Role) -> LoadedEncoder {
 }
 
 fn clip(path: &Path, precision: Precision) -> LoadedClip {
-    with_target(precision, |target| LoadedClip::load(&files(path, Role::ClipL), target)).unwrap()
+    with_target(precision, |target| LoadedClip::load(Role::ClipL, &files(path, Role::ClipL), target)).unwrap()
 }
 
 /// The autoencoder.

@@ -189,7 +189,8 @@ fn text_encoder_and_autoencoder_stream_too() {
     for (file, precision) in [("sd15.safetensors", Precision::Fp32), ("sd15-fp16.safetensors", Precision::Fp32)] {
         let path = sd15().join(file);
         let encode = |offload: Offload<'_>| {
-            let clip = with_target(&path, Role::ClipL, precision, offload, LoadedClip::load).unwrap();
+            let clip =
+                with_target(&path, Role::ClipL, precision, offload, |files, target| LoadedClip::load(Role::ClipL, files, target)).unwrap();
             let pass = || tch::no_grad(|| clip.model.forward(&clip.residency, &golden("text.tokens"))).unwrap().last;
             (clip.residency.table().clone(), vec![pass(), pass()])
         };

@@ -1,6 +1,7 @@
 //! Text encoders and their weights, put together.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Vault;
 use super::assemble::{Target, open, wrong};
@@ -50,13 +51,8 @@ pub struct LoadedQwen {
 }
 
 impl LoadedClip {
-    /// Loads CLIP-L, or the only such encoder of a family, from these files.
-    pub fn load(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
-        Self::load_as(Role::ClipL, files, target)
-    }
-
     /// Loads the encoder of this part from these files.
-    pub fn load_as(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
+    pub fn load(role: Role, files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, role)?;
         let config = ClipConfig::read(role, &catalog).map_err(wrong(files))?;
         let model = ClipText::new(&config, &table).map_err(wrong(files))?;
@@ -85,7 +81,7 @@ impl LoadedQwen {
 }
 
 /// Brings an encoder's weights to their places, after looking at its norms.
-fn residency(role: Role, table: BlockTable, vault: &std::sync::Arc<Vault>, target: Target<'_>) -> Result<Residency, EngineError> {
+fn residency(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>) -> Result<Residency, EngineError> {
     check_norms(role, &table, vault)?;
     let placing = target.placing_once(&table)?;
     Residency::load(role, table, vault, target, placing)
@@ -127,7 +123,7 @@ impl LoadedEncoder {
             None => Err(wrong(files)(FamilyError::Missing { role, tensor: format!("vocabulary of {kind}") })),
         };
         match role {
-            Role::ClipL | Role::ClipG => LoadedClip::load_as(role, files, target).map(Self::Clip),
+            Role::ClipL | Role::ClipG => LoadedClip::load(role, files, target).map(Self::Clip),
             Role::T5 => Ok(Self::T5(LoadedT5::load(files, target)?, vocabulary(VocabularyKind::T5)?)),
             Role::Qwen => Ok(Self::Qwen(LoadedQwen::load(files, target)?, vocabulary(VocabularyKind::Qwen)?)),
             Role::Denoiser | Role::Vae => Err(wrong(files)(FamilyError::Unsupported { name: role.name() })),

@@ -2,11 +2,13 @@
 
 use tch::Tensor;
 
-use super::transformer::{Conditions, Transformer};
+use super::flux::Flux;
+use super::mmdit::Mmdit;
 use super::unet::Unet;
+use super::zimage::ZImage;
 use crate::engine::EngineError;
 use crate::engine::residency::Residency;
-use crate::families::{DenoiserConfig, FamilyError};
+use crate::families::{DenoiserConfig, FamilyError, Role};
 use crate::weights::BlockTable;
 
 /// What a network is asked in one pass.
@@ -30,6 +32,11 @@ impl<'a> Pass<'a> {
     pub fn of_text(x: &'a Tensor, time: f64, context: &'a Tensor) -> Self {
         Self { x, time, context, vector: None, guidance: None }
     }
+
+    /// Returns the vector, for networks that cannot do without.
+    fn pooled(&self) -> Result<&'a Tensor, EngineError> {
+        self.vector.ok_or_else(|| EngineError::missing(Role::ClipL, "pooled text"))
+    }
 }
 
 /// The structure of a diffusion network.
@@ -37,29 +44,34 @@ impl<'a> Pass<'a> {
 pub enum DenoiserModel {
     /// Stable Diffusion 1, 2 and XL.
     Unet(Box<Unet>),
-    /// Stable Diffusion 3, Flux.1 and Z-Image.
-    Transformer(Transformer),
+    /// Stable Diffusion 3.
+    Sd3(Box<Mmdit>),
+    /// Flux.1.
+    Flux(Box<Flux>),
+    /// Z-Image.
+    ZImage(Box<ZImage>),
 }
 
 impl DenoiserModel {
     /// Finds the network's weights.
     pub fn new(config: &DenoiserConfig, table: &BlockTable) -> Result<Self, FamilyError> {
-        match config {
-            DenoiserConfig::Unet(unet) => Unet::new(unet, table).map(|unet| Self::Unet(Box::new(unet))),
-            DenoiserConfig::Sd3(sd3) => Transformer::sd3(sd3, table).map(Self::Transformer),
-            DenoiserConfig::Flux(flux) => Transformer::flux(flux, table).map(Self::Transformer),
-            DenoiserConfig::ZImage(zimage) => Transformer::zimage(zimage, table).map(Self::Transformer),
-        }
+        Ok(match config {
+            DenoiserConfig::Unet(unet) => Self::Unet(Box::new(Unet::new(unet, table)?)),
+            DenoiserConfig::Sd3(sd3) => Self::Sd3(Box::new(Mmdit::new(sd3, table)?)),
+            DenoiserConfig::Flux(flux) => Self::Flux(Box::new(Flux::new(flux, table)?)),
+            DenoiserConfig::ZImage(zimage) => Self::ZImage(Box::new(ZImage::new(zimage, table)?)),
+        })
     }
 
-    /// Returns what the network answers: noise or velocity, `[B, C, h, w]` in `x`'s type.
+    /// Returns what the network answers, `[B, C, h, w]` in `x`'s type: noise or velocity, and where it matches flows the way from
+    /// picture to noise, whichever sign it has inside.
     pub fn forward(&self, residency: &Residency, pass: Pass<'_>) -> Result<Tensor, EngineError> {
+        let Pass { x, time, context, guidance, .. } = pass;
         match self {
             Self::Unet(unet) => unet.forward(residency, pass),
-            Self::Transformer(transformer) => {
-                let given = Conditions { context: pass.context, pooled: pass.vector, guidance: pass.guidance };
-                transformer.forward(residency, pass.x, pass.time, &given)
-            }
+            Self::Sd3(mmdit) => mmdit.forward(residency, x, time, context, pass.pooled()?),
+            Self::Flux(flux) => flux.forward(residency, x, time, context, pass.pooled()?, guidance),
+            Self::ZImage(zimage) => zimage.forward(residency, x, time, context),
         }
     }
 }

@@ -3,10 +3,10 @@
 pub mod clip;
 pub mod denoiser;
 pub mod flux;
+pub mod gated;
 pub mod mmdit;
 pub mod qwen;
 pub mod t5;
-pub mod transformer;
 pub mod unet;
 pub mod vae;
 pub mod zimage;

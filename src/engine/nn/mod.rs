@@ -21,4 +21,4 @@ pub use linear::Linear;
 pub use moments::Moments;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use scope::{Scope, WeightRef};
-pub use time::time_embedding;
+pub use time::{Embedder, time_embedding};

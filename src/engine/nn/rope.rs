@@ -6,6 +6,9 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
+use super::{Linear, RmsNorm};
+use crate::engine::residency::Held;
+
 /// Sequences of so many kinds are met in turn: prompts of two lengths, in two sizes.
 const KEPT: usize = 4;
 
@@ -56,6 +59,13 @@ impl Rope {
         let numbers: Vec<f32> = positions.iter().flat_map(turn).collect();
         Tensor::from_slice(&numbers).view([positions.len() as i64, 1, frequencies.len() as i64, 2]).view_as_complex()
     }
+}
+
+/// Makes queries or keys of `x [B, L, D]`: a product, normed by head, and turned to its place; in `x`'s type.
+pub fn placed(held: &Held<'_>, x: &Tensor, product: &Linear, norm: &RmsNorm, heads: i64, rotations: &Tensor) -> Tensor {
+    let size = x.size();
+    let by_head = product.forward(held, x).view([size[0], size[1], heads, -1]).to_kind(Kind::Float);
+    rotate(norm.forward(held, &by_head), rotations).flatten(2, 3).to_kind(x.kind())
 }
 
 /// Turns the pairs of `x [B, L, H, d]`, which nobody else has, by the rotations `[L, 1, d/2]`: fp32, the same shape.

@@ -2,6 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::{Linear, Scope};
+use crate::engine::residency::Held;
+use crate::families::FamilyError;
+
 /// Returns `[1, width]` of cosines, then sines, in fp32: 16-bit times would be steps of 4 apart near 999.
 ///
 /// Source: diffusers `models/embeddings.py`, `get_timestep_embedding` with `flip_sin_to_cos` and no shift of frequencies, which is
@@ -11,4 +15,29 @@ pub fn time_embedding(time: f64, width: i64, device: Device) -> Tensor {
     let exponents = Tensor::arange(half, (Kind::Float, device)) * (-(10_000f64.ln()) / half as f64);
     let angles = exponents.exp() * time;
     Tensor::cat(&[angles.cos(), angles.sin()], 0).unsqueeze(0)
+}
+
+/// Two matrices with SiLU between them: what networks make of a time, of sizes and of a text as a whole.
+#[derive(Debug, Clone)]
+pub struct Embedder {
+    first: Linear,
+    second: Linear,
+}
+
+impl Embedder {
+    /// Finds the weights of both layers by their names.
+    pub fn new(scope: &Scope<'_>, [first, second]: [&str; 2]) -> Result<Self, FamilyError> {
+        Ok(Self { first: Linear::new(&scope.at(first))?, second: Linear::new(&scope.at(second))? })
+    }
+
+    /// `x [.., in]` to `[.., out]`, in the weights' type.
+    pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+        self.second.forward(held, &self.first.forward(held, x).silu_())
+    }
+
+    /// Returns the weights' type.
+    #[must_use]
+    pub fn kind(&self, held: &Held<'_>) -> Kind {
+        self.first.kind(held)
+    }
 }

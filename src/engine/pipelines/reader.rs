@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::text::{Encoders, Said};
 use crate::engine::EngineError;
 use crate::engine::loading::LoadedEncoder;
-use crate::families::{Family, FamilyError, Role};
+use crate::families::{Family, Role};
 use crate::prompt::{Dialect, Weighting};
 use crate::tokens::chunks::{Filler, Window};
 use crate::tokens::sequence::Length;
@@ -69,7 +69,7 @@ impl<'a, 'e> Reader<'a, 'e> {
 
     /// Reads all windows in one pass; the one of no text comes last where weights need it.
     fn clip(&self, role: Role, windows: &[Window]) -> Result<Clipped, EngineError> {
-        let LoadedEncoder::Clip(clip) = (self.encoders)(role)? else { return Err(wrong_kind(role)) };
+        let LoadedEncoder::Clip(clip) = (self.encoders)(role)? else { return Err(EngineError::not_loaded(role)) };
         let weighted = windows.iter().any(Window::is_weighted);
         let empty = Window::empty();
         let read = || windows.iter().chain(weighted.then_some(&empty));
@@ -95,7 +95,7 @@ impl<'a, 'e> Reader<'a, 'e> {
 
     /// `[1, L, C]` of T5's last state.
     fn t5(&mut self, text: &str) -> Result<Tensor, EngineError> {
-        let LoadedEncoder::T5(t5, vocabulary) = (self.encoders)(Role::T5)? else { return Err(wrong_kind(Role::T5)) };
+        let LoadedEncoder::T5(t5, vocabulary) = (self.encoders)(Role::T5)? else { return Err(EngineError::not_loaded(Role::T5)) };
         let read = sequence(text, self.spec.dialect, vocabulary, length(self.spec)).map_err(|e| unreadable(Role::T5, &e))?;
         if read.cut > 0 {
             self.notes.push(format!("T5 reads {} tokens of a prompt; the last {} were not read", read.used, read.cut));
@@ -111,7 +111,7 @@ impl<'a, 'e> Reader<'a, 'e> {
 
     /// `[1, L, C]` of Qwen's second last layer. The text is read as it stands: weights mean nothing to a language model.
     fn qwen(&mut self, text: &str) -> Result<Tensor, EngineError> {
-        let LoadedEncoder::Qwen(qwen, vocabulary) = (self.encoders)(Role::Qwen)? else { return Err(wrong_kind(Role::Qwen)) };
+        let LoadedEncoder::Qwen(qwen, vocabulary) = (self.encoders)(Role::Qwen)? else { return Err(EngineError::not_loaded(Role::Qwen)) };
         let (ids, cut) = chat::encode(text, vocabulary).map_err(|e| unreadable(Role::Qwen, &e))?;
         if cut > 0 {
             self.notes.push(format!("Qwen reads {} tokens of a prompt; the last {cut} were not read", ids.len()));
@@ -134,10 +134,6 @@ fn length(spec: &JobSpec) -> Length {
 
 fn wide(tensor: &Tensor) -> Tensor {
     tensor.to_kind(Kind::Float)
-}
-
-fn wrong_kind(role: Role) -> EngineError {
-    EngineError::Family { path: std::path::PathBuf::new(), source: FamilyError::Missing { role, tensor: "every tensor".to_owned() } }
 }
 
 fn unreadable(role: Role, error: &VocabularyError) -> EngineError {

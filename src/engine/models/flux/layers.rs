@@ -2,12 +2,12 @@
 //!
 //! Source: black-forest-labs `flux/modules/layers.py` (`DoubleStreamBlock`, `SingleStreamBlock`).
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
 use crate::engine::nn::modulate::{Modulation, gated, modulated, within_half};
-use crate::engine::nn::rope::rotate;
+use crate::engine::nn::rope::placed;
 use crate::engine::nn::{Linear, RmsNorm, Scope, attend};
 use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
@@ -43,11 +43,7 @@ impl Qkv {
     fn forward(&self, held: &Held<'_>, x: &Tensor, rotations: &Tensor) -> [Tensor; 3] {
         // Three products read it: rounded once.
         let x = &x.to_kind(self.q.kind(held));
-        let placed = |product: &Linear, norm: &RmsNorm| {
-            let size = x.size();
-            let heads = product.forward(held, x).view([size[0], size[1], self.heads, -1]).to_kind(Kind::Float);
-            rotate(norm.forward(held, &heads), rotations).flatten(2, 3).to_kind(x.kind())
-        };
+        let placed = |product: &Linear, norm: &RmsNorm| placed(held, x, product, norm, self.heads, rotations);
         [placed(&self.q, &self.query_norm), placed(&self.k, &self.key_norm), self.v.forward(held, x)]
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::nn::modulate::{ShiftScale, modulated};
 use crate::engine::nn::patch::{Order, even, pack, sides, unpack};
 use crate::engine::nn::rope::Rope;
-use crate::engine::nn::{Linear, Scope, time_embedding};
+use crate::engine::nn::{Embedder, Linear, Scope, time_embedding};
 use crate::engine::residency::{Held, Residency};
 use crate::families::{FamilyError, FluxConfig, Role};
 use crate::weights::BlockTable;
@@ -34,37 +34,21 @@ pub struct Flux {
     out: Linear,
 }
 
-/// Two matrices with an activation between them.
-#[derive(Debug)]
-struct Embedder {
-    in_layer: Linear,
-    out_layer: Linear,
-}
-
-impl Embedder {
-    fn new(scope: &Scope<'_>) -> Result<Self, FamilyError> {
-        Ok(Self { in_layer: Linear::new(&scope.at("in_layer"))?, out_layer: Linear::new(&scope.at("out_layer"))? })
-    }
-
-    fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        self.out_layer.forward(held, &self.in_layer.forward(held, x).silu())
-    }
-}
-
 impl Flux {
     /// Finds the network's weights.
     pub fn new(config: &FluxConfig, table: &BlockTable) -> Result<Self, FamilyError> {
         let scope = Scope::root(table, Role::Denoiser);
         let (heads, width) = (config.heads() as i64, config.head_width as i64);
+        let embedder = |name: &str| Embedder::new(&scope.at(name), ["in_layer", "out_layer"]);
         let doubles = (0..config.double_blocks).map(|n| DoubleBlock::new(&scope.at(&format!("double_blocks.{n}")), heads));
         let singles = (0..config.single_blocks).map(|n| SingleBlock::new(&scope.at(&format!("single_blocks.{n}")), heads));
         Ok(Self {
             rope: Rope::new(THETA, [width / 8, width / 16 * 7, width / 16 * 7]),
             img_in: Linear::new(&scope.at("img_in"))?,
             txt_in: Linear::new(&scope.at("txt_in"))?,
-            time: Embedder::new(&scope.at("time_in"))?,
-            pooled: Embedder::new(&scope.at("vector_in"))?,
-            guidance: if config.guided { Some(Embedder::new(&scope.at("guidance_in"))?) } else { None },
+            time: embedder("time_in")?,
+            pooled: embedder("vector_in")?,
+            guidance: if config.guided { Some(embedder("guidance_in")?) } else { None },
             double_blocks: doubles.collect::<Result<_, _>>()?,
             single_blocks: singles.collect::<Result<_, _>>()?,
             last: ShiftScale::new(&scope.at("final_layer"), config.last)?,

@@ -8,7 +8,7 @@ use super::layers::JointBlock;
 use crate::engine::EngineError;
 use crate::engine::nn::modulate::{ShiftScale, modulated};
 use crate::engine::nn::patch::{Order, even, sides, unpack};
-use crate::engine::nn::{Conv2d, Linear, Scope, WeightRef, time_embedding};
+use crate::engine::nn::{Conv2d, Embedder, Linear, Scope, WeightRef, time_embedding};
 use crate::engine::residency::{Held, Residency};
 use crate::families::{Family, FamilyError, Role, Sd3Config};
 use crate::weights::BlockTable;
@@ -23,8 +23,8 @@ pub struct Mmdit {
     x_embedder: Conv2d,
     pos_embed: WeightRef,
     context_embedder: Linear,
-    time: [Linear; 2],
-    pooled: [Linear; 2],
+    time: Embedder,
+    pooled: Embedder,
     blocks: Vec<JointBlock>,
     last: ShiftScale,
     out: Linear,
@@ -40,9 +40,7 @@ impl Mmdit {
             let last_text = (n == last).then_some(config.last_text);
             JointBlock::new(&scope.at(&format!("joint_blocks.{n}")), heads, *dual, last_text)
         };
-        let embedder = |name: &str| -> Result<[Linear; 2], FamilyError> {
-            Ok([Linear::new(&scope.at(&format!("{name}.mlp.0")))?, Linear::new(&scope.at(&format!("{name}.mlp.2")))?])
-        };
+        let embedder = |name: &str| Embedder::new(&scope.at(name), ["mlp.0", "mlp.2"]);
         Ok(Self {
             positions: config.positions as i64,
             x_embedder: Conv2d::new(&scope.at("x_embedder.proj"), Sd3Config::PATCH as i64, 0)?,
@@ -63,9 +61,8 @@ impl Mmdit {
         let head = residency.head()?;
         let size = sides(x);
         let x = even(x);
-        let embed = |[first, second]: &[Linear; 2], given: &Tensor| second.forward(&head, &first.forward(&head, given).silu());
         let told = time_embedding(time * STEPS, Sd3Config::TIME_WIDTH as i64, x.device());
-        let emb = &(embed(&self.time, &told) + embed(&self.pooled, pooled)).silu();
+        let emb = &(self.time.forward(&head, &told) + self.pooled.forward(&head, pooled)).silu();
         let patches = self.x_embedder.exact(&head, &x);
         let places = self.places(&head, sides(&patches))?.to_kind(x.kind());
         let mut picture = patches.flatten(2, 3).transpose(1, 2) + places;

@@ -6,6 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::engine::EngineError;
+use crate::engine::models::gated::GatedForward;
 use crate::engine::nn::{Linear, RmsNorm, Scope};
 use crate::engine::residency::Residency;
 use crate::families::{FamilyError, QwenConfig, Role, qwen};
@@ -17,7 +18,7 @@ const EPS: f64 = 1e-6;
 /// Tokens to hidden states.
 #[derive(Debug)]
 pub struct QwenEncoder {
-    layers: Vec<(Attention, Forward)>,
+    layers: Vec<(Attention, GatedForward)>,
     heads: Heads,
 }
 
@@ -41,15 +42,6 @@ struct Attention {
     k_norm: RmsNorm,
 }
 
-#[derive(Debug)]
-struct Forward {
-    block: BlockIndex,
-    norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
-
 /// Cosines and sines of every place's rotations, `[L, d]`.
 struct Rotations {
     cos: Tensor,
@@ -64,7 +56,7 @@ impl QwenEncoder {
         let layer = |n: u64| {
             let layer = scope.at(&format!("model.layers.{n}"));
             let attention = Attention::new(&layer, home(n, "self_attn").block()?)?;
-            Ok((attention, Forward::new(&layer, home(n, "mlp").block()?)?))
+            Ok((attention, feed_forward(&layer, home(n, "mlp").block()?)?))
         };
         let whole = |count: u64| i64::try_from(count).unwrap_or(1);
         let heads =
@@ -79,7 +71,7 @@ impl QwenEncoder {
         let rotations = self.heads.rotations(x.size()[1], x.device());
         for (attention, forward) in &self.layers {
             x = attention.forward(residency, &x, self.heads, &rotations)?;
-            x = forward.forward(residency, &x)?;
+            x = forward.forward(residency, &x, |gate| gate.silu())?;
             residency.look_at(&x)?;
         }
         Ok(x)
@@ -138,23 +130,13 @@ impl Attention {
     }
 }
 
-impl Forward {
-    fn new(layer: &Scope<'_>, block: BlockIndex) -> Result<Self, FamilyError> {
-        let linear = |name: &str| Linear::new(&layer.at(&format!("mlp.{name}")));
-        Ok(Self {
-            block,
-            norm: RmsNorm::new(&layer.at("post_attention_layernorm"), EPS)?,
-            gate: linear("gate_proj")?,
-            up: linear("up_proj")?,
-            down: linear("down_proj")?,
-        })
-    }
-
-    /// `x [B, L, C]` to the same shape.
-    fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
-        let held = residency.acquire(self.block)?;
-        let h = self.norm.forward(&held, x);
-        let h = self.gate.exact(&held, &h).silu() * self.up.exact(&held, &h);
-        Ok(x + self.down.exact(&held, &h))
-    }
+fn feed_forward(layer: &Scope<'_>, block: BlockIndex) -> Result<GatedForward, FamilyError> {
+    let linear = |name: &str| Linear::new(&layer.at(&format!("mlp.{name}")));
+    Ok(GatedForward {
+        block,
+        norm: RmsNorm::new(&layer.at("post_attention_layernorm"), EPS)?,
+        gate: linear("gate_proj")?,
+        up: linear("up_proj")?,
+        down: linear("down_proj")?,
+    })
 }

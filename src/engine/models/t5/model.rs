@@ -8,6 +8,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::engine::EngineError;
+use crate::engine::models::gated::GatedForward;
 use crate::engine::nn::attention::attend_biased;
 use crate::engine::nn::{Linear, RmsNorm, Scope, WeightRef};
 use crate::engine::residency::Residency;
@@ -22,7 +23,7 @@ const FAR: f64 = 128.0;
 /// Tokens to hidden states.
 #[derive(Debug)]
 pub struct T5Encoder {
-    layers: Vec<(Attention, Forward)>,
+    layers: Vec<(Attention, GatedForward)>,
     bias: WeightRef,
     final_layer_norm: RmsNorm,
     heads: i64,
@@ -39,22 +40,13 @@ struct Attention {
     o: Linear,
 }
 
-#[derive(Debug)]
-struct Forward {
-    block: BlockIndex,
-    norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
-
 impl T5Encoder {
     /// Finds the encoder's weights.
     pub fn new(config: &T5Config, table: &BlockTable) -> Result<Self, FamilyError> {
         let scope = Scope::root(table, Role::T5);
         let layer = |n| {
             let [attention, forward] = t5::parts(n).map(|part| scope.at(&part));
-            Ok((Attention::new(&attention)?, Forward::new(&forward)?))
+            Ok((Attention::new(&attention)?, feed_forward(&forward)?))
         };
         Ok(Self {
             layers: (0..config.layers).map(layer).collect::<Result<_, FamilyError>>()?,
@@ -72,7 +64,7 @@ impl T5Encoder {
         let mut bias = None;
         for (attention, forward) in &self.layers {
             x = attention.forward(residency, &x, self, &mut bias)?;
-            x = forward.forward(residency, &x)?;
+            x = forward.forward(residency, &x, |gate| gate.gelu("tanh"))?;
             residency.look_at(&x)?;
         }
         Ok(self.final_layer_norm.forward(&residency.head()?, &x))
@@ -119,23 +111,13 @@ impl Attention {
     }
 }
 
-impl Forward {
-    fn new(scope: &Scope<'_>) -> Result<Self, FamilyError> {
-        let linear = |name: &str| Linear::new(&scope.at(&format!("DenseReluDense.{name}")));
-        Ok(Self {
-            block: scope.block()?,
-            norm: RmsNorm::new(&scope.at("layer_norm"), EPS)?,
-            gate: linear("wi_0")?,
-            up: linear("wi_1")?,
-            down: linear("wo")?,
-        })
-    }
-
-    /// `x [B, L, C]` to the same shape.
-    fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
-        let held = residency.acquire(self.block)?;
-        let h = self.norm.forward(&held, x);
-        let h = self.gate.exact(&held, &h).gelu("tanh") * self.up.exact(&held, &h);
-        Ok(x + self.down.exact(&held, &h))
-    }
+fn feed_forward(scope: &Scope<'_>) -> Result<GatedForward, FamilyError> {
+    let linear = |name: &str| Linear::new(&scope.at(&format!("DenseReluDense.{name}")));
+    Ok(GatedForward {
+        block: scope.block()?,
+        norm: RmsNorm::new(&scope.at("layer_norm"), EPS)?,
+        gate: linear("wi_0")?,
+        up: linear("wi_1")?,
+        down: linear("wo")?,
+    })
 }

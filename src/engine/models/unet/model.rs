@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::layers::{Downsample, Resnet, SpatialTransformer, Upsample};
 use crate::engine::EngineError;
 use crate::engine::models::denoiser::Pass;
-use crate::engine::nn::{Conv2d, GroupNorm, Linear, Scope, time_embedding};
+use crate::engine::nn::{Conv2d, Embedder, GroupNorm, Scope, time_embedding};
 use crate::engine::residency::Residency;
 use crate::families::unet::{Layer, Stage};
 use crate::families::{FamilyError, Role, UnetConfig};
@@ -17,9 +17,8 @@ use crate::weights::BlockTable;
 #[derive(Debug)]
 pub struct Unet {
     model_channels: i64,
-    time_in: Linear,
-    time_out: Linear,
-    label: Option<(Linear, Linear)>,
+    time: Embedder,
+    label: Option<Embedder>,
     input: Vec<Vec<Part>>,
     middle: Vec<Part>,
     output: Vec<Vec<Part>>,
@@ -43,12 +42,8 @@ impl Unet {
         let stages = |stages: &[Stage]| stages.iter().map(|s| parts(config, &scope, s)).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             model_channels: i64::try_from(config.model_channels).unwrap_or(i64::MAX),
-            time_in: Linear::new(&scope.at("time_embed.0"))?,
-            time_out: Linear::new(&scope.at("time_embed.2"))?,
-            label: match config.vector_width {
-                Some(_) => Some((Linear::new(&scope.at("label_emb.0.0"))?, Linear::new(&scope.at("label_emb.0.2"))?)),
-                None => None,
-            },
+            time: Embedder::new(&scope.at("time_embed"), ["0", "2"])?,
+            label: config.vector_width.map(|_| Embedder::new(&scope.at("label_emb.0"), ["0", "2"])).transpose()?,
             input: stages(&config.input)?,
             middle: parts(config, &scope, &config.middle)?,
             output: stages(&config.output)?,
@@ -64,12 +59,11 @@ impl Unet {
     pub fn forward(&self, residency: &Residency, pass: Pass<'_>) -> Result<Tensor, EngineError> {
         let (head, x) = (residency.head()?, pass.x);
         let sinusoid = time_embedding(pass.time, self.model_channels, x.device()).to_kind(x.kind());
-        let context = &pass.context.to_kind(self.time_in.kind(&head));
-        let two = |(first, second): (&Linear, &Linear), of: &Tensor| second.forward(&head, &first.forward(&head, of).silu_());
-        let emb = two((&self.time_in, &self.time_out), &sinusoid);
+        let context = &pass.context.to_kind(self.time.kind(&head));
+        let emb = self.time.forward(&head, &sinusoid);
         // One time for all, and a vector for each: the sum is as wide as the batch.
         let emb = match (&self.label, pass.vector) {
-            (Some((first, second)), Some(vector)) => emb + two((first, second), &vector.to_kind(x.kind())),
+            (Some(label), Some(vector)) => emb + label.forward(&head, &vector.to_kind(x.kind())),
             _ => emb,
         };
         // Every ResNet begins with the activation of the embedding; one is enough.

@@ -2,12 +2,12 @@
 //!
 //! Source: Tongyi-MAI `zimage/transformer.py` (`ZImageTransformerBlock`, `ZImageAttention`, `FeedForward`).
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
 use crate::engine::nn::modulate::{Modulation, gated, within_half};
-use crate::engine::nn::rope::rotate;
+use crate::engine::nn::rope::placed;
 use crate::engine::nn::wide::add;
 use crate::engine::nn::{Linear, RmsNorm, Scope, attend};
 use crate::engine::residency::{Held, Residency};
@@ -47,11 +47,7 @@ impl Attention {
     fn forward(&self, held: &Held<'_>, x: &Tensor, rotations: &Tensor) -> Tensor {
         // Three products read it: rounded once.
         let x = &x.to_kind(self.q.kind(held));
-        let placed = |product: &Linear, norm: &RmsNorm| {
-            let size = x.size();
-            let heads = product.forward(held, x).view([size[0], size[1], self.heads, -1]).to_kind(Kind::Float);
-            rotate(norm.forward(held, &heads), rotations).flatten(2, 3).to_kind(x.kind())
-        };
+        let placed = |product: &Linear, norm: &RmsNorm| placed(held, x, product, norm, self.heads, rotations);
         let (q, k) = (placed(&self.q, &self.q_norm), placed(&self.k, &self.k_norm));
         within_half(self.out.forward(held, &attend(&q, &k, &self.v.forward(held, x), self.heads, Causal::No)))
     }

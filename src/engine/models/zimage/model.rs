@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::nn::modulate::{Modulation, normed};
 use crate::engine::nn::patch::{Order, even, pack, sides, unpack};
 use crate::engine::nn::rope::Rope;
-use crate::engine::nn::{Linear, RmsNorm, Scope, WeightRef, time_embedding};
+use crate::engine::nn::{Embedder, Linear, RmsNorm, Scope, WeightRef, time_embedding};
 use crate::engine::residency::{Held, Residency};
 use crate::families::{FamilyError, Role, ZImageConfig};
 use crate::weights::BlockTable;
@@ -26,7 +26,7 @@ pub struct ZImage {
     x_embedder: Linear,
     caption_norm: RmsNorm,
     caption: Linear,
-    time: [Linear; 2],
+    time: Embedder,
     fill: Option<Fill>,
     noise_refiner: Vec<Block>,
     context_refiner: Vec<Block>,
@@ -57,7 +57,7 @@ impl ZImage {
             x_embedder: linear("x_embedder")?,
             caption_norm: RmsNorm::new(&scope.at("cap_embedder.0"), NORM_EPS)?,
             caption: linear("cap_embedder.1")?,
-            time: [linear("t_embedder.mlp.0")?, linear("t_embedder.mlp.2")?],
+            time: Embedder::new(&scope.at("t_embedder"), ["mlp.0", "mlp.2"])?,
             fill: if config.fills_up { Some(fill()?) } else { None },
             noise_refiner: row("noise_refiner", config.noise_refiners)?,
             context_refiner: row("context_refiner", config.context_refiners)?,
@@ -76,7 +76,7 @@ impl ZImage {
         let x = even(x);
         let (rows, columns) = (sides(&x).0 / 2, sides(&x).1 / 2);
         let told = time_embedding((1.0 - time) * STEPS, ZImageConfig::TIME_WIDTH as i64, x.device());
-        let time = &self.time[1].forward(&head, &self.time[0].forward(&head, &told).silu());
+        let time = &self.time.forward(&head, &told);
         let mut picture = self.x_embedder.exact(&head, &pack(&x, Order::ChannelLast));
         let context = self.caption_norm.forward(&head, &context.to_kind(x.kind()));
         let mut caption = self.caption.forward(&head, &context).to_kind(x.kind());
