@@ -9,10 +9,8 @@ use crate::library::MappedFile;
 use crate::quant::QuantError;
 use crate::quant::nf4::Nested;
 use crate::quant::quant_state::FourBit;
-use crate::quant::sdnq::Habits;
-use crate::quant::sdnq_reading::{Stored, StoredLowRank};
-use crate::quant::sdnq_type::WeightsType;
-use crate::weights::coded::{Era, Sdnq};
+use crate::quant::sdnq_reading::Singles;
+use crate::weights::coded::Sdnq;
 use crate::weights::{Code, DType, TensorEntry};
 
 /// A stored tensor, and the files that it lies in.
@@ -77,8 +75,7 @@ impl Expander<'_> {
                 let absmax = self.absmax(*block, *nested)?;
                 let scales = (elements.start / block) as usize..elements.end.div_ceil(*block) as usize;
                 let own = self.singles(if nested.is_some() { 3 } else { 1 })?;
-                let usual = if *fp4 { FourBit::Fp4 } else { FourBit::Nf4 }.codebook();
-                let book: &[f32; 16] = own.as_deref().and_then(|b| b.try_into().ok()).unwrap_or(usual);
+                let book = if *fp4 { FourBit::Fp4 } else { FourBit::Nf4 }.codebook_or(own.as_deref());
                 kernels::dequantise_nf4(book, &bytes, absmax.get(scales).unwrap_or_default(), *block as usize, out).map_err(wrong)
             }
             Some(Code::Sdnq(sdnq)) => self.sdnq(sdnq, out),
@@ -109,31 +106,11 @@ impl Expander<'_> {
     }
 
     fn sdnq(&self, sdnq: &Sdnq, out: &mut [f32]) -> Result<(), ConversionError> {
-        let beside = self.entry.coded.as_deref().map(|coded| coded.beside.as_slice()).unwrap_or_default();
-        let length = self.entry.bytes().get();
-        let codes = self.bytes(self.entry, DType::U8, &(0..length))?;
-        let scale = self.singles(0)?.unwrap_or_default();
-        let zero_point = if sdnq.has_zero_point { self.singles(1)?.unwrap_or_default() } else { Vec::new() };
-        let factors = if sdnq.has_zero_point { 2 } else { 1 };
-        let extents = |n: usize| beside.get(n).map_or([0, 0], |e| [0, 1].map(|at| e.shape.dim(at).unwrap_or(0) as usize));
-        let pair = match sdnq.low_rank {
-            Some(_) => Some((self.singles(factors)?.unwrap_or_default(), self.singles(factors + 1)?.unwrap_or_default())),
-            None => None,
-        };
-        let low_rank = pair.as_ref().map(|(up, down)| StoredLowRank { up: (up, extents(factors)), down: (down, extents(factors + 1)) });
-        let stored = Stored {
-            kind: WeightsType::parse(&sdnq.kind).map_err(|source| self.wrong(source))?,
-            habits: Habits { subnormals: sdnq.era >= Era::Subnormals, order_four: sdnq.era >= Era::Rotations },
-            codes: &codes,
-            scale: &scale,
-            scale_shape: beside.first().map_or(&[], |e| &e.shape.0),
-            zero_point: &zero_point,
-            codebook: sdnq.codebook,
-            low_rank,
-            for_matmul: sdnq.low_rank == Some(true),
-            rotated: sdnq.rotated.map(|r| r as usize),
-        };
-        stored.read(Rows::of(&self.entry.shape).width as usize, out).map_err(|source| self.wrong(source))
+        let entries = self.entry.coded.as_deref().map(|coded| coded.beside.as_slice()).unwrap_or_default();
+        let codes = self.bytes(self.entry, DType::U8, &(0..self.entry.bytes().get()))?;
+        let singles = Singles::read(sdnq, |n| Ok::<_, ConversionError>(self.singles(n)?.unwrap_or_default()))?;
+        let read = |width: u64, out: &mut [f32]| singles.stored(sdnq, entries, &codes)?.read(width as usize, out);
+        read(Rows::of(&self.entry.shape).width, out).map_err(|source| self.wrong(source))
     }
 
     fn wrong(&self, source: QuantError) -> ConversionError {

@@ -1,4 +1,4 @@
-//! What tells the UNets of Stable Diffusion from one another, and where files keep each part.
+//! What tells networks of Stable Diffusion from one another, and where files keep each part.
 
 use super::unet::UnetConfig;
 use super::{Family, Role};

@@ -37,6 +37,12 @@ impl FourBit {
         }
     }
 
+    /// Returns the codebook of a weight: what its file brings, or its own.
+    #[must_use]
+    pub fn codebook_or(self, brought: Option<&[f32]>) -> &[f32; 16] {
+        brought.and_then(|book| book.try_into().ok()).unwrap_or_else(|| self.codebook())
+    }
+
     /// Returns the end of the key that the JSON is stored under, after the weight's own key.
     #[must_use]
     pub fn key(self) -> &'static str {

@@ -5,6 +5,8 @@ use super::error::part;
 use super::sdnq::{Groups, Habits, dequantise, dequantise_codebook};
 use super::sdnq_rotation::{LowRank, rotate, transpose};
 use super::sdnq_type::WeightsType;
+use crate::weights::TensorEntry;
+use crate::weights::coded::{Era, Sdnq};
 
 /// The two factors of a part of low rank as they are stored, with their extents.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,47 @@ pub struct Stored<'a> {
     pub for_matmul: bool,
     /// How many numbers are rotated together.
     pub rotated: Option<usize>,
+}
+
+/// What is stored beside a weight, as singles.
+#[derive(Debug, Clone)]
+pub struct Singles {
+    scale: Vec<f32>,
+    zero_point: Vec<f32>,
+    /// The number of the first among what is stored beside, and both.
+    factors: Option<(usize, [Vec<f32>; 2])>,
+}
+
+impl Singles {
+    /// Has `read` give what a weight of this kind has beside it, each by its number there.
+    pub fn read<E>(sdnq: &Sdnq, mut read: impl FnMut(usize) -> Result<Vec<f32>, E>) -> Result<Self, E> {
+        let first = if sdnq.has_zero_point { 2 } else { 1 };
+        Ok(Self {
+            scale: read(0)?,
+            zero_point: if sdnq.has_zero_point { read(1)? } else { Vec::new() },
+            factors: match sdnq.low_rank {
+                Some(_) => Some((first, [read(first)?, read(first + 1)?])),
+                None => None,
+            },
+        })
+    }
+
+    /// Returns the weight of these codes, beside which lie tensors of these extents.
+    pub fn stored<'a>(&'a self, sdnq: &Sdnq, entries: &'a [TensorEntry], codes: &'a [u8]) -> Result<Stored<'a>, QuantError> {
+        let extents = |n: usize| entries.get(n).map_or([0, 0], |e| [0, 1].map(|at| e.shape.dim(at).unwrap_or(0) as usize));
+        Ok(Stored {
+            kind: WeightsType::parse(&sdnq.kind)?,
+            habits: Habits { subnormals: sdnq.era >= Era::Subnormals, order_four: sdnq.era >= Era::Rotations },
+            codes,
+            scale: &self.scale,
+            scale_shape: entries.first().map_or(&[], |e| &e.shape.0),
+            zero_point: &self.zero_point,
+            codebook: sdnq.codebook,
+            low_rank: self.factors.as_ref().map(|(n, [up, down])| StoredLowRank { up: (up, extents(*n)), down: (down, extents(n + 1)) }),
+            for_matmul: sdnq.low_rank == Some(true),
+            rotated: sdnq.rotated.map(|r| r as usize),
+        })
+    }
 }
 
 impl Stored<'_> {

@@ -15,10 +15,8 @@ use crate::kernels;
 use crate::quant::QuantError;
 use crate::quant::nf4::Nested;
 use crate::quant::quant_state::FourBit;
-use crate::quant::sdnq::Habits;
-use crate::quant::sdnq_reading::{Stored, StoredLowRank};
-use crate::quant::sdnq_type::WeightsType;
-use crate::weights::coded::{Era, Sdnq};
+use crate::quant::sdnq_reading::Singles;
+use crate::weights::coded::Sdnq;
 use crate::weights::{Code, Coded, DType, TensorEntry};
 
 /// Numbers that a thread expands at once: whole blocks of every format.
@@ -137,8 +135,7 @@ impl Widen<'_> {
             absmax = self.singles(1)?;
         }
         let own = if next < self.bytes.len() { Some(self.singles(next)?) } else { None };
-        let usual = if fp4 { FourBit::Fp4 } else { FourBit::Nf4 }.codebook();
-        let book: &[f32; 16] = own.as_deref().and_then(|b| b.try_into().ok()).unwrap_or(usual);
+        let book = if fp4 { FourBit::Fp4 } else { FourBit::Nf4 }.codebook_or(own.as_deref());
         parts(out, dtype, 1, |first, values| {
             let scales = first / block..(first + values.len()).div_ceil(block);
             kernels::dequantise_nf4(book, &stored[first / 2..(first + values.len()).div_ceil(2)], &absmax[scales], block, values)
@@ -146,30 +143,11 @@ impl Widen<'_> {
     }
 
     fn sdnq(&self, sdnq: &Sdnq, out: &mut [u8], dtype: DType) -> Result<(), QuantError> {
-        let beside = &self.coded.beside;
-        let scale = self.singles(1)?;
-        let zero_point = if sdnq.has_zero_point { self.singles(2)? } else { Vec::new() };
-        let factors = if sdnq.has_zero_point { 3 } else { 2 };
-        let extents = |n: usize| beside.get(n - 1).map_or([0, 0], |e| [e.shape.dim(0), e.shape.dim(1)].map(|d| d.unwrap_or(0) as usize));
-        let pair = match sdnq.low_rank {
-            Some(_) => Some((self.singles(factors)?, self.singles(factors + 1)?)),
-            None => None,
-        };
-        let low_rank = pair.as_ref().map(|(up, down)| StoredLowRank { up: (up, extents(factors)), down: (down, extents(factors + 1)) });
-        let stored = Stored {
-            kind: WeightsType::parse(&sdnq.kind)?,
-            habits: Habits { subnormals: sdnq.era >= Era::Subnormals, order_four: sdnq.era >= Era::Rotations },
-            codes: self.bytes.first().copied().unwrap_or_default(),
-            scale: &scale,
-            scale_shape: beside.first().map_or(&[], |e| &e.shape.0),
-            zero_point: &zero_point,
-            codebook: sdnq.codebook,
-            low_rank,
-            for_matmul: sdnq.low_rank == Some(true),
-            rotated: sdnq.rotated.map(|r| r as usize),
-        };
+        let codes = self.bytes.first().copied().unwrap_or_default();
         let mut values = vec![0.0; self.entry.elements() as usize];
-        stored.read(self.width(), &mut values)?;
+        // The weight itself comes before what lies beside it.
+        let singles = Singles::read(sdnq, |n| self.singles(n + 1))?;
+        singles.stored(sdnq, &self.coded.beside, codes)?.read(self.width(), &mut values)?;
         kernels::narrow(dtype, &values, out).map(drop)
     }
 
@@ -207,8 +185,10 @@ fn parts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::sdnq_type::WeightsType;
     use crate::quant::{Target, ggml};
     use crate::weights::Shape;
+    use crate::weights::coded::Era;
 
     const ROWS: u64 = 24;
     const WIDTH: u64 = 512;
