@@ -2,7 +2,6 @@
 """The diffusion transformers in the layouts of their makers, and what their reference scripts share.
 
     flux_to_original(sd)  sd3_to_original(sd)  zimage_to_original(sd)    diffusers' names -> the makers', without prefix
-    seeded(build, seed)   a module whose one-dimensional parameters are perturbed: fresh norms hide swapped weights
     build_vae(scale, shift)   an autoencoder of 16 channels without quantising convolutions
     write_layouts(out, family, network, vae, original)   folder, single file, split file, and both halves of precision
     write_sdnq(out, build)    the same network as SDNQ stores it, in folders; what is left of it, by the folder's name
@@ -17,6 +16,8 @@ import re
 
 import torch
 from safetensors.torch import save_file
+
+from seeded import seeded
 
 PREFIX = "model.diffusion_model."
 
@@ -131,18 +132,6 @@ def zimage_to_original(sd):
             name = name.replace(theirs, ours)
         out[name] = tensor
     return out
-
-
-def seeded(build, seed):
-    torch.manual_seed(seed)
-    module = build().eval().float()
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name.endswith("pad_token"):
-                parameter.copy_(torch.randn_like(parameter) * 0.5)
-            elif parameter.ndim == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    return module
 
 
 def build_vae(scale, shift):

@@ -18,18 +18,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import (CLIPTextConfig, CLIPTextModelWithProjection, Qwen3Config, Qwen3Model, T5Config, T5EncoderModel)
 
+from seeded import seeded
+
 VOCAB = 2000
 BEGIN, END = VOCAB - 2, VOCAB - 1
-
-
-def seeded(build, seed):
-    torch.manual_seed(seed)
-    module = build().eval().float()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    return module
 
 
 def clip(width, act, pad, seed):

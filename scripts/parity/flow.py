@@ -32,10 +32,11 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from diffusers.schedulers import scheduling_flow_match_lcm
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
+from toy import START, Toy
+
 torch.set_default_dtype(torch.float64)
 torch.set_grad_enabled(False)
 
-START = [0.9, -1.1, 0.3, -0.2]
 OUT = pathlib.Path(__file__).parents[2] / "tests/fixtures/parity/flow.json"
 
 
@@ -55,20 +56,7 @@ def flux_levels(n, tokens):
     return mu, scheduler.sigmas.tolist()
 
 
-class Toy:
-    def __init__(self):
-        self.calls, self.noises = 0, 0
-
-    def x0(self, x, sigma):
-        self.calls += 1
-        c = 1 / math.sqrt(1 + float(sigma) ** 2)
-        return torch.tanh(1.5 * c * (x + 0.3 * torch.roll(x, -1, -1))) + 0.2 * c * torch.sin(0.5 * x)
-
-    def noise(self, *_, **__):
-        k = self.noises
-        self.noises += 1
-        return torch.tensor([[1.1 * math.sin(1.7 * k + 0.9 * i + 0.3) for i in range(len(START))]])
-
+class FlowToy(Toy):
     def output(self, x, sigma):
         return (x - self.x0(x, sigma)) / float(sigma)
 
@@ -146,7 +134,7 @@ def main():
         levels = list(shifted)
         if run is dpmpp_2m_sde:
             levels[0] = 3 * 0.9999 / (1 + 2 * 0.9999)
-        toy = Toy()
+        toy = FlowToy()
         path = run(levels, toy)
         assert len(path) == 12, (run, len(path))
         runs.append({"sampler": run.__name__, "noises": toy.noises, "calls": toy.calls, "path": [[float(f"{v:.8g}") for v in x] for x in path]})

@@ -25,7 +25,8 @@ from transformers import (CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjec
                           T5Config, T5EncoderModel)
 
 from clip_tokens import tokenizer as clip_tokenizer
-from dit_layout import build_vae, seeded
+from dit_layout import build_vae
+from seeded import seeded
 
 VOCAB = 49408
 PROMPT, NEGATIVE, SEED, STEPS = "a full moon over the sea, oil on canvas", "blurry, low quality", 1234, 8

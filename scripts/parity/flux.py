@@ -15,7 +15,8 @@ import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import save_file
 
-from dit_layout import build_vae, flux_to_original, padded, seeded, write_layouts, write_sdnq, write_split
+from dit_layout import build_vae, flux_to_original, padded, write_layouts, write_sdnq, write_split
+from seeded import seeded
 
 CONTEXT, POOLED = 128, 64
 

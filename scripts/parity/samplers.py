@@ -42,11 +42,12 @@ from scipy import stats
 import diffusers
 from diffusers.schedulers import scheduling_lcm
 
+from toy import START, Toy
+
 torch.set_default_dtype(torch.float64)
 torch.set_grad_enabled(False)
 
 STEPS = 12
-START = [0.9, -1.1, 0.3, -0.2]
 BETA_STEPS = 64
 OUT = pathlib.Path(__file__).parents[2] / "tests/fixtures/parity/samplers.json"
 
@@ -117,21 +118,6 @@ def course(schedule, sampler):
         return levels(schedule, STEPS)
     finer = levels(schedule, STEPS + 1)
     return finer[:-2] + finer[-1:]
-
-
-class Toy:
-    def __init__(self, start):
-        self.start, self.calls, self.noises = start, 0, 0
-
-    def x0(self, x, sigma):
-        self.calls += 1
-        c = 1 / math.sqrt(1 + float(sigma) ** 2)
-        return torch.tanh(1.5 * c * (x + 0.3 * torch.roll(x, -1, -1))) + 0.2 * c * torch.sin(0.5 * x)
-
-    def noise(self, *_, **__):
-        k = self.noises
-        self.noises += 1
-        return torch.tensor([[1.1 * math.sin(1.7 * k + 0.9 * i + 0.3) for i in range(len(START))]])
 
 
 def k_diffusion_run(name, sigmas, x, toy):
@@ -217,7 +203,7 @@ def main():
     for sampler, run in RUNS.items():
         for schedule in SCHEDULES:
             sigmas = course(schedule, sampler)
-            toy = Toy(START)
+            toy = Toy()
             path = run(sigmas, torch.tensor([START]) * sigmas[0], toy)
             assert len(path) == len(sigmas) - 1
             runs.append({

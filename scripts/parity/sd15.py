@@ -23,18 +23,9 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from ldm_layout import TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX, single_file
+from seeded import seeded
 
 VOCAB, WIDTH = 49408, 64
-
-
-def seeded(build, seed):
-    torch.manual_seed(seed)
-    module = build().eval().float()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-    return module
 
 
 def build_text():

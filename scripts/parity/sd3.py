@@ -15,7 +15,8 @@ import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import save_file
 
-from dit_layout import build_vae, padded, sd3_to_original, seeded, write_layouts, write_sdnq, write_split
+from dit_layout import build_vae, padded, sd3_to_original, write_layouts, write_sdnq, write_split
+from seeded import seeded
 
 CONTEXT, POOLED = 128, 192
 

@@ -23,7 +23,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from clip_tokens import tokenizer
 from encoders import open_clip, prefixed
 from ldm_layout import UNET_PREFIX, VAE_PREFIX, clip_to_ldm, unet_to_ldm, vae_to_ldm
-from sd15 import SD, VOCAB, seeded
+from sd15 import SD, VOCAB
+from seeded import seeded
 
 L_PREFIX, G_PREFIX = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
 WIDTH_L, WIDTH_G = 64, 128

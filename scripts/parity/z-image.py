@@ -16,7 +16,8 @@ import torch
 from diffusers import ZImageTransformer2DModel
 from safetensors.torch import save_file
 
-from dit_layout import build_vae, padded, seeded, write_layouts, write_sdnq, zimage_to_original
+from dit_layout import build_vae, padded, write_layouts, write_sdnq, zimage_to_original
+from seeded import seeded
 
 CONTEXT = 128
 

@@ -24,6 +24,14 @@ pub struct Segment {
     pub hash: String,
 }
 
+impl Segment {
+    /// Returns whether these bytes are the segment's.
+    #[must_use]
+    pub fn holds(&self, bytes: &[u8]) -> bool {
+        self.hash == blake3::hash(bytes).to_hex().as_str()
+    }
+}
+
 /// Writes the sums of a conversion, and returns their hash.
 pub fn write_sums(target: &Path, segments: &[Segment]) -> Result<String, CacheError> {
     let lines = sums_of(segments);

@@ -18,7 +18,7 @@ use crate::made::made_by;
 /// The folder that `scripts/parity/sd15.py` wrote.
 pub(crate) fn sd15() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py"]))
+    FOLDER.get_or_init(|| made_by("sd15.py", &["ldm_layout.py", "clip_tokens.py", "seeded.py"]))
 }
 
 /// The folder with tiny models of a family, by the script of its name.
@@ -26,7 +26,7 @@ pub(crate) fn of(family: Family) -> PathBuf {
     if family == Family::Sd15 {
         return sd15().to_owned();
     }
-    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py", "encoders.py", "dit_layout.py"])
+    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py", "encoders.py", "dit_layout.py", "seeded.py"])
 }
 
 /// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.

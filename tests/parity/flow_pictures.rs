@@ -13,7 +13,7 @@ use crate::process::{Engine, job};
 
 /// The folder that `scripts/parity/flow_pictures.py` wrote for a family.
 pub(crate) fn whole(family: Family) -> PathBuf {
-    let imports = ["clip_tokens.py", "dit_layout.py", "ldm_layout.py", &format!("{family}.py")];
+    let imports = ["clip_tokens.py", "dit_layout.py", "ldm_layout.py", "seeded.py", &format!("{family}.py")];
     made_with("flow_pictures.py", &[family.name()], &imports)
 }
 

@@ -59,10 +59,8 @@ pub(super) fn backup(context: &Context, shelf: &Shelf, is_named: bool) -> Result
         report::note("no conversions");
     }
     let mut code = 0;
-    for (item, listed) in items {
-        // A list has only a part of each manifest.
-        let whole = Manifest::read(&item.path).ok().flatten();
-        let saved = save(context, &store, &item.path, whole.as_ref().unwrap_or(listed), &stop);
+    for (item, manifest) in items {
+        let saved = save(context, &store, &item.path, manifest, &stop);
         if let Err(ConversionError::Cancelled) = saved {
             return Err(CacheError::Stopped.into());
         }
