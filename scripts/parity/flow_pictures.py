@@ -16,7 +16,6 @@ import warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
-import numpy
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, StableDiffusion3Pipeline, ZImagePipeline
 from safetensors.torch import save_file
@@ -26,6 +25,7 @@ from transformers import (CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjec
 
 from clip_tokens import tokenizer as clip_tokenizer
 from dit_layout import build_vae
+from painted import painted
 from seeded import seeded
 
 VOCAB = 49408
@@ -125,10 +125,10 @@ def main():
     pipe, runs = {"flux": flux, "sd3": sd3, "z-image": z_image}[family](importlib.import_module(family))
     pipe.set_progress_bar_config(disable=True)
     golden = {}
+    # Flux hands out its latents cut into patches.
+    unpacked = lambda latents: pipe._unpack_latents(latents, HEIGHT, WIDTH, pipe.vae_scale_factor)
     for name, arguments in runs.items():
-        seeded_by = lambda: torch.Generator().manual_seed(SEED)
-        picture = pipe(**arguments, generator=seeded_by(), output_type="np").images[0]
-        golden[name] = torch.from_numpy((picture * 255).round().astype(numpy.uint8))
+        golden[name], golden[f"{name}.latent"] = painted(pipe, SEED, arguments, *[unpacked] * (family == "flux"))
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/pictures.safetensors")
     pipe.save_pretrained(f"{out}/folder")
 

@@ -14,7 +14,6 @@ import warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
-import numpy
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
@@ -23,6 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from clip_tokens import tokenizer
 from encoders import open_clip, prefixed
 from ldm_layout import UNET_PREFIX, VAE_PREFIX, clip_to_ldm, unet_to_ldm, vae_to_ldm
+from painted import painted
 from sd15 import SD, VOCAB
 from seeded import seeded
 
@@ -105,9 +105,10 @@ def write_pictures(out, unet, vae, one, two):
             scheduler=EulerDiscreteScheduler(**SD, **kw), force_zeros_for_empty_prompt=False, add_watermarker=False)
         pipe.set_progress_bar_config(disable=True)
         for rescale in (0.0, 0.7):
-            picture = pipe(PROMPT, negative_prompt=NEGATIVE, guidance_scale=7.0, guidance_rescale=rescale, num_inference_steps=8,
-                           width=64, height=96, generator=torch.Generator().manual_seed(SEED), output_type="np").images[0]
-            golden[name if rescale == 0 else f"{name}-rescaled"] = torch.from_numpy((picture * 255).round().astype(numpy.uint8))
+            run = name if rescale == 0 else f"{name}-rescaled"
+            golden[run], golden[f"{run}.latent"] = painted(pipe, SEED, dict(
+                prompt=PROMPT, negative_prompt=NEGATIVE, guidance_scale=7.0, guidance_rescale=rescale, num_inference_steps=8,
+                width=64, height=96))
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/pictures.safetensors")
 
 

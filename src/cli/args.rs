@@ -219,6 +219,9 @@ pub struct RunArgs {
     /// How their weights are applied: interpolate, original
     #[arg(long, value_name = "NAME")]
     pub weighting: Option<Weighting>,
+    /// Keep the latent that each picture was decoded from, in the picture's own file, where other programs pass it over
+    #[arg(long)]
+    pub keep_latents: bool,
     /// Folder for the pictures
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -53,6 +53,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         passes: args.passes,
         dialect: args.dialect,
         weighting: args.weighting,
+        keep_latents: args.keep_latents,
         output,
         priority: args.priority.or(preset.priority),
         compute_device: args.placing.compute_device.or(context.settings.compute_device.value),

@@ -172,7 +172,7 @@ impl Runner {
         self.phase(run.order.run, Phase::Saving);
         run.cancel.check()?;
         self.sets.check_files()?;
-        let images = save::all(run.order, &pictures, precision)?;
+        let images = save::all(run.order, &pictures, &latents, precision)?;
         run.timing.total = began.elapsed().as_secs_f64();
         Ok(images)
     }

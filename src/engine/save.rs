@@ -2,11 +2,13 @@
 
 use std::io;
 
+use tch::{Device, Kind, Tensor};
+
 use super::EngineError;
 use super::image::Rgb;
 use crate::gallery::{self, GalleryError};
-use crate::imagery::Parameters;
 use crate::imagery::png_text::text_chunks;
+use crate::imagery::{self, ImageryError, KeptLatent, Parameters};
 use crate::jobs::ImageRecord;
 use crate::units::Seed;
 use crate::weights::Precision;
@@ -14,12 +16,16 @@ use crate::wire::RunOrder;
 use crate::workflow::{JobSpec, Refusal};
 
 /// Writes each picture to its target. Where one cannot be written none stays behind.
-pub fn all(order: &RunOrder, pictures: &[Rgb], precision: Precision) -> Result<Vec<ImageRecord>, EngineError> {
+///
+/// `latents [B, C, h, w]` is what they were decoded from; each file keeps its own where the job asks for it.
+pub fn all(order: &RunOrder, pictures: &[Rgb], latents: &Tensor, precision: Precision) -> Result<Vec<ImageRecord>, EngineError> {
     let mut records = Vec::with_capacity(pictures.len());
     for (k, (picture, target)) in (0..).zip(pictures.iter().zip(&order.targets)) {
         let seed = order.spec.seed.of_image(k);
         let texts = text_chunks(&parameters(&order.spec, seed, precision)).map_err(io::Error::other);
-        let png = texts.and_then(|texts| picture.to_png(&texts).map_err(io::Error::other));
+        let png = texts.and_then(|texts| picture.to_png(&texts).map_err(io::Error::other)).and_then(|png| {
+            if order.spec.keep_latents { with_latent(png, &latents.get(i64::from(k))).map_err(io::Error::other) } else { Ok(png) }
+        });
         let written = png.map_err(|e| GalleryError::writing(target, e)).and_then(|png| gallery::write_temp(target, &png));
         if let Err(error) = written {
             order.targets.iter().for_each(|target| gallery::discard(target));
@@ -28,6 +34,14 @@ pub fn all(order: &RunOrder, pictures: &[Rgb], precision: Precision) -> Result<V
         records.push(ImageRecord { path: target.clone(), seed, width: picture.width, height: picture.height });
     }
     Ok(records)
+}
+
+/// The file with the latent `[C, h, w]` in it.
+fn with_latent(png: Vec<u8>, latent: &Tensor) -> Result<Vec<u8>, ImageryError> {
+    let shape = latent.size().iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+    let values = Vec::<f32>::try_from(latent.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1))
+        .map_err(|e| ImageryError::Unkept { reason: e.to_string() })?;
+    imagery::latent::keep(png, &KeptLatent { shape, values })
 }
 
 /// What the picture was made with, as its file will tell.

@@ -19,6 +19,18 @@ pub enum ImageryError {
         /// The latest that is known here.
         known: u32,
     },
+    /// A latent that cannot be stored.
+    #[error("the latent cannot be kept in the picture: {reason}")]
+    Unkept {
+        /// What the writer said.
+        reason: String,
+    },
+    /// A chunk of ours that holds something else.
+    #[error("the picture's latent is not readable: {reason}")]
+    BadLatent {
+        /// What the reader said.
+        reason: String,
+    },
     /// No line of settings at the end.
     #[error("the text has no line of settings")]
     NoSettings,

@@ -7,11 +7,13 @@ pub mod a1111_text;
 pub mod difference;
 pub mod error;
 pub mod filename;
+pub mod latent;
 pub mod parameters;
 pub mod png_text;
 
 pub use difference::Difference;
 pub use error::ImageryError;
 pub use filename::{FileStem, NameFields, NamePattern};
+pub use latent::{KeptLatent, LatentDifference};
 pub use parameters::Parameters;
 pub use png_text::{TextChunk, TextKind, text_chunks};

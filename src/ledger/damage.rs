@@ -148,6 +148,7 @@ fn unknown(model: String) -> JobSpec {
         init: None,
         tiling: Tiling::Auto,
         passes: Passes::default(),
+        keep_latents: false,
         output: std::path::PathBuf::new(),
         priority: 0,
         compute: DeviceId::Cpu,

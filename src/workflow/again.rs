@@ -37,6 +37,7 @@ impl JobDraft {
             denoise: init.map(|i| i.denoise),
             tiling: Some(spec.tiling),
             passes: Some(spec.passes),
+            keep_latents: spec.keep_latents,
             output: Some(spec.output.clone()),
             priority: Some(spec.priority),
             compute_device: Some(spec.compute),

@@ -40,6 +40,9 @@ pub fn command_line(draft: &JobDraft) -> String {
     line.flag("--passes", draft.passes);
     line.flag("--dialect", draft.dialect.map(Dialect::name));
     line.flag("--weighting", draft.weighting.map(Weighting::name));
+    if draft.keep_latents {
+        line.text.push_str(" --keep-latents");
+    }
     line.flag("-o", draft.output.as_ref().map(|p| p.display()));
     line.flag("--priority", draft.priority);
     line.flag("--compute-device", draft.compute_device);

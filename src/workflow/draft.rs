@@ -67,6 +67,8 @@ pub struct JobDraft {
     pub tiling: Option<Tiling>,
     /// Whether both passes of guidance run at once.
     pub passes: Option<Passes>,
+    /// Whether the file of each image keeps the latent it was decoded from.
+    pub keep_latents: bool,
     /// Folder for the images.
     pub output: Option<PathBuf>,
     /// Jobs of higher priority run first.

@@ -79,6 +79,7 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
         init: init_image(draft)?,
         tiling: draft.tiling.unwrap_or_default(),
         passes: draft.passes.unwrap_or_default(),
+        keep_latents: draft.keep_latents,
         output: draft.output.clone().unwrap_or_else(|| defaults.output.clone()),
         priority: draft.priority.unwrap_or(0),
         compute,

@@ -249,6 +249,9 @@ pub struct JobSpec {
     /// Whether both passes of guidance run at once.
     #[serde(default)]
     pub passes: Passes,
+    /// Whether the file of each image keeps the latent it was decoded from.
+    #[serde(default)]
+    pub keep_latents: bool,
     /// Folder for the images, absolute.
     pub output: PathBuf,
     /// Jobs of higher priority run first.

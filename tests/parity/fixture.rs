@@ -26,7 +26,10 @@ pub(crate) fn of(family: Family) -> PathBuf {
     if family == Family::Sd15 {
         return sd15().to_owned();
     }
-    made_by(&format!("{family}.py"), &["ldm_layout.py", "clip_tokens.py", "sd15.py", "encoders.py", "dit_layout.py", "seeded.py"])
+    made_by(
+        &format!("{family}.py"),
+        &["ldm_layout.py", "clip_tokens.py", "sd15.py", "encoders.py", "dit_layout.py", "painted.py", "seeded.py"],
+    )
 }
 
 /// Every model of a family in its folder that can paint, whatever it is stored as: files and folders.

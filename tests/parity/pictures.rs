@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use perilune::imagery::KeptLatent;
 use perilune::library::moonlet;
 use perilune::prompt::{Dialect, Weighting};
 use perilune::sampling::{Prediction, Sampler, Schedule};
@@ -10,6 +11,7 @@ use perilune::weights::Precision;
 use perilune::wire::{Order, Report};
 use perilune::workflow::{InitImage, JobSpec, Kind, Passes};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use safetensors::SafeTensors;
 
 use crate::fixture::sd15;
 use crate::process::{Engine, job, kind_of};
@@ -31,6 +33,18 @@ const MOONLET_MEAN: f64 = 0.5;
 pub(crate) fn apart(ours: &[u8], theirs: &[u8]) -> u8 {
     assert_eq!(ours.len(), theirs.len());
     ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+/// Compares a picture, and what it was decoded from, with what diffusers wrote under a name.
+pub(crate) fn as_diffusers(what: &str, (picture, latent): &(Vec<u8>, KeptLatent), theirs: &SafeTensors<'_>, name: &str) {
+    let reference = theirs.tensor(&format!("{name}.latent")).unwrap();
+    assert_eq!(latent.shape, reference.shape(), "{what}");
+    let (numbers, _) = reference.data().as_chunks();
+    let numbers = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    let latents = latent.values.iter().zip(numbers).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let pixels = apart(picture, theirs.tensor(name).unwrap().data());
+    println!("{what}: latents {latents:.1e}, picture {pixels}/255");
+    assert!(latents <= 1e-3 && pixels <= 2, "{what}: latents {latents:.1e}, picture {pixels}/255");
 }
 
 /// Their mean difference, in the same.

@@ -1,5 +1,6 @@
 //! A real engine process with this test as its daemon.
 
+use std::fs;
 use std::io::BufReader;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use perilune::devices::SimulatedGpu;
 use perilune::families::{Component, Habits, describe};
+use perilune::imagery::KeptLatent;
+use perilune::imagery::latent::kept;
 use perilune::library::{Roots, open, vocabulary};
 use perilune::placement::{OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
@@ -107,9 +110,19 @@ impl Engine {
 
     /// Runs a job that must succeed and returns the bytes of its pictures' pixels.
     pub(crate) fn paint(&mut self, spec: &JobSpec) -> Vec<Vec<u8>> {
+        self.files(spec).iter().map(|file| pixels(file)).collect()
+    }
+
+    /// The same, and the latent that the first picture was decoded from.
+    pub(crate) fn paint_and_keep(&mut self, spec: &JobSpec) -> (Vec<u8>, KeptLatent) {
+        let files = self.files(&JobSpec { keep_latents: true, ..spec.clone() });
+        (pixels(&files[0]), kept(&files[0]).unwrap().unwrap())
+    }
+
+    fn files(&mut self, spec: &JobSpec) -> Vec<Vec<u8>> {
         let folder = tempfile::tempdir().unwrap();
         let finished = self.run(spec, folder.path()).result.unwrap();
-        finished.images.iter().map(|i| image::open(&i.path).unwrap().into_rgb8().into_raw()).collect()
+        finished.images.iter().map(|i| fs::read(&i.path).unwrap()).collect()
     }
 }
 
@@ -118,6 +131,10 @@ impl Drop for Engine {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn pixels(file: &[u8]) -> Vec<u8> {
+    image::load_from_memory(file).unwrap().into_rgb8().into_raw()
 }
 
 pub(crate) fn model(path: &Path) -> ModelSet {
@@ -159,6 +176,7 @@ pub(crate) fn job(path: &Path) -> JobSpec {
         init: None,
         tiling: Tiling::Auto,
         passes: Passes::Together,
+        keep_latents: false,
         output: PathBuf::new(),
         priority: 0,
         compute: DeviceId::Cpu,

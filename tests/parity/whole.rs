@@ -332,6 +332,7 @@ fn a_report_compares_the_pictures_of_precisions() {
     assert!(rows[0]["psnr_db"].is_null() && rows[0]["identical"].is_null() && rows[0]["rel_l2"].is_null());
     let number = |row: usize, name: &str| rows[row][name].as_f64().unwrap_or_else(|| panic!("{name} of {}", rows[row]));
     assert!(number(1, "psnr_db") > number(2, "psnr_db"), "8 bits are nearer than 4: {told}");
+    assert!(rows[0]["latent_rel_l2"].is_null() && number(1, "latent_rel_l2") < number(2, "latent_rel_l2"), "{told}");
     assert!(number(1, "rel_l2") < number(2, "rel_l2") && number(1, "mean_abs") < number(2, "mean_abs"), "{told}");
     assert!((0..3).all(|row| number(row, "step_s") > 0.0) && number(0, "bytes") > number(1, "bytes"), "{told}");
     let html = fs::read_to_string(&page).unwrap();

@@ -11,7 +11,7 @@ use crate::cli::conversions::ReportArgs;
 use crate::cli::output::{self, significant, table};
 use crate::cli::quality_page::{Page, Row, cells};
 use crate::cli::report;
-use crate::imagery::Difference;
+use crate::imagery::{self, Difference, KeptLatent, LatentDifference};
 use crate::jobs::JobView;
 use crate::library::picture::read_upright;
 use crate::units::{Bytes, Seed};
@@ -42,8 +42,17 @@ struct Painted {
     views: Vec<JobView>,
     /// Each picture's file, and its samples.
     pictures: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What each was decoded from.
+    latents: Vec<KeptLatent>,
     /// How each differs from the source's.
-    apart: Vec<Difference>,
+    apart: Vec<Apart>,
+}
+
+/// How a picture, and what it was decoded from, differ from the source's; of several pictures, too.
+#[derive(Debug, Clone, Copy)]
+struct Apart {
+    picture: Difference,
+    latent: LatentDifference,
 }
 
 /// Paints with a source and its conversions, and writes the report.
@@ -52,9 +61,8 @@ pub(super) fn compare(context: &Context, args: &ReportArgs, source: Made, others
     let mut painted = vec![paint(context, args, source, &model)?];
     for made in others {
         let mut next = paint(context, args, made, &model)?;
-        let pairs = painted[0].pictures.iter().zip(&next.pictures);
-        let apart = pairs.map(|((_, one), (_, other))| Difference::between(one, other)).collect::<Option<Vec<_>>>();
-        next.apart = apart.ok_or_else(|| Refusal::bare(Kind::Failed, "pictures of one prompt came out in different sizes"))?;
+        next.apart =
+            apart(&painted[0], &next).ok_or_else(|| Refusal::bare(Kind::Failed, "pictures of one prompt came out in different sizes"))?;
         painted.push(next);
     }
     let to = args.report.as_deref().filter(|to| *to != Path::new("-"));
@@ -73,6 +81,13 @@ pub(super) fn compare(context: &Context, args: &ReportArgs, source: Made, others
     Ok(())
 }
 
+/// Returns how pictures differ from the source's, one by one, where they have the same sizes.
+fn apart(source: &Painted, other: &Painted) -> Option<Vec<Apart>> {
+    let pictures = source.pictures.iter().zip(&other.pictures).map(|((_, a), (_, b))| Difference::between(a, b));
+    let latents = source.latents.iter().zip(&other.latents).map(|(a, b)| LatentDifference::between(a, b));
+    pictures.zip(latents).map(|(picture, latent)| Some(Apart { picture: picture?, latent: latent? })).collect()
+}
+
 fn prompts(args: &ReportArgs) -> Vec<String> {
     if args.prompt.is_empty() { PROMPTS.map(str::to_owned).to_vec() } else { args.prompt.clone() }
 }
@@ -83,12 +98,12 @@ fn seeds(args: &ReportArgs) -> Vec<Seed> {
 
 /// Runs every prompt with every seed, as jobs like any other. What a conversion of the network lacks comes from its source.
 fn paint(context: &Context, args: &ReportArgs, made: Made, model: &Path) -> Result<Painted, Refusal> {
-    let borrowed = (made.path != model).then(|| model.display().to_string());
-    let (mut views, mut pictures) = (Vec::new(), Vec::new());
+    let mut painted = Painted { made, views: Vec::new(), pictures: Vec::new(), latents: Vec::new(), apart: Vec::new() };
+    let borrowed = (painted.made.path != model).then(|| model.display().to_string());
     for prompt in prompts(args) {
         for seed in seeds(args) {
             let draft = JobDraft {
-                model: made.path.display().to_string(),
+                model: painted.made.path.display().to_string(),
                 vae: borrowed.clone(),
                 clip: borrowed.iter().cloned().collect(),
                 prompt: prompt.clone(),
@@ -96,21 +111,28 @@ fn paint(context: &Context, args: &ReportArgs, made: Made, model: &Path) -> Resu
                 size: args.size,
                 steps: args.steps,
                 compute_device: args.compute_device,
+                keep_latents: true,
                 ..JobDraft::default()
             };
             if !context.output.json {
-                report::note(&format!("{}: {}, seed {seed}", made.name, output::head(&prompt, 50)));
+                report::note(&format!("{}: {}, seed {seed}", painted.made.name, output::head(&prompt, 50)));
             }
             let view = run::finished(context, draft)?;
             for image in &view.images {
                 let file = fs::read(&image.path)
                     .map_err(|e| Refusal::bare(Kind::Failed, format!("{} cannot be read: {e}", image.path.display())))?;
-                pictures.push((file, read_upright(&image.path)?.into_rgb8().into_raw()));
+                painted.latents.push(latent(&image.path, &file)?);
+                painted.pictures.push((file, read_upright(&image.path)?.into_rgb8().into_raw()));
             }
-            views.push(view);
+            painted.views.push(view);
         }
     }
-    Ok(Painted { made, views, pictures, apart: Vec::new() })
+    Ok(painted)
+}
+
+fn latent(path: &Path, file: &[u8]) -> Result<KeptLatent, Refusal> {
+    let kept = imagery::latent::kept(file).map_err(|e| Refusal::bare(Kind::Failed, format!("{}: {e}", path.display())))?;
+    kept.ok_or_else(|| Refusal::new(Kind::Failed, format!("{} keeps no latent", path.display()), "stop and start the daemon: it is older"))
 }
 
 impl Painted {
@@ -120,8 +142,9 @@ impl Painted {
         steps.get(steps.len() / 2).copied()
     }
 
-    fn apart(&self) -> Option<Difference> {
-        (!self.apart.is_empty()).then(|| self.apart.iter().copied().sum())
+    fn apart(&self) -> Option<Apart> {
+        let all = |apart: &[Apart]| Apart { picture: apart.iter().map(|a| a.picture).sum(), latent: apart.iter().map(|a| a.latent).sum() };
+        (!self.apart.is_empty()).then(|| all(&self.apart))
     }
 }
 
@@ -130,14 +153,16 @@ fn shown(painted: &Painted) -> Value {
     let apart = painted.apart();
     json!({
         "to": name, "path": path, "bytes": bytes, "rel_l2": rel_l2, "step_s": painted.step_s(),
-        "psnr_db": apart.and_then(|d| d.psnr()), "mean_abs": apart.map(|d| d.mean_absolute()), "identical": apart.map(|d| d.is_none()),
+        "psnr_db": apart.and_then(|d| d.picture.psnr()), "mean_abs": apart.map(|d| d.picture.mean_absolute()),
+        "identical": apart.map(|d| d.picture.is_none()), "latent_rel_l2": apart.map(|d| d.latent.relative()),
         "jobs": painted.views.iter().map(|v| v.job).collect::<Vec<_>>(),
     })
 }
 
-fn said(apart: &Difference) -> String {
-    let mean = significant(apart.mean_absolute());
-    apart.psnr().map_or_else(|| "the same to the bit".to_owned(), |db| format!("{db:.1} dB, {mean} grey levels"))
+fn said(apart: &Apart) -> String {
+    let (mean, latent) = (significant(apart.picture.mean_absolute()), significant(apart.latent.relative()));
+    let picture = apart.picture.psnr().map_or_else(|| "the same to the bit".to_owned(), |db| format!("{db:.1} dB, {mean} grey levels"));
+    format!("{picture}, latent {latent}")
 }
 
 fn row(painted: &Painted) -> Row {
@@ -160,7 +185,7 @@ fn page(args: &ReportArgs, model: &Path, painted: &[Painted]) -> Page {
         let (spec, precision) = (&view.spec, view.precision.clone().unwrap_or_else(|| "-".to_owned()));
         format!(
             "Computed on {} in {precision}, {} at {} steps; the source is {}. PSNR and mean absolute difference compare the \
-             finished pictures, sample by sample; latents are not compared. The network's size is that of its file; seconds a step \
+             finished pictures, sample by sample; the latents' error is relative L2, before the autoencoder. The network's size is that of its file; seconds a step \
              are the median of all steps.",
             spec.compute, spec.size, spec.steps, painted[0].made.name
         )

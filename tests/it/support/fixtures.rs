@@ -202,6 +202,7 @@ pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {
         init: None,
         tiling: Tiling::Auto,
         passes: Passes::default(),
+        keep_latents: false,
         output: PathBuf::from("/home/ana/pictures"),
         priority: 5,
         compute: DeviceId::Cuda(0),
