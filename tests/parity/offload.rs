@@ -99,8 +99,11 @@ fn streamed_blocks_are_the_same(cases: impl Iterator<Item = (PathBuf, Precision)
             ("one", &|n| n == 7),
             ("pseudo-random", &|n| n.wrapping_mul(2_654_435_761) >> 31 == 1),
         ];
-        for (policy, is_streamed) in policies {
-            for tenths in [0, 13, 20, 35] {
+        for (n, (policy, is_streamed)) in policies.into_iter().enumerate() {
+            // What 16 bits have of their own is tried with every policy and with every room, not with every pair of these.
+            let rooms = [0, 13, 20, 35];
+            let rooms = if precision == Precision::Fp32 { &rooms[..] } else { &rooms[n % rooms.len()..][..1] };
+            for tenths in rooms.iter().copied() {
                 let plan = plan(resident.residency.table(), is_streamed);
                 let staging = room(resident.residency.table(), tenths);
                 let unet = load(&path, precision, Offload::Exactly { plan: &plan, staging }).unwrap();
