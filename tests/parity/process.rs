@@ -45,8 +45,17 @@ impl Engine {
         Self::beside(device, simulated, None)
     }
 
+    /// An engine that computes with so many threads, however many the others have.
+    pub(crate) fn of_threads(threads: u32) -> Self {
+        Self::configured(DeviceId::Cpu, Some(threads), &[], None)
+    }
+
     /// One of several engines, which count in a folder what they take of simulated GPUs.
     pub(crate) fn beside(device: DeviceId, simulated: &[SimulatedGpu], tally: Option<PathBuf>) -> Self {
+        Self::configured(device, None, simulated, tally)
+    }
+
+    fn configured(device: DeviceId, threads: Option<u32>, simulated: &[SimulatedGpu], tally: Option<PathBuf>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_mins(4))).unwrap();
         #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
@@ -60,7 +69,7 @@ impl Engine {
         let greeting: HelloFrame = blocking::read(&mut engine.reader, Limit::CONTROL).unwrap().unwrap();
         greeting.hello.check().unwrap();
         blocking::write(&mut engine.socket, &Hello::ours(), Limit::CONTROL).unwrap();
-        let configure = Configure { device, threads: None, log: "info".to_owned(), simulated: simulated.to_vec(), tally };
+        let configure = Configure { device, threads, log: "info".to_owned(), simulated: simulated.to_vec(), tally };
         engine.tell(&Order::Configure(configure));
         assert!(matches!(engine.hear(), Report::Ready { .. }));
         engine
