@@ -25,7 +25,7 @@ pub use shelf::{Item, Shelf, State};
 pub use store::{Access, Journey, Store};
 pub use users::Users;
 pub use uses::Uses;
-pub use verify::{Segment, verify, write_sums};
+pub use verify::{Segment, remember, verify, write_sums};
 
 /// The folder beside conversions that holds what is about them.
 const FOLDER: &str = ".perilune";

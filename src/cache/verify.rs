@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::replace;
-use super::{CacheError, Manifest, beside};
+use super::{CacheError, Item, Manifest, beside};
 
 /// How much of a file is read at once.
 const AT_ONCE: u64 = 1 << 20;
@@ -91,6 +91,25 @@ pub fn verify(target: &Path, manifest: &Manifest) -> Result<(), CacheError> {
         at = segment.start + segment.length;
     }
     if at == length { Ok(()) } else { Err(damaged(format!("nothing is known of the bytes from {at} on"))) }
+}
+
+/// Keeps in a manifest what was found wrong with its file, so that it is not used again; or that nothing is wrong any more.
+pub fn remember(item: &Item, error: Option<&CacheError>) {
+    let Some(manifest) = &item.manifest else { return };
+    let damage = match error {
+        Some(CacheError::Damaged { reason, .. }) => Some(reason.clone()),
+        // Nothing is known of what could not be read.
+        Some(
+            CacheError::Io { .. } | CacheError::Place { .. } | CacheError::NoKeys { .. } | CacheError::Store { .. } | CacheError::Stopped,
+        ) => return,
+        None => None,
+    };
+    if manifest.damage != damage {
+        // What cannot be kept is said all the same.
+        if let Ok(Some(whole)) = Manifest::read(&item.path) {
+            drop(Manifest { damage, ..whole }.write(&item.path));
+        }
+    }
 }
 
 /// Returns the hash of the bytes of a segment, which are read a part at a time.

@@ -153,8 +153,11 @@ pub enum CacheCommand {
         dry_run: bool,
     },
     /// Removes conversions by a rule; on a terminal it shows what would go, until told --yes
-    #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless"]))]
+    #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless", "files"]))]
     Clean {
+        /// Only these files; all of them where no rule is given
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Of each source, all but the N made last
         #[arg(long, value_name = "N")]
         keep: Option<usize>,

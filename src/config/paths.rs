@@ -96,6 +96,12 @@ impl Paths {
         self.state.join("ledger.sqlite")
     }
 
+    /// Returns the folder in which it is noted what was converted outside of the model folders.
+    #[must_use]
+    pub fn conversions(&self) -> PathBuf {
+        self.cache.join("conversions")
+    }
+
     /// Returns the folder of log files.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

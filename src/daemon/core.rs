@@ -85,6 +85,8 @@ pub struct Core {
     /// Whether drafts have waited for readings before.
     pub(super) waited_for_readings: bool,
     pub(super) listeners: BTreeMap<SessionId, Topics>,
+    /// Devices whose bus traffic clients look at.
+    pub(super) watched: BTreeMap<SessionId, DeviceId>,
     pub(super) pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
     /// When an end in order is given up for a hard one.
@@ -146,6 +148,7 @@ impl Core {
             unread: VecDeque::new(),
             waited_for_readings: false,
             listeners: BTreeMap::new(),
+            watched: BTreeMap::new(),
             pending: HashMap::new(),
             next_ticket: 0,
             stop_by: None,

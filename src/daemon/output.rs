@@ -1,6 +1,6 @@
 //! Everything that the core may ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::devices::DeviceReading;
 use crate::ledger::{Command, Planned};
 use crate::units::{DeviceId, RunId, SessionId, Timestamp};
 use crate::wire::control::Topics;
-use crate::wire::{Change, ConvertAsk, Order, Reply, Status};
+use crate::wire::{Change, CleanAsk, ConvertAsk, Order, Reply, SignalAsk, Status};
 use crate::workflow::{Defaults, JobDraft, Refusal, Wish};
 
 /// Something to be done by others.
@@ -51,6 +51,8 @@ pub enum Output {
     Read(Ticket, Duration),
     /// Read the devices all the time, or no longer, since nobody looks.
     Watch(bool),
+    /// Measure the traffic on these devices' buses, and on no others.
+    WatchBus(BTreeSet<DeviceId>),
     /// These processes are our engines.
     Engines(BTreeMap<u32, DeviceId>),
     /// Have the ledger do something.
@@ -133,4 +135,12 @@ pub enum LookUp {
     Tune(Box<Question>),
     /// Which precisions of a model suit these devices.
     Advise(String, Vec<DeviceReading>),
+    /// The conversions that there are.
+    Cache,
+    /// What of them may go; it goes, unless it is only asked about.
+    Clean(CleanAsk),
+    /// Whether a conversion is what was written.
+    Verify(PathBuf),
+    /// The process that is to get a signal.
+    Signal(SignalAsk),
 }

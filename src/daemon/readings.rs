@@ -1,6 +1,6 @@
 //! Where readings of devices come from, as the daemon sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ pub trait Sensors: Send + Sync {
     /// Says whether anybody looks at the readings.
     fn watch(&self, watched: bool);
 
+    /// Says whose bus traffic is measured: that takes time, so it is done for nobody else.
+    fn watch_bus(&self, devices: BTreeSet<DeviceId>);
+
     /// Says which processes are our engines, and the device of each.
     fn set_engines(&self, engines: &BTreeMap<u32, DeviceId>);
 }
@@ -48,9 +51,11 @@ impl Sensors for Poller {
         Self::watch(self, watched);
     }
 
+    fn watch_bus(&self, devices: BTreeSet<DeviceId>) {
+        Self::watch_bus(self, devices);
+    }
+
     fn set_engines(&self, engines: &BTreeMap<u32, DeviceId>) {
         Self::set_engines(self, engines.keys().copied().collect());
-        // Bus traffic takes time to measure, so only where we cause some.
-        self.watch_bus(engines.values().copied().collect());
     }
 }

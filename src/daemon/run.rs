@@ -1,6 +1,7 @@
 //! Boots the daemon, and does for the core what the core may not do itself.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ use super::planning;
 use super::readings::{Sensors, Start};
 use super::records::Records;
 use super::sessions::{Hub, Mailbox, listener};
+use super::signals;
 use crate::config::{Settings, Supervision};
+use crate::conversion::stock;
 use crate::gallery;
 use crate::ledger::{Ledger, LedgerError, Planned};
 use crate::library::{self, Roots};
@@ -102,6 +105,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
         patience: settings.supervision,
         sensors: sensors(sink).map_err(|e| system(&e))?,
         roots,
+        noted: settings.paths.conversions(),
         tell: tell.clone(),
     };
     follow_log(tell.clone());
@@ -238,10 +242,12 @@ struct Hands {
     lookup: Lookup,
     links: HashMap<DeviceId, Link>,
     conversions: Converters,
-    engine: std::path::PathBuf,
+    engine: PathBuf,
     engine_environment: Vec<(&'static str, Option<&'static str>)>,
     patience: Supervision,
     roots: Roots,
+    /// Where it is noted what was converted outside of the model folders.
+    noted: PathBuf,
     sensors: Arc<dyn Sensors>,
     tell: mpsc::Sender<Message>,
 }
@@ -261,6 +267,7 @@ impl Hands {
                 Output::LookUp(asker, what) => self.look_up(asker, what),
                 Output::Read(ticket, within) => self.read(ticket, within),
                 Output::Watch(watched) => self.sensors.watch(watched),
+                Output::WatchBus(devices) => self.sensors.watch_bus(devices),
                 Output::Engines(engines) => self.sensors.set_engines(&engines),
                 Output::Ledger { ticket, command, now } => self.records.ask(ticket, command, now),
                 Output::Spawn { device, generation, failed_starts } => self.spawn(device, generation, failed_starts),
@@ -319,7 +326,7 @@ impl Hands {
     }
 
     fn look_up(&self, asker: Asker, what: LookUp) {
-        let (tell, roots) = (self.tell.clone(), self.roots.clone());
+        let (tell, roots, noted) = (self.tell.clone(), self.roots.clone(), self.noted.clone());
         drop(spawn_blocking(move || {
             let result = match what {
                 LookUp::Models => Ok(Reply::Models(library::scan(&roots, true))),
@@ -331,6 +338,10 @@ impl Hands {
                     Reply::Advice(advising::suggest(&path, &description, &candidates))
                 }),
                 LookUp::Plan(question) => planning::answer(*question, &roots).map(|view| Reply::Plan(Box::new(view))),
+                LookUp::Cache => stock::list(&roots, &noted).map(Reply::Cached).map_err(Refusal::from),
+                LookUp::Clean(ask) => Ok(Reply::Cleaned(stock::clean(&roots, &ask, SystemClock.now()))),
+                LookUp::Verify(path) => Ok(Reply::Verified(stock::verify(&path))),
+                LookUp::Signal(ask) => signals::send(&ask).map(|()| Reply::Done),
                 LookUp::Tune(question) => planning::facts(*question, &roots).map(|view| Reply::Tune(Box::new(view))),
             };
             drop(tell.blocking_send(Message::Input(Input::LookedUp(asker, result))));

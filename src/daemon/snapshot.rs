@@ -142,6 +142,7 @@ pub(super) fn tell_news(core: &mut Core) {
     let News { engines: new_engines, sets: new_sets, conversions: new_conversions, counts, everything } = std::mem::take(&mut core.news);
     if new_engines {
         core.emit(Output::Engines(core.engines.values().filter_map(|e| Some((e.pid?, e.device))).collect()));
+        watch_bus(core);
     }
     if core.listeners.is_empty() {
         return;
@@ -161,6 +162,13 @@ pub(super) fn tell_news(core: &mut Core) {
     if counts {
         core.publish(Change::Queue { paused: core.paused, counts: core.counts() });
     }
+}
+
+/// Has bus traffic measured where engines cause some, and where a client looks at it.
+pub(super) fn watch_bus(core: &mut Core) {
+    let engines = core.engines.values().filter(|e| e.pid.is_some()).map(|e| e.device);
+    let devices = engines.chain(core.watched.values().copied()).collect();
+    core.emit(Output::WatchBus(devices));
 }
 
 /// Sends snapshots to all who listen to everything, and to those whose job waits: its reason may be another now.

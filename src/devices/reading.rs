@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, Capability, DeviceId};
+use super::Extras;
+use crate::units::{Bytes, Capability, DeviceId, Timestamp};
 
 /// What kind of device a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +93,20 @@ pub struct Pcie {
 pub struct ProcessReading {
     /// Process id as the driver gives it: the host's, also inside containers.
     pub pid: u32,
-    /// Its command, if it can be seen from here.
+    /// Its name, if it can be seen from here.
     pub name: Option<String>,
+    /// The command it was started with, if it can be seen from here.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// The container it runs in, `docker:7f3a21d06b52`; nothing where it runs in none, or it cannot be seen.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// When it started, if it can be seen from here.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// The kernel's clock when it started, in ticks since boot. With the number it says which process this is.
+    #[serde(default)]
+    pub start_ticks: Option<u64>,
     /// Its user, if it can be seen from here.
     pub user: Option<String>,
     /// Device memory it holds, where the driver tells.
@@ -152,6 +165,9 @@ pub struct DeviceReading {
     pub clocks: Clocks,
     /// Bus traffic.
     pub pcie: Pcie,
+    /// What else its driver tells.
+    #[serde(default)]
+    pub extras: Extras,
     /// Who holds its memory.
     pub processes: Vec<ProcessReading>,
     /// What our engines hold there.
@@ -204,6 +220,7 @@ impl DeviceReading {
             fan: None,
             clocks: Clocks::default(),
             pcie: Pcie::default(),
+            extras: Extras::default(),
             processes: Vec::new(),
             held: Vec::new(),
             activations: None,
@@ -237,6 +254,7 @@ impl DeviceReading {
         ]
         .into_iter()
         .filter_map(|(name, absent)| absent.then_some(name))
+        .chain(self.extras.absent())
         .collect()
     }
 
@@ -249,7 +267,7 @@ impl DeviceReading {
 }
 
 /// A mounted file system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiskReading {
     /// Where it is mounted.
     pub mount: String,
@@ -257,6 +275,15 @@ pub struct DiskReading {
     pub total: Bytes,
     /// What can be written to it.
     pub free: Bytes,
+    /// Bytes that are read from its disk per second, by everybody.
+    #[serde(default)]
+    pub read_bps: Option<f64>,
+    /// Bytes that are written to its disk per second, by everybody.
+    #[serde(default)]
+    pub write_bps: Option<f64>,
+    /// Why these are absent, where they are.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// One reading of the host.

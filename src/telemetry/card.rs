@@ -2,7 +2,7 @@
 //!
 //! Pure. Every question has an answer or a refusal; a refusal becomes a reason, never a 0.
 
-use crate::devices::{DeviceKind, DeviceReading, Memory};
+use crate::devices::{DeviceKind, DeviceReading, Ecc, Extras, Memory};
 use crate::telemetry::condition::Verdict;
 use crate::telemetry::processes::RawProcess;
 use crate::units::{Bytes, Capability, DeviceId};
@@ -87,12 +87,43 @@ pub(super) struct Answers {
     pub(super) mem_mhz: Answer<u32>,
     pub(super) pcie_generation: Answer<u32>,
     pub(super) pcie_width: Answer<u32>,
+    pub(super) more: More,
     /// `None` where nobody looks.
     pub(super) traffic: Option<Answer<Traffic>>,
     /// Compute, graphics and MPS clients, as the driver lists them.
     pub(super) processes: Answer<Vec<RawProcess>>,
     /// Whether the device is split into slices.
     pub(super) mig: bool,
+}
+
+/// How far a device could go, and what keeps it from it.
+#[derive(Debug, Clone)]
+pub(super) struct More {
+    pub(super) performance_state: Answer<u32>,
+    pub(super) throttle: Answer<Vec<&'static str>>,
+    pub(super) sm_max_mhz: Answer<u32>,
+    pub(super) mem_max_mhz: Answer<u32>,
+    pub(super) slowdown_c: Answer<u32>,
+    pub(super) pcie_max_generation: Answer<u32>,
+    pub(super) pcie_max_width: Answer<u32>,
+    pub(super) ecc: Answer<Ecc>,
+}
+
+impl More {
+    /// Returns the same refusal for every question.
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        let no = || refusal.clone();
+        Self {
+            performance_state: Err(no()),
+            throttle: Err(no()),
+            sm_max_mhz: Err(no()),
+            mem_max_mhz: Err(no()),
+            slowdown_c: Err(no()),
+            pcie_max_generation: Err(no()),
+            pcie_max_width: Err(no()),
+            ecc: Err(no()),
+        }
+    }
 }
 
 /// Counts how the questions went and keeps the reasons.
@@ -189,6 +220,7 @@ pub(super) fn fold(id: DeviceId, identity: &Identity, answers: Answers) -> Resul
     let width = tally.take("pcie.width", answers.pcie_width);
     let rx_bps = tally.take("pcie.rx_bps", rx);
     let tx_bps = tally.take("pcie.tx_bps", tx);
+    let extras = extras(&mut tally, answers.more);
     let processes = tally.take("processes", answers.processes);
     let verdict = tally.verdict()?;
 
@@ -205,7 +237,22 @@ pub(super) fn fold(id: DeviceId, identity: &Identity, answers: Answers) -> Resul
     reading.pcie.width = width;
     reading.pcie.rx_bps = rx_bps;
     reading.pcie.tx_bps = tx_bps;
+    reading.extras = extras;
     Ok(Folded { reading, verdict, processes: processes.unwrap_or_default() })
+}
+
+fn extras(tally: &mut Tally<'_>, more: More) -> Extras {
+    let throttle = tally.take("extras.throttle", more.throttle);
+    Extras {
+        performance_state: tally.take("extras.performance_state", more.performance_state),
+        throttle: throttle.map(|reasons| reasons.into_iter().map(str::to_owned).collect()),
+        sm_max_mhz: tally.take("extras.sm_max_mhz", more.sm_max_mhz),
+        mem_max_mhz: tally.take("extras.mem_max_mhz", more.mem_max_mhz),
+        slowdown_c: tally.take("extras.slowdown_c", more.slowdown_c).map(f64::from),
+        pcie_max_generation: tally.take("extras.pcie_max_generation", more.pcie_max_generation),
+        pcie_max_width: tally.take("extras.pcie_max_width", more.pcie_max_width),
+        ecc: tally.take("extras.ecc", more.ecc),
+    }
 }
 
 fn not_asked() -> Refusal {
@@ -251,6 +298,16 @@ mod tests {
             mem_mhz: Ok(10_501),
             pcie_generation: Ok(4),
             pcie_width: Ok(16),
+            more: More {
+                performance_state: Ok(2),
+                throttle: Ok(vec!["power cap"]),
+                sm_max_mhz: Ok(3105),
+                mem_max_mhz: Ok(10_501),
+                slowdown_c: Ok(90),
+                pcie_max_generation: Ok(4),
+                pcie_max_width: Ok(16),
+                ecc: Ok(Ecc { enabled: true, corrected: Some(0), uncorrected: Some(0) }),
+            },
             traffic: None,
             processes: Ok(vec![]),
             mig: false,
@@ -271,6 +328,7 @@ mod tests {
             mem_mhz: Err(no.clone()),
             pcie_generation: Err(no.clone()),
             pcie_width: Err(no.clone()),
+            more: More::refused(refusal),
             traffic: None,
             processes: Err(no),
             mig: false,
@@ -293,7 +351,7 @@ mod tests {
     #[test]
     fn nothing_is_ever_zero_for_want_of_an_answer() {
         let folded = folded(refused(&never()));
-        assert_eq!(folded.reading.absent().len(), 13);
+        assert_eq!(folded.reading.absent().len(), 21);
         for name in folded.reading.absent() {
             assert!(folded.reading.why.contains_key(name), "{name} has no reason");
         }

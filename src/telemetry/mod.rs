@@ -39,6 +39,7 @@ pub use amdgpu::AmdProbe;
 pub use disk::DiskProbe;
 pub use frame::{Frame, Waiting};
 pub use host::HostProbe;
+pub use names::start_ticks;
 pub use nvidia::NvidiaProbe;
 pub use poller::{Poller, Sources};
 pub use probe::{Ask, Probe, Sample};

@@ -7,7 +7,7 @@ use std::path::Path;
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind, Users};
 
 use crate::telemetry::condition::is_due;
-use crate::telemetry::processes::Seen;
+use crate::telemetry::processes::{Seen, container};
 use crate::units::Timestamp;
 
 /// The kernel's number for the namespace of the first process (`PROC_PID_INIT_INO`); drivers count in that one.
@@ -40,7 +40,7 @@ impl Names {
         let Some(system) = &mut self.system else { return };
         let wanted: Vec<Pid> = pids.iter().map(|pid| Pid::from_u32(*pid)).collect();
         // Tasks are left out: by default every thread of every process is listed.
-        let kind = ProcessRefreshKind::nothing().without_tasks().with_user(UpdateKind::OnlyIfNotSet);
+        let kind = ProcessRefreshKind::nothing().without_tasks().with_user(UpdateKind::OnlyIfNotSet).with_cmd(UpdateKind::OnlyIfNotSet);
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&wanted), true, kind);
 
         let stranger =
@@ -60,6 +60,9 @@ impl Names {
         Some(Seen {
             name: Some(process.name().to_string_lossy().into_owned()).filter(|n| !n.is_empty()),
             user: self.user(process),
+            command: Some(process.cmd().iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")).filter(|c| !c.is_empty()),
+            container: fs::read_to_string(format!("/proc/{pid}/cgroup")).ok().and_then(|groups| container(&groups)),
+            start_ticks: start_ticks(pid),
             started: Timestamp(i64::try_from(process.start_time()).unwrap_or(0).saturating_mul(1000)),
         })
     }
@@ -70,6 +73,14 @@ impl Names {
         let name = self.users.as_ref().and_then(|users| users.get_user_by_id(id)).map(|u| u.name().to_owned());
         Some(name.unwrap_or_else(|| id.to_string()))
     }
+}
+
+/// Returns when a process started, by the kernel's clock in ticks since boot: with its number, its identity.
+#[must_use]
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the start is the twentieth word behind it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Returns whether a process has a GPU's device file open, as every process in a driver's table has.
@@ -103,6 +114,7 @@ mod tests {
         names.refresh(&BTreeSet::from([me, nobody]), Timestamp(0));
         let seen = names.get(me).unwrap();
         assert!(seen.name.is_some() && seen.user.is_some() && seen.started.0 > 1_600_000_000_000);
+        assert!(seen.command.is_some() && seen.start_ticks.is_some_and(|ticks| Some(ticks) == start_ticks(me)));
         assert_eq!(names.get(nobody), None);
         names.elsewhere = Some(true);
         assert_eq!(names.get(me), None, "this test holds no GPU");

@@ -5,14 +5,15 @@
 
 use std::path::Path;
 
-use nvml_wrapper::enum_wrappers::device::{Clock, PcieUtilCounter, TemperatureSensor};
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, PcieUtilCounter, TemperatureSensor, TemperatureThreshold};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 
-use crate::devices::Memory;
-use crate::telemetry::card::{Answer, Answers, Identity, Refusal, Traffic};
+use crate::devices::{Ecc, Memory};
+use crate::telemetry::card::{Answer, Answers, Identity, More, Refusal, Traffic};
 use crate::telemetry::driver::Failure;
 use crate::telemetry::pci;
 use crate::telemetry::processes::RawProcess;
@@ -157,6 +158,7 @@ fn answers(device: &Device<'_>, bus: Bus) -> Answers {
         mem_mhz: device.clock_info(Clock::Memory).map_err(refusal),
         pcie_generation: device.current_pcie_link_gen().map_err(refusal),
         pcie_width: device.current_pcie_link_width().map_err(refusal),
+        more: more(device),
         traffic: match bus {
             Bus::Skip => None,
             Bus::Measure => Some(traffic(device)),
@@ -184,10 +186,47 @@ fn slice_answers(device: &Device<'_>) -> Answers {
         mem_mhz: Err(whole()),
         pcie_generation: Err(whole()),
         pcie_width: Err(whole()),
+        more: More::refused(&whole()),
         traffic: Some(Err(whole())),
         processes: processes(device),
         mig: false,
     }
+}
+
+fn more(device: &Device<'_>) -> More {
+    More {
+        performance_state: device.performance_state().map(|state| state.as_c()).map_err(refusal),
+        throttle: device.current_throttle_reasons().map(throttled).map_err(refusal),
+        sm_max_mhz: device.max_clock_info(Clock::SM).map_err(refusal),
+        mem_max_mhz: device.max_clock_info(Clock::Memory).map_err(refusal),
+        slowdown_c: device.temperature_threshold(TemperatureThreshold::Slowdown).map_err(refusal),
+        pcie_max_generation: device.max_pcie_link_gen().map_err(refusal),
+        pcie_max_width: device.max_pcie_link_width().map_err(refusal),
+        ecc: ecc(device),
+    }
+}
+
+/// Returns what keeps clocks down. That nothing is to be done is no reason to worry, and neither is a clock that the user chose.
+fn throttled(reasons: ThrottleReasons) -> Vec<&'static str> {
+    let known = [
+        (ThrottleReasons::GPU_IDLE, "idle"),
+        (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, "application clocks"),
+        (ThrottleReasons::SW_POWER_CAP, "power cap"),
+        (ThrottleReasons::HW_SLOWDOWN, "hardware slowdown"),
+        (ThrottleReasons::SYNC_BOOST, "sync boost"),
+        (ThrottleReasons::SW_THERMAL_SLOWDOWN, "thermal"),
+        (ThrottleReasons::HW_THERMAL_SLOWDOWN, "thermal, hardware"),
+        (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "power brake"),
+        (ThrottleReasons::DISPLAY_CLOCK_SETTING, "display clocks"),
+    ];
+    known.into_iter().filter(|(bit, _)| reasons.contains(*bit)).map(|(_, word)| word).collect()
+}
+
+fn ecc(device: &Device<'_>) -> Answer<Ecc> {
+    let enabled = device.is_ecc_enabled().map_err(refusal)?.currently_enabled;
+    // Where it is off nothing is counted.
+    let count = |kind| if enabled { device.total_ecc_errors(kind, EccCounter::Volatile).ok() } else { None };
+    Ok(Ecc { enabled, corrected: count(MemoryError::Corrected), uncorrected: count(MemoryError::Uncorrected) })
 }
 
 fn capability(device: &Device<'_>) -> Answer<Capability> {

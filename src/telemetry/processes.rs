@@ -13,6 +13,8 @@ const PID_LIMIT: u32 = 1 << 22;
 
 /// Names longer than this are cut; they come from strangers.
 const NAME_LIMIT: usize = 64;
+/// Commands longer than this are cut.
+const COMMAND_LIMIT: usize = 200;
 
 /// A line of the driver's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +28,12 @@ pub(super) struct RawProcess {
 pub(super) struct Seen {
     pub(super) name: Option<String>,
     pub(super) user: Option<String>,
+    pub(super) command: Option<String>,
+    pub(super) container: Option<String>,
     /// When it started.
     pub(super) started: Timestamp,
+    /// The same by the kernel's clock, in ticks since boot.
+    pub(super) start_ticks: Option<u64>,
 }
 
 /// A table that cannot be true.
@@ -77,17 +83,40 @@ pub(super) fn describe(
             } else {
                 "other pid ns"
             };
-            let (name, user) = seen.map_or((None, None), |s| (s.name, s.user));
-            ProcessReading { pid, name: name.map(|n| clean(&n)), user: user.map(|u| clean(&u)), bytes, owner: owner.to_owned() }
+            let (started, start_ticks) = (seen.as_ref().map(|s| s.started), seen.as_ref().and_then(|s| s.start_ticks));
+            let (name, user, command, container) = seen.map_or_else(Default::default, |s| (s.name, s.user, s.command, s.container));
+            ProcessReading {
+                pid,
+                name: name.map(|n| clean(&n, NAME_LIMIT)),
+                user: user.map(|u| clean(&u, NAME_LIMIT)),
+                command: command.map(|c| clean(&c, COMMAND_LIMIT)),
+                container,
+                started,
+                start_ticks,
+                bytes,
+                owner: owner.to_owned(),
+            }
         })
         .collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.bytes), row.pid));
     rows
 }
 
+/// Returns the container of a process by the kernel's words for its group: what manages it, and the first twelve digits of its
+/// number, as `docker ps` shows it.
+pub(super) fn container(groups: &str) -> Option<String> {
+    const MANAGERS: [(&str, &str); 5] =
+        [("docker", "docker"), ("libpod", "podman"), ("cri-containerd", "k8s"), ("crio", "k8s"), ("kubepods", "k8s")];
+    let path = groups.lines().rev().filter_map(|line| line.splitn(3, ':').nth(2)).find(|path| path.len() > 1)?;
+    let (_, manager) = MANAGERS.iter().find(|(word, _)| path.contains(word))?;
+    let last = path.rsplit('/').find(|part| !part.is_empty())?.trim_end_matches(".scope");
+    let number = last.rsplit('-').next().filter(|n| n.len() >= 12 && n.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    Some(format!("{manager}:{}", &number[..12]))
+}
+
 /// Drops what could steer a terminal.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect()
+fn clean(text: &str, limit: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(limit).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +131,14 @@ mod tests {
     }
 
     fn seen(name: &str) -> Seen {
-        Seen { name: Some(name.to_owned()), user: Some("ada".to_owned()), started: Timestamp(0) }
+        Seen {
+            name: Some(name.to_owned()),
+            user: Some("ada".to_owned()),
+            command: None,
+            container: None,
+            started: Timestamp(0),
+            start_ticks: Some(1),
+        }
     }
 
     #[test]
@@ -153,5 +189,21 @@ mod tests {
         let rows = describe(merged, &BTreeSet::new(), |_| Some(seen(&name)), NOW);
         let shown = rows[0].name.as_deref().unwrap();
         assert!(shown.starts_with("]0;ownedx") && shown.len() == NAME_LIMIT, "{shown:?}");
+    }
+
+    #[test]
+    fn containers_are_known_by_their_groups() {
+        let hex = "7f3a21d06b52aa07f3a21d06b52aa07f3a21d06b52aa07f3a21d06b52aa0bbcc";
+        for (groups, expected) in [
+            (format!("0::/system.slice/docker-{hex}.scope\n"), Some("docker:7f3a21d06b52")),
+            (format!("12:devices:/docker/{hex}\n1:name=systemd:/docker/{hex}\n"), Some("docker:7f3a21d06b52")),
+            (format!("0::/user.slice/user-1000.slice/libpod-{hex}.scope"), Some("podman:7f3a21d06b52")),
+            (format!("0::/kubepods.slice/kubepods-pod1_2.slice/cri-containerd-{hex}.scope"), Some("k8s:7f3a21d06b52")),
+            ("0::/user.slice/user-1000.slice/session-3.scope".to_owned(), None),
+            ("0::/docker/short".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(container(&groups).as_deref(), expected, "{groups}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::chord::Chord;
 use super::effect::Effect;
 use super::keymap::{self, Layer};
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
+use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::search::Search;
 use super::widgets::text_field;
 use super::{twin, verbs, wording};
@@ -27,6 +27,7 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
             }
         }
         Layer::Edit => model.compose.edit(|input| text_field::press(input, chord)),
+        Layer::Pick if model.screen == Screen::Cache => cache::update::press(model, chord),
         Layer::Pick => compose::update::press_pick(model, chord),
         Layer::Wish => offload::update::press(model, chord),
         Layer::Confirm
@@ -34,6 +35,12 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
+        | Layer::Devices
+        | Layer::Signals
+        | Layer::Sets
+        | Layer::Cache
+        | Layer::Rules
+        | Layer::Gallery
         | Layer::Offload
         | Layer::Presets
         | Layer::Queue
@@ -56,6 +63,7 @@ pub fn paste(model: &mut Model, text: &str) {
         }
         // What is pasted upon a field is meant for it, also before typing has begun.
         Layer::Edit | Layer::Compose => model.compose.edit(|input| text_field::paste(input, text)),
+        Layer::Pick if model.screen == Screen::Cache => cache::update::paste(model, text),
         Layer::Pick => compose::update::paste_pick(model, text),
         Layer::Wish | Layer::Offload => offload::update::paste(model, text),
         Layer::Confirm
@@ -63,6 +71,12 @@ pub fn paste(model: &mut Model, text: &str) {
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
+        | Layer::Devices
+        | Layer::Signals
+        | Layer::Sets
+        | Layer::Cache
+        | Layer::Rules
+        | Layer::Gallery
         | Layer::Presets
         | Layer::Queue
         | Layer::Log
@@ -80,6 +94,10 @@ fn open_search(model: &mut Model) -> Option<&mut Search> {
         return None;
     }
     match model.screen {
+        Screen::Devices => Some(&mut model.devices.filter),
+        Screen::Sets => Some(&mut model.sets.filter),
+        Screen::Cache => Some(&mut model.cache.filter),
+        Screen::Gallery => Some(&mut model.finished.filter),
         Screen::Queue => Some(&mut model.queue.filter),
         Screen::Log => Some(&mut model.log.search),
         Screen::Overview | Screen::Offload | Screen::Compose => None,
@@ -100,16 +118,18 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             return vec![Effect::Redraw];
         }
         Action::Refresh => {
-            let tuned = if model.screen == Screen::Offload { offload::update::ask(model) } else { None };
-            return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(tuned).collect();
+            let besides = match model.screen {
+                Screen::Offload => offload::update::ask(model),
+                Screen::Cache => cache::update::ask(model),
+                Screen::Gallery => gallery::update::ask(model),
+                Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Compose | Screen::Log => None,
+            };
+            return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(besides).collect();
         }
         Action::GoTo(screen) => {
             model.screen = screen;
             (model.detail, model.help) = (None, None);
-            if screen == Screen::Offload {
-                return offload::update::enter(model);
-            }
-            return models_for(model, screen).into_iter().collect();
+            return enter(model, screen);
         }
         Action::Move(motion) => go(model, motion),
         Action::Open => return open(model),
@@ -124,8 +144,12 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Complete => palette::update::complete(model),
         Action::CopyValue => return copy(model, value(model)),
         Action::CopyCommand => return copy(model, twin::command(model)),
+        Action::Mark if model.screen == Screen::Cache => cache::update::mark(model),
+        Action::MarkAll if model.screen == Screen::Cache => cache::update::mark_all(model),
         Action::Mark => queue::update::mark(model),
         Action::MarkAll => queue::update::mark_all(model),
+        Action::Cache(verb) => return cache::deeds::perform(model, verb),
+        Action::Device(verb) => devices::update::perform(model, verb),
         Action::Job(verb) => return verbs::perform(model, verb),
         Action::Tune(verb) => return offload::update::perform(model, verb),
         Action::SubmitJob => return verbs::submit(model, false),
@@ -142,14 +166,38 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Asks for what a screen shows and nobody tells by itself.
+fn enter(model: &mut Model, screen: Screen) -> Vec<Effect> {
+    let asked = match screen {
+        Screen::Offload => return offload::update::enter(model),
+        Screen::Compose => models(model),
+        Screen::Cache => cache::update::ask(model),
+        Screen::Gallery => gallery::update::ask(model),
+        Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Log => None,
+    };
+    asked.into_iter().collect()
+}
+
 /// Asks for the models when the form is opened: files come and go.
-fn models_for(model: &mut Model, screen: Screen) -> Option<Effect> {
-    let asks = screen == Screen::Compose && model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Models);
+fn models(model: &mut Model) -> Option<Effect> {
+    let asks = model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Models);
     asks.then(|| model.ask(Purpose::Models, Request::Models))
 }
 
 fn quit(model: &mut Model) -> Vec<Effect> {
     let asked_already = matches!(&model.confirm, Some(Confirm { then: Then::Quit, .. }));
+    let converts = model.asked.waits_for(|p| matches!(p, Purpose::Convert(_)));
+    if converts && !asked_already {
+        model.confirm = Some(Confirm {
+            question: "Leave, although a conversion is made for you?".to_owned(),
+            consequence: "It stops; what is done is kept, and the next try goes on from there.".to_owned(),
+            command: None,
+            list: Vec::new(),
+            scroll: 0,
+            then: Then::Quit,
+        });
+        return Vec::new();
+    }
     let has_draft = model.compose.unsent && !model.compose.text(compose::Field::Prompt).value().trim().is_empty();
     if asked_already || !has_draft {
         return vec![Effect::Quit];
@@ -158,13 +206,17 @@ fn quit(model: &mut Model) -> Vec<Effect> {
         question: "Leave, although the Run form holds a draft?".to_owned(),
         consequence: "Jobs go on; the draft is lost. Y copies it as a command.".to_owned(),
         command: Some(crate::workflow::command_line(&model.compose.draft().0)),
+        list: Vec::new(),
+        scroll: 0,
         then: Then::Quit,
     });
     Vec::new()
 }
 
 fn go(model: &mut Model, motion: Motion) {
-    if model.palette.is_some() {
+    if let Some(confirm) = &mut model.confirm {
+        confirm.scroll = motion.row(confirm.scroll, confirm.list.len(), 1);
+    } else if model.palette.is_some() {
         palette::update::go(model, motion);
     } else if model.help.is_some() {
         help::update::go(model, motion);
@@ -173,6 +225,10 @@ fn go(model: &mut Model, motion: Motion) {
     } else {
         match model.screen {
             Screen::Overview => overview::update::go(model, motion),
+            Screen::Devices => devices::update::go(model, motion),
+            Screen::Sets => sets::update::go(model, motion),
+            Screen::Cache => cache::update::go(model, motion),
+            Screen::Gallery => gallery::update::go(model, motion),
             Screen::Offload => offload::update::go(model, motion),
             Screen::Queue => queue::update::go(model, motion),
             Screen::Compose => compose::update::go(model, motion),
@@ -196,6 +252,10 @@ fn open(model: &mut Model) -> Vec<Effect> {
     }
     match model.screen {
         Screen::Overview => return overview::update::open(model),
+        Screen::Devices => devices::update::open(model),
+        Screen::Sets => sets::update::open(model),
+        Screen::Cache => return cache::update::open(model),
+        Screen::Gallery => gallery::update::open(model),
         Screen::Offload => return offload::update::take(model),
         Screen::Queue => {
             if let Some(id) = model.job_at_hand() {
@@ -223,6 +283,10 @@ fn back(model: &mut Model) -> Vec<Effect> {
     }
     match model.screen {
         Screen::Overview => {}
+        Screen::Devices => devices::update::back(model),
+        Screen::Sets => drop(model.sets.filter.clear()),
+        Screen::Cache => cache::update::back(model),
+        Screen::Gallery => gallery::update::back(model),
         Screen::Offload => return offload::update::back(model),
         Screen::Queue => {
             if !model.queue.filter.clear() {
@@ -246,6 +310,10 @@ fn value(model: &Model) -> Option<String> {
     }
     match model.screen {
         Screen::Overview => overview::update::value(model),
+        Screen::Devices => devices::update::value(model),
+        Screen::Sets => sets::update::value(model),
+        Screen::Cache => cache::update::value(model),
+        Screen::Gallery => gallery::update::value(model),
         Screen::Offload => offload::update::value(model),
         Screen::Queue => model.job_at_hand().and_then(|id| queue::update::value(model, id)),
         Screen::Compose => Some(model.compose.text(model.compose.field()).value().to_owned()).filter(|t| !t.is_empty()),

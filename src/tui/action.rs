@@ -41,6 +41,10 @@ pub enum Action {
     Job(JobVerb),
     /// Tune where weights live.
     Tune(TuneVerb),
+    /// Do something with conversions that are there, or are to be.
+    Cache(CacheVerb),
+    /// Look at devices in another way, or at what holds their memory.
+    Device(DeviceVerb),
     /// Submit the form.
     SubmitJob,
     /// Submit the form as a held job.
@@ -156,6 +160,32 @@ pub enum TuneVerb {
     Probe,
 }
 
+/// Something to be done with conversions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheVerb {
+    /// Choose a model and what it is converted to.
+    Convert,
+    /// Read files and compare them with what was written.
+    Verify,
+    /// Choose a rule, and see what would go by it.
+    Clean,
+    /// Remove the file, or the marked ones.
+    Remove,
+    /// Order the rows by something else.
+    Sort,
+    /// Turn the order of the rows around.
+    Reverse,
+}
+
+/// Something to be done with the device at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceVerb {
+    /// Show a longer time, or the shortest again.
+    Span,
+    /// Choose a signal for the process at hand.
+    Signal,
+}
+
 /// A way to look at the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogVerb {
@@ -190,7 +220,8 @@ impl Motion {
 }
 
 impl Action {
-    /// Returns whether it takes away what cannot be brought back, and so must ask first.
+    /// Returns whether it takes away what cannot be brought back, and so must ask first. What only opens a list takes nothing
+    /// away yet.
     #[must_use]
     pub fn is_destructive(self) -> bool {
         match self {
@@ -207,7 +238,7 @@ impl Action {
                 | JobVerb::MoveDown
                 | JobVerb::MoveUp => false,
             },
-            Self::ClearForm => true,
+            Self::Cache(CacheVerb::Remove) | Self::ClearForm => true,
             Self::Quit
             | Self::Suspend
             | Self::Redraw
@@ -228,6 +259,8 @@ impl Action {
             | Self::SubmitHeld
             | Self::ClearField
             | Self::Tune(_)
+            | Self::Cache(CacheVerb::Convert | CacheVerb::Verify | CacheVerb::Clean | CacheVerb::Sort | CacheVerb::Reverse)
+            | Self::Device(DeviceVerb::Span | DeviceVerb::Signal)
             | Self::Log(_)
             | Self::Accept
             | Self::Decline => false,
@@ -240,6 +273,8 @@ impl Action {
         match self {
             Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit | JobVerb::Offload),
             Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow | TuneVerb::Probe),
+            Self::Cache(verb) => !matches!(verb, CacheVerb::Sort | CacheVerb::Reverse),
+            Self::Device(verb) => verb == DeviceVerb::Signal,
             other => matches!(other, Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
         }
     }

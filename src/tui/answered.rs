@@ -3,7 +3,7 @@
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::Model;
-use super::screens::offload;
+use super::screens::{cache, offload};
 use super::{verbs, wording};
 use crate::jobs::Move;
 use crate::theme::Role;
@@ -21,6 +21,14 @@ pub fn take(model: &mut Model, id: u64, result: Result<Reply, Refusal>) -> Vec<E
             Purpose::Tune(draft) => offload::update::told(model, &draft, Err(refusal)),
             // What is no model is said where it is submitted; every precision can be chosen without advice.
             Purpose::Advice(_) => Vec::new(),
+            Purpose::Verify(path) => {
+                model.cache.trouble = Some(format!("{}: {}", wording::file_name(&path), refusal.message));
+                cache::deeds::verified(model, &path, None)
+            }
+            Purpose::Pictures(id) => {
+                model.finished.unknown.insert(id);
+                Vec::new()
+            }
             purpose => {
                 refused(model, &purpose, &refusal);
                 Vec::new()
@@ -44,6 +52,18 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
         (Purpose::Tune(draft), Reply::Tune(view)) => return offload::update::told(model, &draft, Ok(*view)),
         (Purpose::Advice(of), Reply::Advice(suggestions)) => model.known.advice = Some((of, suggestions)),
+        (Purpose::Cache, Reply::Cached(files)) => {
+            model.cache.marked.retain(|path| files.iter().any(|f| f.path == *path));
+            model.known.cached = Some(files);
+        }
+        (Purpose::Convert(what), Reply::Converted(view)) => return cache::deeds::converted(model, &what, &view),
+        (Purpose::CleanShown(ask), Reply::Cleaned(gone)) => cache::deeds::would_go(model, ask, &gone),
+        (Purpose::Clean, Reply::Cleaned(gone)) => return cache::deeds::cleaned(model, &gone),
+        (Purpose::Verify(path), Reply::Verified(view)) => return cache::deeds::verified(model, &path, Some(view)),
+        (Purpose::Watch, _) => {}
+        (Purpose::Signal(what), Reply::Done) => model.toast(Role::Ok, format!("sent {what}")),
+        (Purpose::Finished, Reply::Rows { rows, .. }) => model.finished.list(rows),
+        (Purpose::Pictures(id), Reply::Job(view)) => drop(model.finished.older.insert(id, *view)),
         (Purpose::Trial, Reply::Accepted(job)) => offload::deeds::tried(model, job),
         (Purpose::Probe, Reply::Calibrated(view)) => return offload::deeds::probed(model, &view),
         (Purpose::Submit(submission), Reply::Accepted(job)) => return accepted(model, job, &submission),
@@ -104,6 +124,9 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
     match purpose {
         Purpose::Submit(_) => model.compose.refusal = Some(refusal.clone()),
         Purpose::Show(id) if model.known.job(*id).is_none() => model.detail = None,
+        Purpose::Cache | Purpose::Convert(_) | Purpose::CleanShown(_) | Purpose::Clean => {
+            model.cache.trouble = Some(format!("{}: {}{hint}", what(purpose), refusal.message));
+        }
         // Asking again and again would not help.
         Purpose::Status => model.known.order_doubtful = false,
         Purpose::Devices
@@ -114,6 +137,11 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Advice(_)
         | Purpose::Trial
         | Purpose::Probe
+        | Purpose::Watch
+        | Purpose::Verify(_)
+        | Purpose::Signal(_)
+        | Purpose::Finished
+        | Purpose::Pictures(_)
         | Purpose::CancelWaiting
         | Purpose::Clear
         | Purpose::Conversions(_)
@@ -134,6 +162,15 @@ pub fn abandon(model: &mut Model) {
             Purpose::Trial => "the connection was lost; look at the queue before you try again".to_owned(),
             Purpose::Probe => "the connection was lost, and nothing is measured any more; B begins again".to_owned(),
             Purpose::Conversions(_) => "the connection was lost; look at the conversions before you ask again".to_owned(),
+            Purpose::Convert(what) => {
+                format!("the connection was lost, and {what} is not converted any more; what is done is kept, and c goes on with it")
+            }
+            Purpose::Clean => "the connection was lost while files were removed; r shows what is left".to_owned(),
+            Purpose::Signal(what) => format!("the connection was lost; whether {what} was sent is not known"),
+            Purpose::Verify(_) => {
+                model.cache.verifying.clear();
+                "the connection was lost while files were read; V reads them again".to_owned()
+            }
             Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
             Purpose::Status
             | Purpose::Devices
@@ -141,6 +178,11 @@ pub fn abandon(model: &mut Model) {
             | Purpose::Log
             | Purpose::Tune(_)
             | Purpose::Advice(_)
+            | Purpose::Watch
+            | Purpose::Cache
+            | Purpose::CleanShown(_)
+            | Purpose::Finished
+            | Purpose::Pictures(_)
             | Purpose::Show(_) => continue,
         };
         model.toast(Role::Warn, lost);
@@ -156,6 +198,14 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Show(id) => format!("job {id} not shown"),
         Purpose::Advice(_) => "no advice".to_owned(),
         Purpose::Tune(_) => "the model is not known".to_owned(),
+        Purpose::Watch => "bus traffic not measured".to_owned(),
+        Purpose::Cache => "the cache was not listed".to_owned(),
+        Purpose::Convert(what) => format!("{what} not converted"),
+        Purpose::CleanShown(_) | Purpose::Clean => "not cleaned".to_owned(),
+        Purpose::Verify(path) => format!("{} not read", wording::file_name(path)),
+        Purpose::Signal(what) => format!("not sent: {what}"),
+        Purpose::Finished => "finished jobs not listed".to_owned(),
+        Purpose::Pictures(id) => format!("job {id} not shown"),
         Purpose::Trial => "not tried".to_owned(),
         Purpose::Probe => "not measured".to_owned(),
         Purpose::Submit(_) => "not submitted".to_owned(),

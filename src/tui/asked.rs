@@ -1,6 +1,9 @@
 //! Requests that wait for their answer, and what to do when it comes.
 
+use std::path::PathBuf;
+
 use crate::units::JobId;
+use crate::wire::CleanAsk;
 use crate::workflow::JobDraft;
 
 /// What a request was for.
@@ -8,6 +11,8 @@ use crate::workflow::JobDraft;
 pub enum Purpose {
     /// To learn everything again, because the order of jobs is doubtful.
     Status,
+    /// To have the traffic of this device's bus measured.
+    Watch,
     /// To read the devices now.
     Devices,
     /// To fill the choices of the form.
@@ -24,6 +29,22 @@ pub enum Purpose {
     Trial,
     /// To measure the box.
     Probe,
+    /// To list the conversions that there are.
+    Cache,
+    /// To convert; what, in words.
+    Convert(String),
+    /// To see what would go by this.
+    CleanShown(CleanAsk),
+    /// To have it go.
+    Clean,
+    /// To read a conversion.
+    Verify(PathBuf),
+    /// To send a signal; which, and to whom, in words.
+    Signal(String),
+    /// To find finished jobs.
+    Finished,
+    /// To show a finished job's pictures.
+    Pictures(JobId),
     /// To submit the form.
     Submit(Box<Submission>),
     /// To take waiting jobs back, page by page.

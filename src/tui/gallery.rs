@@ -1,4 +1,4 @@
-//! Which picture is on the screen, and how far it is: ordered, made ready, shown.
+//! Which pictures are on the screen, and how far each is: ordered, made ready, shown.
 //!
 //! A picture is decoded and encoded away from the loop, only when a screen shows it, one at a time.
 
@@ -117,7 +117,10 @@ pub struct PictureOrder {
     pub multiplexer: Multiplexer,
 }
 
-/// The picture on the screen.
+/// Pictures that are kept ready: more than a screen shows at once.
+const READY: usize = 48;
+
+/// The pictures on the screen.
 #[derive(Debug)]
 pub struct Gallery {
     /// How pictures are drawn.
@@ -127,9 +130,10 @@ pub struct Gallery {
     choice: PreviewChoice,
     terminal: Traits,
     live: Option<(Source, Arc<Pixels>, Timestamp)>,
-    shown: Option<(Wanted, Picture)>,
+    /// Those that can be drawn, the one that was used last at the end.
+    ready: Vec<(Wanted, Picture)>,
     ordered: Option<Wanted>,
-    failed: Option<(Source, String)>,
+    failed: Vec<(Source, String)>,
 }
 
 /// What stands where a picture could be.
@@ -153,7 +157,7 @@ impl Gallery {
             PreviewChoice::Auto | PreviewChoice::HalfBlocks if terminal.unicode => Graphics::HalfBlocks,
             PreviewChoice::Auto | PreviewChoice::HalfBlocks | PreviewChoice::Off => Graphics::Off,
         };
-        Self { graphics, cell: (10, 20), choice, terminal, live: None, shown: None, ordered: None, failed: None }
+        Self { graphics, cell: (10, 20), choice, terminal, live: None, ready: Vec::new(), ordered: None, failed: Vec::new() }
     }
 
     /// Takes in what the terminal says it can do.
@@ -187,7 +191,7 @@ impl Gallery {
                 true
             }
             Err(reason) => {
-                self.failed = Some((Source::Running { job: preview.job, step: preview.step }, reason));
+                self.fail(Source::Running { job: preview.job, step: preview.step }, reason);
                 false
             }
         }
@@ -199,15 +203,24 @@ impl Gallery {
         self.live.as_ref().map(|(source, ..)| source).filter(|s| matches!(s, Source::Running { job: j, .. } if *j == job))
     }
 
-    /// Says what the screen shows now. Returns the order to make it ready, where it is not.
-    pub fn want(&mut self, wanted: Option<Wanted>) -> Option<PictureOrder> {
-        let wanted = wanted.filter(|_| self.graphics != Graphics::Off)?;
-        if self.is_shown(&wanted) || self.ordered.is_some() || self.failed.as_ref().is_some_and(|(s, _)| *s == wanted.source) {
+    /// Says what the screen shows now, what matters most first. Returns the order to make the first of it ready that is not.
+    pub fn want(&mut self, wanted: Vec<Wanted>) -> Option<PictureOrder> {
+        if self.graphics == Graphics::Off {
             return None;
         }
+        let mut missing = None;
+        for wanted in wanted {
+            if let Some(at) = self.ready.iter().position(|(ready, picture)| will_do(ready, picture, &wanted)) {
+                let used = self.ready.remove(at);
+                self.ready.push(used);
+            } else if !self.failed.iter().any(|(source, _)| *source == wanted.source) {
+                missing = missing.or(Some(wanted));
+            }
+        }
+        let wanted = missing.filter(|_| self.ordered.is_none())?;
         let live = self.live.as_ref().filter(|(source, ..)| *source == wanted.source).map(|(_, pixels, _)| Arc::clone(pixels));
         if let (Graphics::HalfBlocks, Some(pixels)) = (self.graphics, &live) {
-            self.shown = Some((wanted, Picture::Pixels(Arc::clone(pixels))));
+            self.keep(wanted, Picture::Pixels(Arc::clone(pixels)));
             return None;
         }
         self.ordered = Some(wanted.clone());
@@ -218,39 +231,65 @@ impl Gallery {
     pub fn arrived(&mut self, source: Source, result: Result<Picture, String>) {
         let Some(ordered) = self.ordered.take().filter(|o| o.source == source) else { return };
         match result {
-            Ok(picture) => self.shown = Some((ordered, picture)),
-            Err(reason) => self.failed = Some((source, reason)),
+            Ok(picture) => self.keep(ordered, picture),
+            Err(reason) => self.fail(source, reason),
         }
     }
 
-    /// Returns what is to be drawn for a source.
+    /// Keeps a picture in place of what it is newer than.
+    fn keep(&mut self, wanted: Wanted, picture: Picture) {
+        self.ready.retain(|(ready, _)| !(is_same(&ready.source, &wanted.source) && ready.cells == wanted.cells));
+        self.ready.push((wanted, picture));
+        if self.ready.len() > READY {
+            self.ready.remove(0);
+        }
+    }
+
+    fn fail(&mut self, source: Source, reason: String) {
+        self.failed.retain(|(failed, _)| *failed != source);
+        self.failed.push((source, reason));
+        if self.failed.len() > READY {
+            self.failed.remove(0);
+        }
+    }
+
+    /// Returns what is to be drawn for a source in an area of so many cells.
     #[must_use]
-    pub fn frame(&self, source: &Source) -> Frame<'_> {
-        let same_job = |a: &Source, b: &Source| match (a, b) {
-            (Source::Running { job: a, .. }, Source::Running { job: b, .. }) => a == b,
-            (Source::File(a), Source::File(b)) => a == b,
-            (Source::Running { .. }, Source::File(_)) | (Source::File(_), Source::Running { .. }) => false,
-        };
-        if let Some((_, reason)) = self.failed.as_ref().filter(|(s, _)| s == source) {
+    pub fn frame(&self, source: &Source, cells: (u16, u16)) -> Frame<'_> {
+        if let Some((_, reason)) = self.failed.iter().find(|(s, _)| s == source) {
             return Frame::None(reason);
         }
-        match &self.shown {
-            Some((shown, picture)) if same_job(&shown.source, source) => Frame::Picture(picture),
-            Some(_) | None => Frame::Coming,
+        let of_it = || self.ready.iter().rev().filter(|(ready, _)| is_same(&ready.source, source));
+        // What was made for another size is better than nothing, where it can be drawn in this one.
+        let exact = of_it().find(|(ready, _)| ready.cells == cells);
+        let other = || of_it().find(|(_, picture)| matches!(picture, Picture::Pixels(_)));
+        match exact.or_else(other) {
+            Some((_, picture)) => Frame::Picture(picture),
+            None => Frame::Coming,
         }
     }
 
     /// Forgets what was sent to the terminal, which no longer has it.
     pub fn forget_sent(&mut self) {
-        self.shown = None;
+        self.ready.clear();
     }
+}
 
-    fn is_shown(&self, wanted: &Wanted) -> bool {
-        match &self.shown {
-            // Pixels are fitted to the area when they are drawn.
-            Some((shown, Picture::Pixels(_))) => shown.source == wanted.source,
-            Some((shown, Picture::Encoded(_))) => shown == wanted,
-            None => false,
-        }
+/// Returns whether two sources are of one picture, be it at another step.
+fn is_same(a: &Source, b: &Source) -> bool {
+    match (a, b) {
+        (Source::Running { job: a, .. }, Source::Running { job: b, .. }) => a == b,
+        (Source::File(a), Source::File(b)) => a == b,
+        (Source::Running { .. }, Source::File(_)) | (Source::File(_), Source::Running { .. }) => false,
+    }
+}
+
+/// Returns whether what is ready is what is wanted.
+fn will_do(ready: &Wanted, picture: &Picture, wanted: &Wanted) -> bool {
+    let is_large_enough = ready.cells.0 >= wanted.cells.0 && ready.cells.1 >= wanted.cells.1;
+    match picture {
+        // Pixels are fitted to the area when they are drawn; a preview has no more of them.
+        Picture::Pixels(_) => ready.source == wanted.source && (is_large_enough || matches!(ready.source, Source::Running { .. })),
+        Picture::Encoded(_) => ready == wanted,
     }
 }

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::devices::{DeviceReading, Health};
-use crate::units::DeviceId;
+use super::trail::Trail;
+use crate::devices::{DeviceReading, DiskReading, Health, HostReading};
+use crate::units::{DeviceId, Timestamp};
 
 /// Samples that are kept: as many as the widest terminal has columns.
 const KEPT: usize = 512;
@@ -51,6 +52,36 @@ pub struct Past {
     pub memory: Series,
     /// Busy share.
     pub utilization: Series,
+    /// The same and more over longer times.
+    pub trails: Trails,
+}
+
+/// What is known of a device over longer times, each in its own unit.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trails {
+    /// Used share of its memory, 0…1.
+    pub memory: Trail,
+    /// Busy share, 0…1.
+    pub busy: Trail,
+    /// Watts.
+    pub power: Trail,
+    /// Degrees Celsius.
+    pub temperature: Trail,
+    /// Bytes per second towards it; of a disk, those that are written.
+    pub incoming: Trail,
+    /// Bytes per second from it; of a disk, those that are read.
+    pub outgoing: Trail,
+}
+
+impl Trails {
+    fn push(&mut self, reading: &DeviceReading, disk: Option<&DiskReading>, now: Timestamp) {
+        self.memory.push(now, reading.memory.map(|m| m.used.ratio_of(m.total)));
+        self.busy.push(now, reading.utilization);
+        self.power.push(now, reading.power_w);
+        self.temperature.push(now, reading.temperature_c);
+        self.incoming.push(now, disk.and_then(|d| d.write_bps).or(reading.pcie.rx_bps));
+        self.outgoing.push(now, disk.and_then(|d| d.read_bps).or(reading.pcie.tx_bps));
+    }
 }
 
 /// The past of every device that has one worth a graph.
@@ -62,11 +93,16 @@ pub struct History {
 
 impl History {
     /// Adds a reading of every device.
-    pub fn push(&mut self, readings: &[DeviceReading]) {
+    pub fn push(&mut self, readings: &[DeviceReading], host: &HostReading, now: Timestamp) {
         for reading in readings {
             let known = self.devices.iter().position(|p| p.device == reading.id);
             let at = known.unwrap_or_else(|| {
-                self.devices.push(Past { device: reading.id, memory: Series::default(), utilization: Series::default() });
+                self.devices.push(Past {
+                    device: reading.id,
+                    memory: Series::default(),
+                    utilization: Series::default(),
+                    trails: Trails::default(),
+                });
                 self.devices.len() - 1
             });
             let past = &mut self.devices[at];
@@ -74,6 +110,10 @@ impl History {
             let answers = matches!(reading.health, Health::Ok | Health::Degraded { .. });
             past.memory.push(reading.memory.filter(|_| answers).map(|m| m.used.ratio_of(m.total)));
             past.utilization.push(reading.utilization.filter(|_| answers));
+            if answers {
+                let disk = host.disks.iter().find(|d| reading.id == DeviceId::Disk && Some(&d.mount) == reading.name.as_ref());
+                past.trails.push(reading, disk, now);
+            }
         }
     }
 

@@ -3,101 +3,10 @@
 //! A layer is a place where keys have a meaning. Several are open at once, the innermost first; a key
 //! means what the first layer says that knows it, and a closed layer hides all below but `Always`.
 
-use super::action::{Action, JobVerb, LogVerb, Motion, TuneVerb};
+use super::action::{Action, CacheVerb, DeviceVerb, JobVerb, LogVerb, Motion, TuneVerb};
 use super::chord::Chord;
+pub use super::layer::Layer;
 use super::screens::Screen;
-
-/// A place where keys have a meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layer {
-    /// A question is asked.
-    Confirm,
-    /// The command palette.
-    Palette,
-    /// The help.
-    Help,
-    /// A filter or search is typed.
-    Filter,
-    /// A choice of the form is open.
-    Pick,
-    /// A field of the form is typed into.
-    Edit,
-    /// Something is typed in the tuner.
-    Wish,
-    /// The presets of the tuner are open.
-    Presets,
-    /// Details of something.
-    Detail,
-    /// A job is selected, or could be.
-    Jobs,
-    /// The screens.
-    Overview,
-    /// Where weights live.
-    Offload,
-    /// The queue.
-    Queue,
-    /// The form of a run.
-    Compose,
-    /// The log.
-    Log,
-    /// Every screen and every list.
-    Everywhere,
-    /// Even where a question is asked.
-    Always,
-}
-
-impl Layer {
-    /// Every layer, in the order of the documentation.
-    pub const ALL: &[Self] = &[
-        Self::Everywhere,
-        Self::Overview,
-        Self::Offload,
-        Self::Wish,
-        Self::Presets,
-        Self::Queue,
-        Self::Jobs,
-        Self::Compose,
-        Self::Edit,
-        Self::Pick,
-        Self::Log,
-        Self::Detail,
-        Self::Filter,
-        Self::Help,
-        Self::Palette,
-        Self::Confirm,
-        Self::Always,
-    ];
-
-    /// Returns its heading in help and documentation.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Confirm => "A question",
-            Self::Palette => "Command palette",
-            Self::Help => "Help",
-            Self::Filter => "While filtering",
-            Self::Pick => "A list of choices",
-            Self::Edit => "While typing in the form",
-            Self::Wish => "While typing in the tuner",
-            Self::Presets => "Presets of the tuner",
-            Self::Detail => "Details",
-            Self::Jobs => "Jobs",
-            Self::Overview => "Overview",
-            Self::Offload => "Offload",
-            Self::Queue => "Queue",
-            Self::Compose => "Run",
-            Self::Log => "Log",
-            Self::Everywhere => "Everywhere",
-            Self::Always => "Always",
-        }
-    }
-
-    /// Returns whether letters are typed here.
-    #[must_use]
-    pub fn takes_text(self) -> bool {
-        matches!(self, Self::Palette | Self::Filter | Self::Pick | Self::Edit | Self::Wish)
-    }
-}
 
 /// Whether a footer shows a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +87,56 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Overview, &["shift-tab"], Action::Move(Motion::PreviousPane), "panel before", "go to the panel before"),
     hidden(Layer::Overview, &["l", "right"], Action::Move(Motion::Right), "right", "go to the next panel"),
     hidden(Layer::Overview, &["h", "left"], Action::Move(Motion::Left), "left", "go to the panel before"),
+    shown(Layer::Devices, &["]", "l", "right"], Action::Move(Motion::Right), "next device", "go to the next device"),
+    hidden(Layer::Devices, &["[", "h", "left"], Action::Move(Motion::Left), "device before", "go to the device before"),
+    shown(Layer::Devices, &["t"], Action::Device(DeviceVerb::Span), "time", "show one minute, ten minutes or an hour"),
+    shown(Layer::Devices, &["x"], Action::Device(DeviceVerb::Signal), "signal", "choose a signal for the process at hand; asks first"),
+    shown(Layer::Devices, &["/"], Action::Filter, "filter", "show only processes whose line holds some words"),
+    shown(Layer::Signals, &["enter"], Action::Open, "send", "send the signal; asks first"),
+    shown(Layer::Signals, &["esc", "q"], Action::Back, "close", "send nothing"),
+    shown(Layer::Signals, &["j", "down"], Action::Move(Motion::Down), "next", "go to the next signal"),
+    shown(Layer::Signals, &["k", "up"], Action::Move(Motion::Up), "before", "go to the signal before"),
+    shown(Layer::Sets, &["/"], Action::Filter, "filter", "show only sets and parts whose line holds some words"),
+    shown(Layer::Cache, &["c"], Action::Cache(CacheVerb::Convert), "convert", "choose a model and what it is converted to"),
+    shown(Layer::Cache, &["V"], Action::Cache(CacheVerb::Verify), "verify", "read the file, or the marked ones, and compare every byte"),
+    shown(Layer::Cache, &["D"], Action::Cache(CacheVerb::Clean), "clean", "choose a rule and see what would go by it; asks first"),
+    shown(Layer::Cache, &["x"], Action::Cache(CacheVerb::Remove), "remove", "remove the file, or the marked ones; asks first"),
+    shown(Layer::Cache, &["space"], Action::Mark, "mark", "mark the file for the next verb, or unmark it"),
+    hidden(Layer::Cache, &["*"], Action::MarkAll, "mark all", "mark every file that is shown, or unmark all"),
+    shown(Layer::Cache, &["/"], Action::Filter, "filter", "show only conversions whose line holds some words"),
+    shown(Layer::Cache, &["s"], Action::Cache(CacheVerb::Sort), "sort", "order by use, size, age, uses, state or name"),
+    hidden(Layer::Cache, &["S"], Action::Cache(CacheVerb::Reverse), "reverse", "turn the order around"),
+    shown(
+        Layer::Cache,
+        &["v"],
+        Action::Job(JobVerb::PauseConversions),
+        "pause",
+        "keep conversions from going on, or let them; what is done is kept",
+    ),
+    shown(
+        Layer::Cache,
+        &["C"],
+        Action::Job(JobVerb::CancelConversion),
+        "cancel",
+        "give up the conversion at hand, or the first; asks first",
+    ),
+    shown(Layer::Rules, &["enter"], Action::Open, "show", "see what would go by the rule; nothing goes yet"),
+    shown(Layer::Rules, &["esc", "q"], Action::Back, "close", "leave everything"),
+    shown(Layer::Rules, &["l", "right"], Action::Move(Motion::Right), "more", "the next amount of the rule"),
+    shown(Layer::Rules, &["h", "left"], Action::Move(Motion::Left), "less", "the amount before"),
+    hidden(Layer::Rules, &["j", "down"], Action::Move(Motion::Down), "next", "go to the next rule"),
+    hidden(Layer::Rules, &["k", "up"], Action::Move(Motion::Up), "before", "go to the rule before"),
+    shown(Layer::Gallery, &["enter"], Action::Open, "large", "show the picture as large as the screen, with all that is known of it"),
+    shown(
+        Layer::Gallery,
+        &["d"],
+        Action::Job(JobVerb::Duplicate),
+        "again",
+        "take the picture's settings into the Run form, to change them",
+    ),
+    shown(Layer::Gallery, &["/"], Action::Filter, "filter", "show only pictures whose line holds some words"),
+    hidden(Layer::Gallery, &["l", "right"], Action::Move(Motion::Right), "next", "go to the next picture"),
+    hidden(Layer::Gallery, &["h", "left"], Action::Move(Motion::Left), "before", "go to the picture before"),
     shown(Layer::Offload, &["enter"], Action::Tune(TuneVerb::Apply), "apply", "put the wish into the Run form: the next job asks for it"),
     shown(
         Layer::Offload,
@@ -266,6 +225,8 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Palette, &["tab"], Action::Complete, "complete", "type the selected command out"),
     shown(Layer::Confirm, &["y"], Action::Accept, "yes", "do it"),
     shown(Layer::Confirm, &["n", "esc", "q"], Action::Decline, "no", "leave it"),
+    hidden(Layer::Confirm, &["j", "down"], Action::Move(Motion::Down), "down", "see more of what it is about"),
+    hidden(Layer::Confirm, &["k", "up"], Action::Move(Motion::Up), "up", "see what stands above"),
     shown(Layer::Confirm, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
     // Everywhere.
     hidden(Layer::Everywhere, &["j", "down"], Action::Move(Motion::Down), "down", "go one row down"),
@@ -279,11 +240,15 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Everywhere, &["y"], Action::CopyValue, "copy", "copy the value: a picture's path, a prompt, a line"),
     shown(Layer::Everywhere, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
     hidden(Layer::Everywhere, &["1"], Action::GoTo(Screen::Overview), "overview", "go to the overview"),
+    hidden(Layer::Everywhere, &["2"], Action::GoTo(Screen::Devices), "devices", "go to all that is known of one device"),
+    hidden(Layer::Everywhere, &["3"], Action::GoTo(Screen::Sets), "sets", "go to the model sets that engines hold"),
+    hidden(Layer::Everywhere, &["4"], Action::GoTo(Screen::Cache), "cache", "go to what was converted"),
     hidden(Layer::Everywhere, &["5"], Action::GoTo(Screen::Offload), "offload", "go to the tuner of where weights live"),
     hidden(Layer::Everywhere, &["6"], Action::GoTo(Screen::Queue), "queue", "go to the queue"),
     hidden(Layer::Everywhere, &["7"], Action::GoTo(Screen::Compose), "run", "go to the form of a run"),
     hidden(Layer::Everywhere, &["8"], Action::GoTo(Screen::Log), "log", "go to the log"),
-    hidden(Layer::Everywhere, &["r"], Action::Refresh, "refresh", "read the devices now"),
+    hidden(Layer::Everywhere, &["9"], Action::GoTo(Screen::Gallery), "gallery", "go to the finished pictures"),
+    hidden(Layer::Everywhere, &["r"], Action::Refresh, "refresh", "read the devices now, and what the screen shows besides"),
     hidden(Layer::Everywhere, &[":", "ctrl-p"], Action::Palette, "command", "find a command and run it"),
     hidden(Layer::Everywhere, &["?", "f1"], Action::Help, "help", "show the keys of this screen"),
     hidden(Layer::Everywhere, &["q"], Action::Quit, "quit", "leave; jobs go on"),

@@ -11,7 +11,7 @@ use crate::jobs::{JobState, JobView};
 use crate::quant::advice::Suggestion;
 use crate::units::{DeviceId, JobId, Timestamp};
 use crate::wire::control::Counts;
-use crate::wire::{Change, ConversionView, EngineView, LogLine, Notice, QueueView, SetView, Status};
+use crate::wire::{CachedView, Change, ConversionView, EngineView, LogLine, Notice, QueueView, SetView, Status};
 use crate::workflow::ModelEntry;
 
 /// Lines of the log that are kept.
@@ -38,6 +38,8 @@ pub struct Known {
     pub engines: Vec<EngineView>,
     /// Conversions that are not there yet.
     pub conversions: Vec<ConversionView>,
+    /// Conversions that are there, once asked for.
+    pub cached: Option<Vec<CachedView>>,
     /// Counts of jobs.
     pub counts: Counts,
     /// Whether the operator keeps new jobs from starting.
@@ -76,7 +78,7 @@ impl Known {
             // Previews belong to the gallery.
             Change::Preview(_) => {}
             Change::Devices { devices, host } => {
-                self.history.push(&devices);
+                self.history.push(&devices, &host, now);
                 self.devices = devices;
                 self.host = *host;
             }
@@ -102,7 +104,7 @@ impl Known {
         self.heard_at = Some(now);
         let up = std::time::Duration::try_from_secs_f64(status.daemon.uptime_s.max(0.0)).unwrap_or_default();
         self.daemon_since = Some(Timestamp(status.time.0.saturating_sub(i64::try_from(up.as_millis()).unwrap_or(0))));
-        self.history.push(&status.devices);
+        self.history.push(&status.devices, &status.host, now);
         self.devices = status.devices;
         self.host = status.host;
         self.sets = status.sets;

@@ -8,10 +8,11 @@ use super::known::Known;
 use super::options::{ColorDepth, Options};
 use super::paint::Paint;
 use super::screens::offload::deeds::SaveOrder;
-use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
+use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+use crate::jobs::JobView;
 use crate::theme::{Background, Role, Theme};
 use crate::units::{JobId, Timestamp};
-use crate::wire::{ConversionId, Request};
+use crate::wire::{CleanAsk, ConversionId, Request, SignalAsk};
 use crate::workflow::{JobDraft, Refusal};
 
 /// Silence after which what is known is called old: two heartbeats were missed.
@@ -57,6 +58,10 @@ pub struct Confirm {
     pub consequence: String,
     /// The command that does the same.
     pub command: Option<String>,
+    /// What it is about, in rows.
+    pub list: Vec<String>,
+    /// The first of these rows that is shown.
+    pub scroll: usize,
     /// What a yes does.
     pub then: Then,
 }
@@ -83,6 +88,10 @@ pub enum Then {
     },
     /// Save a profile in the place of another.
     Save(Box<SaveOrder>),
+    /// Remove conversions.
+    Clean(Box<CleanAsk>),
+    /// Send a signal.
+    Signal(SignalAsk),
     /// Leave, although the form holds a draft.
     Quit,
 }
@@ -130,6 +139,14 @@ pub struct Model {
     pub screen: Screen,
     /// The overview.
     pub overview: overview::State,
+    /// One device.
+    pub devices: devices::State,
+    /// What engines hold.
+    pub sets: sets::State,
+    /// What was converted.
+    pub cache: cache::State,
+    /// Finished pictures.
+    pub finished: gallery::State,
     /// The tuner.
     pub offload: offload::State,
     /// The queue.
@@ -177,6 +194,10 @@ impl Model {
             known: Known::default(),
             screen,
             overview: overview::State::default(),
+            devices: devices::State::default(),
+            sets: sets::State::default(),
+            cache: cache::State::default(),
+            finished: gallery::State::default(),
             offload: offload::State::default(),
             queue,
             compose: compose::State::default(),
@@ -239,7 +260,11 @@ impl Model {
         let mut layers = match (&self.detail, self.screen) {
             (Some(detail), _) => match detail.subject {
                 detail::Subject::Job(_) => vec![Layer::Detail, Layer::Jobs, Layer::Everywhere],
-                detail::Subject::Device(_) | detail::Subject::Set(..) | detail::Subject::Notice(_) | detail::Subject::Line(_) => {
+                detail::Subject::Device(_)
+                | detail::Subject::Set(..)
+                | detail::Subject::Cached(_)
+                | detail::Subject::Notice(_)
+                | detail::Subject::Line(_) => {
                     vec![Layer::Detail, Layer::Everywhere]
                 }
             },
@@ -247,6 +272,19 @@ impl Model {
                 vec![Layer::Jobs, Layer::Overview, Layer::Everywhere]
             }
             (None, Screen::Overview) => vec![Layer::Overview, Layer::Everywhere],
+            (None, Screen::Devices) if self.devices.filter.typing => vec![Layer::Filter],
+            (None, Screen::Devices) if self.devices.signals.is_some() => vec![Layer::Signals],
+            (None, Screen::Devices) => vec![Layer::Devices, Layer::Everywhere],
+            (None, Screen::Sets) if self.sets.filter.typing => vec![Layer::Filter],
+            (None, Screen::Sets) => vec![Layer::Sets, Layer::Everywhere],
+            (None, Screen::Cache) if self.cache.filter.typing => vec![Layer::Filter],
+            (None, Screen::Cache) => match &self.cache.menu {
+                None => vec![Layer::Cache, Layer::Everywhere],
+                Some(cache::Menu::Rules(_)) => vec![Layer::Rules],
+                Some(cache::Menu::Convert(_)) => vec![Layer::Pick],
+            },
+            (None, Screen::Gallery) if self.finished.filter.typing => vec![Layer::Filter],
+            (None, Screen::Gallery) => vec![Layer::Gallery, Layer::Everywhere],
             (None, Screen::Offload) if self.offload.presets.is_some() => vec![Layer::Presets],
             (None, Screen::Offload) if self.offload.typing.is_some() => vec![Layer::Wish],
             (None, Screen::Offload) => vec![Layer::Offload, Layer::Everywhere],
@@ -272,14 +310,23 @@ impl Model {
             Some(_) => return None,
             None => {}
         }
+        if self.screen == Screen::Gallery {
+            return self.finished.entry(&self.known).map(|entry| entry.job);
+        }
         let lists_jobs = match self.screen {
             Screen::Queue => true,
             Screen::Overview => self.overview.pane == overview::Pane::Queue,
-            Screen::Offload | Screen::Compose | Screen::Log => false,
+            Screen::Devices | Screen::Sets | Screen::Cache | Screen::Offload | Screen::Compose | Screen::Log | Screen::Gallery => false,
         };
         let shown = self.queue.shown(&self.known.jobs);
         let cursor = self.queue.cursor(&shown).filter(|_| lists_jobs)?;
         shown.get(cursor).map(|j| j.job)
+    }
+
+    /// Returns the job of that number, be it one that was only looked up.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<&JobView> {
+        self.known.job(id).or_else(|| self.finished.older.get(&id))
     }
 
     /// Shows a short message.

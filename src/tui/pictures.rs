@@ -1,19 +1,31 @@
-//! Which picture the screen wants, after every message.
+//! Which pictures the screen wants, after every message.
 
 use super::effect::Effect;
 use super::gallery::{Source, Wanted};
 use super::model::Model;
-use super::screens::{Screen, queue};
+use super::screens::{Screen, gallery, queue};
 use crate::jobs::JobView;
 
-/// Orders the picture that the screen shows, where it is not ready.
-pub fn settle(model: &mut Model) -> Option<Effect> {
+/// Orders the pictures that the screen shows, where they are not ready, and what must be known of them.
+pub fn settle(model: &mut Model) -> Vec<Effect> {
     let wanted = wanted(model);
-    model.gallery.want(wanted).map(|order| Effect::Prepare(Box::new(order)))
+    let order = model.gallery.want(wanted).map(|order| Effect::Prepare(Box::new(order)));
+    let unknown = if model.screen == Screen::Gallery { gallery::update::ask_for_unknown(model) } else { None };
+    order.into_iter().chain(unknown).collect()
 }
 
-fn wanted(model: &Model) -> Option<Wanted> {
-    let cells = queue::view::picture_cells(model.size).filter(|_| shows_pictures(model))?;
+fn wanted(model: &Model) -> Vec<Wanted> {
+    if !shows_pictures(model) {
+        return Vec::new();
+    }
+    if model.screen == Screen::Gallery {
+        return gallery::update::wanted(model);
+    }
+    of_queue(model).into_iter().collect()
+}
+
+fn of_queue(model: &Model) -> Option<Wanted> {
+    let cells = queue::view::picture_cells(model.size)?;
     let job = model.job_at_hand().and_then(|id| model.known.job(id))?;
     Some(Wanted { source: source(model, job)?, cells })
 }
@@ -22,7 +34,7 @@ fn wanted(model: &Model) -> Option<Wanted> {
 #[must_use]
 pub fn shows_pictures(model: &Model) -> bool {
     let above = model.detail.is_some() || model.help.is_some() || model.palette.is_some() || model.confirm.is_some();
-    model.screen == Screen::Queue && !above
+    matches!(model.screen, Screen::Queue | Screen::Gallery) && !above
 }
 
 /// Returns where a job's picture comes from, if it has one that can be had here.

@@ -1,5 +1,6 @@
 //! Makes a picture ready to be drawn: reads, shrinks and encodes it. Slow; runs on a thread of its own.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use ratatui_image::protocol::Protocol;
 use ratatui_image::protocol::kitty::Kitty;
 use ratatui_image::protocol::sixel::Sixel;
 
-use super::gallery::{Graphics, Picture, PictureOrder, Pixels, Source};
+use super::gallery::{Graphics, Picture, PictureOrder, Pixels, Source, Wanted};
 use super::options::Multiplexer;
 use super::widgets::picture;
 
@@ -18,7 +19,7 @@ use super::widgets::picture;
 const THUMBNAIL: u32 = 160;
 /// Largest picture that is read, in pixels to a side.
 const LARGEST: u32 = 16_384;
-/// The number under which the terminal keeps our picture; the next one takes its place.
+/// The number under which the terminal keeps the picture of a running job; the next one takes its place.
 const KITTY_ID: u32 = 0x7065_7269;
 
 /// Makes a picture ready.
@@ -38,9 +39,9 @@ pub fn prepare(order: &PictureOrder) -> Result<Picture, String> {
     let in_tmux = order.multiplexer == Multiplexer::Tmux;
     match order.graphics {
         Graphics::Off => Err("pictures are off".to_owned()),
-        Graphics::HalfBlocks => Ok(Picture::Pixels(Arc::new(thumbnail(&image)))),
+        Graphics::HalfBlocks => Ok(Picture::Pixels(Arc::new(thumbnail(&image, order.wanted.cells)))),
         Graphics::Kitty { deflate } => {
-            let kitty = Kitty::new(fitted(), area, KITTY_ID, in_tmux, deflate).map_err(|e| e.to_string())?;
+            let kitty = Kitty::new(fitted(), area, kitty_id(&order.wanted), in_tmux, deflate).map_err(|e| e.to_string())?;
             Ok(Picture::Encoded(Box::new(Protocol::Kitty(kitty))))
         }
         Graphics::Sixel => {
@@ -64,15 +65,29 @@ fn read(path: &Path) -> Result<DynamicImage, String> {
     reader.decode().map_err(|e| format!("cannot read: {e}"))
 }
 
-fn thumbnail(image: &DynamicImage) -> Pixels {
-    let small = image.thumbnail(THUMBNAIL, THUMBNAIL).to_rgb8();
+/// The number under which the terminal keeps a picture: each file has one of its own, for each size.
+fn kitty_id(wanted: &Wanted) -> u32 {
+    match &wanted.source {
+        Source::Running { .. } => KITTY_ID,
+        Source::File(path) => {
+            let mut hasher = DefaultHasher::new();
+            (path, wanted.cells).hash(&mut hasher);
+            // Zero is no number.
+            ((hasher.finish() >> 32) as u32).max(1)
+        }
+    }
+}
+
+fn thumbnail(image: &DynamicImage, cells: (u16, u16)) -> Pixels {
+    // A cell shows two pixels above each other; twice as many leave something to average.
+    let side = (2 * u32::from(cells.0.max(cells.1.saturating_mul(2)))).clamp(1, THUMBNAIL);
+    let small = image.thumbnail(side, side).to_rgb8();
     Pixels { width: small.width(), height: small.height(), rgb: small.into_raw() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::gallery::Wanted;
     use crate::units::JobId;
 
     fn order(graphics: Graphics, source: Source, pixels: Option<Pixels>) -> PictureOrder {
@@ -106,7 +121,7 @@ mod tests {
         let path = folder.path().join("a.png");
         RgbImage::from_pixel(640, 320, image::Rgb([10, 20, 30])).save(&path).unwrap();
         let Ok(Picture::Pixels(pixels)) = prepare(&order(Graphics::HalfBlocks, Source::File(path), None)) else { panic!() };
-        assert_eq!((pixels.width, pixels.height, pixels.at(5, 5)), (160, 80, [10, 20, 30]));
+        assert_eq!((pixels.width, pixels.height, pixels.at(5, 5)), (16, 8, [10, 20, 30]));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The command that does what a key does, for scripts and for those who learn.
 
 use super::model::Model;
-use super::screens::{Screen, detail, overview};
+use super::screens::{Screen, cache, detail, overview};
 use crate::units::JobId;
-use crate::workflow::{JobDraft, command_line};
+use crate::workflow::{JobDraft, command_line, quote};
 
 /// Returns the command that shows or does what is on the screen now.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn command(model: &Model) -> Option<String> {
             detail::Subject::Job(id) => Some(of_jobs("show", &[*id])),
             detail::Subject::Device(_) => Some("perilune devices".to_owned()),
             detail::Subject::Set(..) => Some("perilune sets list".to_owned()),
+            detail::Subject::Cached(path) => Some(format!("perilune cache verify {}", quote(&path.to_string_lossy()))),
             detail::Subject::Notice(_) | detail::Subject::Line(_) => None,
         };
     }
@@ -26,6 +27,14 @@ pub fn command(model: &Model) -> Option<String> {
             overview::Pane::Queue => model.job_at_hand().map_or_else(|| "perilune queue list".to_owned(), |id| of_jobs("show", &[id])),
             overview::Pane::Events => "perilune status".to_owned(),
         }),
+        Screen::Devices => Some("perilune devices".to_owned()),
+        Screen::Sets => Some("perilune sets list".to_owned()),
+        Screen::Cache => Some(of_cache(model)),
+        Screen::Gallery => {
+            let entry = model.finished.entry(&model.known)?;
+            let draft = JobDraft { seed: Some(entry.image()?.seed), batch: Some(1), ..JobDraft::again(&entry.view?.spec) };
+            Some(command_line(&draft))
+        }
         Screen::Offload => {
             let ask = model.offload.worked.as_ref()?.ask.clone()?;
             Some(command_line(&JobDraft { offload: ask, ..model.offload.draft.clone() }))
@@ -36,6 +45,18 @@ pub fn command(model: &Model) -> Option<String> {
             problems.is_empty().then(|| command_line(&draft))
         }
         Screen::Log => None,
+    }
+}
+
+/// Returns the command that lists what was made of the source at hand.
+fn of_cache(model: &Model) -> String {
+    match model.cache.at_hand(&model.known) {
+        Some(cache::Row::File(file)) => match &file.source {
+            Some(source) => format!("perilune cache list --source {}", quote(&source.to_string_lossy())),
+            None => "perilune cache list".to_owned(),
+        },
+        Some(cache::Row::Conversion(_)) => "perilune conversions list".to_owned(),
+        None => "perilune cache list".to_owned(),
     }
 }
 

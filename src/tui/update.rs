@@ -4,7 +4,7 @@ use super::asked::Purpose;
 use super::effect::Effect;
 use super::message::Message;
 use super::model::{Link, Model, Urgency};
-use super::screens::{Screen, detail, offload};
+use super::screens::{Screen, cache, detail, devices, gallery, offload};
 use super::{act, answered, pictures};
 use crate::theme::Role;
 use crate::units::{JobId, Timestamp};
@@ -76,6 +76,7 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             Vec::new()
         }
     };
+    effects.extend(devices::update::watch(model));
     effects.extend(pictures::settle(model));
     effects
 }
@@ -102,22 +103,33 @@ fn up(model: &mut Model, place: String) -> Vec<Effect> {
         model.toast(Role::Ok, "the daemon answers again");
     }
     model.link = Link::Up;
+    model.devices.watched = None;
     model.place = place;
     model.touch(Urgency::Data);
     let mut effects = vec![model.ask(Purpose::Log, Request::Log { limit: LOG_LINES }), model.ask(Purpose::Models, Request::Models)];
     if let Some(id) = focused_job(model).filter(|id| model.known.job(*id).is_none()) {
         effects.push(model.ask(Purpose::Show(id), Request::Show(id)));
     }
-    if model.screen == Screen::Offload {
-        effects.extend(offload::update::ask(model));
-    }
+    effects.extend(match model.screen {
+        Screen::Offload => offload::update::ask(model),
+        Screen::Cache => cache::update::ask(model),
+        Screen::Gallery => gallery::update::ask(model),
+        Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Compose | Screen::Log => None,
+    });
     effects
 }
 
 fn focused_job(model: &Model) -> Option<JobId> {
     match model.detail.as_ref().map(|d| &d.subject) {
         Some(detail::Subject::Job(id)) => Some(*id),
-        Some(detail::Subject::Device(_) | detail::Subject::Set(..) | detail::Subject::Notice(_) | detail::Subject::Line(_)) | None => None,
+        Some(
+            detail::Subject::Device(_)
+            | detail::Subject::Set(..)
+            | detail::Subject::Cached(_)
+            | detail::Subject::Notice(_)
+            | detail::Subject::Line(_),
+        )
+        | None => None,
     }
 }
 
@@ -136,6 +148,7 @@ fn down(model: &mut Model, reason: Refusal, retry_in_s: f64) {
 fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
     // What an engine holds is what wishes are compared with.
     let tunes = model.screen == Screen::Offload && matches!(&change, Change::Sets(_));
+    let made = model.screen == Screen::Cache && is_over(model, &change);
     match &change {
         Change::Preview(preview) => {
             if model.gallery.heard(preview, model.now) {
@@ -169,5 +182,13 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
     let urgency = if model.known.heard_at.is_none() { Urgency::Input } else { Urgency::Data };
     model.known.apply(change, model.now);
     model.touch(urgency);
-    if tunes { offload::update::ask(model).into_iter().collect() } else { Vec::new() }
+    let tuned = if tunes { offload::update::ask(model) } else { None };
+    let listed = if made { cache::update::ask(model) } else { None };
+    tuned.into_iter().chain(listed).collect()
+}
+
+/// Returns whether a conversion that was on its way is not any more: it may be there now.
+fn is_over(model: &Model, change: &Change) -> bool {
+    let Change::Conversions(now) = change else { return false };
+    model.known.conversions.iter().any(|before| now.iter().all(|c| c.id != before.id))
 }

@@ -1,10 +1,10 @@
 //! What can be done with jobs: to which, why not, and what is asked of the daemon for it.
 
-use super::action::{Action, JobVerb, LogVerb};
+use super::action::{Action, DeviceVerb, JobVerb, LogVerb};
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, compose, detail, offload};
+use super::screens::{Screen, cache, compose, detail, devices, offload};
 use super::{twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
@@ -21,14 +21,20 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
     match action {
         Action::Job(verb) => reason_against_verb(model, verb),
         Action::Tune(verb) => offload::deeds::reason_against(model, verb),
+        Action::Cache(verb) => cache::deeds::reason_against(model, verb),
+        Action::Device(DeviceVerb::Signal) => devices::processes::reason_against(model),
         Action::CopyCommand if model.help.is_none() => match (twin::command(model), model.screen) {
             (Some(_), _) => None,
             (None, Screen::Compose) => Some("a field cannot be read yet".to_owned()),
             (None, Screen::Offload) => Some("the wish cannot be read yet".to_owned()),
-            (None, Screen::Overview | Screen::Queue | Screen::Log) => Some("no command does the same".to_owned()),
+            (None, _) => Some("no command does the same".to_owned()),
         },
         Action::Open | Action::CopyValue | Action::CopyCommand if is_only_read(model, action) => {
             Some("there is nothing to open or copy here".to_owned())
+        }
+        Action::Mark | Action::MarkAll if model.screen == Screen::Cache => {
+            let files = model.known.cached.iter().flatten().next();
+            files.is_none().then(|| "no file is shown".to_owned())
         }
         Action::Mark | Action::MarkAll if model.queue.shown(&model.known.jobs).is_empty() => Some("no job is shown".to_owned()),
         Action::Log(LogVerb::NextMatch | LogVerb::PreviousMatch) if model.log.search.is_empty() => {
@@ -57,6 +63,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::SubmitHeld
         | Action::ClearField
         | Action::ClearForm
+        | Action::Device(DeviceVerb::Span)
         | Action::Log(_)
         | Action::Accept
         | Action::Decline => None,
@@ -72,7 +79,7 @@ fn is_only_read(model: &Model, action: Action) -> bool {
 }
 
 fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
-    let at_hand = model.job_at_hand().and_then(|id| model.known.job(id));
+    let at_hand = model.job_at_hand().and_then(|id| model.job(id));
     let only = |wanted: &'static str, fits: fn(JobState) -> bool| match at_hand {
         None => Some("no job is selected".to_owned()),
         Some(job) if fits(job.state) => None,
@@ -106,6 +113,8 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
                 question: format!("Cancel {}?", wording::count(waiting(model), "waiting job")),
                 consequence: "Jobs that run go on.".to_owned(),
                 command: None,
+                list: Vec::new(),
+                scroll: 0,
                 then: Then::CancelWaiting,
             });
             Vec::new()
@@ -115,6 +124,8 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
                 question: format!("Forget {}?", wording::count(finished(model), "finished job")),
                 consequence: "Their pictures stay; the list of what was done goes.".to_owned(),
                 command: Some("perilune queue clear".to_owned()),
+                list: Vec::new(),
+                scroll: 0,
                 then: Then::ClearFinished,
             });
             Vec::new()
@@ -167,6 +178,11 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
         Then::Fill { draft, replaces } => {
             fill(model, &draft, replaces);
             Vec::new()
+        }
+        Then::Clean(ask) => cache::deeds::clean(model, *ask),
+        Then::Signal(ask) => {
+            let what = format!("{} to process {}", ask.signal.name(), ask.pid);
+            vec![model.ask(Purpose::Signal(what), Request::Signal(ask))]
         }
         Then::Save(order) => vec![Effect::Save(order)],
         Then::Quit => vec![Effect::Quit],
@@ -223,14 +239,17 @@ fn confirm_cancel(model: &mut Model) -> Vec<Effect> {
         None => "R tries a cancelled job again.".to_owned(),
     };
     let command = Some(twin::of_jobs("cancel", &jobs));
-    model.confirm = Some(Confirm { question, consequence, command, then: Then::Cancel(jobs) });
+    model.confirm = Some(Confirm { question, consequence, command, list: Vec::new(), scroll: 0, then: Then::Cancel(jobs) });
     Vec::new()
 }
 
 /// Asks about the conversion that the job at hand waits for, or the first.
 fn confirm_cancel_conversion(model: &mut Model) -> Vec<Effect> {
     let all = &model.known.conversions;
-    let at_hand = model.job_at_hand().and_then(|job| all.iter().find(|c| c.jobs.contains(&job)));
+    let at_hand = match model.cache.selected {
+        Some(cache::At::Conversion(id)) if model.screen == Screen::Cache => all.iter().find(|c| c.id == id),
+        _ => model.job_at_hand().and_then(|job| all.iter().find(|c| c.jobs.contains(&job))),
+    };
     let Some(conversion) = at_hand.or_else(|| all.first()) else { return Vec::new() };
     let consequence = match conversion.jobs.len() {
         0 => "Who asked for it is told so. What is done is kept for the next try.".to_owned(),
@@ -241,6 +260,8 @@ fn confirm_cancel_conversion(model: &mut Model) -> Vec<Effect> {
         question: format!("Cancel the conversion of {} to {}?", wording::file_name(&conversion.source), conversion.to),
         consequence,
         command: Some(format!("perilune conversions cancel {}", conversion.id)),
+        list: Vec::new(),
+        scroll: 0,
         then: Then::CancelConversion(conversion.id),
     });
     Vec::new()
@@ -281,8 +302,12 @@ fn tune(model: &mut Model) -> Vec<Effect> {
 
 /// Returns the job at hand and the draft that asks for it again.
 fn settings_at_hand(model: &Model) -> Option<(JobId, JobDraft)> {
-    let job = model.job_at_hand().and_then(|id| model.known.job(id))?;
+    let job = model.job_at_hand().and_then(|id| model.job(id))?;
     let mut draft = JobDraft::again(&job.spec);
+    // One picture of several is made again by its own seed.
+    if let Some(image) = model.finished.entry(&model.known).filter(|_| model.screen == Screen::Gallery).and_then(|e| e.image().cloned()) {
+        (draft.seed, draft.batch) = (Some(image.seed), Some(1));
+    }
     // The name from the model folders reads better than the path behind it.
     if let Some(entry) = model.known.models.iter().flatten().find(|m| m.path.to_string_lossy() == draft.model) {
         draft.model.clone_from(&entry.name);
@@ -297,6 +322,8 @@ pub fn offer(model: &mut Model, draft: JobDraft, replaces: Option<JobId>) {
             question: "Replace the draft in the Run form?".to_owned(),
             consequence: "It holds a draft that was not submitted.".to_owned(),
             command: None,
+            list: Vec::new(),
+            scroll: 0,
             then: Then::Fill { draft: Box::new(draft), replaces },
         });
     } else {

@@ -16,7 +16,7 @@ use super::action::{Action, JobVerb};
 use super::keymap::{self, Binding, Footer, Layer};
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
-use super::screens::{Screen, compose, detail, help, log, offload, overview, palette, queue};
+use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::line::{self, piece};
 use super::widgets::popup;
 use super::{verbs, wording};
@@ -47,6 +47,10 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     let screen = body(area);
     match model.screen {
         Screen::Overview => overview::view::draw(model, paint, frame, screen),
+        Screen::Devices => devices::view::draw(model, paint, frame, screen),
+        Screen::Sets => sets::view::draw(model, paint, frame, screen),
+        Screen::Cache => cache::view::draw(model, paint, frame, screen),
+        Screen::Gallery => gallery::view::draw(model, paint, frame, screen),
         Screen::Offload => offload::view::draw(model, paint, frame, screen),
         Screen::Queue => queue::view::draw(model, paint, frame, screen),
         Screen::Compose => compose::view::draw(model, paint, frame, screen),
@@ -149,15 +153,22 @@ fn alerts(model: &Model) -> usize {
 
 fn tabs(model: &Model, width: u16) -> Line<'static> {
     let paint = &model.paint;
-    let screens = Screen::ALL.iter().map(|screen| {
-        let name = format!("{} {}", screen.number(), screen.title());
-        if *screen == model.screen {
-            line::text(paint, Role::Tab, format!("[{name}]"))
-        } else {
-            line::text(paint, Role::Text, format!(" {name} "))
-        }
-    });
-    let left = line::join(screens, 0);
+    let tabs = |here: fn(Screen) -> String, there: fn(Screen) -> String| {
+        let tab = move |screen: &Screen| {
+            if *screen == model.screen {
+                line::text(paint, Role::Tab, format!("[{}]", here(*screen)))
+            } else {
+                line::text(paint, Role::Text, format!(" {} ", there(*screen)))
+            }
+        };
+        line::join(Screen::ALL.iter().map(tab), 0)
+    };
+    let full = |s: Screen| format!("{} {}", s.number(), s.title());
+    let short = |s: Screen| format!("{} {}", s.number(), s.short());
+    // The help key stays, whatever names have to become.
+    let least = usize::from(width).saturating_sub(8);
+    let fitting = [tabs(full, full), tabs(short, short)].into_iter().find(|tabs| line::width(tabs) <= least);
+    let left = fitting.unwrap_or_else(|| tabs(full, |s| s.number().to_string()));
     let room = usize::from(width).saturating_sub(line::width(&left) + 2);
     let keys = [(":", "command"), ("?", "help"), ("q", "quit")].map(|(key, label)| hint(paint, key, label));
     let mut right = line::join(keys, 2);
@@ -220,6 +231,10 @@ fn open_search(model: &Model) -> Option<&tui_input::Input> {
     let search = match (&model.help, model.screen) {
         (Some(help), _) => &help.search,
         (None, Screen::Queue) => &model.queue.filter,
+        (None, Screen::Devices) => &model.devices.filter,
+        (None, Screen::Sets) => &model.sets.filter,
+        (None, Screen::Cache) => &model.cache.filter,
+        (None, Screen::Gallery) => &model.finished.filter,
         (None, Screen::Log) => &model.log.search,
         (None, Screen::Overview | Screen::Offload | Screen::Compose) => return None,
     };
@@ -235,6 +250,12 @@ fn open_search(model: &Model) -> Option<&tui_input::Input> {
 /// ```
 fn confirm(open: &Confirm, paint: &Paint, frame: &mut Frame, area: Rect) {
     let mut lines = vec![line::text(paint, Role::Text, &open.consequence)];
+    // Question, consequence, command and answers stay; the list gives way.
+    let room = usize::from(area.height.saturating_sub(7)).max(1);
+    let first = open.scroll.min(open.list.len().saturating_sub(room));
+    let rest = open.list.len().saturating_sub(first + room);
+    lines.extend(open.list.iter().skip(first).take(room).map(|row| line::text(paint, Role::Text, format!("  {row}"))));
+    lines.extend((rest > 0).then(|| line::text(paint, Role::Dim, format!("  {rest} more below, j scrolls"))));
     lines.extend(open.command.as_ref().map(|c| line::text(paint, Role::Dim, c)));
     let widest = lines.iter().map(line::width).max().unwrap_or(0).max(wording::width(&open.question) + 2);
     let size = ((widest as u16).saturating_add(4).max(40), lines.len() as u16 + 3);

@@ -85,6 +85,14 @@ pub fn gib(bytes: Bytes) -> String {
     }
 }
 
+/// Returns a speed, given in bytes per second.
+#[must_use]
+pub fn speed(bytes_per_second: f64) -> String {
+    #[expect(clippy::cast_sign_loss, reason = "it is not below zero")]
+    let bytes = Bytes(bytes_per_second.max(0.0) as u64);
+    format!("{bytes}/s")
+}
+
 /// Returns `used/total` in GiB.
 #[must_use]
 pub fn used_of(memory: Memory) -> String {
@@ -108,6 +116,12 @@ pub fn countdown(seconds: f64) -> String {
 #[must_use]
 pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Returns the name of a file, without its folders and its ending.
+#[must_use]
+pub fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns a span in at most two units: `42s`, `4m10s`, `1h02m`, `3d04h`.

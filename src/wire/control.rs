@@ -4,10 +4,14 @@
 //! `{"error":{"id":7,"error":{…}}}`. Events have no id: `{"event":{"seq":12,"change":{…}}}`. A client
 //! that sees a gap in `seq` asks for the whole again.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use super::cache::{CachedView, CleanAsk, GoneView, VerifiedView};
 use super::conversion::{ConversionId, ConversionView, ConvertAsk, ConvertedView};
 use super::plan::{PlanAsk, PlanView};
+use super::signal::SignalAsk;
 use super::status::{EngineView, Notice, SetView, Status};
 use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
@@ -65,6 +69,16 @@ pub enum Request {
     },
     /// Gives a conversion up: who waits for it is told so, and its jobs fail. Answer: [`Reply::Done`].
     CancelConversion(ConversionId),
+    /// The conversions that there are. Answer: [`Reply::Cached`].
+    Cache,
+    /// Removes conversions, or says which would go. What is in use stays. Answer: [`Reply::Cleaned`].
+    CleanCache(CleanAsk),
+    /// Reads a conversion and compares every byte with what was written. Answer, once all of it is read: [`Reply::Verified`].
+    VerifyCached(PathBuf),
+    /// Measures the traffic on this device's bus too, as long as this client stays and names no other. Answer: [`Reply::Done`].
+    Watch(Option<DeviceId>),
+    /// Sends a signal to a process that holds memory of a GPU. Answer: [`Reply::Done`].
+    Signal(SignalAsk),
     /// A page of jobs. Answer: [`Reply::Rows`].
     List {
         /// Only jobs in these states; none means all.
@@ -186,6 +200,12 @@ pub enum Reply {
     Advice(Vec<Suggestion>),
     /// A conversion is there.
     Converted(Box<ConvertedView>),
+    /// The conversions that there are, by path.
+    Cached(Vec<CachedView>),
+    /// What went, or would go.
+    Cleaned(Vec<GoneView>),
+    /// What reading a conversion has shown.
+    Verified(VerifiedView),
     /// A page of jobs.
     Rows {
         /// Whether the queue is paused.

@@ -6,20 +6,24 @@
 
 pub mod asynchronous;
 pub mod blocking;
+pub mod cache;
 pub mod control;
 pub mod conversion;
 pub mod frame;
 pub mod hello;
 pub mod plan;
+pub mod signal;
 pub mod status;
 pub mod tune;
 pub mod work;
 
+pub use cache::{CachedState, CachedView, CleanAsk, GoneView, VerifiedView};
 pub use control::{Change, Cursor, Event, LogLine, Reply, Request, ServerFrame};
 pub use conversion::{ConversionId, ConversionView, ConvertAsk, ConvertOrder, ConvertReport, ConvertStatus, ConvertedView};
 pub use frame::{FrameError, Limit};
 pub use hello::{Hello, PROTOCOL};
 pub use plan::{PlanAsk, PlanView};
+pub use signal::{ProcessSignal, SignalAsk};
 pub use status::{DaemonView, EngineState, EngineView, Notice, QueueView, SetView, Status};
 pub use tune::TuneView;
 pub use work::{Order, Report, RunOrder};

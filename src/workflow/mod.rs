@@ -9,7 +9,7 @@ pub mod resolve;
 pub mod spec;
 pub mod text;
 
-pub use command_line::command_line;
+pub use command_line::{command_line, quote};
 pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};

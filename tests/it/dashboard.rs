@@ -69,11 +69,16 @@ fn destructive_keys_ask_first() {
         let reach = match binding.layer {
             Layer::Jobs => "6",
             Layer::Compose => "7",
+            Layer::Cache => "4",
             other => panic!("how is {other:?} reached?"),
         };
         for key in binding.keys {
             let mut screen = busy().keys(reach);
+            screen.answer(|request| matches!(request, Request::Cache).then(|| Ok(Reply::Cached(fixtures::cached()))));
             screen.hear(Change::Conversions(vec![fixtures::conversion()]));
+            if binding.layer == Layer::Cache {
+                screen = screen.keys("jj");
+            }
             screen.effects.clear();
             let screen = screen.keys(key);
             assert!(screen.model.confirm.is_some(), "{key} does not ask");

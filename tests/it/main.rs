@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod bad_input;
+mod cached;
 mod calibrate;
 mod cli;
 mod cli_advice;
@@ -20,6 +21,10 @@ mod protocol;
 mod queue;
 mod rebudget;
 mod screens;
+mod screens_cache;
+mod screens_devices;
+mod screens_gallery;
+mod screens_sets;
 mod scripts;
 mod simulated;
 mod supervision;

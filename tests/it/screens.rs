@@ -30,6 +30,34 @@ pub(crate) fn check(name: &str, reach: impl Fn(u16, u16) -> Screen) {
     }
 }
 
+/// Compares a screen in three sizes and the least, in plain characters, and where `styles` is set with its styles: dark and without
+/// colours. `reach` leads to it.
+pub(crate) fn check_everywhere(name: &str, styles: Styles, reach: impl Fn(Options, u16, u16) -> Screen) {
+    for (width, height) in [(60, 16), SMALL, (120, 36), LARGE] {
+        compare(&format!("{name}_{width}x{height}"), &reach(options(), width, height).text());
+    }
+    let mut plain = options();
+    plain.terminal.unicode = false;
+    let text = reach(plain, 80, 24).text();
+    assert!(text.is_ascii(), "{text}");
+    compare(&format!("{name}_ascii"), &text);
+    if styles == Styles::Too {
+        compare(&format!("{name}_dark"), &reach(Options { theme: "dark".to_owned(), ..options() }, 80, 24).styled());
+        let mut mono = options();
+        mono.terminal.colors = ColorDepth::Mono;
+        let styled = reach(mono, 80, 24).styled();
+        assert!(styled.contains("reversed"), "what is selected is seen without colours");
+        compare(&format!("{name}_mono"), &styled);
+    }
+}
+
+/// Whether styles are compared, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Styles {
+    Too,
+    Not,
+}
+
 #[test]
 fn overview() {
     check("overview_empty", |w, h| Screen::on(fixtures::empty(), w, h));

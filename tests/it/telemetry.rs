@@ -102,6 +102,10 @@ fn healthy_gpus_tell_everything() {
             "utilization": 0.42, "temperature_c": 61.0, "power_w": 312.5, "power_limit_w": 450.0, "fan": 0.44,
             "clocks": {"sm_mhz": 2520, "mem_mhz": 10501},
             "pcie": {"rx_bps": null, "tx_bps": null, "generation": 4, "width": 16},
+            "extras": {
+                "performance_state": 2, "throttle": ["power cap"], "sm_max_mhz": 3105, "mem_max_mhz": 10501, "slowdown_c": 90.0,
+                "pcie_max_generation": 5, "pcie_max_width": 16, "ecc": {"enabled": true, "corrected": 7, "uncorrected": 0},
+            },
             "processes": [], "held": [], "activations": null, "mig": false, "simulated": false,
             "health": {"state": "ok"}, "error": null,
             "why": {
@@ -395,7 +399,10 @@ fn processes_are_ours_foreign_or_elsewhere() {
     assert_eq!((named.name.is_some(), named.user.is_some()), (stranger() == "foreign", stranger() == "foreign"));
     assert_eq!(
         json(&sample.devices[0])["processes"][2],
-        json!({"pid": elsewhere, "name": null, "user": null, "bytes": null, "owner": "other pid ns"})
+        json!({
+            "pid": elsewhere, "name": null, "command": null, "container": null, "started": null, "start_ticks": null, "user": null,
+            "bytes": null, "owner": "other pid ns",
+        })
     );
 }
 
@@ -533,7 +540,7 @@ fn an_amd_gpu_that_tells_little_has_reasons_for_the_rest() {
     let sys = tempfile::tempdir().unwrap();
     file(&sys.path().join("class/drm/card0/device"), "vendor", "0x1002");
     let sample = AmdProbe::new(sys.path().to_owned()).read(START, &Ask::default());
-    assert_eq!(sample.devices[0].absent().len(), 13);
+    assert_eq!(sample.devices[0].absent().len(), 21);
     check_reasons(&sample);
     assert!(AmdProbe::new(sys.path().join("nowhere")).read(START, &Ask::default()).devices.is_empty());
 }

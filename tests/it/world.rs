@@ -332,6 +332,7 @@ impl World {
             | Output::Publish(_)
             | Output::Read(..)
             | Output::Watch(_)
+            | Output::WatchBus(_)
             | Output::Engines(_)
             | Output::Locate(..)
             | Output::Count

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::convert::located;
 use super::{backup, verify};
-use crate::cache::{self, Item, Rule, Shelf, State, Users, outside};
+use crate::cache::{self, Item, Rule, Shelf, State, outside};
 use crate::cli::context::Context;
 use crate::cli::conversions::CacheCommand;
 use crate::cli::output::{plain, table};
 use crate::cli::report;
 use crate::client::Place;
-use crate::conversion::{self, Check, Part};
+use crate::conversion::{self, Check, Part, Stock};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock, Timestamp};
 use crate::workflow::{Kind, Refusal};
@@ -33,14 +33,14 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
         CacheCommand::Verify { full, files } => Ok(verify::verify(context, &named(context, &files)?, full)),
         CacheCommand::Backup { files } => backup::backup(context, &named(context, &files)?, !files.is_empty()),
         CacheCommand::Restore { names, dry_run } => backup::restore(context, &names, dry_run),
-        CacheCommand::Clean { keep, older_than, to_free, useless, yes, dry_run } => {
-            let shelf = shelf(context)?;
+        CacheCommand::Clean { files, keep, older_than, to_free, useless, yes, dry_run } => {
+            let stock = Stock::look(&context.roots()?);
             let rule = Rule { keep, older_than, to_free, useless };
-            let users = users(&shelf);
-            let chosen = cache::choose(&shelf.items, &rule, SystemClock.now(), |item| is_in_use(item, &users));
-            let gone: Vec<(&Item, String)> = chosen.into_iter().map(|c| (c.item, c.reason)).collect();
+            let files: Vec<PathBuf> = files.iter().map(|file| context.environment.absolute(file)).collect();
+            are_there(&stock, &files)?;
+            let gone = stock.chosen(Some(&rule).filter(|rule| **rule != Rule::default()), &files, SystemClock.now());
             if !context.output.json {
-                told_of_used(&shelf, &users);
+                told_of_used(&stock);
             }
             Ok(remove(context, &gone, !dry_run && (yes || !is_somebody_there())))
         }
@@ -50,7 +50,7 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
 
 /// Returns where it is noted what was made outside of the model folders.
 pub(super) fn links(context: &Context) -> PathBuf {
-    context.settings.paths.cache.join("conversions")
+    context.settings.paths.conversions()
 }
 
 fn shelf(context: &Context) -> Result<Shelf, Refusal> {
@@ -58,19 +58,23 @@ fn shelf(context: &Context) -> Result<Shelf, Refusal> {
     Ok(Shelf::look(&folders))
 }
 
-/// Returns what programs use of it: engines, ComfyUI, copies that are being made.
-fn users(shelf: &Shelf) -> Users {
-    Users::look(&shelf.items.iter().filter_map(|item| item.path.parent().map(Path::to_owned)).collect())
-}
-
-fn is_in_use(item: &Item, users: &Users) -> bool {
-    conversion::is_in_use(&item.path) || (item.is_finished() && users.use_it(&item.path))
-}
-
-fn told_of_used(shelf: &Shelf, users: &Users) {
-    for item in shelf.items.iter().filter(|item| is_in_use(item, users)) {
+fn told_of_used(stock: &Stock) {
+    for item in stock.shelf.items.iter().filter(|item| stock.is_in_use(item)) {
         report::note(&format!("{} is in use and stays", item.path.display()));
     }
+}
+
+/// Says which of these files is no conversion, if one is none.
+fn are_there(stock: &Stock, files: &[PathBuf]) -> Result<(), Refusal> {
+    match files.iter().find(|file| !stock.shelf.items.iter().any(|item| item.path == **file)) {
+        Some(missing) => Err(no_conversion(missing)),
+        None => Ok(()),
+    }
+}
+
+fn no_conversion(path: &Path) -> Refusal {
+    let message = format!("{}: this is no conversion that was made here", path.display());
+    Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them")
 }
 
 /// Returns whether a person may be at the other end of any of our streams: a pipe into a pager has a terminal behind it.
@@ -215,21 +219,17 @@ fn named(context: &Context, files: &[PathBuf]) -> Result<Shelf, Refusal> {
     let mut shelf = Shelf::look(&folders);
     shelf.items.retain(|item| item.is_finished() && wanted.contains(&item.path));
     match wanted.iter().find(|f| !shelf.items.iter().any(|i| &&i.path == f)) {
-        Some(missing) => {
-            let message = format!("{}: this is no conversion that was made here", missing.display());
-            Err(Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them"))
-        }
+        Some(missing) => Err(no_conversion(missing)),
         None => Ok(shelf),
     }
 }
 
 fn purge(context: &Context, yes: bool) -> Result<u8, Refusal> {
-    let shelf = shelf(context)?;
-    let users = users(&shelf);
-    let free = shelf.items.iter().filter(|item| !is_in_use(item, &users));
+    let stock = Stock::look(&context.roots()?);
+    let free = stock.shelf.items.iter().filter(|item| !stock.is_in_use(item));
     let all: Vec<(&Item, String)> = free.map(|item| (item, "everything goes".to_owned())).collect();
     if !context.output.json {
-        told_of_used(&shelf, &users);
+        told_of_used(&stock);
     }
     if !yes && !all.is_empty() && !asked(&all)? {
         report::note("nothing was removed");

@@ -40,7 +40,7 @@ pub(super) fn verify(context: &Context, shelf: &Shelf, full: bool) -> u8 {
 }
 
 fn told(context: &Context, Found { item, manifest, bytes, numbers }: Found<'_>) -> u8 {
-    remember(item, bytes.as_ref().err());
+    cache::remember(item, bytes.as_ref().err());
     let problem = match &numbers {
         Some(Ok(rechecked)) => rechecked.problems.first().map(|_| rechecked.problems.join("; ")),
         Some(Err(refusal)) => Some(refusal.message.clone()),
@@ -85,24 +85,5 @@ fn said(found: &Rechecked, manifest: &Manifest) -> String {
     match &found.compared {
         Some(compared) => text + &format!("; relative error {} against its source, {made} when it was made", significant(compared.rel_l2)),
         None => text + &format!("; its source is not there to compare with (relative error {made} when it was made)"),
-    }
-}
-
-/// Keeps in a manifest what was found wrong with its file, so that it is not used again; or that nothing is wrong any more.
-fn remember(item: &Item, error: Option<&CacheError>) {
-    let Some(manifest) = &item.manifest else { return };
-    let damage = match error {
-        Some(CacheError::Damaged { reason, .. }) => Some(reason.clone()),
-        // Nothing is known of what could not be read.
-        Some(
-            CacheError::Io { .. } | CacheError::Place { .. } | CacheError::NoKeys { .. } | CacheError::Store { .. } | CacheError::Stopped,
-        ) => return,
-        None => None,
-    };
-    if manifest.damage != damage {
-        // What cannot be kept is said all the same.
-        if let Ok(Some(whole)) = Manifest::read(&item.path) {
-            drop(Manifest { damage, ..whole }.write(&item.path));
-        }
     }
 }

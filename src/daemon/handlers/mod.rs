@@ -9,6 +9,7 @@ pub(super) mod plan;
 pub(super) mod rebudget;
 pub(super) mod resume;
 pub(super) mod retry;
+pub(super) mod signal;
 pub(super) mod submit;
 pub(super) mod subscribe;
 
@@ -49,6 +50,11 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::PauseConversions { conversion } => conversions::pause(core, asker, conversion, true),
         Request::ResumeConversions { conversion } => conversions::pause(core, asker, conversion, false),
         Request::CancelConversion(conversion) => conversions::cancel(core, asker, conversion),
+        Request::Cache => core.emit(Output::LookUp(asker, LookUp::Cache)),
+        Request::CleanCache(ask) => core.emit(Output::LookUp(asker, LookUp::Clean(ask))),
+        Request::VerifyCached(path) => core.emit(Output::LookUp(asker, LookUp::Verify(path))),
+        Request::Watch(device) => subscribe::watch(core, asker, device),
+        Request::Signal(ask) => signal::signal(core, asker, ask),
         Request::Plan(ask) => plan::plan(core, Pending::Plan(asker, ask)),
         Request::Tune(ask) => plan::plan(core, Pending::Tune(asker, ask)),
         Request::List { states, after, limit } => {

@@ -5,7 +5,8 @@ use crate::daemon::input::Asker;
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
 use crate::daemon::{calibrations, conversions, snapshot};
-use crate::units::SessionId;
+use crate::units::{DeviceId, SessionId};
+use crate::wire::Reply;
 use crate::wire::control::Topics;
 
 /// Has the snapshot put together; the client listens from the moment it is.
@@ -24,10 +25,25 @@ pub(in crate::daemon) fn listens(core: &mut Core, session: SessionId, topics: To
 pub(in crate::daemon) fn left(core: &mut Core, session: SessionId) {
     let watched = is_watched(core);
     core.listeners.remove(&session);
+    if core.watched.remove(&session).is_some() {
+        snapshot::watch_bus(core);
+    }
     calibrations::left(core, session);
     conversions::left(core, session);
     core.pending.retain(|_, pending| !matches!(pending, Pending::Subscribe(asker, _) if asker.session == session));
     tell_sensors(core, watched);
+}
+
+/// A client looks at the bus of a device, or at none any more.
+pub(in crate::daemon) fn watch(core: &mut Core, asker: Asker, device: Option<DeviceId>) {
+    let before = match device {
+        Some(device) => core.watched.insert(asker.session, device),
+        None => core.watched.remove(&asker.session),
+    };
+    if before != device {
+        snapshot::watch_bus(core);
+    }
+    core.answer(asker, Ok(Reply::Done));
 }
 
 /// Whether anybody looks at the devices.

@@ -9,17 +9,21 @@ use crate::tui::paint::Paint;
 
 /// Draws a quantity over time, as high as the area.
 pub fn draw(frame: &mut Frame, area: Rect, paint: &Paint, series: &Series, style: Style) {
-    let steps = paint.glyphs.levels.len() - 1;
-    let full = usize::from(area.height) * steps;
     for (x, value) in (area.x..).zip(series.columns(usize::from(area.width))) {
         let Some(value) = value else { continue };
-        let height = level(value, full);
-        for row in 0..area.height {
-            let below = usize::from(area.height - 1 - row) * steps;
-            let glyph = paint.glyphs.levels[height.saturating_sub(below).min(steps)];
-            if let Some(cell) = frame.buffer_mut().cell_mut(Position { x, y: area.y + row }) {
-                cell.set_symbol(glyph).set_style(style);
-            }
+        column(frame, Position { x, y: area.y }, area.height, value, paint, style);
+    }
+}
+
+/// Draws one column of a graph, filled to a share, from its upper end on.
+pub fn column(frame: &mut Frame, top: Position, rows: u16, share: f32, paint: &Paint, style: Style) {
+    let steps = paint.glyphs.levels.len() - 1;
+    let height = level(share, usize::from(rows) * steps);
+    for row in 0..rows {
+        let below = usize::from(rows - 1 - row) * steps;
+        let glyph = paint.glyphs.levels[height.saturating_sub(below).min(steps)];
+        if let Some(cell) = frame.buffer_mut().cell_mut(Position { x: top.x, y: top.y + row }) {
+            cell.set_symbol(glyph).set_style(style);
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use perilune::devices::{Clocks, DeviceKind, DeviceReading, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading};
+use perilune::devices::{
+    Clocks, DeviceKind, DeviceReading, Ecc, Extras, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading,
+};
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
 use perilune::placement::planner::{Stay, UnitCost};
@@ -18,7 +20,8 @@ use perilune::wire::status::{CacheView, PartView};
 use perilune::wire::tune::TuneBlock;
 use perilune::wire::work::Placed;
 use perilune::wire::{
-    ConversionId, ConversionView, DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView, Status, TuneView,
+    CachedState, CachedView, ConversionId, ConversionView, DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView,
+    Status, TuneView,
 };
 use perilune::workflow::{JobSpec, Kind, ModelEntry, ModelSet, Named, Passes, Tiling};
 
@@ -57,6 +60,10 @@ pub(crate) fn busy_gpu() -> DeviceReading {
     let process = |pid, name: &str, user: Option<&str>, used, owner: &str| ProcessReading {
         pid,
         name: Some(name.to_owned()),
+        command: Some(if owner == "engine" { "perilune-engine" } else { "/usr/lib/xorg/Xorg vt1 -displayfd 3 -auth /run/gdm" }.to_owned()),
+        container: None,
+        started: Some(Timestamp(NOW.0 - 7_200_000)),
+        start_ticks: Some(4_711_000),
         user: user.map(ToOwned::to_owned),
         bytes: Some(gib(used)),
         owner: owner.to_owned(),
@@ -66,10 +73,26 @@ pub(crate) fn busy_gpu() -> DeviceReading {
         temperature_c: Some(81.0),
         power_w: Some(402.0),
         pcie: Pcie { rx_bps: Some(14.1e9), tx_bps: Some(0.2e9), generation: Some(4), width: Some(16) },
+        extras: Extras {
+            performance_state: Some(2),
+            throttle: Some(vec!["power cap".to_owned()]),
+            sm_max_mhz: Some(3105),
+            mem_max_mhz: Some(10_501),
+            slowdown_c: Some(90.0),
+            pcie_max_generation: Some(4),
+            pcie_max_width: Some(16),
+            ecc: Some(Ecc { enabled: true, corrected: Some(7), uncorrected: Some(0) }),
+        },
         processes: vec![
             process(88_123, "perilune-engine", Some("ana"), 21.9, "engine"),
             process(991, "Xorg", Some("root"), 0.3, "foreign"),
-            ProcessReading { name: None, ..process(56_752, "", None, 1.5, "other pid ns") },
+            ProcessReading {
+                name: None,
+                command: None,
+                started: None,
+                start_ticks: None,
+                ..process(56_752, "", None, 1.5, "other pid ns")
+            },
         ],
         held: vec![Held { set: "qwen-night".to_owned(), component: "denoiser".to_owned(), precision: "bf16".to_owned(), bytes: gib(18.5) }],
         activations: Some(gib(3.4)),
@@ -92,6 +115,57 @@ pub(crate) fn cpu() -> DeviceReading {
 /// The file system of the models.
 pub(crate) fn disk() -> DeviceReading {
     DeviceReading { memory: Some(memory(1210.0, 1863.0)), ..DeviceReading::unknown(DeviceId::Disk, DeviceKind::Disk, "sysinfo") }
+}
+
+/// What was converted on the box, by path.
+pub(crate) fn cached() -> Vec<CachedView> {
+    let file = |source: &str, from: &str, to: &str, size: f64, hits: u64, days: i64, state| {
+        let ending = if to.starts_with('Q') { "gguf" } else { "safetensors" };
+        let folder = if to.starts_with('Q') { "gguf" } else { "converted" };
+        CachedView {
+            path: PathBuf::from(format!("/models/diffusion_models/{folder}/{source}_{to}.{ending}")),
+            source: Some(PathBuf::from(format!("/models/checkpoints/{source}.safetensors"))),
+            from: Some(from.to_owned()),
+            to: Some(to.to_owned()),
+            bytes: gib(size),
+            state,
+            damage: None,
+            outside: false,
+            in_use: false,
+            made: Some(Timestamp(NOW.0 - days * 86_400_000 - 7_000_000)),
+            used: Some(Timestamp(NOW.0 - days * 43_200_000)),
+            hits: Some(hits),
+            seconds: Some(41.5),
+            rel_l2_mean: Some(0.0213),
+        }
+    };
+    let unfinished = CachedView {
+        source: None,
+        from: None,
+        to: None,
+        made: None,
+        used: None,
+        hits: None,
+        seconds: None,
+        rel_l2_mean: None,
+        ..file("dream", "fp16", "nf4", 0.4, 0, 0, CachedState::Unfinished)
+    };
+    vec![
+        CachedView { in_use: true, ..file("flux-dev", "bf16", "fp8_e4m3fn_scaled", 11.1, 22, 0, CachedState::Valid) },
+        file("qwen-night", "bf16", "int8", 20.4, 9, 2, CachedState::Valid),
+        file("sdxl-base", "fp32", "fp16", 6.9, 0, 3, CachedState::Stale),
+        file("old/dreams", "fp16", "Q4_K_M", 4.1, 1, 40, CachedState::Orphaned),
+        CachedView {
+            damage: Some("bytes 4096 to 8192 are not those that were written".to_owned()),
+            ..file("lighthouse", "fp16", "Q8_0", 1.9, 3, 12, CachedState::Damaged)
+        },
+        CachedView {
+            path: PathBuf::from("/mnt/share/flux-dev_bf16.safetensors"),
+            outside: true,
+            ..file("flux-dev", "fp32", "bf16", 22.2, 0, 9, CachedState::Valid)
+        },
+        unfinished,
+    ]
 }
 
 /// A conversion that a client has asked for, and that waits.

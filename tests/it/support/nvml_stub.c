@@ -168,6 +168,36 @@ NUMBER(nvmlDeviceGetEnforcedPowerLimit, "limit", "limit_mw", 450000)
 NUMBER(nvmlDeviceGetNumFans, "fans", "fans", 1)
 NUMBER(nvmlDeviceGetCurrPcieLinkGeneration, "gen", "gen", 4)
 NUMBER(nvmlDeviceGetCurrPcieLinkWidth, "width", "width", 16)
+NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, "max_gen", "max_gen", 5)
+NUMBER(nvmlDeviceGetMaxPcieLinkWidth, "max_width", "max_width", 16)
+NUMBER(nvmlDeviceGetPerformanceState, "pstate", "pstate", 2)
+
+ret nvmlDeviceGetMaxClockInfo(void *d, unsigned kind, unsigned *c) {
+  ASK(d, "max_clock");
+  *c = kind == 2 ? 10501 : 3105;
+  return OK;
+}
+ret nvmlDeviceGetTemperatureThreshold(void *d, unsigned kind, unsigned *t) {
+  ASK(d, "threshold");
+  *t = kind == 0 ? 95 : 90; /* 0 shuts down, 1 slows down */
+  return OK;
+}
+ret nvmlDeviceGetCurrentClocksThrottleReasons(void *d, unsigned long long *reasons) {
+  ASK(d, "throttle");
+  *reasons = (unsigned long long)v(IDX(d), "throttle", 4); /* the power cap */
+  return OK;
+}
+ret nvmlDeviceGetEccMode(void *d, unsigned *current, unsigned *pending) {
+  ASK(d, "ecc");
+  *current = *pending = (unsigned)v(IDX(d), "ecc", 1);
+  return OK;
+}
+ret nvmlDeviceGetTotalEccErrors(void *d, unsigned kind, unsigned counter, unsigned long long *n) {
+  (void)counter;
+  ASK(d, "ecc_errors");
+  *n = kind == 0 ? 7 : 0; /* corrected, uncorrected */
+  return OK;
+}
 
 ret nvmlDeviceGetTemperature(void *d, unsigned sensor, unsigned *t) {
   (void)sensor;

@@ -67,6 +67,15 @@ fn advised(advice: &[Suggestion]) -> Vec<Choice> {
     choices
 }
 
+/// Folders in which nothing lies that is converted.
+const UNCONVERTED: &[&str] = &["loras", "embeddings", "clip_vision", "upscale_models", "wildcards", "controlnet", "style_models"];
+
+/// Returns the models that can be converted, parts of others among them.
+#[must_use]
+pub fn models(known: &Known) -> Vec<Choice> {
+    known.models.iter().flatten().filter(|m| !UNCONVERTED.contains(&m.folder.as_str())).map(model).collect()
+}
+
 /// Returns the choices of a field; none where anything may be written.
 #[must_use]
 pub fn choices(field: Field, known: &Known) -> Vec<Choice> {

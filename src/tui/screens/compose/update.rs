@@ -102,6 +102,8 @@ pub fn clear(model: &mut Model) {
         question: "Empty the form?".to_owned(),
         consequence: "Every field goes back to its default.".to_owned(),
         command: None,
+        list: Vec::new(),
+        scroll: 0,
         then: Then::ClearForm,
     });
 }

@@ -14,7 +14,7 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use super::pick::{Pick, choices};
+use super::pick::{Choice, Pick, choices};
 use super::state::Problem;
 use super::{Field, Mode, State};
 use crate::theme::Role;
@@ -206,9 +206,19 @@ fn note(model: &Model, field: Field, paint: &Paint, problem: Option<&Problem>) -
 
 fn draw_pick(model: &Model, pick: &Pick, paint: &Paint, frame: &mut Frame, area: Rect) {
     let field = model.compose.field();
-    let found = pick.found(&choices(field, &model.known));
+    let empty = match &model.known.models {
+        _ if field != Field::Model => "nothing is called so",
+        None => "the models are not known yet; enter takes what you type as a path",
+        Some(_) => "no model is called so; enter takes what you type as a path",
+    };
+    draw_choices(pick, &choices(field, &model.known), field.name(), empty, paint, frame, area);
+}
+
+/// Draws a list of choices and the line that finds one.
+pub fn draw_choices(pick: &Pick, all: &[Choice], title: &str, empty: &str, paint: &Paint, frame: &mut Frame, area: Rect) {
+    let found = pick.found(all);
     let height = (found.len() as u16).clamp(1, 14) + 3;
-    let inside = popup::draw(frame, area, paint, field.name(), "type to find one", (72, height));
+    let inside = popup::draw(frame, area, paint, title, "type to find one", (72, height));
     let columns = usize::from(inside.width);
     let typed = wording::tail(&wording::clean(pick.input.value()), columns.saturating_sub(4), paint.glyphs);
     let x = inside.x + 2 + wording::width(&typed) as u16;
@@ -217,12 +227,7 @@ fn draw_pick(model: &Model, pick: &Pick, paint: &Paint, frame: &mut Frame, area:
     frame.set_cursor_position(Position { x: x.min(inside.right().saturating_sub(1)), y: inside.y });
     let rows = Rect { y: inside.y + 1, height: inside.height.saturating_sub(1), ..inside };
     if found.is_empty() {
-        let sentence = match &model.known.models {
-            _ if field != Field::Model => "nothing is called so",
-            None => "the models are not known yet; enter takes what you type as a path",
-            Some(_) => "no model is called so; enter takes what you type as a path",
-        };
-        frame.render_widget(line::text(paint, Role::Dim, sentence), Rect { height: rows.height.min(1), ..rows });
+        frame.render_widget(line::text(paint, Role::Dim, empty), Rect { height: rows.height.min(1), ..rows });
         return;
     }
     list::draw(frame, rows, paint, found.len(), Some((pick.cursor, Focus::Here)), |at| {

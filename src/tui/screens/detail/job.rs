@@ -87,7 +87,9 @@ fn state(job: &JobView) -> String {
     format!("{}{}{}{stopping}{attempts}", job.state, progress.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-fn settings(spec: &JobSpec) -> String {
+/// Returns the settings in a line.
+#[must_use]
+pub fn settings(spec: &JobSpec) -> String {
     if !spec.is_readable() {
         return "unknown".to_owned();
     }

@@ -1,5 +1,7 @@
 //! What the details are about.
 
+use std::path::PathBuf;
+
 use crate::units::{DeviceId, JobId};
 use crate::wire::{LogLine, Notice};
 
@@ -12,6 +14,8 @@ pub enum Subject {
     Device(DeviceId),
     /// A loaded model set, by name and compute device.
     Set(String, DeviceId),
+    /// A conversion that is there.
+    Cached(PathBuf),
     /// A notice.
     Notice(Notice),
     /// A line of the log.

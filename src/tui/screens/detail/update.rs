@@ -24,6 +24,7 @@ pub fn value(model: &Model, subject: &Subject) -> Option<String> {
             Some(reading.uuid.clone().unwrap_or_else(|| id.to_string()))
         }
         Subject::Set(name, _) => Some(name.clone()),
+        Subject::Cached(path) => Some(path.display().to_string()),
         Subject::Notice(notice) => Some(notice.text.clone()),
         Subject::Line(line) => Some(line.text.clone()),
     }

@@ -18,6 +18,7 @@ use crate::placement::verify;
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
+use crate::tui::screens::cache;
 use crate::tui::view::body;
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::popup;
@@ -66,6 +67,10 @@ fn content(model: &Model, open: &State, paint: &Paint, area: Rect) -> (String, V
         Subject::Set(name, device) => {
             let set = model.known.sets.iter().find(|s| s.name == *name && s.device == *device);
             (format!("Set {name}"), set.map_or_else(unknown, |s| self::set(s, paint, columns)))
+        }
+        Subject::Cached(path) => {
+            let file = model.known.cached.iter().flatten().find(|f| f.path == *path);
+            (wording::file_name(path), file.map_or_else(unknown, |f| cache::view::facts(model, f, paint, columns)))
         }
         Subject::Notice(notice) => ("Event".to_owned(), self::notice(notice, paint, columns)),
         Subject::Line(line) => ("Line of the log".to_owned(), log_line(line, paint, columns)),

@@ -207,6 +207,8 @@ pub fn saved(model: &mut Model, order: SaveOrder, result: Result<Saved, String>)
                 question: format!("Replace the profile {}?", order.name),
                 consequence: "Everything else that stands in it goes.".to_owned(),
                 command: None,
+                list: Vec::new(),
+                scroll: 0,
                 then: Then::Save(Box::new(SaveOrder { existing: Existing::Replaced, ..order })),
             });
         }

@@ -1,7 +1,7 @@
 //! The commands of the palette, in the words of the command line where it has the same.
 
 use crate::jobs::{JobState, JobView};
-use crate::tui::action::{Action, JobVerb, TuneVerb};
+use crate::tui::action::{Action, CacheVerb, DeviceVerb, JobVerb, TuneVerb};
 use crate::tui::keymap::{self, Layer};
 use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
@@ -89,6 +89,10 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::Redraw => "redraw",
         Action::Refresh => "devices refresh",
         Action::GoTo(Screen::Overview) => "overview",
+        Action::GoTo(Screen::Devices) => "devices",
+        Action::GoTo(Screen::Sets) => "sets",
+        Action::GoTo(Screen::Cache) => "cache",
+        Action::GoTo(Screen::Gallery) => "gallery",
         Action::GoTo(Screen::Offload) => "offload",
         Action::GoTo(Screen::Queue) => "queue",
         Action::GoTo(Screen::Compose) => "run",
@@ -99,6 +103,9 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::MarkAll => "mark all",
         Action::Job(verb) => return job_words(model, verb),
         Action::Tune(verb) => return tune_words(verb),
+        Action::Cache(verb) => return Some(cache_words(verb).to_owned()),
+        Action::Device(DeviceVerb::Span) => "devices time",
+        Action::Device(DeviceVerb::Signal) => "devices signal",
         Action::SubmitJob => "run submit",
         Action::SubmitHeld => "run submit --held",
         Action::ClearForm => "run empty",
@@ -115,6 +122,17 @@ fn words(model: &Model, action: Action) -> Option<String> {
         | Action::Decline => return None,
     };
     Some(words.to_owned())
+}
+
+fn cache_words(verb: CacheVerb) -> &'static str {
+    match verb {
+        CacheVerb::Convert => "convert",
+        CacheVerb::Verify => "cache verify",
+        CacheVerb::Clean => "cache clean",
+        CacheVerb::Remove => "cache remove",
+        CacheVerb::Sort => "cache sort",
+        CacheVerb::Reverse => "cache reverse",
+    }
 }
 
 fn tune_words(verb: TuneVerb) -> Option<String> {

@@ -116,7 +116,7 @@ fn draw_about(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, are
     let facts = match source {
         Some(source) => {
             let (place, facts) = split(inside);
-            let picture = model.gallery.frame(&source);
+            let picture = model.gallery.frame(&source, (place.width, place.height));
             // What Kitty and sixel draw cannot be covered by a box.
             let may_be_covered = !matches!(picture, Shown::Picture(Picture::Encoded(_)));
             if may_be_covered || pictures::shows_pictures(model) {

@@ -1,0 +1,8 @@
+//! Finished pictures as a grid, the newest first, and one of them large.
+
+pub mod layout;
+pub mod state;
+pub mod update;
+pub mod view;
+
+pub use state::{Entry, State};
