@@ -21,6 +21,7 @@ mod queue;
 mod rebudget;
 mod screens;
 mod scripts;
+mod sets;
 mod simulated;
 mod supervision;
 mod support;

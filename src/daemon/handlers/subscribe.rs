@@ -4,7 +4,7 @@ use crate::daemon::core::Core;
 use crate::daemon::input::Asker;
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
-use crate::daemon::{calibrations, conversions, snapshot};
+use crate::daemon::{calibrations, conversions, sets, snapshot};
 use crate::units::SessionId;
 use crate::wire::control::Topics;
 
@@ -25,6 +25,7 @@ pub(in crate::daemon) fn left(core: &mut Core, session: SessionId) {
     let watched = is_watched(core);
     core.listeners.remove(&session);
     calibrations::left(core, session);
+    sets::left(core, session);
     conversions::left(core, session);
     core.pending.retain(|_, pending| !matches!(pending, Pending::Subscribe(asker, _) if asker.session == session));
     tell_sensors(core, watched);
