@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::conversions::{CacheCommand, ConversionsCommand, ConvertArgs};
 use super::part_args::{EncoderArgs, OffloadArgs, PlacingArgs};
+use super::set_args::SetsCommand;
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
 use crate::prompt::{Dialect, Weighting};
@@ -78,7 +79,7 @@ pub enum Command {
     /// Looks at model files
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Looks at loaded model sets
+    /// Looks at loaded model sets, and changes which are
     #[command(subcommand)]
     Sets(SetsCommand),
     /// Says where each block of a model would go, and what a step would take
@@ -368,13 +369,6 @@ pub enum QueueCommand {
         #[arg(long, value_name = "STATE")]
         state: Vec<JobState>,
     },
-}
-
-/// Model sets.
-#[derive(Debug, Subcommand)]
-pub enum SetsCommand {
-    /// Lists what engines keep loaded, and where it is
-    List,
 }
 
 /// Model files.

@@ -186,7 +186,7 @@ pub enum CacheCommand {
 }
 
 /// Reads an age, with days of 24 hours.
-fn age(text: &str) -> Result<Duration, String> {
+pub(super) fn age(text: &str) -> Result<Duration, String> {
     let wrong = |e: jiff::Error| format!("an age is a number and a unit, such as 30d or 12h ({e})");
     let span: jiff::Span = text.parse().map_err(wrong)?;
     let whole = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;

@@ -10,6 +10,7 @@ use super::args::{PlanArgs, RunArgs};
 use super::context::Context;
 use super::offload::offload;
 use super::part_args::EncoderArgs;
+use super::set_args::LoadArgs;
 use crate::client::Place;
 use crate::config::Origin;
 use crate::families::Role;
@@ -85,6 +86,21 @@ pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanA
         ..RunArgs::default()
     };
     Ok(PlanAsk { draft: draft(run, context)?, sweep: args.sweep })
+}
+
+/// Returns the job whose parts are to be loaded.
+pub fn loaded(args: LoadArgs, context: &Context) -> Result<JobDraft, Refusal> {
+    let run = RunArgs {
+        model: args.model,
+        variant: args.variant,
+        vae: args.vae,
+        clip: args.clip,
+        encoders: args.encoders,
+        precision: args.precision,
+        placing: args.placing,
+        ..RunArgs::default()
+    };
+    draft(run, context)
 }
 
 fn encoders(args: EncoderArgs, context: &Context) -> BTreeMap<Role, String> {

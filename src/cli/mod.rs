@@ -14,6 +14,7 @@ pub mod part_args;
 pub mod plot;
 pub mod quality_page;
 pub mod report;
+pub mod set_args;
 
 use std::ffi::OsString;
 

@@ -15,8 +15,9 @@ use super::handlers;
 use super::input::{Asker, Input, Ticket};
 use super::output::Output;
 use super::pending::Pending;
+use super::sets::Stock;
 use super::state::{Attempt, Engine, Queue};
-use super::{answers, calibrations, conversions, reports, scheduler, supervision};
+use super::{answers, calibrations, conversions, reports, scheduler, sets, supervision};
 use crate::config::Supervision;
 use crate::devices::{SimulatedGpu, Visible};
 use crate::jobs::JobState;
@@ -67,6 +68,8 @@ pub struct Core {
     pub(super) engines: BTreeMap<DeviceId, Engine>,
     /// What is being measured, and where.
     pub(super) calibrations: BTreeMap<DeviceId, Calibration>,
+    /// What is known of loaded sets besides what engines say.
+    pub(super) stock: Stock,
     /// What is being converted.
     pub(super) conversions: Desk,
     /// The conversions that there are.
@@ -137,6 +140,7 @@ impl Core {
             attempts: BTreeMap::new(),
             engines: BTreeMap::new(),
             calibrations: BTreeMap::new(),
+            stock: Stock::default(),
             conversions: Desk::default(),
             cache: CacheView::default(),
             finished,
@@ -197,6 +201,7 @@ impl Core {
     fn settle(&mut self) {
         if self.stop_by.is_none() {
             calibrations::start(self);
+            sets::start(self);
             conversions::start(self);
         }
         if self.stop_by.is_some() {
@@ -226,8 +231,8 @@ impl Core {
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
         let attempts = self.attempts.values().filter_map(|a| a.stop_by);
-        let engines = self.engines.values().filter_map(|e| supervision::wake_at(e, &self.policy));
-        attempts.chain(engines).chain(self.stop_by).min()
+        let engines = self.engines.values().filter_map(|e| supervision::wake_at(self, e));
+        attempts.chain(engines).chain(sets::wake_at(self)).chain(self.stop_by).min()
     }
 
     /// Returns all counts of jobs.

@@ -27,6 +27,7 @@ pub mod reports;
 pub mod run;
 pub mod scheduler;
 pub mod sessions;
+mod sets;
 mod signals;
 mod simulated;
 mod snapshot;

@@ -49,6 +49,8 @@ pub enum Pending {
         /// Whether a model's steps are measured too.
         with_network: bool,
     },
+    /// What is to be loaded was looked at: have it done.
+    LoadSet(Asker),
     /// What a calibration has found is on disk: tell of it.
     Calibrated(Asker, Box<CalibrationView>),
     /// The devices were read: tell what plans are worked out from.
@@ -88,6 +90,7 @@ impl Pending {
             | Self::Plan(..)
             | Self::Calibrate(..)
             | Self::Calibration { .. }
+            | Self::LoadSet(_)
             | Self::Tune(..)
             | Self::StatusReadings(_)
             | Self::Status(_)
@@ -121,6 +124,7 @@ impl Pending {
             | Self::Plan(asker, _)
             | Self::Calibrate(asker, _)
             | Self::Calibration { asker, .. }
+            | Self::LoadSet(asker)
             | Self::Calibrated(asker, _)
             | Self::Tune(asker, _)
             | Self::StatusReadings(asker)

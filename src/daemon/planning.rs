@@ -33,8 +33,8 @@ pub struct Question {
     pub rooms: Vec<Room>,
     /// What that is.
     pub held: Vec<Share>,
-    /// What the engine of the device that computes holds.
-    pub placed: Option<Box<Placed>>,
+    /// Where the networks are that the engine of the device that computes holds.
+    pub placed: Vec<Box<Placed>>,
     /// What that engine calls itself, if it lives.
     pub engine: Option<String>,
     /// What runs have shown.
@@ -154,7 +154,7 @@ impl Found {
         let parts = layout::parts(&spec, &known)?;
         let model = network.model(spec.work(), precision, &machine.pace);
         let walk = network.walk(spec.work());
-        let placed = placed.filter(|p| p.files == files && p.precision == precision);
+        let placed = placed.into_iter().find(|p| p.files == files && p.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
         let layout = Layout { table: network.table, model, machine };
         let to_be_converted = foretold.is_some();

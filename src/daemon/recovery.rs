@@ -14,7 +14,7 @@ use crate::gallery;
 use crate::jobs::{Failure, JobState, Progress};
 use crate::ledger::{Command, Interruption, Recovered, Unfinished};
 use crate::units::DeviceId;
-use crate::workflow::Kind;
+use crate::workflow::{Kind, SetId};
 
 /// Daemon deaths during a job after which it fails: by then the job is likely what kills it.
 pub const CRASHES: u32 = 20;
@@ -47,6 +47,7 @@ fn naming(core: &Core, unnamed: &crate::ledger::Unnamed, device: DeviceId) -> At
         device,
         stage: Stage::Naming,
         model: String::new(),
+        set: SetId(String::new()),
         output: std::path::PathBuf::new(),
         targets: unnamed.images.iter().map(|i| i.target.clone()).collect(),
         created: core.now,

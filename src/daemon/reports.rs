@@ -16,6 +16,7 @@ use super::lessons::{self, Lesson};
 use super::output::Output;
 use super::pending::Pending;
 use super::scheduler::Assignment;
+use super::sets;
 use super::state::{Attempt, Mode, Stage};
 use crate::gallery;
 use crate::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Progress};
@@ -24,7 +25,7 @@ use crate::units::{DeviceId, JobId, RunId};
 use crate::wire::control::Preview;
 use crate::wire::work::{FailedRun, Finished};
 use crate::wire::{Change, Order, RunOrder};
-use crate::workflow::{Kind, Refusal};
+use crate::workflow::{Kind, Refusal, SetId};
 
 /// Engine deaths after which a job fails.
 pub const DEATHS: u32 = 2;
@@ -71,6 +72,7 @@ fn order(core: &mut Core, device: DeviceId, run: RunId, view: JobView) {
             device,
             stage: Stage::Ordered,
             model: spec.set.name.clone(),
+            set: SetId::of_job(&spec),
             output: spec.output.clone(),
             targets: targets.clone(),
             created: view.created,
@@ -301,8 +303,9 @@ pub(super) fn set_aside(core: &mut Core, job: JobId, problem: String) {
 fn free(core: &mut Core, device: DeviceId, run: RunId) {
     if let Some(engine) = core.engines.get_mut(&device).filter(|e| e.mode == Mode::Busy(run)) {
         engine.mode = Mode::Ready(core.now);
-        engine.last_used = Some(core.now);
     }
     core.news.engines = true;
-    core.news.sets = true;
+    if let Some(set) = core.attempts.get(&run).map(|a| a.set.clone()) {
+        sets::used(core, device, set);
+    }
 }

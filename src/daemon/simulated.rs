@@ -1,6 +1,7 @@
 //! What engines hold of simulated GPUs: no driver tells, so it is added up from what each of them says.
 
 use super::core::Core;
+use super::sets;
 use crate::devices::{DeviceReading, Memory};
 use crate::placement::Share;
 use crate::placement::plan::total;
@@ -17,8 +18,7 @@ pub(super) fn account(core: &Core, reading: &mut DeviceReading) {
     let Some(memory) = reading.memory.filter(|_| reading.simulated) else { return };
     let engines = || core.engines.values().filter_map(|e| e.memory.as_ref());
     let used: Bytes = engines().flat_map(|m| &m.simulated).filter(|s| s.device == reading.id).map(|s| s.bytes).sum();
-    let parts = engines().filter_map(|m| m.set.as_ref()).flat_map(|s| &s.parts);
-    let weights: Bytes = parts.filter(|p| p.device == reading.id).map(|p| p.bytes).sum();
+    let weights: Bytes = engines().map(|m| sets::weights_on(&m.sets, reading.id)).sum();
     reading.memory = Some(Memory { total: memory.total, used, free: memory.total - used });
     reading.activations = Some(used - weights);
 }

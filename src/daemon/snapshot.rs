@@ -4,13 +4,13 @@ use super::core::{Core, News};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::Engine;
-use super::{conversions, scheduler, simulated};
+use super::{conversions, scheduler, sets, simulated};
 use crate::devices::{DeviceReading, Held};
 use crate::jobs::{JobView, WaitReason};
 use crate::ledger::Command;
 use crate::units::{Bytes, JobId, SessionId};
 use crate::wire::control::Topics;
-use crate::wire::{Change, DaemonView, EngineView, QueueView, SetView, Status};
+use crate::wire::{Change, DaemonView, EngineView, QueueView, Status};
 
 /// Waiting jobs in a snapshot; lists have them all.
 const WAITING_SHOWN: usize = 50;
@@ -55,7 +55,7 @@ pub(super) fn status(core: &Core, views: Vec<JobView>) -> Status {
         daemon: DaemonView { pid: core.policy.pid, uptime_s: core.now.since(core.started).as_secs_f64() },
         devices: devices(core),
         host: core.frame.host.clone(),
-        sets: sets(core),
+        sets: sets::views(core),
         engines: engines(core),
         cache: core.cache.clone(),
         conversions: conversions::views(core),
@@ -96,10 +96,10 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
             if engine.device == reading.id && !reading.simulated {
                 reading.activations = memory.and_then(|m| m.activations).or_else(|| activations(reading, engine));
             }
-            let set = memory.and_then(|m| m.set.as_ref());
-            let parts = set.into_iter().flat_map(|s| s.parts.iter().map(move |p| (s, p)));
-            reading.held.extend(parts.filter(|(_, p)| p.device == reading.id).map(|(set, part)| Held {
-                set: set.name.clone(),
+            let loaded = memory.map(|m| m.sets.as_slice()).unwrap_or_default();
+            let here = sets::copies(loaded).into_iter().filter(|(_, part)| part.device == reading.id);
+            reading.held.extend(here.map(|(names, part)| Held {
+                set: names.join(", "),
                 component: part.role.name().to_owned(),
                 precision: part.precision.clone(),
                 bytes: part.bytes,
@@ -113,24 +113,9 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
 /// does not show the engine, as in containers.
 fn activations(reading: &DeviceReading, engine: &Engine) -> Option<Bytes> {
     let held = reading.processes.iter().find(|p| Some(p.pid) == engine.pid)?.bytes?;
-    let parts = engine.memory.as_ref().and_then(|m| m.set.as_ref()).map(|s| s.parts.as_slice()).unwrap_or_default();
-    let weights: Bytes = parts.iter().filter(|p| p.device == reading.id).map(|p| p.bytes).sum();
+    let loaded = engine.memory.as_ref().map(|m| m.sets.as_slice()).unwrap_or_default();
+    let weights = sets::weights_on(loaded, reading.id);
     Some(held - weights)
-}
-
-fn sets(core: &Core) -> Vec<SetView> {
-    let loaded = core.engines.values().filter_map(|e| Some((e, e.memory.as_ref()?.set.as_ref()?)));
-    let used_by = |device| core.attempts.values().find(|a| a.device == device && a.is_with_engine()).map(|a| a.job);
-    loaded
-        .map(|(engine, set)| SetView {
-            name: set.name.clone(),
-            family: set.family.clone(),
-            device: engine.device,
-            components: set.parts.clone(),
-            used_by: used_by(engine.device),
-            last_used: engine.last_used,
-        })
-        .collect()
 }
 
 fn engines(core: &Core) -> Vec<EngineView> {
@@ -154,7 +139,7 @@ pub(super) fn tell_news(core: &mut Core) {
         core.publish(Change::Engines(engines(core)));
     }
     if new_sets {
-        core.publish(Change::Sets(sets(core)));
+        core.publish(Change::Sets(sets::views(core)));
     }
     if new_conversions {
         core.publish(Change::Conversions(conversions::views(core)));

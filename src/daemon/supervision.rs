@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, Policy};
+use super::core::Core;
 use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Engine, FAILED_STARTS, Mode};
-use super::{calibrations, conversions, handlers, reports, snapshot};
+use super::{calibrations, conversions, handlers, reports, sets, snapshot};
 use crate::jobs::{Failure, JobState};
 use crate::ledger::{Command, Interruption};
 use crate::telemetry::Frame;
@@ -69,6 +69,7 @@ fn said(core: &mut Core, device: DeviceId, report: Report) {
             }
             core.news.engines = true;
             core.news.everything = true;
+            sets::greet(core, device);
         }
         Report::Started(run) => reports::started(core, run),
         Report::Phase { run, phase } => reports::phase(core, run, phase),
@@ -86,8 +87,10 @@ fn said(core: &mut Core, device: DeviceId, report: Report) {
             if let Some(engine) = core.engines.get_mut(&device) {
                 engine.memory = Some(memory);
             }
-            core.news.sets = true;
+            sets::held(core, device);
         }
+        Report::Loaded { run, failure } => sets::loaded(core, run, failure.map(|f| *f)),
+        Report::Unloaded { set, refusal } => sets::unloaded(core, device, &set, refusal.as_ref()),
         // The link looks after these.
         Report::Pong(_) => {}
     }
@@ -121,6 +124,7 @@ fn died(core: &mut Core, device: DeviceId, exit: Exit) {
     if !in_order {
         calibrations::lost(core, device, &how);
     }
+    sets::lost(core, device, &how);
     if let Some(run) = run {
         reports::lost(core, run, &exit.how, exit.log);
     } else if unready && !in_order {
@@ -142,7 +146,9 @@ fn broken(core: &mut Core, device: DeviceId, refusal: &Refusal) {
         tracing::error!("{text}");
         core.notice("crit", text, None);
     }
-    calibrations::lost(core, device, &format!("cannot be started: {}", refusal.message));
+    let how = format!("cannot be started: {}", refusal.message);
+    calibrations::lost(core, device, &how);
+    sets::lost(core, device, &how);
     give_up(core, device, &format!(": {}", refusal.message), refusal.hint.as_deref(), &[]);
 }
 
@@ -166,11 +172,12 @@ fn give_up(core: &mut Core, device: DeviceId, last: &str, mend: Option<&str>, lo
     }
 }
 
-/// Returns when this engine wants something to be done.
-pub(super) fn wake_at(engine: &Engine, policy: &Policy) -> Option<Timestamp> {
+/// Returns when this engine wants something to be done. One with sets that are to stay does not end for want of jobs.
+pub(super) fn wake_at(core: &Core, engine: &Engine) -> Option<Timestamp> {
     match engine.mode {
         Mode::Backoff(at) | Mode::Broken(at) | Mode::Ending(at) => Some(at),
-        Mode::Ready(since) => policy.engine_idle_s.map(|s| since.plus(Duration::from_secs_f64(s.max(0.0)))),
+        Mode::Ready(_) if sets::holds(core, engine.device) => None,
+        Mode::Ready(since) => core.policy.engine_idle_s.map(|s| since.plus(Duration::from_secs_f64(s.max(0.0)))),
         Mode::Absent | Mode::Starting | Mode::Assigning(_) | Mode::Busy(_) | Mode::Calibrating => None,
     }
 }
@@ -178,6 +185,7 @@ pub(super) fn wake_at(engine: &Engine, policy: &Policy) -> Option<Timestamp> {
 /// Does what is due.
 pub(super) fn tick(core: &mut Core) {
     let now = core.now;
+    sets::tick(core);
     let late: Vec<(RunId, DeviceId)> =
         core.attempts.values().filter(|a| a.stop_by.is_some_and(|by| by <= now)).map(|a| (a.run, a.device)).collect();
     for (run, device) in late {
@@ -187,8 +195,7 @@ pub(super) fn tick(core: &mut Core) {
         let why = format!("did not stop within {} s of being asked and was killed", core.policy.patience.grace.as_secs());
         core.emit(Output::Kill { device, why });
     }
-    let due: Vec<DeviceId> =
-        core.engines.values().filter(|e| wake_at(e, &core.policy).is_some_and(|at| at <= now)).map(|e| e.device).collect();
+    let due: Vec<DeviceId> = core.engines.values().filter(|e| wake_at(core, e).is_some_and(|at| at <= now)).map(|e| e.device).collect();
     for device in due {
         let Some(engine) = core.engines.get_mut(&device) else { continue };
         match engine.mode {
@@ -242,6 +249,7 @@ pub(super) fn stop(core: &mut Core) {
     tracing::info!("ending");
     core.stop_by = Some(core.now.plus(STOP_LIMIT));
     calibrations::give_up(core);
+    sets::give_up(core);
     conversions::give_up(core);
     let running: Vec<RunId> = core.attempts.values().filter(|a| a.is_with_engine()).map(|a| a.run).collect();
     for run in running {

@@ -15,7 +15,11 @@ use crate::workflow::{JobSpec, Tiling};
 impl Runner {
     /// Decodes, and returns the seconds, too. Where memory runs out, weights that it does not need give way once.
     pub(super) fn pictures(&mut self, run: &mut Run<'_>, latents: &Tensor) -> Result<(Vec<Rgb>, f64), EngineError> {
+        self.room_here(run.order.run, autoencoder::decode_estimate(run.order.spec.size));
         match self.decoded(run, latents) {
+            Err(EngineError::OutOfMemory { .. }) if self.others_leave(run.order.run, Bytes(u64::MAX)) > Bytes::ZERO => {
+                self.pictures(run, latents)
+            }
             Err(error @ EngineError::OutOfMemory { .. }) => {
                 let freed = self.sets.rest(|role| role != Role::Vae);
                 if freed == Bytes::ZERO {

@@ -39,6 +39,16 @@ pub enum EngineError {
         /// Who holds what of the device.
         ledger: String,
     },
+    /// The device has not enough memory, and sets that no run uses stay there, since they are pinned.
+    #[error("{error}; pinned there, and held by no run, are {held} of {}", sets.join(", "))]
+    Kept {
+        /// What happened.
+        error: Box<EngineError>,
+        /// What they take of the device.
+        held: Bytes,
+        /// What they are called.
+        sets: Vec<String>,
+    },
     /// A result is not a number.
     #[error("{place} gave values that are not numbers, in step {step}")]
     NotFinite {
@@ -138,6 +148,28 @@ impl EngineError {
         Self::from_torch_text(&error.to_string(), device, place)
     }
 
+    /// Returns the device whose memory was too little, where that is what went wrong.
+    #[must_use]
+    pub fn short_of(&self, compute: DeviceId) -> Option<DeviceId> {
+        match self {
+            Self::OutOfMemory { device, .. } => Some(*device),
+            Self::Budget { full, .. } => Some(full.device),
+            Self::Exhausted { error, .. } => error.short_of(compute),
+            Self::Placing(_) => Some(compute),
+            Self::Kept { .. }
+            | Self::Cancelled
+            | Self::NotFinite { .. }
+            | Self::Changed { .. }
+            | Self::NoWay { .. }
+            | Self::Simulated(_)
+            | Self::Library(_)
+            | Self::Family { .. }
+            | Self::Save(_)
+            | Self::Torch { .. }
+            | Self::NoDevice { .. } => None,
+        }
+    }
+
     /// Returns whether the engine can run another job after this.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -147,6 +179,7 @@ impl EngineError {
             Self::Cancelled
             | Self::OutOfMemory { .. }
             | Self::Exhausted { .. }
+            | Self::Kept { .. }
             | Self::NotFinite { .. }
             | Self::Changed { .. }
             | Self::Placing(_)
@@ -170,6 +203,10 @@ impl From<&EngineError> for Refusal {
                 message,
                 "make the picture or the batch smaller, compute in fp16 or bf16, or free memory on the device; the engine goes on",
             ),
+            EngineError::Kept { sets, .. } => {
+                let names = sets.first().cloned().unwrap_or_default();
+                Self::new(Kind::Refused, message, format!("`perilune sets unpin {names}` lets it leave; or let more leave the device"))
+            }
             EngineError::NotFinite { .. } => {
                 Self::new(Kind::Failed, message, "compute in fp32 or bf16: fp16 overflows in some models; or the weights are damaged")
             }

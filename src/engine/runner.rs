@@ -58,6 +58,23 @@ pub(super) struct Run<'a> {
     walk: Option<Walk>,
 }
 
+impl<'a> Run<'a> {
+    /// Returns one before its first stage.
+    pub(super) fn new(order: &'a RunOrder, cancel: &'a CancelFlag) -> Self {
+        Self {
+            order,
+            cancel,
+            timing: Timing::default(),
+            warnings: order.spec.notes.clone(),
+            moved_at: None,
+            predicted: None,
+            traffic: Vec::new(),
+            learned: Vec::new(),
+            walk: None,
+        }
+    }
+}
+
 impl Runner {
     /// Returns a runner that has loaded nothing yet.
     #[must_use]
@@ -81,17 +98,7 @@ impl Runner {
     /// Runs a job and reports how it ended. Returns whether the engine can go on.
     pub fn run(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         self.reporter.report(Report::Started(order.run));
-        let mut run = Run {
-            order,
-            cancel,
-            timing: Timing::default(),
-            warnings: order.spec.notes.clone(),
-            moved_at: None,
-            predicted: None,
-            traffic: Vec::new(),
-            learned: Vec::new(),
-            walk: None,
-        };
+        let mut run = Run::new(order, cancel);
         let result = tch::no_grad(|| self.stages(&mut run));
         heap::trim();
         self.report_memory();
@@ -110,7 +117,7 @@ impl Runner {
 
     /// Measures the machine, with nothing loaded, and reports how that ended. Returns whether the engine can go on.
     pub fn calibrate(&mut self, order: &CalibrateOrder, cancel: &CancelFlag) -> bool {
-        self.sets = Sets::default();
+        self.sets.clear();
         heap::trim();
         self.report_memory();
         let tell = |finding| self.reporter.report(Report::Found(finding));
@@ -125,21 +132,8 @@ impl Runner {
     fn stages(&mut self, run: &mut Run<'_>) -> Result<Vec<ImageRecord>, EngineError> {
         let began = Instant::now();
         let spec = &run.order.spec;
-        self.speeds.recall(&run.order.known);
         let precision = self.precision_of(spec);
-
-        self.phase(run.order.run, Phase::Loading);
-        if let Some(simulated) = &self.compute.simulated {
-            simulated.look()?;
-        }
-        self.sets.forget_traffic();
-        let asks = self.asks(spec)?;
-        run.timing.load = self.timed(Role::ClipL, |me| me.sets.load_encoders(spec, &loading(&me.compute, precision, &asks, run)))?.1;
-        self.read_first_where_short(run, precision, &asks)?;
-        run.timing.load +=
-            self.timed(Role::Denoiser, |me| me.sets.load_network(&spec.set, &loading(&me.compute, precision, &asks, run)))?.1;
-        // What was brought at once is in those seconds.
-        let _at_once = self.sets.take_bringing();
+        let asks = self.load(run)?;
         self.verify(run);
         let denoiser = self.sets.ready_denoiser()?;
         run.predicted = asks.get(Role::Denoiser).map(|asked| denoiser.expect(asked.work, precision, &asked.machine));
@@ -175,6 +169,30 @@ impl Runner {
         let images = save::all(run.order, &pictures, &latents, precision)?;
         run.timing.total = began.elapsed().as_secs_f64();
         Ok(images)
+    }
+
+    /// Loads the text encoders and the diffusion network.
+    pub(super) fn load(&mut self, run: &mut Run<'_>) -> Result<Asks, EngineError> {
+        let spec = &run.order.spec;
+        self.speeds.recall(&run.order.known);
+        let precision = self.precision_of(spec);
+
+        self.phase(run.order.run, Phase::Loading);
+        if let Some(simulated) = &self.compute.simulated {
+            simulated.look()?;
+        }
+        let asks = self.asks(spec)?;
+        run.timing.load = self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, precision, &asks, run)))?.1;
+        self.sets.forget_traffic();
+        self.room_for_the_rest(run, precision)?;
+        run.timing.load +=
+            self.with_room(run.order.run, Role::ClipL, |me| me.sets.load_encoders(spec, &loading(&me.compute, precision, &asks, run)))?;
+        self.read_first_where_short(run, precision, &asks)?;
+        run.timing.load += self
+            .with_room(run.order.run, Role::Denoiser, |me| me.sets.load_network(&spec.set, &loading(&me.compute, precision, &asks, run)))?;
+        // What was brought at once is in those seconds.
+        let _at_once = self.sets.take_bringing();
+        Ok(asks)
     }
 
     /// Has the text read before the diffusion network comes, and lets go of its encoders, where there is no memory for all of them.
@@ -216,19 +234,20 @@ impl Runner {
         if let Some(simulated) = &self.compute.simulated {
             machine = simulated.seen(machine, network::beside(spec, role, precision)?);
         }
+        self.count_what_others_hold(&mut machine);
         for room in machine.rooms.iter_mut().filter(|room| room.device == self.compute.id) {
             room.free = (room.free + held).min(room.total);
         }
         Ok(machine)
     }
 
-    fn precision_of(&self, spec: &JobSpec) -> Precision {
+    pub(super) fn precision_of(&self, spec: &JobSpec) -> Precision {
         spec.precision.unwrap_or_else(|| self.compute.default_precision())
     }
 
     /// Loads the autoencoder where it is not loaded yet.
     pub(super) fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
-        let seconds = self.timed(Role::Vae, |me| me.sets.load_vae(&me.compute, run.cancel))?.1;
+        let seconds = self.with_room(run.order.run, Role::Vae, |me| me.sets.load_vae(&me.compute, run.cancel))?;
         run.timing.load += seconds;
         let _at_once = self.sets.take_bringing();
         self.report_memory();
@@ -281,7 +300,7 @@ impl Runner {
     }
 
     /// Runs a stage and returns its seconds too.
-    fn timed<T>(&mut self, role: Role, work: impl FnOnce(&mut Self) -> Result<T, EngineError>) -> Result<(T, f64), EngineError> {
+    pub(super) fn timed<T>(&mut self, role: Role, work: impl FnOnce(&mut Self) -> Result<T, EngineError>) -> Result<(T, f64), EngineError> {
         let began = Instant::now();
         // What a failed stage leaves behind is dropped or loaded again: nothing half-made is used.
         let result = catch_unwind(AssertUnwindSafe(|| work(self)));
@@ -339,8 +358,8 @@ impl Runner {
     pub(super) fn ledger(&self) -> String {
         let device = self.compute.id;
         let mut parts: Vec<String> = self.sets.holders(device).into_iter().map(|(role, bytes)| format!("{bytes} {role}")).collect();
-        let weights = self.sets.measured().iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
-        let beyond = self.account.beyond(weights - self.sets.in_map(), &self.compute);
+        parts.extend(self.others_in_words());
+        let beyond = self.account.beyond(self.sets.all_on(device), &self.compute);
         parts.extend(beyond.map(|bytes| format!("{bytes} beyond weights")));
         format!("{device} holds {}; {}", parts.join(", "), self.keeper.borrow().told(&self.compute))
     }
@@ -363,11 +382,9 @@ impl Runner {
     }
 
     pub(super) fn report_memory(&self) {
-        let here = self.compute.id;
-        let weights: Bytes = self.sets.measured().iter().filter(|s| s.device == here).map(|s| s.bytes).sum();
-        let activations = self.account.beyond(weights + self.sets.staging() - self.sets.in_map(), &self.compute);
+        let activations = self.account.beyond(self.sets.all_on(self.compute.id), &self.compute);
         let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
-        self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations, simulated }));
+        self.reporter.report(Report::Memory(Memory { sets: self.sets.views(), activations, simulated }));
     }
 }
 
@@ -375,7 +392,7 @@ fn loading<'a>(compute: &'a Compute, precision: Precision, asks: &'a Asks, run: 
     Loading { compute, precision, asks, cancel: run.cancel }
 }
 
-fn failed_run(run: RunId, error: &EngineError) -> FailedRun {
+pub(super) fn failed_run(run: RunId, error: &EngineError) -> FailedRun {
     let refusal = Refusal::from(error);
     FailedRun { run, kind: refusal.kind, message: refusal.message, hint: refusal.hint, fatal: error.is_fatal() }
 }

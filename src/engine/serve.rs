@@ -24,6 +24,7 @@ use super::device::Compute;
 use super::error::panic_text;
 use super::reporter::Reporter;
 use super::runner::Runner;
+use super::wishes::Wishes;
 use crate::gallery;
 use crate::units::RunId;
 use crate::wire::hello::{HelloFrame, Mismatch};
@@ -54,6 +55,9 @@ pub enum ServeError {
 enum Work {
     Run(Box<RunOrder>, CancelFlag),
     Calibrate(Box<CalibrateOrder>, CancelFlag),
+    Load(Box<RunOrder>, CancelFlag),
+    /// Sets are to leave: the wishes say which.
+    Tend,
     Stop,
 }
 
@@ -93,10 +97,12 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
     reporter.report(Report::Ready { about: compute.about.clone() });
     let writing = thread::spawn(move || write_reports(&mut writer, &outgoing));
     let current = CurrentRun::default();
-    let mut listener = Listener { current: current.clone(), reporter: reporter.clone(), work };
+    let mut runner = Runner::new(compute, reporter.clone());
+    let mut listener = Listener { current: current.clone(), wishes: runner.wishes(), reporter, work };
     thread::spawn(move || listener.listen(&mut reader));
 
-    work_until_stopped(&mut Runner::new(compute, reporter), &incoming, &current);
+    work_until_stopped(&mut runner, &incoming, &current);
+    drop(runner);
     // The runner, and with it the last sender, is gone: the writer ends after the last report.
     drop(writing.join());
     Ok(())
@@ -107,6 +113,11 @@ fn work_until_stopped(runner: &mut Runner, incoming: &Receiver<Work>, current: &
         let (run, alive) = match work {
             Work::Run(order, cancel) => (order.run, runner.run(&order, &cancel)),
             Work::Calibrate(order, cancel) => (CALIBRATION, runner.calibrate(&order, &cancel)),
+            Work::Load(order, cancel) => (order.run, runner.load_set(&order, &cancel)),
+            Work::Tend => {
+                runner.tend_at_rest();
+                continue;
+            }
             Work::Stop => break,
         };
         current.clear(run);
@@ -148,6 +159,7 @@ impl CurrentRun {
 
 struct Listener {
     current: CurrentRun,
+    wishes: Wishes,
     reporter: Reporter,
     work: Sender<Work>,
 }
@@ -179,6 +191,17 @@ impl Listener {
                 self.current.set(CALIBRATION, cancel.clone());
                 self.pass_on(Work::Calibrate(order, cancel));
             }
+            Order::Load(order) => {
+                let cancel = CancelFlag::default();
+                self.current.set(order.run, cancel.clone());
+                self.pass_on(Work::Load(order, cancel));
+            }
+            Order::Unload(set) => {
+                self.wishes.unload(set);
+                self.pass_on(Work::Tend);
+            }
+            Order::Pin(set) => self.wishes.pin(set),
+            Order::Unpin(set) => self.wishes.unpin(&set),
             Order::Cancel(run) => self.current.reach(run, CancelFlag::cancel),
             Order::Pause(run) => self.current.reach(run, CancelFlag::pause),
             Order::Resume(run) => self.current.reach(run, CancelFlag::resume),

@@ -1,53 +1,51 @@
-//! The model set that is loaded, kept between runs; parts that the next job needs again stay.
+//! The model set that a run works with. What it shares with others is loaded once; others stay beside it, see [`Shelf`].
 
 use std::cell::RefCell;
-use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use super::EngineError;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::loading::assemble::Target;
 use super::loading::{Asked, Asks, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
+use super::pieces::{Content, Loaded, Piece};
 use super::pipelines::text::{self, Conditioning};
-use super::residency::{Residency, Traffic};
+use super::residency::Residency;
+use super::shelf::{Record, Shelf};
 use crate::families::Role;
-use crate::jobs::PartPlacement;
 use crate::library::network;
-use crate::placement::plan::total;
-use crate::placement::{OffloadAsk, Share};
-use crate::units::{Bytes, DeviceId};
+use crate::placement::OffloadAsk;
+use crate::units::Bytes;
 use crate::weights::Precision;
-use crate::wire::status::PartView;
-use crate::wire::work::{LoadedSet, Placed};
-use crate::workflow::{JobSpec, ModelSet, part_of};
+use crate::workflow::{JobSpec, ModelSet, SetId};
 
 /// What is loaded.
 #[derive(Debug, Default)]
 pub struct Sets {
-    set: Option<(String, String)>,
-    encoders: Vec<(Role, PartKey, LoadedEncoder)>,
-    denoiser: Option<(PartKey, LoadedDenoiser)>,
-    vae: Option<(PartKey, LoadedVae)>,
+    /// What the parts of the set in use are, as the job names them and as they are loaded.
+    wanted: Vec<Wanted>,
+    /// Those that are loaded.
+    pub(super) pieces: Vec<Piece>,
     /// An autoencoder that is loaded when it is needed, from the files that were there when the run began.
-    opened_vae: Option<(PartKey, PlacedVae)>,
+    opened_vae: Option<(Content, PlacedVae)>,
     conditioning: Option<(TextKey, Conditioning)>,
+    pub(super) shelf: RefCell<Shelf>,
 }
 
-/// Files as they were when they were read, and the precision they are held in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct PartKey {
-    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
-    precision: Precision,
-    /// Changed where the operator wants weights to live elsewhere from the next step on.
-    offload: RefCell<OffloadAsk>,
+/// A part of the set in use.
+#[derive(Debug, Clone)]
+struct Wanted {
+    role: Role,
+    /// Its own files, as they were when the run began.
+    named: Content,
+    /// What it is loaded as.
+    content: Content,
+    ask: OffloadAsk,
 }
 
 /// Everything that the text encoders' output depends on.
 #[derive(Debug, Clone, PartialEq)]
 struct TextKey {
-    encoders: Vec<(Role, PartKey)>,
+    encoders: Vec<(Role, Content)>,
     variant: String,
     prompt: String,
     negative: Option<String>,
@@ -56,9 +54,9 @@ struct TextKey {
 }
 
 impl TextKey {
-    fn of(spec: &JobSpec, encoders: &[(Role, PartKey)]) -> Self {
+    fn of(spec: &JobSpec, encoders: Vec<(Role, Content)>) -> Self {
         Self {
-            encoders: encoders.to_vec(),
+            encoders,
             variant: spec.set.variant.clone(),
             prompt: spec.prompt.clone(),
             negative: spec.is_guided().then(|| spec.negative.clone()),
@@ -87,14 +85,11 @@ impl<'a> Loading<'a> {
         Target { compute: self.compute, precision, cancel: self.cancel, offload: self.asks.of(role) }
     }
 
-    fn key(&self, set: &ModelSet, role: Role) -> Result<PartKey, EngineError> {
-        let ask = self.asks.ask_of(role).cloned().unwrap_or_default();
-        Ok(PartKey { offload: RefCell::new(ask), ..key(set, role, network::held_in(role, self.precision))? })
-    }
-
-    fn encoder_keys(&self, set: &ModelSet) -> Result<Vec<(Role, PartKey)>, EngineError> {
-        let there = set.family.encoders().filter(|role| set.component(*role).is_some());
-        there.map(|role| Ok((role, self.key(set, role)?))).collect()
+    /// Looks at the files of all parts.
+    fn contents(&self, set: &ModelSet) -> Result<Vec<(Role, Content)>, EngineError> {
+        let encoders = set.family.encoders().filter(|role| set.component(*role).is_some());
+        let roles = std::iter::once(Role::Denoiser).chain(encoders).chain([Role::Vae]);
+        roles.map(|role| Ok((role, Content::of(set, role, network::held_in(role, self.precision))?))).collect()
     }
 }
 
@@ -108,28 +103,68 @@ pub struct Ready<'a> {
 }
 
 impl Sets {
-    /// Loads the text encoders of a job, unless what they would say is known. What the job does not use is dropped first, to make
-    /// room.
-    pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
-        let set = &spec.set;
-        let wanted = how.encoder_keys(set)?;
-        let (denoiser, vae) = (how.key(set, Role::Denoiser)?, how.key(set, Role::Vae)?);
-        let before = self.encoders.len();
-        self.encoders.retain(|(role, key, _)| wanted.iter().any(|(r, k)| r == role && k == key));
-        let dropped = [self.encoders.len() < before, drop_other(&mut self.denoiser, &denoiser), drop_other(&mut self.vae, &vae)];
-        if dropped.contains(&true) {
+    /// Takes up the set of a job: what of it is loaded is at hand, and what it does not use stays for others. Parts that are to
+    /// live elsewhere than they do are dropped, and loaded anew.
+    pub fn take_up(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
+        let contents = how.contents(&spec.set)?;
+        let shelf = self.shelf.get_mut();
+        let in_use = std::mem::take(&mut self.pieces);
+        let wanted = |(role, named): (Role, Content)| Wanted {
+            role,
+            content: shelf.loaded_as(role, named.clone(), &in_use),
+            named,
+            ask: how.asks.ask_of(role).cloned().unwrap_or_default(),
+        };
+        self.wanted = contents.into_iter().map(wanted).collect();
+        self.opened_vae = None;
+        let mut is_dropped = false;
+        for piece in std::mem::take(&mut shelf.pieces).into_iter().chain(in_use) {
+            match self.wanted.iter().find(|w| w.role == piece.role && w.content == piece.content) {
+                Some(wanted) if *piece.ask.borrow() == wanted.ask => self.pieces.push(piece),
+                Some(_) => is_dropped = true,
+                None => shelf.pieces.push(piece),
+            }
+        }
+        shelf.use_now(Record {
+            id: SetId::of(&spec.set, how.precision),
+            name: spec.set.name.clone(),
+            family: spec.set.family.name().to_owned(),
+            parts: self.wanted.iter().map(|w| (w.role, w.content.clone())).collect(),
+            used: 0,
+        });
+        if shelf.sweep() || is_dropped {
             // Pieces of another size would not fit into what they have left.
             how.compute.trim();
         }
-        self.set = Some((set.name.clone(), set.family.name().to_owned()));
-        if self.knows(&TextKey::of(spec, &wanted)) {
+        Ok(())
+    }
+
+    /// Leaves the set that was in use with the others.
+    pub fn put_away(&mut self) {
+        let shelf = self.shelf.get_mut();
+        shelf.pieces.append(&mut self.pieces);
+        shelf.current = None;
+        (self.opened_vae, self.conditioning) = (None, None);
+        self.wanted.clear();
+    }
+
+    /// Drops all parts of all sets.
+    pub fn clear(&mut self) {
+        self.put_away();
+        self.shelf.get_mut().clear();
+    }
+
+    /// Loads the text encoders of a job, unless what they would say is known.
+    pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
+        self.take_up(spec, how)?;
+        if self.knows_text(spec) {
             return Ok(());
         }
-        for (role, key) in wanted {
-            if self.encoder(role).is_none() {
-                let loaded = LoadedEncoder::load(role, &paths(&key), set.vocabularies.get(&role), how.target(role))?;
-                self.encoders.push((role, key, loaded));
-            }
+        let missing = self.wanted.iter().filter(|w| w.role.is_encoder() && self.piece(w.role).is_none());
+        for wanted in missing.cloned().collect::<Vec<_>>() {
+            let words = spec.set.vocabularies.get(&wanted.role);
+            let loaded = LoadedEncoder::load(wanted.role, &wanted.content.paths(), words, how.target(wanted.role))?;
+            self.keep(wanted, Loaded::Encoder(Box::new(loaded)));
         }
         self.serve(how.cancel);
         Ok(())
@@ -138,17 +173,41 @@ impl Sets {
     /// Loads the diffusion network, unless it is loaded, and finds places for the autoencoder. That comes later, see
     /// [`load_vae`](Self::load_vae).
     pub fn load_network(&mut self, set: &ModelSet, how: &Loading<'_>) -> Result<(), EngineError> {
-        let (denoiser, vae) = (how.key(set, Role::Denoiser)?, how.key(set, Role::Vae)?);
-        if self.denoiser.is_none() {
-            let loaded = LoadedDenoiser::load(&paths(&denoiser), how.target(Role::Denoiser))?;
-            self.denoiser = Some((denoiser, loaded));
+        if self.piece(Role::Denoiser).is_none() {
+            let wanted = self.wanted(Role::Denoiser)?;
+            let loaded = LoadedDenoiser::load(&wanted.content.paths(), how.target(Role::Denoiser))?;
+            self.keep(wanted, Loaded::Denoiser(Box::new(loaded)));
         }
-        self.opened_vae = match &self.vae {
+        self.opened_vae = match self.piece(Role::Vae) {
             Some(_) => None,
-            None => Some((vae.clone(), PlacedVae::open(&paths(&vae), how.target(Role::Vae))?)),
+            None => {
+                let content = self.wanted(Role::Vae)?.content;
+                let opened = PlacedVae::open(&content.paths(), how.target(Role::Vae))?;
+                Some((content, opened))
+            }
         };
         self.serve(how.cancel);
-        self.check_unreplaced(set, &vae)
+        self.check_unreplaced(set)
+    }
+
+    fn wanted(&self, role: Role) -> Result<Wanted, EngineError> {
+        self.wanted.iter().find(|w| w.role == role).cloned().ok_or_else(|| EngineError::not_loaded(role))
+    }
+
+    fn keep(&mut self, wanted: Wanted, model: Loaded) {
+        let copy = self.shelf.get_mut().next_copy();
+        self.pieces.push(Piece { copy, role: wanted.role, content: wanted.content, ask: RefCell::new(wanted.ask), model });
+        self.pieces.sort_by_key(|piece| piece.role);
+    }
+
+    fn piece(&self, role: Role) -> Option<&Piece> {
+        self.pieces.iter().find(|piece| piece.role == role)
+    }
+
+    /// Returns whether a part is loaded, or need not be.
+    #[must_use]
+    pub fn has(&self, role: Role, spec: &JobSpec) -> bool {
+        self.piece(role).is_some() || (role.is_encoder() && self.knows_text(spec))
     }
 
     fn serve(&mut self, cancel: &CancelFlag) {
@@ -160,29 +219,32 @@ impl Sets {
     /// Returns whether the diffusion network is loaded.
     #[must_use]
     pub fn has_network(&self) -> bool {
-        self.denoiser.is_some()
+        self.piece(Role::Denoiser).is_some()
     }
 
-    fn knows(&self, text: &TextKey) -> bool {
-        self.conditioning.as_ref().is_some_and(|(known, _)| known == text)
+    fn text_key(&self, spec: &JobSpec) -> TextKey {
+        let encoders = self.wanted.iter().filter(|w| w.role.is_encoder());
+        TextKey::of(spec, encoders.map(|w| (w.role, w.content.clone())).collect())
+    }
+
+    fn knows_text(&self, spec: &JobSpec) -> bool {
+        self.conditioning.as_ref().is_some_and(|(known, _)| *known == self.text_key(spec))
     }
 
     /// Has the diffusion network's weights live where a plan for this ask has them, between two steps. The next job that asks
     /// the same finds them there. Where that fails they live where they did.
     pub fn rebudget(&self, compute: &Compute, asked: &Asked, cancel: &CancelFlag) -> Result<(), EngineError> {
-        let (key, denoiser) = self.denoiser.as_ref().ok_or_else(|| EngineError::not_loaded(Role::Denoiser))?;
-        denoiser.rebudget(Target { compute, precision: key.precision, cancel, offload: Offload::of(asked) })?;
-        key.offload.replace(asked.ask.clone());
+        let piece = self.piece(Role::Denoiser).ok_or_else(|| EngineError::not_loaded(Role::Denoiser))?;
+        let target = Target { compute, precision: piece.content.precision, cancel, offload: Offload::of(asked) };
+        self.ready_denoiser()?.rebudget(target)?;
+        piece.ask.replace(asked.ask.clone());
         Ok(())
     }
 
     /// Fails where a file was replaced while the parts were opened one after the other: they are not of one model.
-    fn check_unreplaced(&self, set: &ModelSet, vae: &PartKey) -> Result<(), EngineError> {
-        let encoders = self.encoders.iter().map(|(role, key, _)| (*role, key));
-        let denoiser = self.denoiser.iter().map(|(key, _)| (Role::Denoiser, key));
-        for (role, opened) in encoders.chain(denoiser).chain([(Role::Vae, vae)]) {
-            let now = key(set, role, opened.precision)?;
-            if let Some(((path, ..), _)) = opened.files.iter().zip(&now.files).find(|(then, now)| then != now) {
+    fn check_unreplaced(&self, set: &ModelSet) -> Result<(), EngineError> {
+        for wanted in self.wanted.iter().filter(|w| set.component(w.role).is_some()) {
+            if let Some(path) = wanted.named.changed().or_else(|| wanted.content.changed()) {
                 return Err(EngineError::Changed { path: path.clone() });
             }
         }
@@ -191,12 +253,18 @@ impl Sets {
 
     /// Loads the autoencoder, unless it is loaded: the first step need not wait for it.
     pub fn load_vae(&mut self, compute: &Compute, cancel: &CancelFlag) -> Result<(), EngineError> {
-        if let Some((key, opened)) = self.opened_vae.clone() {
-            let loaded = opened.load(Target { compute, precision: key.precision, cancel, offload: Offload::Nothing })?;
-            self.vae = Some((key, loaded));
+        if let Some((content, opened)) = self.opened_vae.clone() {
+            let loaded = opened.load(Target { compute, precision: content.precision, cancel, offload: Offload::Nothing })?;
+            let wanted = self.wanted(Role::Vae)?;
+            self.keep(wanted, Loaded::Vae(Box::new(loaded)));
             self.opened_vae = None;
         }
         Ok(())
+    }
+
+    /// Brings all weights of all parts that live on the compute device, whether a run asks for them or not.
+    pub fn bring(&self) -> Result<(), EngineError> {
+        self.pieces.iter().try_for_each(|piece| piece.residency().bring_all())
     }
 
     /// Lets go of the weights of such parts until they are asked for again. Returns the memory that becomes free.
@@ -206,13 +274,14 @@ impl Sets {
 
     /// Returns the autoencoder, once it is loaded.
     pub fn vae(&self) -> Result<&LoadedVae, EngineError> {
-        self.vae.as_ref().map(|(_, vae)| vae).ok_or_else(|| EngineError::not_loaded(Role::Vae))
+        let vae = self.piece(Role::Vae).and_then(|piece| if let Loaded::Vae(vae) = &piece.model { Some(&**vae) } else { None });
+        vae.ok_or_else(|| EngineError::not_loaded(Role::Vae))
     }
 
     /// Reads both prompts, unless they are those of the run before.
     pub fn condition(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
-        let text = TextKey::of(spec, &how.encoder_keys(&spec.set)?);
-        if !self.knows(&text) {
+        if !self.knows_text(spec) {
+            let text = self.text_key(spec);
             self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), how.compute.device)?));
         }
         Ok(())
@@ -233,21 +302,21 @@ impl Sets {
 
     /// Returns the diffusion network, once it is loaded.
     pub fn ready_denoiser(&self) -> Result<&LoadedDenoiser, EngineError> {
-        self.denoiser.as_ref().map(|(_, denoiser)| denoiser).ok_or_else(|| EngineError::not_loaded(Role::Denoiser))
+        let piece = self.piece(Role::Denoiser);
+        let denoiser = piece.and_then(|piece| if let Loaded::Denoiser(denoiser) = &piece.model { Some(&**denoiser) } else { None });
+        denoiser.ok_or_else(|| EngineError::not_loaded(Role::Denoiser))
     }
 
     fn ready_encoder(&self, role: Role) -> Result<&LoadedEncoder, EngineError> {
-        self.encoder(role).ok_or_else(|| EngineError::not_loaded(role))
-    }
-
-    fn encoder(&self, role: Role) -> Option<&LoadedEncoder> {
-        self.encoders.iter().find(|(r, ..)| *r == role).map(|(.., encoder)| encoder)
+        let piece = self.piece(role);
+        let encoder = piece.and_then(|piece| if let Loaded::Encoder(encoder) = &piece.model { Some(&**encoder) } else { None });
+        encoder.ok_or_else(|| EngineError::not_loaded(role))
     }
 
     /// Returns what the network is held in.
     #[must_use]
     pub fn precision(&self) -> Option<Precision> {
-        self.denoiser.as_ref().map(|(key, _)| key.precision)
+        self.piece(Role::Denoiser).map(|piece| piece.content.precision)
     }
 
     /// Returns the block in use, for messages about a failure.
@@ -257,130 +326,11 @@ impl Sets {
         residency.map_or_else(|| role.name().to_owned(), |(_, residency)| residency.place())
     }
 
-    /// Returns what each part holds of a device, its staging memory counted where that is the one that computes.
-    #[must_use]
-    pub fn holders(&self, compute: DeviceId) -> Vec<(Role, Bytes)> {
-        let of = |residency: &Residency| residency.measured().iter().filter(|s| s.device == compute).map(|s| s.bytes).sum::<Bytes>();
-        self.residencies().into_iter().map(|(role, r)| (role, of(r) + r.staging())).collect()
-    }
-
-    /// Returns the bytes that plans put on each device.
-    #[must_use]
-    pub fn asked(&self) -> Vec<Share> {
-        total(&self.residencies().iter().map(|(_, r)| r.asked()).collect::<Vec<_>>())
-    }
-
-    /// Returns the bytes that are on each device.
-    #[must_use]
-    pub fn measured(&self) -> Vec<Share> {
-        total(&self.residencies().iter().map(|(_, r)| r.measured()).collect::<Vec<_>>())
-    }
-
-    /// Returns how much of the weights lies in the page cache and not in memory of this process.
-    #[must_use]
-    pub fn in_map(&self) -> Bytes {
-        self.residencies().iter().map(|(_, r)| r.in_map()).sum()
-    }
-
-    /// Returns how long weights have been brought to the compute device since this was last asked.
-    #[must_use]
-    pub fn take_bringing(&self) -> Duration {
-        self.residencies().iter().map(|(_, r)| r.take_bringing()).sum()
-    }
-
-    /// Fails where somebody wrote into a file whose bytes are computed with.
-    pub fn check_files(&self) -> Result<(), EngineError> {
-        self.residencies().iter().try_for_each(|(_, r)| r.check_files())
-    }
-
-    /// Returns the memory of the compute device through which blocks are streamed.
-    #[must_use]
-    pub fn staging(&self) -> Bytes {
-        self.residencies().iter().map(|(_, r)| r.staging()).sum()
-    }
-
-    /// Returns for each part what its plan puts on each device and what is there.
-    #[must_use]
-    pub fn by_part(&self) -> Vec<(Role, Vec<Share>, Vec<Share>)> {
-        self.residencies().into_iter().map(|(role, r)| (role, r.asked(), r.measured())).collect()
-    }
-
-    /// Forgets what was streamed so far.
-    pub fn forget_traffic(&self) {
-        for (_, residency) in self.residencies() {
-            let _before: Traffic = residency.take_traffic();
-        }
-    }
-
-    /// Returns where each part was in a run in which so much of the diffusion network was streamed, and what was streamed of the
-    /// others since it was forgotten.
-    #[must_use]
-    pub fn placements(&self, streamed: Bytes) -> Vec<PartPlacement> {
-        let of_part = |(role, residency): (Role, &Residency)| PartPlacement {
-            part: part_of(role),
-            asked: residency.asked(),
-            measured: residency.measured(),
-            streamed_bytes: if role == Role::Denoiser { streamed } else { residency.take_traffic().bytes() },
-            staging: residency.staging(),
-        };
-        self.residencies().into_iter().map(of_part).collect()
-    }
-
-    /// Returns the loaded set for screens.
-    #[must_use]
-    pub fn view(&self) -> Option<LoadedSet> {
-        let (name, family) = self.set.clone()?;
-        let precision = |role| network::held_in(role, self.precision().unwrap_or(Precision::Fp32));
-        let parts = self.residencies().into_iter().flat_map(|(role, residency)| {
-            let asked = residency.asked();
-            let planned = move |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
-            residency.measured().into_iter().map(move |share| PartView {
-                role,
-                precision: precision(role).name().to_owned(),
-                planned: planned(share.device),
-                bytes: share.bytes,
-                device: share.device,
-            })
-        });
-        let placed = |(key, denoiser): &(PartKey, LoadedDenoiser)| Placed {
-            files: paths(key),
-            precision: key.precision,
-            ask: key.offload.borrow().clone(),
-            plan: denoiser.residency.plan().clone(),
-        };
-        let placed = self.denoiser.as_ref().map(placed).map(Box::new);
-        Some(LoadedSet { name, family, parts: parts.collect(), placed })
-    }
-
-    fn residencies(&self) -> Vec<(Role, &Residency)> {
-        let denoiser = self.denoiser.iter().map(|(_, d)| (Role::Denoiser, &d.residency));
-        let encoders = self.encoders.iter().map(|(role, _, e)| (*role, e.residency()));
-        let vae = self.vae.iter().map(|(_, v)| (Role::Vae, &v.residency));
-        denoiser.chain(encoders).chain(vae).collect()
+    pub(super) fn residencies(&self) -> Vec<(Role, &Residency)> {
+        self.pieces.iter().map(|piece| (piece.role, piece.residency())).collect()
     }
 
     fn residencies_mut(&mut self) -> impl Iterator<Item = &mut Residency> {
-        let denoiser = self.denoiser.iter_mut().map(|(_, d)| &mut d.residency);
-        let encoders = self.encoders.iter_mut().map(|(.., e)| e.residency_mut());
-        let vae = self.vae.iter_mut().map(|(_, v)| &mut v.residency);
-        denoiser.chain(encoders).chain(vae)
+        self.pieces.iter_mut().map(Piece::residency_mut)
     }
-}
-
-/// Drops what is not wanted, and returns whether that was anything.
-fn drop_other<T>(slot: &mut Option<(PartKey, T)>, wanted: &PartKey) -> bool {
-    slot.take_if(|(key, _)| key != wanted).is_some()
-}
-
-fn key(set: &ModelSet, role: Role, precision: Precision) -> Result<PartKey, EngineError> {
-    let component = set.component(role).ok_or_else(|| EngineError::not_loaded(role))?;
-    let stamp = |path: &PathBuf| {
-        let metadata = fs::metadata(path).map_err(|e| crate::library::LibraryError::io(path, "looking at it", e))?;
-        Ok((path.clone(), metadata.len(), metadata.modified().ok()))
-    };
-    Ok(PartKey { files: component.files.iter().map(stamp).collect::<Result<_, EngineError>>()?, precision, offload: RefCell::default() })
-}
-
-fn paths(key: &PartKey) -> Vec<PathBuf> {
-    key.files.iter().map(|(path, _, _)| path.clone()).collect()
 }

@@ -65,6 +65,7 @@ impl<'a> Steps<'a> {
 
     /// Does what is due between two steps: weights move, memory is looked at, and the operator may hold the run.
     pub(super) fn border(&mut self) -> Result<(), EngineError> {
+        self.runner.tend();
         self.rebudget();
         self.watch();
         if self.cancel.is_paused() {
@@ -100,7 +101,14 @@ impl<'a> Steps<'a> {
         let (runner, spec) = (self.runner, &self.order.spec);
         let machine = runner.machine(spec, Role::Denoiser, ask, self.residency.own())?;
         let asked = Asked { ask: ask.clone(), machine, work: spec.work() };
-        runner.guarded(Role::Denoiser, || runner.sets.rebudget(&runner.compute, &asked, self.cancel))
+        let rebudget = || runner.guarded(Role::Denoiser, || runner.sets.rebudget(&runner.compute, &asked, self.cancel));
+        let mut moved = rebudget();
+        while let Err(error) = &moved
+            && runner.is_helped(self.order.run, error)
+        {
+            moved = rebudget();
+        }
+        moved
     }
 
     /// What the network's weights take on each device, the one that computes first.
@@ -116,7 +124,9 @@ impl<'a> Steps<'a> {
         let look = |runner: &Runner| runner.keeper.borrow_mut().look(&runner.compute);
         match look(self.runner) {
             Verdict::Keep => drop(self.runner.keeper.borrow_mut().helpless(false)),
-            Verdict::Shrink(_) => {
+            Verdict::Shrink(need) => {
+                // Sets that no run works with cost this one nothing.
+                self.runner.others_leave(self.order.run, need);
                 // What the allocator keeps for later goes first: it costs one step some time, and weights cost every step some.
                 self.runner.compute.trim();
                 if let Verdict::Shrink(need) = look(self.runner) {
@@ -176,6 +186,9 @@ impl<'a> Steps<'a> {
         let margin = runner.keeper.borrow().margin(&runner.compute);
         // What was given back once and was not enough is no measure of what the rest of the step wants.
         let need = Bytes(after_failure(asked, margin).get().saturating_mul(1 << (2 * self.repeats)));
+        if runner.others_leave(self.order.run, need) > Bytes::ZERO {
+            return Ok(());
+        }
         let given = if self.repeats < REPEATS {
             runner.guarded(Role::Denoiser, || self.residency.give_up(need, self.donor()))
         } else {

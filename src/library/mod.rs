@@ -7,6 +7,7 @@ pub mod extra_paths;
 pub mod header;
 pub mod index;
 pub mod inventory;
+pub mod likeness;
 pub mod mapped;
 pub mod moonlet;
 pub mod network;

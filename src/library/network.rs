@@ -91,7 +91,12 @@ pub fn used_once(table: &BlockTable, held_in: Precision, pace: &Pace) -> Model {
 /// Returns what the other parts of a job take where they are computed with, by the headers of their files and by what is asked
 /// of them.
 pub fn beside(spec: &JobSpec, role: Role, precision: Precision) -> Result<Bytes, LibraryError> {
-    let others = spec.set.components.iter().filter(|c| c.role != role);
+    needs(spec, precision, |other| other != role)
+}
+
+/// Returns what such parts of a job take where they are computed with.
+pub fn needs(spec: &JobSpec, precision: Precision, is_wanted: impl Fn(Role) -> bool) -> Result<Bytes, LibraryError> {
+    let others = spec.set.components.iter().filter(|c| is_wanted(c.role));
     let bytes = |c: &Component| {
         let table = part(&c.files, c.role)?.1;
         Ok(kept(&used_once(&table, held_in(c.role, precision), &Pace::assumed(spec.compute)), &spec.ask_of(c.role), spec.compute))

@@ -28,6 +28,7 @@ pub mod pace;
 pub mod learned;
 pub mod simulated;
 pub mod pool;
+pub mod recency;
 pub mod stream;
 pub mod pressure;
 pub mod verify;

@@ -119,6 +119,22 @@ pub enum Request {
         /// What is to be offloaded from now on.
         ask: OffloadAsk,
     },
+    /// Loads the parts of a job and makes no picture. Answer, once they are there: [`Reply::Sets`].
+    LoadSet(Box<JobDraft>),
+    /// Has a loaded set leave that no job uses. Sets are named as [`SetView`] names them: by what they are called where only one
+    /// is called so, or by their number; with `@` and a device where several devices hold it. Answer: [`Reply::Done`].
+    UnloadSet(String),
+    /// Has a loaded set stay whoever asks for its memory. Answer: [`Reply::Sets`].
+    PinSet(String),
+    /// Lets a set leave again. Answer: [`Reply::Sets`].
+    UnpinSet(String),
+    /// Says how long a set stays that no job uses. Answer: [`Reply::Sets`].
+    KeepSet {
+        /// Which.
+        set: String,
+        /// Seconds; `None` is for as long as nobody asks for its memory.
+        for_s: Option<f64>,
+    },
     /// Forgets finished jobs. Answer: [`Reply::Cleared`].
     Clear {
         /// Only those in these states; none means all final ones.
@@ -219,6 +235,8 @@ pub enum Reply {
     Job(Box<JobView>),
     /// These jobs were changed; none for the queue as a whole.
     Changed(Vec<JobId>),
+    /// These sets, as they are now.
+    Sets(Vec<SetView>),
     /// So many jobs were forgotten.
     Cleared(u64),
     /// The models there are.

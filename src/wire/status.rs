@@ -9,6 +9,7 @@ use crate::devices::{DeviceReading, HostReading};
 use crate::families::Role;
 use crate::jobs::JobView;
 use crate::units::{Bytes, DeviceId, JobId, Timestamp};
+use crate::workflow::SetId;
 
 /// The daemon itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct DaemonView {
 pub struct PartView {
     /// What it does.
     pub role: Role,
+    /// Which of its engine's copies it is: the same in two sets that share it, and another one once it was loaded again.
+    pub copy: u64,
     /// What it is held in.
     pub precision: String,
     /// Bytes that its plan puts on the device.
@@ -35,8 +38,10 @@ pub struct PartView {
 }
 
 /// A model set that an engine holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetView {
+    /// What tells it from others of its name.
+    pub id: SetId,
     /// What it is called.
     pub name: String,
     /// Its family.
@@ -47,8 +52,31 @@ pub struct SetView {
     pub components: Vec<PartView>,
     /// The job that uses it now.
     pub used_by: Option<JobId>,
-    /// When a job last used it.
+    /// When a job last used it, or when it was loaded.
     pub last_used: Option<Timestamp>,
+    /// Other sets of the same device that use one of its parts, by the part's copy.
+    pub shared: Vec<SharedPart>,
+    /// Bytes of its parts, wherever they are.
+    pub bytes: Bytes,
+    /// Those among them that no other set uses: what becomes free without it.
+    pub alone: Bytes,
+    /// Whether it stays whoever asks for its memory.
+    pub pinned: bool,
+    /// For how many seconds without a job it stays, where somebody said so.
+    pub keep_s: Option<f64>,
+    /// When it leaves unless a job uses it before.
+    pub leaves: Option<Timestamp>,
+}
+
+/// A part that several sets use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedPart {
+    /// Which.
+    pub copy: u64,
+    /// What it does.
+    pub role: Role,
+    /// The other sets.
+    pub with: Vec<SetId>,
 }
 
 /// What an engine is doing.

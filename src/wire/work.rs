@@ -10,7 +10,7 @@ use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Share, Walk};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::weights::Precision;
-use crate::workflow::{JobSpec, Kind, Refusal};
+use crate::workflow::{JobSpec, Kind, Refusal, SetId};
 
 /// What the daemon tells an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ pub enum Order {
         /// What is to be offloaded.
         ask: Box<OffloadAsk>,
     },
+    /// Load the parts of a job, whose number is below zero, and make no picture. Answer: [`Report::Loaded`].
+    Load(Box<RunOrder>),
+    /// Have a set leave once no run uses it, between two steps at the latest. Answer: [`Report::Unloaded`].
+    Unload(SetId),
+    /// Let a set stay whoever asks for its memory; it holds for one that is loaded later, too.
+    Pin(SetId),
+    /// Let a set leave again.
+    Unpin(SetId),
     /// Say that you live. Answer: [`Report::Pong`], also while a run computes.
     Ping(u64),
     /// End.
@@ -151,6 +159,20 @@ pub enum Report {
     Found(Finding),
     /// A calibration is at its end, or has failed; only the first kind counts.
     Calibrated(Option<Box<FailedRun>>),
+    /// What came of an [`Order::Load`].
+    Loaded {
+        /// Its number.
+        run: RunId,
+        /// Why it is not loaded, if it is not.
+        failure: Option<Box<FailedRun>>,
+    },
+    /// What came of an [`Order::Unload`]: it has left, or was not there, or stays for this reason.
+    Unloaded {
+        /// Which set.
+        set: SetId,
+        /// Why it stays.
+        refusal: Option<Refusal>,
+    },
     /// What the engine holds on its device has changed.
     Memory(Memory),
     /// The answer to [`Order::Ping`].
@@ -228,8 +250,8 @@ pub struct FailedRun {
 /// What an engine holds on its device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// The loaded model set, if any.
-    pub set: Option<LoadedSet>,
+    /// The loaded model sets, the one that was used last first.
+    pub sets: Vec<LoadedSet>,
     /// Bytes beyond weights: activations, buffers, the library's cache. `None` where it cannot be told.
     pub activations: Option<Bytes>,
     /// What it has taken of each simulated GPU, by its ledger.
@@ -237,9 +259,11 @@ pub struct Memory {
     pub simulated: Vec<Share>,
 }
 
-/// The model set that an engine holds.
+/// A model set that an engine holds. Its parts may be those of others, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadedSet {
+    /// What tells it from others.
+    pub id: SetId,
     /// What it is called.
     pub name: String,
     /// Its family.

@@ -6,6 +6,7 @@ pub mod draft;
 pub mod inventory;
 pub mod rejection;
 pub mod resolve;
+pub mod set_id;
 pub mod spec;
 pub mod text;
 
@@ -14,4 +15,5 @@ pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};
 pub use resolve::{Defaults, check_ranges, resolve};
+pub use set_id::SetId;
 pub use spec::{Conversion, InitImage, JobSpec, ModelSet, Named, Passes, Tiling, Wish, part_of};

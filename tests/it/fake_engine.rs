@@ -27,9 +27,10 @@ use perilune::library::Network;
 use perilune::placement::{Finding, OffloadAsk, OffloadPlan, Predicted, Sample, Share, Walk};
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
+use perilune::wire::status::PartView;
 use perilune::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
 use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
-use perilune::workflow::{Kind, Refusal};
+use perilune::workflow::{JobSpec, Kind, Refusal, SetId};
 use serde::Deserialize;
 
 /// How a calibration ends.
@@ -89,6 +90,10 @@ struct Script {
     calibration: Calibration,
     /// Have computed so many seconds in each walk.
     walk_s: Option<f64>,
+    /// Tell of the parts of sets, too; those of the same files are one copy.
+    holds_parts: bool,
+    /// Load no set, for this reason.
+    unloadable: Option<String>,
     /// Hold so much of simulated GPUs.
     simulated: Vec<Share>,
     /// Have expected this of a step.
@@ -118,6 +123,8 @@ impl Default for Script {
             tally: None,
             learned: Vec::new(),
             calibration: Calibration::Succeeds,
+            holds_parts: false,
+            unloadable: None,
             simulated: Vec::new(),
             walk_s: None,
             predicted: None,
@@ -144,6 +151,55 @@ struct Signals {
     paused: Mutex<HashSet<RunId>>,
     budgets: Mutex<VecDeque<(RunId, OffloadAsk)>>,
     deaf: AtomicBool,
+    /// Loaded sets, the one that was used last first.
+    sets: Mutex<Vec<LoadedSet>>,
+    /// Parts that were ever loaded; their places are the numbers of their copies.
+    copies: Mutex<Vec<(Role, Vec<PathBuf>)>>,
+}
+
+impl Signals {
+    /// Has a set loaded, and says what is there then.
+    fn load(&self, spec: &JobSpec, script: &Script) -> Report {
+        let parts = spec.set.components.iter().filter(|_| script.holds_parts).map(|part| PartView {
+            role: part.role,
+            copy: self.copy(part.role, &part.files),
+            precision: "fp32".to_owned(),
+            planned: part.bytes,
+            bytes: part.bytes,
+            device: spec.compute,
+        });
+        let set = LoadedSet {
+            id: SetId::of_job(spec),
+            name: spec.set.name.clone(),
+            family: spec.set.family.name().to_owned(),
+            parts: parts.collect(),
+            placed: None,
+        };
+        let mut sets = self.sets.lock().unwrap();
+        sets.retain(|other| other.id != set.id);
+        sets.insert(0, set);
+        memory(&sets, script)
+    }
+
+    fn copy(&self, role: Role, files: &[PathBuf]) -> u64 {
+        let mut copies = self.copies.lock().unwrap();
+        let known = copies.iter().position(|(of, at)| *of == role && at == files);
+        let at = known.unwrap_or_else(|| {
+            copies.push((role, files.to_vec()));
+            copies.len() - 1
+        });
+        at as u64
+    }
+
+    fn unload(&self, set: &SetId) -> Report {
+        let mut sets = self.sets.lock().unwrap();
+        sets.retain(|other| other.id != *set);
+        memory(&sets, &Script::read())
+    }
+}
+
+fn memory(sets: &[LoadedSet], script: &Script) -> Report {
+    Report::Memory(Memory { sets: sets.to_vec(), activations: Some(Bytes::mib(1)), simulated: script.simulated.clone() })
 }
 
 fn main() {
@@ -200,6 +256,23 @@ fn listen(mut from: UnixStream, signals: &Signals, give: &Sender<RunOrder>, tell
             }
             Order::Run(order) => give.send(*order).unwrap(),
             Order::Calibrate(order) => calibrate(&order, tell),
+            Order::Load(order) => {
+                let script = Script::of(&order);
+                let failed = |message: String| {
+                    let hint = Some("ask the fake".to_owned());
+                    Box::new(FailedRun { run: order.run, kind: Kind::Refused, message, hint, fatal: false })
+                };
+                let failure = script.unloadable.clone().map(failed);
+                if failure.is_none() {
+                    tell.send(signals.load(&order.spec, &script)).unwrap();
+                }
+                tell.send(Report::Loaded { run: order.run, failure }).unwrap();
+            }
+            Order::Unload(set) => {
+                tell.send(signals.unload(&set)).unwrap();
+                tell.send(Report::Unloaded { set, refusal: None }).unwrap();
+            }
+            Order::Pin(_) | Order::Unpin(_) => {}
             Order::Cancel(CALIBRATION) => tell.send(calibrated(Some("cancelled"))).unwrap(),
             Order::Cancel(run) => drop(signals.cancelled.lock().unwrap().insert(run)),
             Order::Pause(run) => drop(signals.paused.lock().unwrap().insert(run)),
@@ -233,16 +306,7 @@ fn run(order: &RunOrder, tell: &Sender<Report>, signals: &Signals, raw: &UnixStr
         say(Report::Notice { run, level, text });
     }
     say(Report::Phase { run, phase: Phase::Loading });
-    say(Report::Memory(Memory {
-        set: Some(LoadedSet {
-            name: order.spec.set.name.clone(),
-            family: order.spec.set.family.name().to_owned(),
-            parts: Vec::new(),
-            placed: None,
-        }),
-        activations: Some(Bytes::mib(1)),
-        simulated: script.simulated.clone(),
-    }));
+    say(signals.load(&order.spec, &script));
     say(Report::Phase { run, phase: Phase::Sampling });
     for step in 0..=order.spec.steps {
         misbehave(&script, step, order, raw);

@@ -26,6 +26,7 @@ mod screens_devices;
 mod screens_gallery;
 mod screens_sets;
 mod scripts;
+mod sets;
 mod simulated;
 mod supervision;
 mod support;

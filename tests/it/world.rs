@@ -367,7 +367,13 @@ impl World {
                 }
             }
             Order::Shutdown => self.engine_dies(device),
-            Order::Configure(_) | Order::Ping(_) | Order::Calibrate(_) => {}
+            Order::Configure(_)
+            | Order::Ping(_)
+            | Order::Calibrate(_)
+            | Order::Load(_)
+            | Order::Unload(_)
+            | Order::Pin(_)
+            | Order::Unpin(_) => {}
         }
     }
 

@@ -16,6 +16,7 @@ use perilune::placement::budget::margin;
 use perilune::placement::{OffloadAsk, Part, Share};
 use perilune::sampling::Sampler;
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Size};
+use perilune::weights::Precision;
 use perilune::wire::work::{FailedRun, Finished, Placed, Rebudget};
 use perilune::wire::{Report, RunOrder};
 use perilune::workflow::{JobSpec, Kind, Tiling};
@@ -83,7 +84,7 @@ impl Ended {
     }
 
     fn placed(&self) -> Placed {
-        let placed = |report: &Report| if let Report::Memory(memory) = report { memory.set.clone()?.placed } else { None };
+        let placed = |report: &Report| if let Report::Memory(memory) = report { memory.sets.first()?.placed.clone() } else { None };
         *self.reports.iter().rev().find_map(placed).unwrap()
     }
 }
@@ -202,7 +203,7 @@ fn no_run_holds_more_of_the_weights_than_its_budget() {
     let mut held = |ask: OffloadAsk| {
         let ended = bench.run(&JobSpec { offload: ask, steps: 1, ..expanded() }, &CancelFlag::default());
         assert!(ended.result.is_ok());
-        let parts = |report: &Report| if let Report::Memory(memory) = report { Some(memory.set.clone()?.parts) } else { None };
+        let parts = |report: &Report| if let Report::Memory(memory) = report { Some(memory.sets.first()?.parts.clone()) } else { None };
         let parts = ended.reports.iter().rev().find_map(parts).unwrap();
         parts.iter().find(|p| p.role == Role::Denoiser && p.device == DeviceId::Cpu).unwrap().bytes
     };
@@ -283,6 +284,26 @@ fn memory_that_others_take_is_given_back_and_taken_again() {
     assert_eq!(told, notices, "the run's own account says the same");
     assert!(ended.placed().plan.streamed().is_empty());
     assert!(finished.placement.predicted.is_none());
+}
+
+/// Before a run's own weights, sets leave that no run works with.
+#[test]
+fn sets_that_no_run_works_with_leave_before_its_weights_do() {
+    let (first, second) = (expanded(), JobSpec { precision: Some(Precision::Bf16), ..expanded() });
+    let expected = Bench::on(&Device::calm()).paint(&second);
+    let least = margin(DeviceId::Cpu, TOTAL);
+    // Behind the second step of the second run; each run looks before its first step and after each.
+    let at = u64::from(first.steps) + 3;
+    let mut bench = Bench::on(&Device::new(move |look| if look == at { least - Bytes::mib(1) } else { Bytes::gib(9) }));
+    bench.paint(&first);
+    let ended = bench.run(&second, &CancelFlag::default());
+    let notices = ended.notices();
+    let [left] = &notices[..] else { panic!("{notices:?}") };
+    assert!(left.starts_with("info `tiny` left cpu to make room: ") && left.ends_with(" became free"), "{left}");
+    assert!(ended.placed().plan.streamed().is_empty());
+    let sets = ended.reports.iter().rev().find_map(|r| if let Report::Memory(memory) = r { Some(memory.sets.len()) } else { None });
+    assert_eq!(sets, Some(1));
+    assert!(ended.result.unwrap().1 == expected);
 }
 
 /// Blocks that are pinned to the device that computes are the last that memory pressure takes, and that is told.

@@ -19,6 +19,7 @@ mod offload;
 mod pictures;
 mod process;
 mod sdxl;
+mod sets;
 mod tiling;
 mod transformers;
 mod whole;

@@ -181,7 +181,7 @@ fn steps_phases_previews_and_memory_are_reported() {
     let Some(Report::Memory(memory)) = ended.reports.iter().rev().find(|r| matches!(r, Report::Memory(_))) else {
         panic!("no memory report")
     };
-    let set = memory.set.as_ref().unwrap();
+    let [set] = &memory.sets[..] else { panic!("one set") };
     let held: u64 = set.parts.iter().map(|p| p.bytes.get()).sum();
     assert_eq!(finished.placement.measured[0].bytes.get(), held);
     assert_eq!(finished.placement.asked, finished.placement.measured);

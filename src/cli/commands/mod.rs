@@ -27,7 +27,7 @@ mod status;
 mod stop;
 mod verify;
 
-use super::args::{Command, ModelsCommand, SetsCommand};
+use super::args::{Command, ModelsCommand};
 use super::context::Context;
 use crate::tui::screens::Screen;
 use crate::workflow::Refusal;
@@ -42,7 +42,7 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Devices) => devices::devices(context).map(done),
         Some(Command::Models(ModelsCommand::List)) => models::list(context).map(done),
         Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
-        Some(Command::Sets(SetsCommand::List)) => sets::list(context).map(done),
+        Some(Command::Sets(command)) => sets::sets(context, command).map(done),
         Some(Command::Plan(args)) => plan::plan(context, *args),
         Some(Command::Convert(args)) => convert::convert(context, &args),
         Some(Command::Conversions(command)) => conversions::conversions(context, command).map(done),

@@ -5,6 +5,7 @@ use crate::daemon::core::Core;
 use crate::daemon::input::Asker;
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
+use crate::daemon::sets;
 use crate::families::Role;
 use crate::library::moonlet;
 use crate::quant::precision::Target;
@@ -51,6 +52,10 @@ fn idle(core: &Core, spec: &JobSpec) -> Result<(), Refusal> {
     if core.calibrations.contains_key(&spec.compute) {
         let message = format!("{} is being calibrated already", spec.compute);
         return Err(Refusal::new(Kind::Refused, message, "wait until that is done"));
+    }
+    if let Some(set) = sets::pinned_on(core, spec.compute).first() {
+        let message = format!("set `{}` is pinned on {}, and what is measured beside it is worth nothing", set.name, set.device);
+        return Err(Refusal::new(Kind::Refused, message, format!("`perilune sets unpin {}` lets it leave", set.id)));
     }
     match core.queue.active().next() {
         Some(job) => {

@@ -9,6 +9,7 @@ pub(super) mod plan;
 pub(super) mod rebudget;
 pub(super) mod resume;
 pub(super) mod retry;
+pub(super) mod sets;
 pub(super) mod signal;
 pub(super) mod submit;
 pub(super) mod subscribe;
@@ -69,6 +70,11 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Pause { job: Some(job) } => pause::job(core, asker, job),
         Request::Resume { job: Some(job) } => resume::job(core, asker, job),
         Request::Rebudget { job, ask } => rebudget::rebudget(core, asker, job, ask),
+        Request::LoadSet(draft) => sets::load(core, asker, draft),
+        Request::UnloadSet(set) => sets::unload(core, asker, &set),
+        Request::PinSet(set) => sets::pin(core, asker, &set),
+        Request::UnpinSet(set) => sets::unpin(core, asker, &set),
+        Request::KeepSet { set, for_s } => sets::keep(core, asker, &set, for_s),
         Request::Clear { states } => clear::clear(core, asker, states),
         Request::Models => core.emit(Output::LookUp(asker, LookUp::Models)),
         Request::Inspect(name) => core.emit(Output::LookUp(asker, LookUp::Inspect(name))),

@@ -3,9 +3,8 @@
 use crate::daemon::core::Core;
 use crate::daemon::pending::Pending;
 use crate::daemon::planning::Question;
-use crate::daemon::state::Engine;
+use crate::daemon::sets;
 use crate::placement::budget::usual_reserve;
-use crate::placement::plan::total;
 use crate::placement::{Room, Share, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
@@ -21,11 +20,11 @@ pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
     let defaults = Box::new(super::submit::defaults(core));
     let compute = ask.draft.compute_device.unwrap_or(defaults.compute);
     let engine = core.engines.get(&compute);
-    let held = held(engine);
+    let held = sets::obtainable(core, compute);
     Box::new(Question {
         rooms: rooms(core, compute, &held),
         held,
-        placed: engine.and_then(|e| e.memory.as_ref()?.set.as_ref()?.placed.clone()),
+        placed: engine.and_then(|e| e.memory.as_ref()).into_iter().flat_map(|m| &m.sets).filter_map(|s| s.placed.clone()).collect(),
         engine: engine.and_then(|e| e.about.clone()),
         experience: core.experience.clone(),
         now: core.now,
@@ -35,16 +34,8 @@ pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
     })
 }
 
-/// What an engine's weights take of each device.
-fn held(engine: Option<&Engine>) -> Vec<Share> {
-    let set = engine.and_then(|e| e.memory.as_ref()?.set.as_ref());
-    let parts = set.map(|s| s.parts.as_slice()).unwrap_or_default();
-    let shares: Vec<Share> = parts.iter().map(|p| Share { device: p.device, bytes: p.bytes }).collect();
-    total(&[shares])
-}
-
-/// The memory of every device. What this engine's weights take counts as free, since others would take their place. A disk
-/// has no room among these: the weights lie there already, whatever is free.
+/// The memory of every device. What this engine's weights take counts as free, since others would take their place, but for
+/// pinned sets. A disk has no room among these: the weights lie there already, whatever is free.
 fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
     let held = |device| held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
     let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk && !d.simulated);
@@ -56,7 +47,7 @@ fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
         committed: Bytes::ZERO,
     };
     let real = known.filter_map(|d| d.memory.map(|m| room((d.id, m.total, m.free))));
-    let others = crate::daemon::simulated::held_by_others(core, compute);
+    let others = [crate::daemon::simulated::held_by_others(core, compute), sets::kept(core, compute)].concat();
     let taken = |device| others.iter().filter(|s| s.device == device).map(|s| s.bytes).sum();
     real.chain(simulated::rooms(&core.policy.simulated, taken)).collect()
 }

@@ -47,7 +47,8 @@ pub(in crate::daemon) fn rebudgeted(core: &mut Core, report: Rebudgeted) {
     match outcome {
         Rebudget::Moved(moved) => {
             core.notice("info", said(job, device, &ask, &moved), Some(job));
-            let placed = core.engines.get_mut(&device).and_then(|e| e.memory.as_mut()?.set.as_mut()?.placed.as_mut());
+            // The set that a run works with is the one that was used last.
+            let placed = core.engines.get_mut(&device).and_then(|e| e.memory.as_mut()?.sets.first_mut()?.placed.as_mut());
             if let Some(placed) = placed {
                 (placed.ask, placed.plan) = (ask.clone(), moved.plan);
             }

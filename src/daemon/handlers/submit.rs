@@ -73,6 +73,7 @@ pub(in crate::daemon) fn prepared(core: &mut Core, ticket: Ticket, result: Resul
     match (pending, checked) {
         (Some(Pending::Draft { asker, held }), Ok(spec)) => core.ask_ledger(Command::Append { spec, held }, Pending::Append(asker)),
         (Some(Pending::Draft { asker, .. }), Err(refusal)) => core.answer(asker, Err(refusal)),
+        (Some(Pending::LoadSet(asker)), checked) => super::sets::prepared(core, asker, checked),
         (Some(Pending::Calibration { asker, with_network }), checked) => super::calibrate::prepared(core, asker, with_network, checked),
         (Some(_) | None, _) => {}
     }

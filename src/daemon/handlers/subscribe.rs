@@ -4,7 +4,7 @@ use crate::daemon::core::Core;
 use crate::daemon::input::Asker;
 use crate::daemon::output::Output;
 use crate::daemon::pending::Pending;
-use crate::daemon::{calibrations, conversions, snapshot};
+use crate::daemon::{calibrations, conversions, sets, snapshot};
 use crate::units::{DeviceId, SessionId};
 use crate::wire::Reply;
 use crate::wire::control::Topics;
@@ -29,6 +29,7 @@ pub(in crate::daemon) fn left(core: &mut Core, session: SessionId) {
         snapshot::watch_bus(core);
     }
     calibrations::left(core, session);
+    sets::left(core, session);
     conversions::left(core, session);
     core.pending.retain(|_, pending| !matches!(pending, Pending::Subscribe(asker, _) if asker.session == session));
     tell_sensors(core, watched);

@@ -8,6 +8,7 @@ use crate::jobs::Progress;
 use crate::jobs::progress::median;
 use crate::ledger::Planned;
 use crate::units::{DeviceId, JobId, RunId, Timestamp};
+use crate::workflow::SetId;
 
 /// How far an attempt is.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,8 @@ pub struct Attempt {
     pub stage: Stage,
     /// What the model set is called.
     pub model: String,
+    /// What tells it from others.
+    pub set: SetId,
     /// Where the final names will lie.
     pub output: PathBuf,
     /// Where the engine writes its pictures.

@@ -70,8 +70,6 @@ pub struct Engine {
     pub last_exit: Option<String>,
     /// When its process was started.
     pub since: Timestamp,
-    /// When a job last used it.
-    pub last_used: Option<Timestamp>,
     /// Deaths in a row of processes that were ready.
     pub deaths: u32,
     /// Starts in a row that ended before the engine was ready.
@@ -91,7 +89,6 @@ impl Engine {
             memory: None,
             last_exit: None,
             since: Timestamp(0),
-            last_used: None,
             deaths: 0,
             failed_starts: 0,
         }

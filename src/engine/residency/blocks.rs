@@ -175,6 +175,11 @@ impl Residency {
         Ok(())
     }
 
+    /// Brings the blocks that live here, asked for or not, but those that few runs use.
+    pub fn bring_all(&self) -> Result<(), EngineError> {
+        self.take_memory(true)
+    }
+
     /// Returns the memory through which blocks are streamed, taking it where that is still to be done; `None` where all live
     /// here.
     fn ring(&self) -> Result<Option<RefMut<'_, Staging>>, EngineError> {

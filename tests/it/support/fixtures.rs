@@ -23,7 +23,7 @@ use perilune::wire::{
     CachedState, CachedView, ConversionId, ConversionView, DaemonView, EngineState, EngineView, LogLine, Notice, QueueView, SetView,
     Status, TuneView,
 };
-use perilune::workflow::{JobSpec, Kind, ModelEntry, ModelSet, Named, Passes, Tiling};
+use perilune::workflow::{JobSpec, Kind, ModelEntry, ModelSet, Named, Passes, SetId, Tiling};
 
 /// 14:02:11 on the day of the fixtures.
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000 - 669_000);
@@ -217,6 +217,7 @@ pub(crate) fn gpu_problem() -> GpuProblem {
 pub(crate) fn set(name: &str) -> SetView {
     let part = |role, precision: &str, planned: f64, real: f64, device| PartView {
         role,
+        copy: 0,
         precision: precision.to_owned(),
         planned: gib(planned),
         bytes: gib(real),
@@ -234,6 +235,13 @@ pub(crate) fn set(name: &str) -> SetView {
         ],
         used_by: None,
         last_used: Some(Timestamp(NOW.0 - 250_000)),
+        id: SetId(name.to_owned()),
+        shared: Vec::new(),
+        bytes: gib(38.4),
+        alone: gib(38.4),
+        pinned: false,
+        keep_s: None,
+        leaves: None,
     }
 }
 
