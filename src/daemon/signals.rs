@@ -53,6 +53,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "somebody else's process is what signals are for")]
     fn sleeper() -> (Child, SignalAsk) {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
         let start_ticks = telemetry::start_ticks(child.id()).unwrap();

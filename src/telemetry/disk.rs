@@ -191,7 +191,7 @@ mod tests {
         let (before, now) = (sectors(&stat(2000, 10)).unwrap(), sectors(&stat(6000, 20)).unwrap());
         assert_eq!(rates(before, now, Duration::from_secs(2)), Some((1_024_000.0, 2560.0)));
         assert_eq!(rates(before, now, Duration::from_millis(10)), None);
-        assert_eq!(rates(before, now, Duration::from_secs(600)), None, "nobody looked for long");
+        assert_eq!(rates(before, now, Duration::from_mins(10)), None, "nobody looked for long");
         assert_eq!(rates(now, before, Duration::from_secs(2)), None, "another disk has the number");
         assert_eq!(sectors("1 2"), None);
     }

@@ -57,7 +57,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
             model.known.cached = Some(files);
         }
         (Purpose::Convert(what), Reply::Converted(view)) => return cache::deeds::converted(model, &what, &view),
-        (Purpose::CleanShown(ask), Reply::Cleaned(gone)) => cache::deeds::would_go(model, ask, &gone),
+        (Purpose::CleanShown(ask), Reply::Cleaned(gone)) => cache::deeds::would_go(model, &ask, &gone),
         (Purpose::Clean, Reply::Cleaned(gone)) => return cache::deeds::cleaned(model, &gone),
         (Purpose::Verify(path), Reply::Verified(view)) => return cache::deeds::verified(model, &path, Some(view)),
         (Purpose::Watch, _) => {}
@@ -195,7 +195,7 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Devices => "devices not read".to_owned(),
         Purpose::Models => "models not listed".to_owned(),
         Purpose::Log => "log not read".to_owned(),
-        Purpose::Show(id) => format!("job {id} not shown"),
+        Purpose::Show(id) | Purpose::Pictures(id) => format!("job {id} not shown"),
         Purpose::Advice(_) => "no advice".to_owned(),
         Purpose::Tune(_) => "the model is not known".to_owned(),
         Purpose::Watch => "bus traffic not measured".to_owned(),
@@ -205,7 +205,6 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Verify(path) => format!("{} not read", wording::file_name(path)),
         Purpose::Signal(what) => format!("not sent: {what}"),
         Purpose::Finished => "finished jobs not listed".to_owned(),
-        Purpose::Pictures(id) => format!("job {id} not shown"),
         Purpose::Trial => "not tried".to_owned(),
         Purpose::Probe => "not measured".to_owned(),
         Purpose::Submit(_) => "not submitted".to_owned(),

@@ -40,7 +40,18 @@ fn q_leaves_the_terminal_as_it_was() {
 fn it_stays_small() {
     let mut terminal = dashboard("dark", 160, 48);
     terminal.wait_for("cuda:0 RTX 4090");
-    for (key, sign) in [("6", "Job 41"), ("7", "ctrl-s submit"), ("8", "following"), ("1", "Events")] {
+    let screens = [
+        ("2", "Processes"),
+        ("t", "Last 10 min"),
+        ("3", "Engines"),
+        ("4", "c convert"),
+        ("6", "Job 41"),
+        ("7", "ctrl-s submit"),
+        ("8", "following"),
+        ("9", "night-0039.png"),
+        ("1", "Events"),
+    ];
+    for (key, sign) in screens {
         terminal.press(key);
         terminal.wait_for(sign);
     }

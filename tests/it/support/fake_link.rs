@@ -46,6 +46,8 @@ fn answer(request: Request) -> Reply {
     match request {
         Request::Models => Reply::Models(fixtures::models()),
         Request::Log { .. } => Reply::Log(fixtures::log()),
+        Request::Cache => Reply::Cached(fixtures::cached()),
+        Request::List { .. } => Reply::Rows { paused: false, rows: Vec::new(), next: None },
         Request::Submit(_) => Reply::Accepted(JobId(45)),
         Request::Status => Reply::Status(Box::new(fixtures::busy())),
         Request::Cancel(jobs) | Request::Retry(jobs) => Reply::Changed(jobs),

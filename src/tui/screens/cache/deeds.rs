@@ -149,14 +149,14 @@ fn confirm_remove(model: &mut Model) {
 }
 
 /// It is known what would go by a rule: asks whether it shall.
-pub fn would_go(model: &mut Model, ask: CleanAsk, gone: &[GoneView]) {
+pub fn would_go(model: &mut Model, ask: &CleanAsk, gone: &[GoneView]) {
     if gone.is_empty() {
         return model.toast(Role::Ok, "nothing would go by this rule");
     }
     let bytes: Bytes = gone.iter().map(|g| g.bytes).sum();
     let files = gone.iter().map(|g| g.path.clone()).collect();
-    let command = Some(command(&ask));
-    let ask = CleanAsk { files, dry_run: false, ..ask };
+    let command = Some(command(ask));
+    let ask = CleanAsk { files, dry_run: false, ..ask.clone() };
     model.confirm = Some(Confirm {
         question: format!("Remove {}?", wording::count(gone.len() as u64, "file")),
         consequence: format!("{bytes} are freed. Only what is listed here goes."),

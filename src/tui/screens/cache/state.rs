@@ -36,6 +36,16 @@ impl Row<'_> {
             Self::File(view) => At::File(view.path.clone()),
         }
     }
+
+    /// Returns whether it is about that.
+    #[must_use]
+    pub fn is(&self, at: &At) -> bool {
+        match (self, at) {
+            (Self::Conversion(view), At::Conversion(id)) => view.id == *id,
+            (Self::File(view), At::File(path)) => view.path == *path,
+            (Self::Conversion(_), At::File(_)) | (Self::File(_), At::Conversion(_)) => false,
+        }
+    }
 }
 
 /// By what the files are ordered.
@@ -131,13 +141,21 @@ impl State {
     /// Returns the row at which the operator is.
     #[must_use]
     pub fn cursor(&self, shown: &[Row<'_>]) -> Option<usize> {
-        let at = self.selected.as_ref().and_then(|at| shown.iter().position(|row| row.at() == *at));
+        let at = self.selected.as_ref().and_then(|at| shown.iter().position(|row| row.is(at)));
         at.or(if shown.is_empty() { None } else { Some(0) })
     }
 
     /// Returns the row at which the operator is.
     #[must_use]
     pub fn at_hand<'a>(&self, known: &'a Known) -> Option<Row<'a>> {
+        // Footers ask for every key: what is selected is found without putting all rows in order.
+        let selected = self.selected.as_ref().and_then(|at| match at {
+            At::Conversion(id) => known.conversions.iter().find(|c| c.id == *id).map(Row::Conversion),
+            At::File(path) => known.cached.iter().flatten().find(|f| f.path == *path).map(Row::File),
+        });
+        if self.filter.is_empty() && selected.is_some() {
+            return selected;
+        }
         let shown = self.shown(known);
         self.cursor(&shown).map(|at| shown[at])
     }

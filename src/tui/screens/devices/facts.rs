@@ -45,13 +45,9 @@ impl Facts<'_> {
 
     /// Adds a value, or why it is absent; `key` is its name in JSON.
     fn known(&mut self, name: &'static str, key: &str, value: Option<(Role, String)>) {
-        match value {
-            Some((role, text)) => self.add(name, role, text),
-            None => {
-                let reason = self.reading.why.get(key).map(|r| format!("  {r}")).unwrap_or_default();
-                self.add(name, Role::Dim, format!("{ABSENT}{reason}"));
-            }
-        }
+        let reason = || self.reading.why.get(key).map(|r| format!("  {r}")).unwrap_or_default();
+        let (role, text) = value.unwrap_or_else(|| (Role::Dim, format!("{ABSENT}{}", reason())));
+        self.add(name, role, text);
     }
 }
 
@@ -158,11 +154,8 @@ fn of_gpu(facts: &mut Facts<'_>, reading: &DeviceReading) {
     facts.known("PCIe", "pcie.generation", lanes(reading.pcie.generation, reading.pcie.width).map(|now| text(format!("{now}{most}"))));
     let rate = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), wording::speed);
     let traffic = reading.pcie.rx_bps.or(reading.pcie.tx_bps);
-    facts.known(
-        "traffic",
-        "pcie.rx_bps",
-        traffic.map(|_| text(format!("in {}, out {}", rate(reading.pcie.rx_bps), rate(reading.pcie.tx_bps)))),
-    );
+    let traffic = traffic.map(|_| text(format!("{} / {}", rate(reading.pcie.rx_bps), rate(reading.pcie.tx_bps))));
+    facts.known("in / out", "pcie.rx_bps", traffic);
     let count = |n: Option<u64>| n.map_or_else(|| ABSENT.to_owned(), |n| n.to_string());
     let ecc = extras.ecc.map(|ecc| match (ecc.enabled, ecc.uncorrected) {
         (false, _) => (Role::Dim, "off".to_owned()),

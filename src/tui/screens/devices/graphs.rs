@@ -34,8 +34,7 @@ struct Graph<'a> {
 pub fn count(reading: &DeviceReading) -> u16 {
     match reading.kind {
         DeviceKind::Cuda | DeviceKind::Amd => 6,
-        DeviceKind::Sim => 2,
-        DeviceKind::Cpu => 2,
+        DeviceKind::Sim | DeviceKind::Cpu => 2,
         DeviceKind::Disk => 3,
     }
 }

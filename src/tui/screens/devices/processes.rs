@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::state::{Identity, Signals};
-use crate::devices::{DeviceReading, ProcessReading};
+use crate::devices::{DeviceReading, Health, ProcessReading};
 use crate::theme::Role;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::paint::Paint;
@@ -39,6 +39,7 @@ pub fn draw(model: &Model, reading: &DeviceReading, paint: &Paint, data: &Paint,
                 "No process holds these words. esc drops the filter.".to_owned()
             }
             Some(reason) => format!("unknown: {reason}"),
+            None if matches!(reading.health, Health::Lost { .. }) => "unknown since the device was lost".to_owned(),
             None if reading.memory.is_some() && reading.pci.is_some() => "No process holds memory of this device.".to_owned(),
             None => "Processes are listed for GPUs only.".to_owned(),
         };

@@ -59,13 +59,10 @@ impl State {
         let fits = |view: &JobView| view.state == JobState::Done && self.filter.matches(&haystack(view));
         let recent = known.jobs.iter().filter(|j| fits(j)).flat_map(of_job);
         let rest = self.listed.iter().filter(|row| known.job(row.job).is_none() && !self.unknown.contains(&row.job));
+        let listed = |row: &JobRow| self.filter.matches(&format!("{} {} {}", row.job, row.model, row.prompt));
         let older = rest.flat_map(|row| match self.older.get(&row.job) {
-            Some(view) if fits(view) => of_job(view).collect::<Vec<_>>(),
-            Some(_) => Vec::new(),
-            None if self.filter.matches(&format!("{} {} {}", row.job, row.model, row.prompt)) => {
-                vec![Entry { job: row.job, place: 0, view: None }]
-            }
-            None => Vec::new(),
+            Some(view) => of_job(view).take(if fits(view) { usize::MAX } else { 0 }).collect::<Vec<_>>(),
+            None => listed(row).then_some(Entry { job: row.job, place: 0, view: None }).into_iter().collect(),
         });
         recent.chain(older).collect()
     }
