@@ -148,8 +148,11 @@ pub(super) fn paused(core: &mut Core, run: RunId, state: JobState) {
 
 /// The engine says something that its operator should hear of.
 pub(super) fn noticed(core: &mut Core, run: RunId, level: &str, text: &str) {
-    let Some(job) = core.attempts.get(&run).map(|a| a.job) else { return };
-    core.notice(level, format!("job {job}: {text}"), Some(job));
+    match core.attempts.get(&run).map(|a| a.job) {
+        Some(job) => core.notice(level, format!("job {job}: {text}"), Some(job)),
+        None if sets::is_loading(core, run) => core.notice(level, text.to_owned(), None),
+        None => {}
+    }
 }
 
 /// The engine has written all pictures.

@@ -239,19 +239,25 @@ pub(super) fn pinned_on(core: &Core, device: DeviceId) -> Vec<SetView> {
     views(core).into_iter().filter(|set| set.device == device && set.pinned).collect()
 }
 
+/// Returns the sets that leave when their time is over, each with that time.
+fn leaving(core: &Core) -> impl Iterator<Item = (&Place, Timestamp)> {
+    let stock = &core.stock;
+    stock.keeps.iter().filter_map(move |(place, keep)| {
+        let is_leaving = stock.leaving.iter().any(|(other, _)| other == place);
+        let may = !stock.pinned.contains(place) && !is_leaving && user(core, place).is_none();
+        stock.used.get(place).filter(|_| may).map(|used| (place, used.plus(*keep)))
+    })
+}
+
 /// Returns when the next set leaves because its time is over.
 pub(super) fn wake_at(core: &Core) -> Option<Timestamp> {
-    let is_leaving = |set: &SetView| core.stock.leaving.iter().any(|((at, id), _)| *at == set.device && *id == set.id);
-    views(core).into_iter().filter(|set| !set.pinned && !is_leaving(set)).filter_map(|set| set.leaves).min()
+    leaving(core).map(|(_, at)| at).min()
 }
 
 /// Has those leave whose time is over.
 pub(super) fn tick(core: &mut Core) {
-    let now = core.now;
-    let is_leaving = |core: &Core, set: &SetView| core.stock.leaving.iter().any(|((at, id), _)| *at == set.device && *id == set.id);
-    let due = |set: &SetView| !set.pinned && set.leaves.is_some_and(|at| at <= now) && !is_leaving(core, set);
-    let due: Vec<SetView> = views(core).into_iter().filter(due).collect();
-    for set in due {
+    let due: Vec<Place> = leaving(core).filter(|(_, at)| *at <= core.now).map(|(place, _)| place.clone()).collect();
+    for set in views(core).into_iter().filter(|set| due.contains(&(set.device, set.id.clone()))) {
         let time = Duration::from_secs_f64(set.keep_s.unwrap_or_default());
         core.notice("info", format!("set `{}` leaves {}: no job has used it for {time:?}", set.name, set.device), None);
         unload(core, &set, None);
@@ -285,6 +291,11 @@ fn give(core: &mut Core, device: DeviceId) {
     load.is_ordered = true;
     let order = RunOrder { run: load.run, job: JobId(0), spec: (*load.spec).clone(), targets: Vec::new(), known };
     core.emit(Output::Order { device, order: Box::new(Order::Load(Box::new(order))) });
+}
+
+/// Returns whether a set is loaded under this number.
+pub(super) fn is_loading(core: &Core, run: RunId) -> bool {
+    core.stock.loads.iter().any(|load| load.run == run)
 }
 
 /// The engine has loaded a set, or says why not.

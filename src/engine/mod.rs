@@ -6,6 +6,7 @@
 pub mod account;
 pub mod calibration;
 pub mod allocator;
+mod asking;
 pub mod cancel;
 mod decoding;
 pub mod device;

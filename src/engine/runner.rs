@@ -11,7 +11,7 @@ use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::error::panic_text;
 use super::keeping::{Keeper, Senses};
-use super::loading::{Asked, Asks};
+use super::loading::Asks;
 use super::pipelines::{autoencoder, denoise};
 use super::reporter::Reporter;
 use super::residency::Traffic;
@@ -21,9 +21,9 @@ use super::steps::Steps;
 use super::{EngineError, calibration, heap, save};
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::library::{network, page_cache};
-use crate::placement::{Files, Finding, Machine, OffloadAsk, Predicted, Share, Walk, verify};
-use crate::units::{Bytes, RunId};
+use crate::library::network;
+use crate::placement::{Finding, Predicted, Share, Walk, verify};
+use crate::units::RunId;
 use crate::weights::Precision;
 use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
 use crate::wire::{Report, RunOrder};
@@ -35,7 +35,7 @@ pub struct Runner {
     pub(super) compute: Compute,
     pub(super) sets: Sets,
     account: Account,
-    speeds: Speeds,
+    pub(super) speeds: Speeds,
     pub(super) reporter: Reporter,
     pub(super) keeper: RefCell<Keeper>,
 }
@@ -181,8 +181,10 @@ impl Runner {
         if let Some(simulated) = &self.compute.simulated {
             simulated.look()?;
         }
+        let wishes = self.wishes_for(spec);
+        run.timing.load = self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, precision, &wishes, run)))?.1;
+        // What is placed now knows what others hold, and what of it would leave.
         let asks = self.asks(spec)?;
-        run.timing.load = self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, precision, &asks, run)))?.1;
         self.sets.forget_traffic();
         self.room_for_the_rest(run, precision)?;
         run.timing.load +=
@@ -211,34 +213,6 @@ impl Runner {
         tracing::info!(run = run.order.run.0, "{free} are free and {needed} would be needed at once: text was read first, {freed} left");
         self.phase(run.order.run, Phase::Loading);
         Ok(())
-    }
-
-    /// Returns what is asked for each part, with the machine as it is now.
-    fn asks(&self, spec: &JobSpec) -> Result<Asks, EngineError> {
-        let asked = |role| {
-            let ask = spec.ask_of(role);
-            let machine = self.machine(spec, role, &ask, Bytes::ZERO)?;
-            Ok((role, Asked { ask, machine, work: spec.work() }))
-        };
-        // A step of the diffusion network is foretold whatever is asked.
-        let roles = spec.set.components.iter().map(|component| component.role);
-        roles.filter(|role| *role == Role::Denoiser || !spec.ask_of(*role).is_nothing()).map(asked).collect::<Result<_, _>>().map(Asks)
-    }
-
-    /// Returns the machine as it is now for what is asked of a part, with what `held` takes of the compute device counted as free.
-    pub(super) fn machine(&self, spec: &JobSpec, role: Role, ask: &OffloadAsk, held: Bytes) -> Result<Machine, EngineError> {
-        let stored = spec.set.component(role).filter(|_| !ask.is_nothing());
-        let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
-        let precision = self.precision_of(spec);
-        let mut machine = self.speeds.machine(&self.compute, precision, files);
-        if let Some(simulated) = &self.compute.simulated {
-            machine = simulated.seen(machine, network::beside(spec, role, precision)?);
-        }
-        self.count_what_others_hold(&mut machine);
-        for room in machine.rooms.iter_mut().filter(|room| room.device == self.compute.id) {
-            room.free = (room.free + held).min(room.total);
-        }
-        Ok(machine)
     }
 
     pub(super) fn precision_of(&self, spec: &JobSpec) -> Precision {
