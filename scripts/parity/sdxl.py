@@ -105,9 +105,12 @@ def write_pictures(out, unet, vae, one, two):
             scheduler=EulerDiscreteScheduler(**SD, **kw), force_zeros_for_empty_prompt=False, add_watermarker=False)
         pipe.set_progress_bar_config(disable=True)
         for rescale in (0.0, 0.7):
-            picture = pipe(PROMPT, negative_prompt=NEGATIVE, guidance_scale=7.0, guidance_rescale=rescale, num_inference_steps=8,
-                           width=64, height=96, generator=torch.Generator().manual_seed(SEED), output_type="np").images[0]
-            golden[name if rescale == 0 else f"{name}-rescaled"] = torch.from_numpy((picture * 255).round().astype(numpy.uint8))
+            paint = lambda kind: pipe(
+                PROMPT, negative_prompt=NEGATIVE, guidance_scale=7.0, guidance_rescale=rescale, num_inference_steps=8, width=64,
+                height=96, generator=torch.Generator().manual_seed(SEED), output_type=kind).images[0]
+            run = name if rescale == 0 else f"{name}-rescaled"
+            golden[run] = torch.from_numpy((paint("np") * 255).round().astype(numpy.uint8))
+            golden[f"{run}.latents"] = paint("latent")[None]
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/pictures.safetensors")
 
 

@@ -30,6 +30,7 @@ use crate::ledger::{Ledger, LedgerError, Planned};
 use crate::library::{self, Roots};
 use crate::logging::Ring;
 use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, SystemClock};
+use crate::wire::work::KeptTexts;
 use crate::wire::{ConvertAsk, LogLine, Reply};
 use crate::workflow::{Defaults, Kind, Refusal};
 
@@ -145,6 +146,7 @@ fn policy(settings: &Settings) -> Policy {
         patience: settings.supervision,
         simulated: settings.simulated(),
         tally: settings.paths.tally(),
+        texts: KeptTexts { folder: settings.paths.embeddings(), limit: settings.embeddings_cache.value },
         engine_threads: settings.engine_threads.value,
         engine_idle_s: settings.engine_idle_s.value,
         conversions_at_once: settings.conversions_at_once.value as usize,

@@ -13,12 +13,14 @@ use super::error::panic_text;
 use super::keeping::{Keeper, Senses};
 use super::loading::{Asked, Asks};
 use super::pipelines::{autoencoder, denoise};
+use super::reading::loading;
 use super::reporter::Reporter;
 use super::residency::Traffic;
-use super::sets::{Loading, Sets};
+use super::sets::Sets;
 use super::speeds::{self, Speeds};
 use super::steps::Steps;
 use super::{EngineError, calibration, heap, save};
+use crate::cache::Embeddings;
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::library::{network, page_cache};
@@ -38,6 +40,8 @@ pub struct Runner {
     speeds: Speeds,
     pub(super) reporter: Reporter,
     pub(super) keeper: RefCell<Keeper>,
+    /// What text encoders made of texts, where it is kept.
+    pub(super) texts: Option<Embeddings>,
 }
 
 /// One run on its way.
@@ -75,7 +79,14 @@ impl Runner {
             speeds: Speeds::default(),
             reporter,
             keeper: RefCell::new(Keeper::new(senses)),
+            texts: None,
         }
+    }
+
+    /// Returns the same runner with a place to keep what text encoders make of texts.
+    #[must_use]
+    pub fn keeping(self, texts: Option<Embeddings>) -> Self {
+        Self { texts, ..self }
     }
 
     /// Runs a job and reports how it ended. Returns whether the engine can go on.
@@ -134,10 +145,13 @@ impl Runner {
         }
         self.sets.forget_traffic();
         let asks = self.asks(spec)?;
-        run.timing.load = self.timed(Role::ClipL, |me| me.sets.load_encoders(spec, &loading(&me.compute, precision, &asks, run)))?.1;
-        self.read_first_where_short(run, precision, &asks)?;
-        run.timing.load +=
-            self.timed(Role::Denoiser, |me| me.sets.load_network(&spec.set, &loading(&me.compute, precision, &asks, run)))?.1;
+        let how = |me: &mut Self| me.sets.load_encoders(spec, &loading(&me.compute, me.texts.as_ref(), precision, &asks, run));
+        let (unread, seconds) = self.timed(Role::ClipL, how)?;
+        run.timing.load = seconds;
+        self.read_first_where_short(run, precision, &asks, unread)?;
+        run.timing.load += self
+            .timed(Role::Denoiser, |me| me.sets.load_network(&spec.set, &loading(&me.compute, me.texts.as_ref(), precision, &asks, run)))?
+            .1;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
         self.verify(run);
@@ -150,7 +164,7 @@ impl Runner {
         }
         self.phase(run.order.run, Phase::Encoding);
         let (picture, seconds) = self.timed(Role::ClipL, |me| {
-            me.sets.condition(spec, &loading(&me.compute, precision, &asks, run))?;
+            me.sets.condition(spec, &loading(&me.compute, me.texts.as_ref(), precision, &asks, run))?;
             let notes = me.sets.notes().iter().filter(|note| !run.warnings.contains(note)).cloned().collect::<Vec<_>>();
             run.warnings.extend(notes);
             me.picture_latent(spec, &mut run.warnings)
@@ -175,24 +189,6 @@ impl Runner {
         let images = save::all(run.order, &pictures, precision)?;
         run.timing.total = began.elapsed().as_secs_f64();
         Ok(images)
-    }
-
-    /// Has the text read before the diffusion network comes, and lets go of its encoders, where there is no memory for all of them.
-    fn read_first_where_short(&mut self, run: &mut Run<'_>, precision: Precision, asks: &Asks) -> Result<(), EngineError> {
-        let spec = &run.order.spec;
-        let Some(free) = self.compute.free_memory().filter(|_| !self.sets.has_network()) else { return Ok(()) };
-        let needed = network::beside(spec, Role::Vae, precision)?;
-        if free >= needed {
-            return Ok(());
-        }
-        self.phase(run.order.run, Phase::Encoding);
-        let seconds = self.timed(Role::ClipL, |me| me.sets.condition(spec, &loading(&me.compute, precision, asks, run)))?.1;
-        run.timing.encode += self.without_loading(&mut run.timing, seconds);
-        let freed = self.sets.rest(Role::is_encoder);
-        self.compute.trim();
-        tracing::info!(run = run.order.run.0, "{free} are free and {needed} would be needed at once: text was read first, {freed} left");
-        self.phase(run.order.run, Phase::Loading);
-        Ok(())
     }
 
     /// Returns what is asked for each part, with the machine as it is now.
@@ -281,7 +277,7 @@ impl Runner {
     }
 
     /// Runs a stage and returns its seconds too.
-    fn timed<T>(&mut self, role: Role, work: impl FnOnce(&mut Self) -> Result<T, EngineError>) -> Result<(T, f64), EngineError> {
+    pub(super) fn timed<T>(&mut self, role: Role, work: impl FnOnce(&mut Self) -> Result<T, EngineError>) -> Result<(T, f64), EngineError> {
         let began = Instant::now();
         // What a failed stage leaves behind is dropped or loaded again: nothing half-made is used.
         let result = catch_unwind(AssertUnwindSafe(|| work(self)));
@@ -358,7 +354,7 @@ impl Runner {
         }
     }
 
-    fn phase(&self, run: RunId, phase: Phase) {
+    pub(super) fn phase(&self, run: RunId, phase: Phase) {
         self.reporter.report(Report::Phase { run, phase });
     }
 
@@ -369,10 +365,6 @@ impl Runner {
         let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
         self.reporter.report(Report::Memory(Memory { set: self.sets.view(), activations, simulated }));
     }
-}
-
-fn loading<'a>(compute: &'a Compute, precision: Precision, asks: &'a Asks, run: &Run<'a>) -> Loading<'a> {
-    Loading { compute, precision, asks, cancel: run.cancel }
 }
 
 fn failed_run(run: RunId, error: &EngineError) -> FailedRun {

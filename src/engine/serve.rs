@@ -24,6 +24,7 @@ use super::device::Compute;
 use super::error::panic_text;
 use super::reporter::Reporter;
 use super::runner::Runner;
+use crate::cache::Embeddings;
 use crate::gallery;
 use crate::units::RunId;
 use crate::wire::hello::{HelloFrame, Mismatch};
@@ -96,7 +97,8 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
     let mut listener = Listener { current: current.clone(), reporter: reporter.clone(), work };
     thread::spawn(move || listener.listen(&mut reader));
 
-    work_until_stopped(&mut Runner::new(compute, reporter), &incoming, &current);
+    let texts = Embeddings::new(&configure.texts.folder, configure.texts.limit);
+    work_until_stopped(&mut Runner::new(compute, reporter).keeping(texts), &incoming, &current);
     // The runner, and with it the last sender, is gone: the writer ends after the last report.
     drop(writing.join());
     Ok(())

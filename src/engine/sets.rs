@@ -12,6 +12,7 @@ use super::loading::assemble::Target;
 use super::loading::{Asked, Asks, LoadedDenoiser, LoadedEncoder, LoadedVae, Offload, PlacedVae};
 use super::pipelines::text::{self, Conditioning};
 use super::residency::{Residency, Traffic};
+use crate::cache::Embeddings;
 use crate::families::Role;
 use crate::jobs::PartPlacement;
 use crate::library::network;
@@ -79,6 +80,8 @@ pub struct Loading<'a> {
     pub asks: &'a Asks,
     /// Where the operator says to stop.
     pub cancel: &'a CancelFlag,
+    /// What text encoders made of texts, where it is kept.
+    pub texts: Option<&'a Embeddings>,
 }
 
 impl<'a> Loading<'a> {
@@ -109,8 +112,8 @@ pub struct Ready<'a> {
 
 impl Sets {
     /// Loads the text encoders of a job, unless what they would say is known. What the job does not use is dropped first, to make
-    /// room.
-    pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
+    /// room. Returns whether the text is still to be read.
+    pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<bool, EngineError> {
         let set = &spec.set;
         let wanted = how.encoder_keys(set)?;
         let (denoiser, vae) = (how.key(set, Role::Denoiser)?, how.key(set, Role::Vae)?);
@@ -122,8 +125,14 @@ impl Sets {
             how.compute.trim();
         }
         self.set = Some((set.name.clone(), set.family.name().to_owned()));
-        if self.knows(&TextKey::of(spec, &wanted)) {
-            return Ok(());
+        let text = TextKey::of(spec, &wanted);
+        if self.knows(&text) {
+            return Ok(false);
+        }
+        if let Some(conditioning) = how.readings(spec)?.and_then(|kept| text::recall(spec, &kept)) {
+            tracing::info!("both prompts were read before: no text encoder is needed");
+            self.conditioning = Some((text, conditioning));
+            return Ok(false);
         }
         for (role, key) in wanted {
             if self.encoder(role).is_none() {
@@ -132,7 +141,7 @@ impl Sets {
             }
         }
         self.serve(how.cancel);
-        Ok(())
+        Ok(true)
     }
 
     /// Loads the diffusion network, unless it is loaded, and finds places for the autoencoder. That comes later, see
@@ -155,12 +164,6 @@ impl Sets {
         for residency in self.residencies_mut() {
             residency.serve(cancel);
         }
-    }
-
-    /// Returns whether the diffusion network is loaded.
-    #[must_use]
-    pub fn has_network(&self) -> bool {
-        self.denoiser.is_some()
     }
 
     fn knows(&self, text: &TextKey) -> bool {
@@ -213,7 +216,9 @@ impl Sets {
     pub fn condition(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
         let text = TextKey::of(spec, &how.encoder_keys(&spec.set)?);
         if !self.knows(&text) {
-            self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), how.compute.device)?));
+            let kept = how.readings(spec)?;
+            let conditioning = text::condition(spec, &|role| self.ready_encoder(role), how.compute.device, kept.as_ref())?;
+            self.conditioning = Some((text, conditioning));
         }
         Ok(())
     }

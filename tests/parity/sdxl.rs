@@ -10,6 +10,7 @@ use perilune::weights::Precision;
 use perilune::workflow::{JobSpec, ModelSet, Passes};
 
 use crate::fixture::{close, of, tensor};
+use crate::latents;
 use crate::networks::{FP32, check_same_weights, denoiser, encoder};
 use crate::pictures::apart;
 use crate::process::{Engine, job};
@@ -67,6 +68,10 @@ fn pictures_are_those_of_diffusers() {
         assert!(off <= 2, "{name}: {off}/255");
     };
     for (schedule, name) in [(Schedule::Normal, "euler-normal"), (Schedule::Karras, "euler-karras")] {
+        let golden = root.join("pictures.safetensors");
+        latents::check(&JobSpec { schedule, ..spec.clone() }, &golden, &format!("{name}.latents"));
+        let rescaled = JobSpec { schedule, cfg_rescale: 0.7, ..spec.clone() };
+        latents::check(&rescaled, &golden, &format!("{name}-rescaled.latents"));
         check(name, &JobSpec { schedule, ..spec.clone() });
         check(&format!("{name}-rescaled"), &JobSpec { schedule, cfg_rescale: 0.7, ..spec.clone() });
     }
