@@ -38,6 +38,17 @@ pub struct FluxConfig {
     pub last: Halves,
 }
 
+/// What a diffusers folder says of the pipeline that it is made for, as a note of its network's catalog.
+pub const PIPELINE: &str = "model_index.class";
+
+/// Returns whether a network of `dev`'s shapes edits pictures by a reference (Kontext): its folder's pipeline or its header's
+/// `ModelSpec` says so, or nothing does.
+#[must_use]
+pub fn is_kontext(catalog: &Catalog) -> bool {
+    let says = |key: &str| catalog.metadata().get(key).is_some_and(|text| text.to_ascii_lowercase().contains("kontext"));
+    says(PIPELINE) || says("modelspec.architecture")
+}
+
 impl FluxConfig {
     /// Width of the sinusoids that time and guidance are told by.
     pub const TIME_WIDTH: u64 = 256;
@@ -85,7 +96,7 @@ impl FluxConfig {
         Ok(())
     }
 
-    /// Returns the variant's name. What edits pictures by a reference (Kontext) has the shapes of `dev`.
+    /// Returns the variant's name, as far as shapes tell it: what edits pictures by a reference has those of `dev`, see [`is_kontext`].
     #[must_use]
     pub fn variant(&self) -> &'static str {
         match (self.guided, self.in_width / self.out_width, self.in_width % self.out_width) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, router, sources, vocabulary};
-use crate::families::{Description, Role, Source, describe, describe_loadable, route};
+use crate::families::{Description, Role, Source, describe_loadable, describe_with_parts, route};
 use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::Size;
@@ -73,10 +73,9 @@ fn picture_size(path: &Path) -> Result<Size, Refusal> {
 pub fn inspect(name: &str, roots: &Roots) -> Result<(PathBuf, Description), Refusal> {
     let path = locate(name, Role::Denoiser, roots)?;
     let sources = sources::open(&path, None)?;
-    let mut description = describe(&sources).map_err(LibraryError::of_tensors(&path))?;
-    for component in &mut description.components {
-        let held = route::find(&sources, component.role).ok().flatten();
-        component.stored = held.map(|(_, catalog)| detect::detect(&catalog, None).to_string());
+    let (mut description, parts) = describe_with_parts(&sources).map_err(LibraryError::of_tensors(&path))?;
+    for (component, part) in description.components.iter_mut().zip(&parts) {
+        component.stored = Some(detect::detect(part, None).to_string());
     }
     Ok((path, description))
 }
