@@ -328,9 +328,9 @@ impl Hands {
                 LookUp::Inspect(name) => library::inventory::inspect(&name, &roots)
                     .map(|(path, description)| Reply::Description { path: path.display().to_string(), description: Box::new(description) }),
                 LookUp::Log(limit) => Ok(log(limit)),
-                LookUp::Advise(model, devices) => library::inventory::inspect(&model, &roots).map(|(path, description)| {
+                LookUp::Advise(model, devices) => library::inventory::inspect_opened(&model, &roots).map(|(path, description, sources)| {
                     let candidates: Vec<_> = devices.iter().filter_map(advising::candidate).collect();
-                    Reply::Advice(advising::suggest(&path, &description, &candidates))
+                    Reply::Advice(advising::suggest(&path, &sources, &description, &candidates))
                 }),
                 LookUp::Plan(question) => planning::answer(*question, &roots).map(|view| Reply::Plan(Box::new(view))),
                 LookUp::Tune(question) => planning::facts(*question, &roots).map(|view| Reply::Tune(Box::new(view))),

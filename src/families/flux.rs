@@ -206,6 +206,7 @@ impl FluxConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::detect::detect;
     use super::super::made_up::{blocks, catalog, elements, largest};
     use super::super::{DenoiserConfig, flux_names};
     use super::*;
@@ -243,6 +244,23 @@ mod tests {
             let read = FluxConfig::read(&flux_names::canonical(&catalog(&config.expected())).unwrap()).unwrap();
             assert_eq!((read, read.variant(), read.heads()), (config, name, 24));
         }
+    }
+
+    #[test]
+    fn kontext_is_known_where_somebody_says_so() {
+        let variant = |catalog: Catalog| detect(&catalog).unwrap().unwrap().variant;
+        let plain = catalog(&released(true, 64).expected());
+        assert_eq!(variant(plain.clone()), "dev");
+        for (key, text, expected) in [
+            (PIPELINE, "FluxKontextPipeline", "kontext"),
+            (PIPELINE, "FluxPipeline", "dev"),
+            ("modelspec.architecture", "Flux.1-Kontext-dev", "kontext"),
+            ("modelspec.architecture", "flux-1-dev", "dev"),
+        ] {
+            assert_eq!(variant(plain.clone().with_note(key, text)), expected, "{key} {text}");
+        }
+        let other = catalog(&released(false, 64).expected()).with_note(PIPELINE, "FluxKontextPipeline");
+        assert_eq!(variant(other), "schnell", "shapes are not overruled");
     }
 
     #[test]
