@@ -3,8 +3,8 @@
 
     python flow_pictures.py OUT_DIR FAMILY          # FAMILY is flux, sd3 or z-image; tests/parity calls it for each
 
-Writes a diffusers folder with vocabularies of its own, and `pictures.safetensors` with pictures and the latents they were decoded
-from. The vocabularies are small: letters for T5, bytes for Qwen. Versions: torch 2.11, diffusers 0.42.1, transformers 5.23,
+Writes a diffusers folder with vocabularies of its own, and `pictures.safetensors` with pictures and, under NAME.latents, what they
+were decoded from; SD3's also without T5. The vocabularies are small: letters for T5, bytes for Qwen. Versions: torch 2.11, diffusers 0.42.1, transformers 5.23,
 tokenizers 0.22. Everything runs in fp32 on the CPU.
 """
 import importlib
@@ -109,6 +109,12 @@ def sd3(scripts):
     return pipe, {"plain": dict(common, guidance_scale=1.0), "guided": dict(common, guidance_scale=5.0)}
 
 
+def without_t5(pipe):
+    """The same model, whose T5 nobody has."""
+    parts = {name: part for name, part in pipe.components.items() if name not in ("text_encoder_3", "tokenizer_3")}
+    return StableDiffusion3Pipeline(**parts, text_encoder_3=None, tokenizer_3=None)
+
+
 def z_image(scripts):
     pipe = ZImagePipeline(
         transformer=scripts.build(), vae=build_vae(0.3611, 0.1159), text_encoder=qwen(scripts.CONTEXT), tokenizer=qwen_tokenizer(),
@@ -123,12 +129,15 @@ def main():
     os.makedirs(out, exist_ok=True)
     torch.set_num_threads(2)
     pipe, runs = {"flux": flux, "sd3": sd3, "z-image": z_image}[family](importlib.import_module(family))
-    pipe.set_progress_bar_config(disable=True)
     golden = {}
     # Flux hands out its latents cut into patches.
     unpacked = lambda latents: pipe._unpack_latents(latents, HEIGHT, WIDTH, pipe.vae_scale_factor)
-    for name, arguments in runs.items():
-        golden[name], golden[f"{name}.latent"] = painted(pipe, SEED, arguments, *[unpacked] * (family == "flux"))
+    kinds = {"": pipe} | ({"without-t5-": without_t5(pipe)} if family == "sd3" else {})
+    for kind, painter in kinds.items():
+        painter.set_progress_bar_config(disable=True)
+        for name, arguments in runs.items():
+            run = kind + name
+            golden[run], golden[f"{run}.latent"] = painted(painter, SEED, arguments, *[unpacked] * (family == "flux"))
     save_file({k: v.contiguous() for k, v in golden.items()}, f"{out}/pictures.safetensors")
     pipe.save_pretrained(f"{out}/folder")
 

@@ -3,11 +3,14 @@
 //! Beside every conversion, in a folder `.perilune` that no loader looks into, lie its manifest (what it was made of) and its
 //! sums (which bytes are where), and once it was used again, how often. The file itself says in its header what it was made of, so one whose manifest was lost is made
 //! again in its place, and is nobody else's.
+//!
+//! Apart from all that, [`embeddings`] keeps what text encoders made of texts.
 
 use std::path::{Path, PathBuf};
 
 pub mod backup;
 pub mod clean;
+pub mod embeddings;
 pub mod error;
 mod index;
 pub mod manifest;
@@ -19,6 +22,7 @@ pub mod uses;
 pub mod verify;
 
 pub use clean::{Choice, Rule, choose, discard};
+pub use embeddings::Embeddings;
 pub use error::CacheError;
 pub use manifest::{Errors, Manifest, Origin, Worst, sweep};
 pub use shelf::{Item, Shelf, State};

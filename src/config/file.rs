@@ -32,6 +32,8 @@ pub struct ConfigFile {
     pub engine_idle_s: Option<f64>,
     /// How much of a disk conversions leave free.
     pub disk_floor: Option<String>,
+    /// How much what text encoders made of texts may take of the disk; with 0 nothing of it is kept.
+    pub embeddings_cache: Option<String>,
     /// The most conversions that the daemon makes at once.
     pub conversions_at_once: Option<u32>,
     /// Where back-ups of conversions go: `s3://BUCKET/PREFIX`, or a folder.

@@ -108,6 +108,12 @@ impl Paths {
         self.state.join("logs")
     }
 
+    /// Returns the folder in which engines keep what text encoders made of texts.
+    #[must_use]
+    pub fn embeddings(&self) -> PathBuf {
+        self.cache.join("embeddings")
+    }
+
     /// Returns the file of settings.
     #[must_use]
     pub fn file(&self) -> PathBuf {

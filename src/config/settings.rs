@@ -35,6 +35,10 @@ const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
 /// What conversions leave free of a disk, where nobody says otherwise: pictures and the ledger go on being written.
 const DISK_FLOOR: Bytes = Bytes(2 << 30);
 
+/// How much of what text encoders made is kept where nobody says otherwise: of Flux.1, whose texts are the largest with 512 tokens of
+/// 4096 numbers, 256 in fp32.
+const EMBEDDINGS: Bytes = Bytes::gib(2);
+
 /// What was said on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -75,6 +79,8 @@ pub struct Settings {
     pub engine_idle_s: Told<Option<f64>>,
     /// How much of a disk conversions leave free.
     pub disk_floor: Told<Bytes>,
+    /// How much what text encoders made of texts may take of the disk; with 0 nothing of it is kept.
+    pub embeddings_cache: Told<Bytes>,
     /// The most conversions that the daemon makes at once.
     pub conversions_at_once: Told<u32>,
     /// Where back-ups of conversions go, if they go anywhere.
@@ -184,7 +190,9 @@ impl Settings {
             visible,
             engine_threads: Told::default(None).or_some(threads(file.engine_threads, &file_path)?, Origin::File),
             engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
-            disk_floor: Told::default(DISK_FLOOR).or_told(floor(file.disk_floor.as_deref(), &file_path)?, Origin::File),
+            disk_floor: Told::default(DISK_FLOOR).or_told(size("disk_floor", file.disk_floor.as_deref(), &file_path)?, Origin::File),
+            embeddings_cache: Told::default(EMBEDDINGS)
+                .or_told(size("embeddings_cache", file.embeddings_cache.as_deref(), &file_path)?, Origin::File),
             conversions_at_once: Told::default(1).or_told(at_once(file.conversions_at_once, &file_path)?, Origin::File),
             backup: Told::default(None)
                 .or_some(file.backup.clone().map(|text| place(text, &here)), Origin::File)
@@ -237,6 +245,7 @@ impl Settings {
             row("engine_threads", &self.engine_threads),
             row("engine_idle_s", &self.engine_idle_s),
             row("disk_floor", &self.disk_floor),
+            row("embeddings_cache", &self.embeddings_cache),
             row("conversions_at_once", &self.conversions_at_once),
             row("backup", &self.backup),
             row("nvml", &self.nvml),
@@ -281,8 +290,8 @@ fn engine_environment(environment: &Environment, visible: Option<&Visible>) -> V
     given
 }
 
-fn floor(value: Option<&str>, path: &Path) -> Result<Option<Bytes>, ConfigError> {
-    let wrong_size = |error| wrong(path, &format!("disk_floor: {error}"));
+fn size(name: &str, value: Option<&str>, path: &Path) -> Result<Option<Bytes>, ConfigError> {
+    let wrong_size = |error| wrong(path, &format!("{name}: {error}"));
     value.map(|text| text.parse::<Bytes>().map_err(wrong_size)).transpose()
 }
 
@@ -405,6 +414,7 @@ mod tests {
             ("conversions_at_once: 0", "conversions_at_once is 0"),
             ("engine_idle_s: .inf", "engine_idle_s is inf"),
             ("engine_idle_s: -1", "-1"),
+            ("embeddings_cache: much", "embeddings_cache: "),
         ] {
             let error = load(&[], &Flags::default(), file).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");

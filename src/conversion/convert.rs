@@ -15,6 +15,7 @@ use super::source::{self, Opened, Part};
 use super::turn::Turn;
 use super::{ConversionError, backup, plan, report};
 use crate::cache::{self, CacheError, Item, Manifest, Store, Uses};
+use crate::families::Source;
 use crate::library::Roots;
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Timestamp};
@@ -193,17 +194,25 @@ pub struct Sizes {
 
 /// Says how large the usual part of a source is, and would be as each of these, from its header alone.
 pub fn sizes(path: &Path, targets: &[Target]) -> Result<Sizes, ConversionError> {
-    let source = source::open(path, None)?;
+    Ok(sizes_of(&source::open(path, None)?, targets))
+}
+
+/// Says the same of a source whose headers were read already.
+pub fn sizes_in(path: &Path, sources: &[Source], targets: &[Target]) -> Result<Sizes, ConversionError> {
+    Ok(sizes_of(&source::of(path, sources, None)?, targets))
+}
+
+fn sizes_of(source: &Opened, targets: &[Target]) -> Sizes {
     let size = |target: &Target| {
-        let output = plan::output(&source, target, &plan::recipe(target, source.part)).ok()?;
+        let output = plan::output(source, target, &plan::recipe(target, source.part)).ok()?;
         Some((target.clone(), Bytes(output.length)))
     };
-    Ok(Sizes {
+    Sizes {
         part: source.part,
-        stored: plan::stored(&source),
+        stored: plan::stored(source),
         bytes: source.catalog.bytes(),
         targets: targets.iter().filter_map(size).collect(),
-    })
+    }
 }
 
 /// Says what a conversion into the model folders would come to, and makes nothing.

@@ -29,7 +29,7 @@ pub mod view;
 pub mod work;
 
 pub use backup::Brought;
-pub use convert::{Aside, Check, Outcome, Sizes, Wish, check, convert, lookup, sizes};
+pub use convert::{Aside, Check, Outcome, Sizes, Wish, check, convert, lookup, sizes, sizes_in};
 pub use error::ConversionError;
 pub use foretell::foretell;
 pub use pipeline::Watch;

@@ -88,10 +88,14 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
         Some(Part::One(role)) => Some(role),
         Some(Part::Whole) | None => None,
     };
-    let sources = library::open(path, role.filter(|_| !path.is_file()))?;
+    of(path, &library::open(path, role.filter(|_| !path.is_file()))?, part)
+}
+
+/// Opens the same, of which the headers were read already.
+pub fn of(path: &Path, sources: &[Source], part: Option<Part>) -> Result<Opened, ConversionError> {
     let (part, source, catalog) = match part {
         Some(Part::Whole) => {
-            let [source] = sources.as_slice() else {
+            let [source] = sources else {
                 return Err(impossible(
                     path,
                     Kind::Usage,
@@ -102,7 +106,7 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
             (Part::Whole, source.clone(), source.catalog.clone())
         }
         Some(Part::One(role)) => {
-            let Some((source, catalog)) = held(&sources, role)? else {
+            let Some((source, catalog)) = held(sources, role)? else {
                 return Err(impossible(
                     path,
                     Kind::NotFound,
@@ -112,7 +116,7 @@ pub fn open(path: &Path, part: Option<Part>) -> Result<Opened, ConversionError> 
             };
             (Part::One(role), source, catalog)
         }
-        None => usual(path, &sources)?,
+        None => usual(path, sources)?,
     };
     let is_all = catalog.len() == source.catalog.len();
     // Only the files that the part lies in.

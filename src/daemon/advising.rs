@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::conversion::{self, Part};
 use crate::devices::{DeviceReading, Memory};
-use crate::families::{Component, Description, Role};
+use crate::families::{Component, Description, Role, Source};
 use crate::placement::budget::usual_reserve;
 use crate::quant::advice::{Beside, Candidate, Sizes, Suggestion, advise};
 use crate::quant::precision::{Mix, Target};
@@ -26,12 +26,12 @@ const TARGETS: [Target; 10] = [
 
 /// Returns what is suggested for the network of a model, for one device after another.
 #[must_use]
-pub fn suggest(path: &Path, description: &Description, candidates: &[Candidate]) -> Vec<Suggestion> {
+pub fn suggest(path: &Path, sources: &[Source], description: &Description, candidates: &[Candidate]) -> Vec<Suggestion> {
     if !description.components.iter().any(|c| c.role == Role::Denoiser) {
         return Vec::new();
     }
     // What cannot be converted, or only be shown, has no advice; what it is has been said.
-    let Ok(network) = conversion::sizes(path, &TARGETS) else { return Vec::new() };
+    let Ok(network) = conversion::sizes_in(path, sources, &TARGETS) else { return Vec::new() };
     if network.part != Part::One(Role::Denoiser) {
         return Vec::new();
     }

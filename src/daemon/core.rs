@@ -27,6 +27,7 @@ use crate::telemetry::Frame;
 use crate::units::{DeviceId, JobId, RunId, SessionId, Timestamp};
 use crate::wire::control::{Counts, Topics};
 use crate::wire::status::CacheView;
+use crate::wire::work::KeptTexts;
 use crate::wire::{Change, Notice, Reply};
 use crate::workflow::{Defaults, JobDraft, Refusal};
 
@@ -45,6 +46,8 @@ pub struct Policy {
     pub simulated: Vec<SimulatedGpu>,
     /// Where their engines count what they take.
     pub tally: PathBuf,
+    /// Where engines keep what text encoders made of texts.
+    pub texts: KeptTexts,
     /// Processor threads of an engine.
     pub engine_threads: Option<u32>,
     /// Seconds after which an idle engine ends.

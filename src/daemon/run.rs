@@ -33,6 +33,7 @@ use crate::ledger::{Ledger, LedgerError, Planned};
 use crate::library::{self, Roots};
 use crate::logging::Ring;
 use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, SystemClock};
+use crate::wire::work::KeptTexts;
 use crate::wire::{ConvertAsk, LogLine, Reply};
 use crate::workflow::{Defaults, Kind, Refusal};
 
@@ -149,6 +150,7 @@ fn policy(settings: &Settings) -> Policy {
         patience: settings.supervision,
         simulated: settings.simulated(),
         tally: settings.paths.tally(),
+        texts: KeptTexts { folder: settings.paths.embeddings(), limit: settings.embeddings_cache.value },
         engine_threads: settings.engine_threads.value,
         engine_idle_s: settings.engine_idle_s.value,
         conversions_at_once: settings.conversions_at_once.value as usize,
@@ -333,9 +335,9 @@ impl Hands {
                 LookUp::Inspect(name) => library::inventory::inspect(&name, &roots)
                     .map(|(path, description)| Reply::Description { path: path.display().to_string(), description: Box::new(description) }),
                 LookUp::Log(limit) => Ok(log(limit)),
-                LookUp::Advise(model, devices) => library::inventory::inspect(&model, &roots).map(|(path, description)| {
+                LookUp::Advise(model, devices) => library::inventory::inspect_opened(&model, &roots).map(|(path, description, sources)| {
                     let candidates: Vec<_> = devices.iter().filter_map(advising::candidate).collect();
-                    Reply::Advice(advising::suggest(&path, &description, &candidates))
+                    Reply::Advice(advising::suggest(&path, &sources, &description, &candidates))
                 }),
                 LookUp::Plan(question) => planning::answer(*question, &roots).map(|view| Reply::Plan(Box::new(view))),
                 LookUp::Cache => stock::list(&roots, &noted).map(Reply::Cached).map_err(Refusal::from),

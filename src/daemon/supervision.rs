@@ -46,12 +46,12 @@ pub(super) fn heard(core: &mut Core, device: DeviceId, generation: u64, heard: H
         Heard::Born(pid) => {
             engine.pid = Some(pid);
             core.news.engines = true;
-            let (threads, log) = (core.policy.engine_threads, core.policy.engine_log.clone());
+            let (threads, log, texts) = (core.policy.engine_threads, core.policy.engine_log.clone(), core.policy.texts.clone());
             let (simulated, tally) = match device {
                 DeviceId::Sim(_) => (core.policy.simulated.clone(), Some(core.policy.tally.clone())),
                 DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => (Vec::new(), None),
             };
-            let order = Order::Configure(Configure { device, threads, log, simulated, tally });
+            let order = Order::Configure(Configure { device, threads, log, simulated, tally, texts });
             core.emit(Output::Order { device, order: Box::new(order) });
         }
         Heard::Said(report) => said(core, device, report),

@@ -87,6 +87,20 @@ impl Compute {
         }
     }
 
+    /// Returns what else the bits of a result depend on than on what is computed: the library, and the card or the processor with its
+    /// threads.
+    #[must_use]
+    pub fn arithmetic(&self) -> String {
+        match self.device {
+            Device::Cuda(index) => format!("libtorch{VERSION} with {}", card(u16::try_from(index).unwrap_or(u16::MAX))),
+            Device::Cpu | Device::Mps | Device::Vulkan => {
+                let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+                let model = told.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
+                format!("libtorch{VERSION} on {} threads, {model}", tch::get_num_threads())
+            }
+        }
+    }
+
     /// Returns what to compute in where nobody asked for anything: full precision on a processor, 16 bits on a GPU.
     #[must_use]
     pub fn default_precision(&self) -> Precision {
@@ -101,6 +115,15 @@ impl Compute {
     #[must_use]
     pub fn free_memory(&self) -> Option<Bytes> {
         self.memory().map(|(_, free)| free)
+    }
+
+    /// Returns the memory that weights can still have, where that can be told: of a simulated GPU, its own.
+    #[must_use]
+    pub fn free_for_weights(&self) -> Option<Bytes> {
+        match &self.simulated {
+            Some(simulated) => simulated.free_here(),
+            None => self.free_memory(),
+        }
     }
 
     /// Returns all memory and what of it can still be had, where that can be told.

@@ -87,7 +87,8 @@ impl Runner {
         Some(gone.freed)
     }
 
-    fn obtainable(&self) -> Bytes {
+    /// Returns what would become free of the device that computes if all sets left that may.
+    pub(super) fn obtainable(&self) -> Bytes {
         self.sets.shelf.borrow().obtainable(self.compute.id, self.compute.id)
     }
 

@@ -13,15 +13,16 @@ use super::error::panic_text;
 use super::keeping::{Keeper, Senses};
 use super::loading::Asks;
 use super::pipelines::{autoencoder, denoise};
+use super::reading::loading;
 use super::reporter::Reporter;
 use super::residency::Traffic;
-use super::sets::{Loading, Sets};
+use super::sets::Sets;
 use super::speeds::{self, Speeds};
 use super::steps::Steps;
 use super::{EngineError, calibration, heap, save};
+use crate::cache::Embeddings;
 use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::library::network;
 use crate::placement::{Finding, Predicted, Share, Walk, verify};
 use crate::units::RunId;
 use crate::weights::Precision;
@@ -38,6 +39,8 @@ pub struct Runner {
     pub(super) speeds: Speeds,
     pub(super) reporter: Reporter,
     pub(super) keeper: RefCell<Keeper>,
+    /// What text encoders made of texts, where it is kept.
+    pub(super) texts: Option<Embeddings>,
 }
 
 /// One run on its way.
@@ -92,7 +95,14 @@ impl Runner {
             speeds: Speeds::default(),
             reporter,
             keeper: RefCell::new(Keeper::new(senses)),
+            texts: None,
         }
+    }
+
+    /// Returns the same runner with a place to keep what text encoders make of texts.
+    #[must_use]
+    pub fn keeping(self, texts: Option<Embeddings>) -> Self {
+        Self { texts, ..self }
     }
 
     /// Runs a job and reports how it ended. Returns whether the engine can go on.
@@ -144,7 +154,7 @@ impl Runner {
         }
         self.phase(run.order.run, Phase::Encoding);
         let (picture, seconds) = self.timed(Role::ClipL, |me| {
-            me.sets.condition(spec, &loading(&me.compute, precision, &asks, run))?;
+            me.sets.condition(spec, &loading(&me.compute, me.texts.as_ref(), precision, &asks, run))?;
             let notes = me.sets.notes().iter().filter(|note| !run.warnings.contains(note)).cloned().collect::<Vec<_>>();
             run.warnings.extend(notes);
             me.picture_latent(spec, &mut run.warnings)
@@ -182,37 +192,27 @@ impl Runner {
             simulated.look()?;
         }
         let wishes = self.wishes_for(spec);
-        run.timing.load = self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, precision, &wishes, run)))?.1;
+        let how = |me: &mut Self| {
+            let how = loading(&me.compute, me.texts.as_ref(), precision, &wishes, run);
+            me.sets.take_up(spec, &how)?;
+            me.sets.recall(spec, &how)
+        };
+        let (unread, seconds) = self.timed(Role::ClipL, how)?;
+        run.timing.load = seconds;
         // What is placed now knows what others hold, and what of it would leave.
         let asks = self.asks(spec)?;
         self.sets.forget_traffic();
         self.room_for_the_rest(run, precision)?;
-        run.timing.load +=
-            self.with_room(run.order.run, Role::ClipL, |me| me.sets.load_encoders(spec, &loading(&me.compute, precision, &asks, run)))?;
-        self.read_first_where_short(run, precision, &asks)?;
-        run.timing.load += self
-            .with_room(run.order.run, Role::Denoiser, |me| me.sets.load_network(&spec.set, &loading(&me.compute, precision, &asks, run)))?;
+        run.timing.load += self.with_room(run.order.run, Role::ClipL, |me| {
+            me.sets.load_encoders(spec, &loading(&me.compute, me.texts.as_ref(), precision, &asks, run))
+        })?;
+        self.read_first_where_short(run, precision, &asks, unread)?;
+        run.timing.load += self.with_room(run.order.run, Role::Denoiser, |me| {
+            me.sets.load_network(&spec.set, &loading(&me.compute, me.texts.as_ref(), precision, &asks, run))
+        })?;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
         Ok(asks)
-    }
-
-    /// Has the text read before the diffusion network comes, and lets go of its encoders, where there is no memory for all of them.
-    fn read_first_where_short(&mut self, run: &mut Run<'_>, precision: Precision, asks: &Asks) -> Result<(), EngineError> {
-        let spec = &run.order.spec;
-        let Some(free) = self.compute.free_memory().filter(|_| !self.sets.has_network()) else { return Ok(()) };
-        let needed = network::beside(spec, Role::Vae, precision)?;
-        if free >= needed {
-            return Ok(());
-        }
-        self.phase(run.order.run, Phase::Encoding);
-        let seconds = self.timed(Role::ClipL, |me| me.sets.condition(spec, &loading(&me.compute, precision, asks, run)))?.1;
-        run.timing.encode += self.without_loading(&mut run.timing, seconds);
-        let freed = self.sets.rest(Role::is_encoder);
-        self.compute.trim();
-        tracing::info!(run = run.order.run.0, "{free} are free and {needed} would be needed at once: text was read first, {freed} left");
-        self.phase(run.order.run, Phase::Loading);
-        Ok(())
     }
 
     pub(super) fn precision_of(&self, spec: &JobSpec) -> Precision {
@@ -351,7 +351,7 @@ impl Runner {
         }
     }
 
-    fn phase(&self, run: RunId, phase: Phase) {
+    pub(super) fn phase(&self, run: RunId, phase: Phase) {
         self.reporter.report(Report::Phase { run, phase });
     }
 
@@ -360,10 +360,6 @@ impl Runner {
         let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
         self.reporter.report(Report::Memory(Memory { sets: self.sets.views(), activations, simulated }));
     }
-}
-
-fn loading<'a>(compute: &'a Compute, precision: Precision, asks: &'a Asks, run: &Run<'a>) -> Loading<'a> {
-    Loading { compute, precision, asks, cancel: run.cancel }
 }
 
 pub(super) fn failed_run(run: RunId, error: &EngineError) -> FailedRun {

@@ -25,6 +25,7 @@ use super::error::panic_text;
 use super::reporter::Reporter;
 use super::runner::Runner;
 use super::wishes::Wishes;
+use crate::cache::Embeddings;
 use crate::gallery;
 use crate::units::RunId;
 use crate::wire::hello::{HelloFrame, Mismatch};
@@ -97,7 +98,8 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
     reporter.report(Report::Ready { about: compute.about.clone() });
     let writing = thread::spawn(move || write_reports(&mut writer, &outgoing));
     let current = CurrentRun::default();
-    let mut runner = Runner::new(compute, reporter.clone());
+    let texts = Embeddings::new(&configure.texts.folder, configure.texts.limit);
+    let mut runner = Runner::new(compute, reporter.clone()).keeping(texts);
     let mut listener = Listener { current: current.clone(), wishes: runner.wishes(), reporter, work };
     thread::spawn(move || listener.listen(&mut reader));
 

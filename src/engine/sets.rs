@@ -11,6 +11,7 @@ use super::pieces::{Content, Loaded, Piece};
 use super::pipelines::text::{self, Conditioning};
 use super::residency::Residency;
 use super::shelf::{Record, Shelf};
+use crate::cache::Embeddings;
 use crate::families::Role;
 use crate::library::network;
 use crate::placement::OffloadAsk;
@@ -77,6 +78,8 @@ pub struct Loading<'a> {
     pub asks: &'a Asks,
     /// Where the operator says to stop.
     pub cancel: &'a CancelFlag,
+    /// What text encoders made of texts, where it is kept.
+    pub texts: Option<&'a Embeddings>,
 }
 
 impl<'a> Loading<'a> {
@@ -152,6 +155,18 @@ impl Sets {
     pub fn clear(&mut self) {
         self.put_away();
         self.shelf.get_mut().clear();
+    }
+
+    /// Looks whether it is known what the text encoders would say of a job's text, from a run before or from the disk. Returns
+    /// whether the text is still to be read.
+    pub fn recall(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<bool, EngineError> {
+        if self.knows_text(spec) {
+            return Ok(false);
+        }
+        let Some(conditioning) = how.readings(spec)?.and_then(|kept| text::recall(spec, &kept)) else { return Ok(true) };
+        tracing::info!("both prompts were read before: no text encoder is needed");
+        self.conditioning = Some((self.text_key(spec), conditioning));
+        Ok(false)
     }
 
     /// Loads the text encoders of a job, unless what they would say is known.
@@ -281,8 +296,9 @@ impl Sets {
     /// Reads both prompts, unless they are those of the run before.
     pub fn condition(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
         if !self.knows_text(spec) {
-            let text = self.text_key(spec);
-            self.conditioning = Some((text, text::condition(spec, &|role| self.ready_encoder(role), how.compute.device)?));
+            let (text, kept) = (self.text_key(spec), how.readings(spec)?);
+            let conditioning = text::condition(spec, &|role| self.ready_encoder(role), how.compute.device, kept.as_ref())?;
+            self.conditioning = Some((text, conditioning));
         }
         Ok(())
     }

@@ -96,6 +96,12 @@ impl Simulated {
         self.take(self.compute, bytes)
     }
 
+    /// Returns what is left of the GPU that computes.
+    #[must_use]
+    pub fn free_here(&self) -> Option<Bytes> {
+        self.books.pools.iter().find(|pool| pool.device() == self.compute).map(Pool::free)
+    }
+
     /// Looks at what other engines have taken.
     pub fn look(&self) -> Result<(), TakeError> {
         self.books.turn().map(drop)

@@ -1,7 +1,9 @@
 //! Finds the parts of models among a file's tensors.
 
 use super::evidence::{self, Verdict};
-use super::{Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, ZImageConfig, flux_names, qwen, sd3_names, sd15, zimage_names};
+use super::{
+    Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, ZImageConfig, flux, flux_names, qwen, sd3_names, sd15, zimage_names,
+};
 use crate::weights::{Catalog, DType, encoder_keys, keys};
 
 /// The diffusion network of a file: its family, variant, and tensors under our names.
@@ -44,7 +46,10 @@ fn transformer(family: Family, stripped: &Catalog) -> Result<(Catalog, &'static 
         }
         Family::Flux => {
             let catalog = flux_names::canonical(stripped)?;
-            let variant = FluxConfig::read(&catalog)?.variant();
+            let variant = match FluxConfig::read(&catalog)?.variant() {
+                "dev" if flux::is_kontext(stripped) => "kontext",
+                variant => variant,
+            };
             (catalog, variant)
         }
         Family::ZImage => {

@@ -92,6 +92,13 @@ impl Family {
         self.roles().iter().copied().filter(|role| role.is_encoder())
     }
 
+    /// Returns whether a run can do without this part, if less well: SD3's text encoders were left out now and then when it was
+    /// taught (Esser et al. 2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis").
+    #[must_use]
+    pub fn can_do_without(self, role: Role) -> bool {
+        matches!((self, role), (Self::Sd3, Role::T5))
+    }
+
     /// Returns the parts that a run needs, the denoiser first.
     #[must_use]
     pub fn roles(self) -> &'static [Role] {

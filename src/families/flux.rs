@@ -38,6 +38,17 @@ pub struct FluxConfig {
     pub last: Halves,
 }
 
+/// What a diffusers folder says of the pipeline that it is made for, as a note of its network's catalog.
+pub const PIPELINE: &str = "model_index.class";
+
+/// Returns whether a network of `dev`'s shapes edits pictures by a reference (Kontext): its folder's pipeline or its header's
+/// `ModelSpec` says so, or nothing does.
+#[must_use]
+pub fn is_kontext(catalog: &Catalog) -> bool {
+    let says = |key: &str| catalog.metadata().get(key).is_some_and(|text| text.to_ascii_lowercase().contains("kontext"));
+    says(PIPELINE) || says("modelspec.architecture")
+}
+
 impl FluxConfig {
     /// Width of the sinusoids that time and guidance are told by.
     pub const TIME_WIDTH: u64 = 256;
@@ -85,7 +96,7 @@ impl FluxConfig {
         Ok(())
     }
 
-    /// Returns the variant's name. What edits pictures by a reference (Kontext) has the shapes of `dev`.
+    /// Returns the variant's name, as far as shapes tell it: what edits pictures by a reference has those of `dev`, see [`is_kontext`].
     #[must_use]
     pub fn variant(&self) -> &'static str {
         match (self.guided, self.in_width / self.out_width, self.in_width % self.out_width) {
@@ -195,6 +206,7 @@ impl FluxConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::detect::detect;
     use super::super::made_up::{blocks, catalog, elements, largest};
     use super::super::{DenoiserConfig, flux_names};
     use super::*;
@@ -232,6 +244,23 @@ mod tests {
             let read = FluxConfig::read(&flux_names::canonical(&catalog(&config.expected())).unwrap()).unwrap();
             assert_eq!((read, read.variant(), read.heads()), (config, name, 24));
         }
+    }
+
+    #[test]
+    fn kontext_is_known_where_somebody_says_so() {
+        let variant = |catalog: Catalog| detect(&catalog).unwrap().unwrap().variant;
+        let plain = catalog(&released(true, 64).expected());
+        assert_eq!(variant(plain.clone()), "dev");
+        for (key, text, expected) in [
+            (PIPELINE, "FluxKontextPipeline", "kontext"),
+            (PIPELINE, "FluxPipeline", "dev"),
+            ("modelspec.architecture", "Flux.1-Kontext-dev", "kontext"),
+            ("modelspec.architecture", "flux-1-dev", "dev"),
+        ] {
+            assert_eq!(variant(plain.clone().with_note(key, text)), expected, "{key} {text}");
+        }
+        let other = catalog(&released(false, 64).expected()).with_note(PIPELINE, "FluxKontextPipeline");
+        assert_eq!(variant(other), "schnell", "shapes are not overruled");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use family::{Family, Role};
 pub use flux::FluxConfig;
 pub use latent::LatentSpace;
 pub use qwen::QwenConfig;
-pub use route::{Component, Description, Source, describe, describe_loadable};
+pub use route::{Component, Description, Source, describe, describe_loadable, describe_with_parts};
 pub use sd3::Sd3Config;
 pub use t5::T5Config;
 pub use unet::UnetConfig;

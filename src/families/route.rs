@@ -64,23 +64,28 @@ pub struct Description {
 
 /// Describes the model that these sources make together, however it is stored. A part that several hold comes from the last.
 pub fn describe(sources: &[Source]) -> Result<Description, FamilyError> {
+    describe_with_parts(sources).map(|(description, _)| description)
+}
+
+/// Describes the same, and returns each part's tensors under our names beside it.
+pub fn describe_with_parts(sources: &[Source]) -> Result<(Description, Vec<Catalog>), FamilyError> {
     describe_by(sources, outline)
 }
 
 /// Describes the same, and refuses what the engine cannot load.
 pub fn describe_loadable(sources: &[Source]) -> Result<Description, FamilyError> {
-    describe_by(sources, block_table)
+    describe_by(sources, block_table).map(|(description, _)| description)
 }
 
 type Cut = fn(Role, &Catalog) -> Result<BlockTable, FamilyError>;
 
-fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError> {
+fn describe_by(sources: &[Source], cut: Cut) -> Result<(Description, Vec<Catalog>), FamilyError> {
     let (family, mut network) = match network(sources)? {
         Some((source, found)) => (Some((found.family, found.variant)), Some((source, found.catalog))),
         None => (None, None),
     };
     let roles = family.as_ref().map_or(Role::ALL, |(f, _)| f.roles());
-    let mut components: Vec<Component> = Vec::new();
+    let (mut components, mut parts): (Vec<Component>, Vec<Catalog>) = (Vec::new(), Vec::new());
     let mut blocks = 0;
     for role in roles {
         // The network was found above.
@@ -103,6 +108,7 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError>
         };
         let precision = catalog.main_dtype().unwrap_or(DType::F32);
         components.push(Component { role: *role, precision, bytes, tensors, files: source.files.clone(), stored: None });
+        parts.push(catalog);
     }
     if components.is_empty() {
         let tensors = sources.iter().map(|s| s.catalog.len()).sum();
@@ -119,7 +125,8 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<Description, FamilyError>
     let precision = components.iter().max_by_key(|c| c.bytes).map(|c| c.precision);
     let hint = |key: &str| sources.iter().find_map(|s| s.catalog.metadata().get(key));
     let resolution = hint("modelspec.resolution").and_then(|text| text.parse().ok());
-    Ok(Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v: predicts_v(sources) })
+    let predicts_v = predicts_v(sources);
+    Ok((Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v }, parts))
 }
 
 /// SDXL files mark velocity with a tensor of this name; the `ModelSpec` header field is a hint for all.

@@ -132,8 +132,9 @@ fn read(path: &Path) -> (Found, bool) {
     (found, true)
 }
 
-/// What everything that a description is made from looks like from outside.
-struct Stamp {
+/// What files that something is made from look like from outside.
+#[derive(Debug)]
+pub struct Stamp {
     text: String,
     youngest: SystemTime,
 }
@@ -160,7 +161,24 @@ impl Stamp {
         Ok(Self { text: stamp.hash.finalize().to_hex().to_string(), youngest: stamp.youngest })
     }
 
-    fn is_older_than(&self, now: SystemTime) -> bool {
+    /// Looks at these files alone.
+    pub fn of_files(files: &[PathBuf]) -> io::Result<Self> {
+        let mut stamp = StampMaker { hash: blake3::Hasher::new(), youngest: UNIX_EPOCH };
+        for file in files {
+            stamp.add(file, Some(&fs::metadata(file)?));
+        }
+        Ok(Self { text: stamp.hash.finalize().to_hex().to_string(), youngest: stamp.youngest })
+    }
+
+    /// Returns what they look like in one word: another where any of them was written to, replaced or moved.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns whether the last change is so long ago that none can hide behind it.
+    #[must_use]
+    pub fn is_older_than(&self, now: SystemTime) -> bool {
         now.duration_since(self.youngest).is_ok_and(|age| age > TICK)
     }
 }

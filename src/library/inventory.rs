@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, router, sources, vocabulary};
-use crate::families::{Description, Role, Source, describe, describe_loadable, route};
+use crate::families::{Description, Role, Source, describe_loadable, describe_with_parts, route};
 use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::Size;
@@ -71,14 +71,18 @@ fn picture_size(path: &Path) -> Result<Size, Refusal> {
 
 /// Returns what a path or name holds, and where it is.
 pub fn inspect(name: &str, roots: &Roots) -> Result<(PathBuf, Description), Refusal> {
+    inspect_opened(name, roots).map(|(path, description, _)| (path, description))
+}
+
+/// Returns the same, and its headers, for whoever has more to ask of them.
+pub fn inspect_opened(name: &str, roots: &Roots) -> Result<(PathBuf, Description, Vec<Source>), Refusal> {
     let path = locate(name, Role::Denoiser, roots)?;
     let sources = sources::open(&path, None)?;
-    let mut description = describe(&sources).map_err(LibraryError::of_tensors(&path))?;
-    for component in &mut description.components {
-        let held = route::find(&sources, component.role).ok().flatten();
-        component.stored = held.map(|(_, catalog)| detect::detect(&catalog, None).to_string());
+    let (mut description, parts) = describe_with_parts(&sources).map_err(LibraryError::of_tensors(&path))?;
+    for (component, part) in description.components.iter_mut().zip(&parts) {
+        component.stored = Some(detect::detect(part, None).to_string());
     }
-    Ok((path, description))
+    Ok((path, description, sources))
 }
 
 /// A file given for one role must hold it; a whole checkpoint may be given for its part.

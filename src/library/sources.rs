@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{LibraryError, header, regular};
-use crate::families::{Role, Source};
+use crate::families::{Role, Source, flux};
 use crate::formats::error::shown;
 use crate::formats::shard_index;
 use crate::weights::{Catalog, encoder_keys};
@@ -57,11 +57,17 @@ fn folder(path: &Path) -> Result<Vec<Source>, LibraryError> {
     let text = regular::read(&index_path)?;
     let index: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&text)
         .map_err(|e| LibraryError::BadModelIndex { path: index_path.clone(), reason: shown(&e.to_string()) })?;
+    let pipeline = index.get("_class_name").and_then(|name| name.as_str()).unwrap_or_default();
     let mut sources = Vec::new();
     for (part, class) in &index {
-        let class = class.get(1).and_then(|c| c.as_str()).unwrap_or_default();
+        // A part that was left out is named, and of no class.
+        let Some(class) = class.get(1).and_then(|c| c.as_str()) else { continue };
         if let Some(role) = role_of(part, class) {
-            sources.push(weights_in(&path.join(part), Some(role)).map_err(LibraryError::of_a_part)?);
+            let mut source = weights_in(&path.join(part), Some(role)).map_err(LibraryError::of_a_part)?;
+            if role == Role::Denoiser {
+                source.catalog = source.catalog.with_note(flux::PIPELINE, pipeline);
+            }
+            sources.push(source);
         }
     }
     if sources.is_empty() {

@@ -24,6 +24,12 @@ struct State {
     elsewhere: Bytes,
 }
 
+impl Ledger {
+    fn free(&self, state: &State) -> Bytes {
+        self.capacity - state.elsewhere - state.used
+    }
+}
+
 /// There is not so much left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{} B of {device} are needed, and {} B are free{}", needed.get(), free.get(), taken(*elsewhere))]
@@ -59,7 +65,7 @@ impl Pool {
     /// Takes memory.
     pub fn take(&self, needed: Bytes) -> Result<Grant, Full> {
         let mut state = self.state();
-        let free = self.0.capacity - state.elsewhere - state.used;
+        let free = self.0.free(&state);
         if needed > free {
             return Err(Full { device: self.0.device, needed, free, elsewhere: state.elsewhere });
         }
@@ -90,6 +96,12 @@ impl Pool {
     #[must_use]
     pub fn used(&self) -> Bytes {
         self.state().used
+    }
+
+    /// Returns what can still be taken.
+    #[must_use]
+    pub fn free(&self) -> Bytes {
+        self.0.free(&self.state())
     }
 
     /// Returns the most that was ever taken.

@@ -133,6 +133,15 @@ impl BlockTable {
         self.gathered.get(name)
     }
 
+    /// Returns every stored tensor with its name, what is in no block and what belongs to another included.
+    #[must_use]
+    pub fn stored(&self) -> Vec<(&str, &TensorEntry)> {
+        let in_blocks = self.blocks.iter().flat_map(|block| &block.params).map(|p| (p.name.as_str(), &p.entry));
+        let looked_up = self.gathered.values();
+        let beside = looked_up.clone().flat_map(|entry| entry.coded.iter().flat_map(|coded| &coded.beside));
+        in_blocks.chain(looked_up.chain(beside).map(|entry| (entry.name.as_str(), entry))).collect()
+    }
+
     /// Returns the stored size of everything, what is in no block included.
     #[must_use]
     pub fn whole(&self) -> Bytes {

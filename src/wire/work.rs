@@ -63,6 +63,25 @@ pub struct Configure {
     pub simulated: Vec<SimulatedGpu>,
     /// Where the engines of simulated GPUs count what they take of them; nowhere where there is only one.
     pub tally: Option<PathBuf>,
+    /// Where it keeps what text encoders made of texts.
+    pub texts: KeptTexts,
+}
+
+/// Where an engine keeps what text encoders made of texts, for the next run with the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptTexts {
+    /// The folder; other engines keep there, too.
+    pub folder: PathBuf,
+    /// The most bytes that it may take; with 0 nothing is kept.
+    pub limit: Bytes,
+}
+
+impl KeptTexts {
+    /// Returns that nothing is kept.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { folder: PathBuf::new(), limit: Bytes::ZERO }
+    }
 }
 
 /// One attempt at a job.

@@ -47,6 +47,7 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
     let set = model_set(draft, inventory)?;
     check_parts(&draft.parts, &set)?;
     let habits = Habits::of(set.family, &set.variant);
+    check_prediction(draft, &set, habits)?;
     let steps = draft.steps.or(defaults.steps).unwrap_or(habits.steps);
     let cfg = draft.cfg.or(defaults.cfg).unwrap_or(habits.cfg);
     let sampler = draft.sampler.or(defaults.sampler).unwrap_or(habits.sampler);
@@ -57,7 +58,7 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
     let trained = inventory.description.as_ref().and_then(|d| d.resolution);
     let predicts_v = inventory.description.as_ref().and_then(|d| d.predicts_v).unwrap_or(false);
     let choice = Choice { sampler, schedule, cfg, guidance: draft.guidance };
-    let notes = inventory.notes.iter().cloned().chain(unsuitable(set.family, &set.variant, choice)).collect();
+    let notes = inventory.notes.iter().cloned().chain(unsuitable(set.family, &set.variant, choice)).chain(done_without(&set)).collect();
     Ok(JobSpec {
         prompt: draft.prompt.clone(),
         negative: draft.negative.clone(),
@@ -155,6 +156,20 @@ pub fn check_ranges(draft: &JobDraft) -> Result<(), Refusal> {
     draft.parts.iter().try_for_each(|(part, ask)| check_offload(ask, device).map_err(|refusal| of_part(part, refusal)))
 }
 
+/// Checks that the network's output can mean what is said of it: noise is added in one way where it flows, and in another where it
+/// does not, and a network knows one of them.
+fn check_prediction(draft: &JobDraft, set: &ModelSet, habits: Habits) -> Result<(), Refusal> {
+    let flows = habits.prediction == Prediction::Flow;
+    let Some(said) = draft.prediction.filter(|said| (*said == Prediction::Flow) != flows) else { return Ok(()) };
+    let (learned, hint) = if flows {
+        ("flow matching", "leave --prediction out")
+    } else {
+        ("from noise that is added", "use eps or v, or leave --prediction out: the file says which, where it says anything")
+    };
+    let message = format!("--prediction {said} makes no picture with `{}`: {} models learned {learned}", set.name, set.family.title());
+    Err(Refusal::new(Kind::Usage, message, hint))
+}
+
 /// Checks that every part of which something is asked is one of the model's, and not the one that is asked of elsewhere.
 fn check_parts(asks: &PartAsks, set: &ModelSet) -> Result<(), Refusal> {
     let parts: Vec<Part> = set.components.iter().map(|c| part_of(c.role)).filter(|part| *part != Part::Denoiser).collect();
@@ -229,7 +244,7 @@ fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusa
             "SD1.5, SDXL, SD3, Flux.1 and Z-Image models run",
         ));
     }
-    if let Some(role) = description.missing.first() {
+    if let Some(role) = description.missing.iter().find(|role| !family.can_do_without(**role)) {
         return Err(Refusal::new(
             Kind::NotFound,
             format!("`{name}` brings no {role}, which {} needs", family.title()),
@@ -240,12 +255,19 @@ fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusa
     if !family.members().contains(&variant.as_str()) {
         return Err(Refusal::new(
             Kind::BadFile,
-            format!("`{name}` is an {variant} variant of {}, which this version cannot run", family.title()),
+            format!("`{name}` is the {variant} variant of {}, which this version cannot run yet", family.title()),
             format!("of {} it runs {}", family.title(), family.members().join(", ")),
         ));
     }
     let (components, vocabularies) = (description.components.clone(), inventory.vocabularies.clone());
     Ok(ModelSet { name: name.clone(), family, variant, components, vocabularies })
+}
+
+/// Returns what the operator is told of each part that the family usually has and this model does not.
+fn done_without(set: &ModelSet) -> impl Iterator<Item = String> {
+    let absent = set.family.roles().iter().filter(|role| set.component(**role).is_none());
+    let title = set.family.title();
+    absent.map(move |role| format!("there is no {role}: {title} follows prompts less exactly without it; {} names one", role.flag()))
 }
 
 /// Returns which member of a family a model is: what its shapes say, and the operator where they do not tell.
@@ -395,6 +417,54 @@ mod tests {
             refusal(&of(Part::Vae, DeviceId::Cuda(1)), &whole),
             (5, "vae: weights cannot be streamed to cpu from cuda:1".to_owned())
         );
+    }
+
+    #[test]
+    fn what_the_output_means_is_one_of_what_it_can() {
+        let of = |family: Family, prediction| {
+            let draft = JobDraft { prediction: Some(prediction), ..JobDraft::default() };
+            resolve(&draft, &inventory(Some(family), family.roles()), &defaults()).map(|spec| spec.prediction)
+        };
+        for prediction in [Prediction::Epsilon, Prediction::V] {
+            assert_eq!(of(Family::Sd15, prediction).unwrap(), prediction);
+        }
+        let flow = |family: Family, prediction| {
+            let refusal = of(family, prediction).unwrap_err();
+            (refusal.kind.exit_code(), refusal.message)
+        };
+        let message = "--prediction flow makes no picture with `night`: SDXL models learned from noise that is added";
+        assert_eq!(flow(Family::Sdxl, Prediction::Flow), (2, message.to_owned()));
+        let mut dev = inventory(Some(Family::Flux), Family::Flux.roles());
+        if let Some(description) = &mut dev.description {
+            description.variant = Some("dev".to_owned());
+        }
+        let draft = JobDraft { prediction: Some(Prediction::Epsilon), ..JobDraft::default() };
+        let message = "--prediction eps makes no picture with `night`: Flux.1 models learned flow matching";
+        assert_eq!(refusal(&draft, &dev), (2, message.to_owned()));
+        assert!(resolve(&JobDraft { prediction: Some(Prediction::Flow), ..draft }, &dev, &defaults()).is_ok());
+    }
+
+    #[test]
+    fn sd3_does_without_t5_and_says_so_and_no_other_model_does() {
+        let without = |family: Family, missing: Role, variant: &str| {
+            let roles: Vec<Role> = family.roles().iter().copied().filter(|role| *role != missing).collect();
+            let mut inventory = inventory(Some(family), &roles);
+            if let Some(description) = &mut inventory.description {
+                description.variant = Some(variant.to_owned());
+            }
+            resolve(&JobDraft::default(), &inventory, &defaults())
+        };
+        let spec = without(Family::Sd3, Role::T5, "medium").unwrap();
+        assert_eq!(spec.notes, ["there is no t5: SD3 follows prompts less exactly without it; --t5 names one"]);
+        for (family, missing, variant) in [(Family::Sd3, Role::ClipG, "medium"), (Family::Flux, Role::T5, "dev")] {
+            assert_eq!(without(family, missing, variant).unwrap_err().kind.exit_code(), 4);
+        }
+        let mut kontext = inventory(Some(Family::Flux), Family::Flux.roles());
+        if let Some(description) = &mut kontext.description {
+            description.variant = Some("kontext".to_owned());
+        }
+        let message = "`night` is the kontext variant of Flux.1, which this version cannot run yet";
+        assert_eq!(refusal(&JobDraft::default(), &kontext), (6, message.to_owned()));
     }
 
     #[test]

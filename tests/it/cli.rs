@@ -322,6 +322,7 @@ fn the_shapes_that_others_read() {
         "daemon",
         "state",
         "cache",
+        "embeddings",
         "output",
         "models",
         "tokenizer",

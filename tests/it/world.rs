@@ -24,7 +24,7 @@ use perilune::telemetry::{Frame, Waiting};
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Seed, SessionId, Size, Timestamp};
 use perilune::weights::DType;
 use perilune::wire::control::Topics;
-use perilune::wire::work::{FailedRun, Finished, Moved, Rebudget, Rebudgeted};
+use perilune::wire::work::{FailedRun, Finished, KeptTexts, Moved, Rebudget, Rebudgeted};
 use perilune::wire::{ConvertStatus, ConvertedView, Order, Reply, Report, Request, RunOrder, Status};
 use perilune::workflow::{Conversion, Defaults, JobDraft, JobSpec, Kind, Refusal, Wish};
 use proptest::prelude::*;
@@ -152,6 +152,7 @@ fn policy() -> Policy {
         patience: Supervision::default(),
         simulated: Vec::new(),
         tally: PathBuf::from("/nowhere"),
+        texts: KeptTexts::none(),
         engine_threads: None,
         engine_idle_s: None,
         engine_log: "info".to_owned(),

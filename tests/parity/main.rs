@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
 #![expect(clippy::print_stdout, reason = "the measured deviations are worth seeing with --nocapture")]
 
+mod embeddings;
 mod encoders;
 mod everywhere;
 mod faults;
@@ -14,6 +15,7 @@ mod flow_pictures;
 mod keeping;
 #[path = "../references/made.rs"]
 mod made;
+mod needed;
 mod networks;
 mod offload;
 mod pictures;

@@ -104,7 +104,7 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let (spec, compute, cancel) = (job(&path), Compute::open(DeviceId::Cpu, None).unwrap(), CancelFlag::default());
     let nothing = Asks::default();
     let mut sets = Sets::default();
-    let how = Loading { compute: &compute, precision: Precision::Fp32, asks: &nothing, cancel: &cancel };
+    let how = Loading { compute: &compute, precision: Precision::Fp32, asks: &nothing, cancel: &cancel, texts: None };
     sets.load_encoders(&spec, &how).unwrap();
     sets.load_network(&spec.set, &how).unwrap();
     fs::write(folder.path().join("new"), b"another model").unwrap();

@@ -15,9 +15,9 @@ use perilune::imagery::latent::kept;
 use perilune::library::{Roots, open, vocabulary};
 use perilune::placement::{OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
-use perilune::units::{DeviceId, JobId, RunId, Seed, Size};
+use perilune::units::{Bytes, DeviceId, JobId, RunId, Seed, Size};
 use perilune::wire::hello::HelloFrame;
-use perilune::wire::work::{Configure, FailedRun, Finished};
+use perilune::wire::work::{Configure, FailedRun, Finished, KeptTexts};
 use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
 use perilune::workflow::{JobSpec, ModelSet, Passes, Tiling};
 use perilune::{prompt, workflow};
@@ -47,15 +47,20 @@ impl Engine {
 
     /// An engine that computes with so many threads, however many the others have.
     pub(crate) fn of_threads(threads: u32) -> Self {
-        Self::configured(DeviceId::Cpu, Some(threads), &[], None)
+        Self::spawn(DeviceId::Cpu, Some(threads), &[], None, KeptTexts::none())
     }
 
     /// One of several engines, which count in a folder what they take of simulated GPUs.
     pub(crate) fn beside(device: DeviceId, simulated: &[SimulatedGpu], tally: Option<PathBuf>) -> Self {
-        Self::configured(device, None, simulated, tally)
+        Self::spawn(device, None, simulated, tally, KeptTexts::none())
     }
 
-    fn configured(device: DeviceId, threads: Option<u32>, simulated: &[SimulatedGpu], tally: Option<PathBuf>) -> Self {
+    /// One that keeps what text encoders make of texts in a folder.
+    pub(crate) fn keeping(folder: &Path) -> Self {
+        Self::spawn(DeviceId::Cpu, None, &[], None, KeptTexts { folder: folder.to_owned(), limit: Bytes::gib(1) })
+    }
+
+    fn spawn(device: DeviceId, threads: Option<u32>, simulated: &[SimulatedGpu], tally: Option<PathBuf>, texts: KeptTexts) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_mins(4))).unwrap();
         #[expect(clippy::disallowed_methods, reason = "this test stands in for the daemon")]
@@ -69,7 +74,7 @@ impl Engine {
         let greeting: HelloFrame = blocking::read(&mut engine.reader, Limit::CONTROL).unwrap().unwrap();
         greeting.hello.check().unwrap();
         blocking::write(&mut engine.socket, &Hello::ours(), Limit::CONTROL).unwrap();
-        let configure = Configure { device, threads, log: "info".to_owned(), simulated: simulated.to_vec(), tally };
+        let configure = Configure { device, threads, log: "info".to_owned(), simulated: simulated.to_vec(), tally, texts };
         engine.tell(&Order::Configure(configure));
         assert!(matches!(engine.hear(), Report::Ready { .. }));
         engine

@@ -8,7 +8,7 @@ use crate::cli::output::table;
 use crate::client::{Client, Gate};
 use crate::daemon::advising::{candidate, of, suggest};
 use crate::devices::{DeviceReading, Labelled, host_memory};
-use crate::families::Description;
+use crate::families::{Description, Source};
 use crate::quant::advice::{Candidate, Suggestion};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::{Reply, Request};
@@ -18,8 +18,8 @@ use crate::workflow::{Kind, Refusal};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns what is suggested for the network of a model on this machine, for one device after another.
-pub(super) fn advice(context: &Context, path: &Path, description: &Description) -> Vec<Suggestion> {
-    suggest(path, description, &candidates(context))
+pub(super) fn advice(context: &Context, path: &Path, sources: &[Source], description: &Description) -> Vec<Suggestion> {
+    suggest(path, sources, description, &candidates(context))
 }
 
 /// Returns the devices that a daemon knows which runs already, else the processor.

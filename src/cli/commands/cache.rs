@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::convert::located;
 use super::{backup, verify};
+use crate::cache::embeddings::Usage;
 use crate::cache::{self, Item, Rule, Shelf, State, outside};
 use crate::cli::context::Context;
 use crate::cli::conversions::CacheCommand;
@@ -171,10 +172,11 @@ fn stats(context: &Context) -> Result<(), Refusal> {
     let by_precision = shelf.by_precision();
     let (hits, made) = shelf.items.iter().filter_map(|i| i.manifest.as_ref()).fold((0, 0), |(h, n), m| (h + m.hits, n + 1));
     let rate = if hits + made > 0 { Some(hits as f64 / (hits + made) as f64) } else { None };
+    let texts = Usage::of(&context.settings.paths.embeddings());
     let by: serde_json::Map<String, Value> =
         by_precision.iter().map(|(name, (count, bytes))| (name.clone(), json!({"count": count, "bytes": bytes}))).collect();
     let line = json!({"count": shelf.items.len(), "bytes": bytes, "by_precision": by, "unfinished": unfinished.len(), "hits": hits,
-        "hit_rate": rate});
+        "hit_rate": rate, "embeddings": {"count": texts.count, "bytes": texts.bytes, "limit": context.settings.embeddings_cache.value}});
     context.output.show(&line, || {
         let mut rows: Vec<Vec<String>> =
             by_precision.iter().map(|(name, (count, bytes))| vec![name.clone(), count.to_string(), bytes.to_string()]).collect();
@@ -184,7 +186,11 @@ fn stats(context: &Context) -> Result<(), Refusal> {
         }
         rows.push(vec!["all".to_owned(), shelf.items.len().to_string(), bytes.to_string()]);
         let rate = rate.map_or_else(|| "-".to_owned(), |r| format!("{:.0} %", r * 100.0));
-        format!("{}{hits} uses instead of another conversion, {rate} of all\n", table(&["precision", "files", "size"], rows))
+        let texts = match texts.count {
+            0 => String::new(),
+            count => format!("{} of texts as encoders read them, in {count} files\n", texts.bytes),
+        };
+        format!("{}{hits} uses instead of another conversion, {rate} of all\n{texts}", table(&["precision", "files", "size"], rows))
     });
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::dashboard::surroundings;
+use crate::cache::embeddings::Usage;
 use crate::cli::context::Context;
 use crate::cli::output::table;
 use crate::client::{Client, Gate};
@@ -23,7 +24,7 @@ use crate::tokens::VocabularyKind;
 use crate::tui::options::{ColorChoice, ColorDepth};
 use crate::units::{Bytes, Clock, DeviceId, SystemClock};
 use crate::wire::hello::HelloFrame;
-use crate::wire::work::Configure;
+use crate::wire::work::{Configure, KeptTexts};
 use crate::wire::{Hello, Limit, Order, Report, blocking};
 use crate::workflow::{Refusal, text};
 
@@ -75,6 +76,7 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
         daemon(context),
         folder("state", &context.settings.paths.state),
         folder("cache", &context.settings.paths.cache),
+        embeddings(context),
         folder("output", &context.settings.output.value),
         models(context),
         tokenizer(),
@@ -136,6 +138,7 @@ fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
             log: "error".to_owned(),
             simulated: context.settings.simulated(),
             tally: None,
+            texts: KeptTexts::none(),
         });
         let ready = blocking::write(&mut socket, &configure, Limit::CONTROL);
         if let Ok(Some(Report::Ready { about })) = ready.and_then(|()| blocking::read::<Report>(&mut socket, Limit::CONTROL)) {
@@ -241,6 +244,16 @@ fn folder(id: &'static str, path: &Path) -> Check {
         Some(free) => ok(id, format!("{}, {free} are free", path.display())),
         None => ok(id, path.display().to_string()),
     }
+}
+
+/// What is kept of texts, and how much may be.
+fn embeddings(context: &Context) -> Check {
+    let (folder, limit) = (context.settings.paths.embeddings(), context.settings.embeddings_cache.value);
+    let Usage { count, bytes } = Usage::of(&folder);
+    if limit == Bytes::ZERO {
+        return ok("embeddings", format!("nothing is kept of texts that were read: `embeddings_cache` is 0; {bytes} are there"));
+    }
+    ok("embeddings", format!("{}, {bytes} of {limit} in {count} files", folder.display()))
 }
 
 fn models(context: &Context) -> Check {

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::output::table;
 use crate::client::Place;
 use crate::client::call::unexpected;
-use crate::families::Description;
+use crate::families::{Description, Source};
 use crate::library::{self, inventory};
 use crate::wire::{Reply, Request};
 use crate::workflow::{ModelEntry, Refusal};
@@ -50,17 +50,17 @@ fn row(model: &ModelEntry) -> Vec<String> {
 
 /// Says what a file or folder holds.
 pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
-    let (path, description) = match context.place {
-        Place::Local => here(context, model)?,
+    let (path, description, sources) = match context.place {
+        Place::Local => here(context, model).map(|(path, description, sources)| (path, description, Some(sources)))?,
         Place::Host(_) => context.with_daemon(|mut daemon| async move {
             match daemon.call(Request::Inspect(model.to_owned())).await? {
-                Reply::Description { path, description } => Ok((PathBuf::from(path), *description)),
+                Reply::Description { path, description } => Ok((PathBuf::from(path), *description, None)),
                 reply => Err(unexpected(&reply)),
             }
         })?,
     };
     // Advice needs the file itself.
-    let advised = matches!(context.place, Place::Local).then(|| advice::advice(context, &path, &description));
+    let advised = sources.map(|sources| advice::advice(context, &path, &sources, &description));
     let Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v } = description;
     let shown = json!({
         "path": path, "family": family, "variant": variant, "components": components, "missing": missing,
@@ -92,9 +92,9 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn here(context: &Context, model: &str) -> Result<(PathBuf, Description), Refusal> {
+fn here(context: &Context, model: &str) -> Result<(PathBuf, Description, Vec<Source>), Refusal> {
     let path = context.environment.absolute(std::path::Path::new(model));
     let name =
         if path.is_absolute() && path.exists() && !model.is_empty() { path.to_string_lossy().into_owned() } else { model.to_owned() };
-    inventory::inspect(&name, &context.roots()?)
+    inventory::inspect_opened(&name, &context.roots()?)
 }

@@ -12,7 +12,7 @@ use crate::engine::loading::LoadedDenoiser;
 use crate::engine::nn::time_embedding;
 use crate::engine::nn::wide::stream;
 use crate::families::defaults::Levels;
-use crate::families::{Family, Habits};
+use crate::families::{DenoiserConfig, Family, Habits};
 use crate::sampling::{Course, NoiseTable, StartNoise, solve};
 use crate::units::Size;
 use crate::weights::Precision;
@@ -73,8 +73,8 @@ pub fn sample(
         guidance: spec.guidance,
         rescale: spec.cfg_rescale,
         passes: spec.passes,
-        positive: asked(spec, &conditioning.positive),
-        negative: conditioning.negative.as_ref().map(|said| asked(spec, said)),
+        positive: asked(spec, network, &conditioning.positive),
+        negative: conditioning.negative.as_ref().map(|said| asked(spec, network, said)),
         kind: stream(kind(precision)),
     };
     let mut denoiser = Denoiser { eye, noise: start.noise, around, memory: Memory::new(spec.sampler) };
@@ -82,8 +82,15 @@ pub fn sample(
 }
 
 /// Returns what the network is told for a prompt.
-fn asked(spec: &JobSpec, said: &Said) -> Asked {
-    let context = said.context.shallow_clone();
+fn asked(spec: &JobSpec, network: &LoadedDenoiser, said: &Said) -> Asked {
+    let context = match &network.config {
+        // Without T5 nobody knew its width.
+        DenoiserConfig::Sd3(sd3) => {
+            let missing = i64::try_from(sd3.context_width).unwrap_or(i64::MAX).saturating_sub(said.context.size()[2]);
+            said.context.constant_pad_nd([0, missing.max(0)])
+        }
+        DenoiserConfig::Unet(_) | DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => said.context.shallow_clone(),
+    };
     let vector = said.pooled.as_ref().map(|pooled| match spec.set.family {
         Family::Sdxl => with_sizes(pooled, spec.size),
         Family::Sd15 | Family::Sd2 | Family::SdxlRefiner | Family::Sd3 | Family::Flux | Family::ZImage => pooled.shallow_clone(),

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::text::{Encoders, Said};
+use super::text::{Encoders, Said, Text};
 use crate::engine::EngineError;
 use crate::engine::loading::LoadedEncoder;
 use crate::families::{Family, Role};
@@ -18,8 +18,8 @@ pub(super) struct Reader<'a, 'e> {
     spec: &'a JobSpec,
     encoders: &'a Encoders<'e>,
     device: Device,
-    /// What the operator is told.
-    pub(super) notes: Vec<String>,
+    /// What the operator is told of the text that is read.
+    notes: Vec<String>,
 }
 
 /// What an encoder of CLIP's kind makes of a prompt.
@@ -39,32 +39,39 @@ impl<'a, 'e> Reader<'a, 'e> {
         Self { spec, encoders, device, notes: Vec::new() }
     }
 
-    /// Reads a text, which is `windows` for encoders of CLIP's kind.
-    pub(super) fn read(&mut self, text: &str, windows: &[Window]) -> Result<Said, EngineError> {
-        match self.spec.set.family {
-            Family::Sd15 | Family::Sd2 | Family::SdxlRefiner => Ok(Said { context: self.clip(Role::ClipL, windows)?.last, pooled: None }),
+    /// Reads a text.
+    pub(super) fn read(&mut self, text: &Text<'_>) -> Result<Said, EngineError> {
+        let Text { words, windows } = text;
+        let (context, pooled) = match self.spec.set.family {
+            Family::Sd15 | Family::Sd2 | Family::SdxlRefiner => (self.clip(Role::ClipL, windows)?.last, None),
             Family::Sdxl => {
                 let (one, two) = (self.clip(Role::ClipL, windows)?, self.clip(Role::ClipG, windows)?);
-                Ok(Said { context: Tensor::cat(&[one.penultimate, two.penultimate], 2), pooled: Some(two.pooled) })
+                (Tensor::cat(&[one.penultimate, two.penultimate], 2), Some(two.pooled))
             }
-            Family::Sd3 => self.sd3(text, windows),
+            Family::Sd3 => self.sd3(words, windows)?,
             Family::Flux => {
                 let pooled = self.clip(Role::ClipL, windows)?.unprojected;
-                Ok(Said { context: self.t5(text)?, pooled: Some(pooled) })
+                (self.t5(words)?, Some(pooled))
             }
-            Family::ZImage => Ok(Said { context: self.qwen(text)?, pooled: None }),
-        }
+            Family::ZImage => (self.qwen(words)?, None),
+        };
+        Ok(Said { context, pooled, notes: std::mem::take(&mut self.notes) })
     }
 
-    /// Both CLIPs beside each other, filled up with zeros to T5's width, and T5 behind them.
+    /// Both CLIPs beside each other, filled up with zeros to T5's width, and T5 behind them where it is there.
     /// Source: diffusers `pipelines/stable_diffusion_3/pipeline_stable_diffusion_3.py`, `encode_prompt`.
-    fn sd3(&mut self, text: &str, windows: &[Window]) -> Result<Said, EngineError> {
+    fn sd3(&mut self, text: &str, windows: &[Window]) -> Result<(Tensor, Option<Tensor>), EngineError> {
         let (one, two) = (self.clip(Role::ClipL, windows)?, self.clip(Role::ClipG, windows)?);
-        let t5 = self.t5(text)?;
         let clips = Tensor::cat(&[wide(&one.penultimate), wide(&two.penultimate)], 2);
-        let missing = t5.size()[2] - clips.size()[2];
-        let context = Tensor::cat(&[clips.constant_pad_nd([0, missing]), t5], 1);
-        Ok(Said { context, pooled: Some(Tensor::cat(&[wide(&one.pooled), wide(&two.pooled)], 1)) })
+        let context = if self.spec.set.component(Role::T5).is_some() {
+            let t5 = self.t5(text)?;
+            let missing = t5.size()[2] - clips.size()[2];
+            Tensor::cat(&[clips.constant_pad_nd([0, missing]), t5], 1)
+        } else {
+            // The network's own width comes later, when it is there.
+            clips.constant_pad_nd([0, 0, 0, unread(self.spec.dialect)])
+        };
+        Ok((context, Some(Tensor::cat(&[wide(&one.pooled), wide(&two.pooled)], 1))))
     }
 
     /// Reads all windows in one pass; the one of no text comes last where weights need it.
@@ -119,6 +126,15 @@ impl<'a, 'e> Reader<'a, 'e> {
         let ids: Vec<i64> = ids.iter().map(|id| id.as_i64()).collect();
         let tokens = Tensor::from_slice(&ids).view([1, -1]).to_device(self.device);
         qwen.model.forward(&qwen.residency, &tokens)
+    }
+}
+
+/// How many tokens of zeros stand for T5's where SD3 has none. Sources: diffusers `pipelines/stable_diffusion_3`,
+/// `_get_t5_prompt_embeds`; ComfyUI `comfy/text_encoders/sd3_clip.py` leaves them out.
+fn unread(dialect: Dialect) -> i64 {
+    match dialect {
+        Dialect::Comfy => 0,
+        Dialect::A1111 => 256,
     }
 }
 
