@@ -73,6 +73,8 @@ fn stripes_are_the_whole_up_to_rounding() {
         }
         if path == moonlet {
             let (rows, columns) = (640, 1024);
+            // libtorch's norm adds in a sum for each thread, and a single one of that many values is farther off.
+            tch::set_num_threads(2);
             let latent = smooth(channels, rows / cell, columns / cell);
             check_both_ways("moonlet, 640 x 1024", &vae, &latent, &smooth(3, rows, columns), (Stripes::USUAL, WORST_OF_LARGE));
         }
