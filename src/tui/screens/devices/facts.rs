@@ -8,7 +8,7 @@ use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::screens::overview::devices::shares;
 use crate::tui::widgets::bar;
-use crate::tui::widgets::line::{self, piece};
+use crate::tui::widgets::line;
 use crate::tui::wording::{self, ABSENT};
 
 /// Columns of the names.
@@ -197,12 +197,12 @@ fn of_host(facts: &mut Facts<'_>, host: &HostReading) {
 
 fn of_disks(facts: &mut Facts<'_>, host: &HostReading) {
     for disk in &host.disks {
-        let rate = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), wording::speed);
-        let why = disk.why.as_ref().map(|w| format!("  {w}")).unwrap_or_default();
         let space = format!("{}: {} of {} GiB free", disk.mount, wording::gib(disk.free), wording::gib(disk.total));
-        let traffic = format!("reads {}, writes {}{why}", rate(disk.read_bps), rate(disk.write_bps));
-        let value = Line::from(vec![piece(facts.paint, Role::Text, space)]);
-        facts.all.push(Fact { name: "disk", value });
-        facts.add("", if why.is_empty() { Role::Text } else { Role::Dim }, traffic);
+        let rate = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), wording::speed);
+        let traffic = match &disk.why {
+            Some(reason) => format!("traffic {ABSENT}  {reason}"),
+            None => format!("reads {}, writes {}", rate(disk.read_bps), rate(disk.write_bps)),
+        };
+        facts.add("disk", Role::Text, format!("{space}, {traffic}"));
     }
 }

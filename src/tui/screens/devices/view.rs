@@ -19,7 +19,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::{facts, graphs, processes};
-use crate::devices::{DeviceReading, Health};
+use crate::devices::{DeviceKind, DeviceReading, Health};
 use crate::theme::Role;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
@@ -44,7 +44,8 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let frame_rows = panel::overhead(area.width).saturating_sub(1).max(1);
     let inner = usize::from(area.width.saturating_sub(if area.width >= panel::BOXES_FROM { 4 } else { 0 }));
     let trouble = facts::trouble(reading, &data);
-    let across = (inner / usize::from(FACT)).clamp(1, 3);
+    // What is said of a disk needs a whole line.
+    let across = if reading.kind == DeviceKind::Disk { 1 } else { (inner / usize::from(FACT)).clamp(1, 3) };
     let all = facts::all(model, reading, values);
     let rows = (all.len().div_ceil(across) + 1 + trouble.len()) as u16;
     // Processes keep a few rows, graphs get what is left, and facts give way last.

@@ -31,6 +31,13 @@ impl State {
         if layers.contains(&Layer::Compose) {
             layers.extend([Layer::Edit, Layer::Pick]);
         }
+        // So do the lists that open above a screen.
+        if layers.contains(&Layer::Cache) {
+            layers.extend([Layer::Rules, Layer::Pick]);
+        }
+        if layers.contains(&Layer::Devices) {
+            layers.push(Layer::Signals);
+        }
         Self { layers, scroll: 0, search: Search::default() }
     }
 
