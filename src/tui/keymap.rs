@@ -5,6 +5,7 @@
 
 use super::action::{Action, JobVerb, LogVerb, Motion, TuneVerb};
 use super::chord::Chord;
+use super::player::Play;
 use super::screens::Screen;
 
 /// A place where keys have a meaning.
@@ -40,6 +41,10 @@ pub enum Layer {
     Compose,
     /// The log.
     Log,
+    /// A recording is played.
+    Replay,
+    /// Several boxes are shown.
+    Hosts,
     /// Every screen and every list.
     Everywhere,
     /// Even where a question is asked.
@@ -65,6 +70,8 @@ impl Layer {
         Self::Help,
         Self::Palette,
         Self::Confirm,
+        Self::Replay,
+        Self::Hosts,
         Self::Always,
     ];
 
@@ -87,6 +94,8 @@ impl Layer {
             Self::Queue => "Queue",
             Self::Compose => "Run",
             Self::Log => "Log",
+            Self::Replay => "Recordings",
+            Self::Hosts => "Several boxes",
             Self::Everywhere => "Everywhere",
             Self::Always => "Always",
         }
@@ -267,6 +276,21 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Confirm, &["y"], Action::Accept, "yes", "do it"),
     shown(Layer::Confirm, &["n", "esc", "q"], Action::Decline, "no", "leave it"),
     shown(Layer::Confirm, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
+    // A recording, before all else on the screens.
+    shown(
+        Layer::Replay,
+        &["space"],
+        Action::Play(Play::Toggle),
+        "pause",
+        "stop the recording, or let it go on; at its end, from the beginning",
+    ),
+    shown(Layer::Replay, &["left"], Action::Play(Play::Back), "10 s back", "go ten seconds back"),
+    shown(Layer::Replay, &["right"], Action::Play(Play::Ahead), "10 s ahead", "go ten seconds ahead"),
+    hidden(Layer::Replay, &["{"], Action::Play(Play::FarBack), "1 min back", "go a minute back"),
+    hidden(Layer::Replay, &["}"], Action::Play(Play::FarAhead), "1 min ahead", "go a minute ahead"),
+    shown(Layer::Replay, &["+"], Action::Play(Play::Faster), "faster", "play twice as fast"),
+    shown(Layer::Replay, &["-"], Action::Play(Play::Slower), "slower", "play half as fast"),
+    hidden(Layer::Hosts, &[">"], Action::NextHost, "next box", "show the next box"),
     // Everywhere.
     hidden(Layer::Everywhere, &["j", "down"], Action::Move(Motion::Down), "down", "go one row down"),
     hidden(Layer::Everywhere, &["k", "up"], Action::Move(Motion::Up), "up", "go one row up"),

@@ -58,6 +58,8 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::ClearField
         | Action::ClearForm
         | Action::Log(_)
+        | Action::Play(_)
+        | Action::NextHost
         | Action::Accept
         | Action::Decline => None,
     }
