@@ -32,6 +32,7 @@ pub mod telemetry;
 pub mod library;
 pub mod cache;
 pub mod conversion;
+pub mod recording;
 
 // L3: processes.
 pub mod client;

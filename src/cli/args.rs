@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::conversions::{CacheCommand, ConversionsCommand, ConvertArgs};
+use super::global::Global;
 use super::part_args::{EncoderArgs, OffloadArgs, PlacingArgs};
 use super::set_args::SetsCommand;
+use super::watching::{ConfigCommand, RecordArgs, ReplayArgs, ServeArgs};
 use crate::jobs::{JobState, Move};
 use crate::placement::compat::Rules;
 use crate::prompt::{Dialect, Weighting};
@@ -30,33 +32,6 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Flags that every command takes.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Everywhere")]
-pub struct Global {
-    /// Print JSON: one object, or one object per line for what goes on
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Speak with the daemon of another machine, through ssh
-    #[arg(long, global = true, value_name = "USER@BOX")]
-    pub host: Option<String>,
-    /// Keep settings, state, cache and socket in this folder [env: `PERILUNE_HOME`]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub home: Option<PathBuf>,
-    /// A model folder, laid out as `ComfyUI`'s; may be given more than once [env: `PERILUNE_MODELS`]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub models: Vec<PathBuf>,
-    /// A profile: `fast`, `sd15`, `simulated`, or yours [env: `PERILUNE_PROFILE`]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// No colours [env: `NO_COLOR`]
-    #[arg(long, global = true)]
-    pub no_color: bool,
-    /// Start no daemon where there is none
-    #[arg(long, global = true)]
-    pub no_spawn: bool,
-}
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -76,6 +51,17 @@ pub enum Command {
     },
     /// Shows devices only
     Devices,
+    /// Prints devices, sets, queue and conversions as text for Prometheus
+    ///
+    /// Labels are names of devices, sets, precisions and states, never prompts or paths. What cannot be read has no sample.
+    /// `perilune serve --metrics` answers the same over HTTP.
+    Metrics,
+    /// Records what the dashboard is told, until Ctrl-C; without prompts, unless they are asked for
+    Record(RecordArgs),
+    /// Plays a recording on the dashboard: space stops, left and right jump, + and - change the speed
+    ///
+    /// A file that is cut off, damaged or no recording ends with code 6.
+    Replay(ReplayArgs),
     /// Looks at model files
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -121,11 +107,7 @@ pub enum Command {
     ///
     /// It keeps the queue, supervises an engine per device and answers clients. Commands start one in
     /// the background where there is none. Ends in order on Ctrl-C; at once on a second one.
-    Serve {
-        /// Say on standard output when clients can come, and leave the terminal
-        #[arg(long, hide = true)]
-        detached: bool,
-    },
+    Serve(ServeArgs),
     /// Ends the daemon in order; running jobs wait for the next one
     Stop,
     /// Converts what the daemon says on standard input, for the daemon
@@ -135,8 +117,12 @@ pub enum Command {
     Bridge,
     /// Checks what is needed and says how to mend it
     Doctor,
-    /// Shows every setting and where it comes from
-    Config,
+    /// Shows every setting and where it comes from, or checks the files that say them
+    Config {
+        /// What to do; `print` when left out.
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
 }
 
 /// A generation.

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 
-use super::args::Global;
+use super::global::Global;
 use super::output::Output;
 use crate::cache::{Access, Store, store};
 use crate::client::{Client, Gate, Place};
 use crate::config::{Environment, Flags, Settings, StoreKeys};
 use crate::daemon::lookup;
 use crate::library::Roots;
+use crate::tui::options::ColorChoice;
 use crate::workflow::{Kind, Refusal};
 
 /// Returns what a store wants to know of us.
@@ -27,10 +28,14 @@ pub struct Context {
     pub environment: Environment,
     /// Where the daemon is.
     pub place: Place,
+    /// Where else there are daemons, for the dashboard.
+    pub others: Vec<Place>,
+    /// Whether to tell line by line.
+    pub plain: bool,
     /// Whether one may be started.
     pub spawn: bool,
-    /// Whether colours were forbidden by flag.
-    pub no_color: bool,
+    /// What was said about colours by flag.
+    pub color: ColorChoice,
     /// Where results go.
     pub output: Output,
 }
@@ -40,14 +45,34 @@ impl Context {
     pub fn new(global: Global, environment: Environment, output: Output) -> Result<Self, Refusal> {
         let flags = Flags { home: global.home, models: global.models, profile: global.profile };
         let settings = Settings::load(&flags, &environment)?;
-        let place = global.host.map_or(Place::Local, Place::Host);
-        Ok(Self { settings, environment, place, spawn: !global.no_spawn, no_color: global.no_color, output })
+        let mut places: Vec<Place> = Vec::new();
+        for host in global.host {
+            let place = if host == "local" { Place::Local } else { Place::Host(host) };
+            // A box that is named twice is one box.
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let mut places = places.into_iter();
+        let place = places.next().unwrap_or(Place::Local);
+        let (others, plain) = (places.collect(), global.plain);
+        let color = if global.no_color { ColorChoice::Never } else { global.color.unwrap_or_default() };
+        Ok(Self { settings, environment, place, others, plain, spawn: !global.no_spawn, color, output })
     }
 
     /// Returns the way to the daemon.
     #[must_use]
     pub fn gate(&self) -> Gate {
-        Gate::of(&self.settings, self.place.clone(), self.spawn, self.environment.program())
+        self.gate_to(self.place.clone())
+    }
+
+    /// Returns the ways to every daemon that was named.
+    pub fn gates(&self) -> impl Iterator<Item = Gate> {
+        [&self.place].into_iter().chain(&self.others).map(|place| self.gate_to(place.clone()))
+    }
+
+    fn gate_to(&self, place: Place) -> Gate {
+        Gate::of(&self.settings, place, self.spawn, self.environment.program())
     }
 
     /// Returns the model folders.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::{PlanArgs, RunArgs};
+use super::args::{Cli, PlanArgs, RunArgs};
 use super::context::Context;
 use super::offload::offload;
 use super::part_args::EncoderArgs;
@@ -18,6 +18,16 @@ use crate::library::{FolderKind, find};
 use crate::placement::AllocationError;
 use crate::wire::PlanAsk;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
+
+/// Says what is wrong where a command that speaks with one daemon is given several.
+#[must_use]
+pub fn too_many_hosts(cli: &Cli) -> Option<Refusal> {
+    let hosts = &cli.global.host;
+    (hosts.len() > 1 && cli.command.is_some()).then(|| {
+        let message = format!("this command speaks with one daemon, and {} hosts were named", hosts.len());
+        Refusal::new(Kind::Usage, message, "name one; the dashboard, `perilune` without a command, shows several")
+    })
+}
 
 /// Returns the job that these arguments ask for, with the profile's words where they say nothing.
 pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {

@@ -7,14 +7,20 @@ pub mod args;
 pub mod commands;
 pub mod context;
 pub mod conversions;
+pub mod exporter;
+pub mod exposition;
+pub mod global;
 pub mod intent;
 pub mod offload;
 pub mod output;
 pub mod part_args;
+pub mod plain;
 pub mod plot;
 pub mod quality_page;
+pub mod replay;
 pub mod report;
 pub mod set_args;
+pub mod watching;
 
 use std::ffi::OsString;
 
@@ -24,6 +30,7 @@ use clap::error::ErrorKind;
 use self::args::{Cli, Command};
 use self::context::Context;
 use self::output::Output;
+use self::watching::ConfigCommand;
 use crate::config::Environment;
 use crate::workflow::{Kind, Refusal};
 
@@ -50,7 +57,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         // It reads no settings, which may have changed since the daemon read them.
         return commands::converter::converter(&environment).unwrap_or_else(|refusal| report::report(&refusal));
     }
+    if let Some(refusal) = intent::too_many_hosts(&cli) {
+        return report::report(&refusal);
+    }
     let output = Output::of(&cli.global, &environment);
+    if let Some(Command::Config { command: Some(ConfigCommand::Validate { files }) }) = &cli.command {
+        // What is wrong with the settings is what it tells.
+        let checked = commands::config_check::validate(&cli.global, &environment, output, files);
+        return checked.unwrap_or_else(|refusal| report::report(&refusal));
+    }
     let done = Context::new(cli.global, environment, output).and_then(|context| commands::run(&context, cli.command));
     match done {
         Ok(code) => code,

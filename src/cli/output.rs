@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::args::Global;
+use super::global::Global;
 use crate::config::Environment;
+use crate::tui::options::ColorChoice;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +23,13 @@ impl Output {
     #[must_use]
     pub fn of(global: &Global, environment: &Environment) -> Self {
         let dumb = environment.text("TERM").is_some_and(|term| term == "dumb");
-        let color = !global.no_color && environment.get("NO_COLOR").is_none() && !dumb && io::stdout().is_terminal();
+        let wished = match global.color {
+            _ if global.no_color => false,
+            Some(ColorChoice::Never) => false,
+            Some(ColorChoice::Always | ColorChoice::Depth(_)) => true,
+            Some(ColorChoice::Auto) | None => environment.get("NO_COLOR").is_none(),
+        };
+        let color = wished && !dumb && io::stdout().is_terminal();
         Self { json: global.json, color }
     }
 

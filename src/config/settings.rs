@@ -164,6 +164,9 @@ impl Settings {
         let tokenizers = Told::default(vec![paths.data.join("tokenizers")])
             .or_told(file.tokenizers.as_ref().map(|list| list.iter().map(|p| here(p)).collect()), Origin::File);
 
+        if !file.run.daemon.is_empty() {
+            return Err(wrong(&file_path, "run.daemon: how the daemon behaves stands at the top of this file, or in a profile"));
+        }
         let by_profile = Origin::Profile(profile.value.clone().unwrap_or_default());
         let (env_output, by_env) = env("PERILUNE_OUTPUT");
         let output = Told::default(paths.data.join("output"))
@@ -172,7 +175,7 @@ impl Settings {
             .or_told(env_output, by_env);
         let compute_device = Told::default(None)
             .or_some(file.compute_device.or(file.run.compute_device), Origin::File)
-            .or_some(profiled.compute_device, by_profile);
+            .or_some(profiled.compute_device, by_profile.clone());
 
         let (env_engine, by_env) = env("PERILUNE_ENGINE");
         let engine =
@@ -188,12 +191,20 @@ impl Settings {
         Ok(Self {
             engine_environment: engine_environment(environment, visible.as_ref()),
             visible,
-            engine_threads: Told::default(None).or_some(threads(file.engine_threads, &file_path)?, Origin::File),
-            engine_idle_s: Told::default(None).or_some(idle(file.engine_idle_s, &file_path)?, Origin::File),
-            disk_floor: Told::default(DISK_FLOOR).or_told(size("disk_floor", file.disk_floor.as_deref(), &file_path)?, Origin::File),
+            engine_threads: Told::default(None)
+                .or_some(threads(file.engine_threads, &file_path)?, Origin::File)
+                .or_some(profiled.daemon.engine_threads, by_profile.clone()),
+            engine_idle_s: Told::default(None)
+                .or_some(idle(file.engine_idle_s, &file_path)?, Origin::File)
+                .or_some(profiled.daemon.engine_idle_s, by_profile.clone()),
+            disk_floor: Told::default(DISK_FLOOR)
+                .or_told(size("disk_floor", file.disk_floor.as_deref(), &file_path)?, Origin::File)
+                .or_told(profiled.daemon.disk_floor, by_profile.clone()),
             embeddings_cache: Told::default(EMBEDDINGS)
                 .or_told(size("embeddings_cache", file.embeddings_cache.as_deref(), &file_path)?, Origin::File),
-            conversions_at_once: Told::default(1).or_told(at_once(file.conversions_at_once, &file_path)?, Origin::File),
+            conversions_at_once: Told::default(1)
+                .or_told(at_once(file.conversions_at_once, &file_path)?, Origin::File)
+                .or_told(profiled.daemon.conversions_at_once, by_profile),
             backup: Told::default(None)
                 .or_some(file.backup.clone().map(|text| place(text, &here)), Origin::File)
                 .or_some(env_backup.map(|text| place(text, &|path| environment.absolute(path))), by_env_backup),

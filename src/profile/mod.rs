@@ -1,8 +1,10 @@
 //! Named presets of a run: what a user likes to ask for, in a YAML file.
 
 mod as_gigabytes;
+pub mod daemon;
 pub mod part;
 pub mod preset;
 
+pub use daemon::DaemonPreset;
 pub use part::{PartPreset, PartPresets};
 pub use preset::{EMBEDDED, Preset, PresetError};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::daemon::{DaemonPreset, Schema};
 use super::part::{self, PartPreset, PartPresets};
 use crate::devices::SimulatedGpu;
 use crate::placement::{Allocation, Part, PartAsks, Pins, VirtualVram};
@@ -15,6 +16,9 @@ use crate::units::{DeviceId, Size};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preset {
+    /// The shape that the file has.
+    #[serde(skip_serializing)]
+    pub schema: Schema,
     /// Solver steps.
     pub steps: Option<u32>,
     /// Guidance scale.
@@ -49,6 +53,9 @@ pub struct Preset {
     /// GPUs that a daemon with this profile simulates; the N-th is `sim:N`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub simulated: Vec<SimulatedGpu>,
+    /// How a daemon with this profile behaves.
+    #[serde(skip_serializing_if = "DaemonPreset::is_empty")]
+    pub daemon: DaemonPreset,
 }
 
 /// A preset that cannot be read.
@@ -66,6 +73,11 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("fast", include_str!("../../profiles/fast.yaml")),
     ("sd15", include_str!("../../profiles/sd15.yaml")),
     ("simulated", include_str!("../../profiles/simulated.yaml")),
+    ("cpu", include_str!("../../profiles/cpu.yaml")),
+    ("one-24gb", include_str!("../../profiles/one-24gb.yaml")),
+    ("two-unequal", include_str!("../../profiles/two-unequal.yaml")),
+    ("eight-h100", include_str!("../../profiles/eight-h100.yaml")),
+    ("simulated-dual", include_str!("../../profiles/simulated-dual.yaml")),
 ];
 
 impl Preset {
@@ -127,6 +139,8 @@ impl Preset {
             parts: part::over(self.parts, below.parts),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
+            schema: Schema,
+            daemon: self.daemon.over(below.daemon),
             simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },
         }
     }
@@ -163,7 +177,7 @@ mod tests {
     fn every_preset_that_ships_can_be_read() {
         for (name, _) in EMBEDDED {
             let preset = Preset::embedded(name).unwrap().unwrap();
-            assert!(preset.steps.is_some() || !preset.simulated.is_empty(), "{name} says nothing");
+            assert_ne!(preset, Preset::default(), "{name} says nothing");
         }
         assert!(Preset::embedded("slow").is_none());
     }

@@ -1,5 +1,8 @@
 //! Legibility: the contrast ratio of WCAG 2, which asks for 4.5 between text and background.
 
+use palette::Srgb;
+use palette::color_difference::Wcag21RelativeContrast;
+
 use super::{Background, Color, Modifier, Style};
 
 /// A background that text may stand on when a theme sets none.
@@ -34,8 +37,8 @@ impl Surface {
 /// Returns the ratio between two colours, from 1 to 21.
 #[must_use]
 pub fn ratio(a: (u8, u8, u8), b: (u8, u8, u8)) -> f64 {
-    let (a, b) = (luminance(a), luminance(b));
-    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    let color = |(r, g, b)| Srgb::<u8>::new(r, g, b).into_format::<f64>();
+    color(a).relative_contrast(color(b))
 }
 
 /// Returns the ratio of a style on a surface, or `None` where it depends on the terminal's palette.
@@ -48,14 +51,6 @@ pub fn of_style(style: &Style, surface: Surface) -> Option<f64> {
         return None;
     }
     foreground.map(|f| ratio(f, background))
-}
-
-fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
-    let linear = |v: u8| {
-        let v = f64::from(v) / 255.0;
-        if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-    };
-    0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
 }
 
 #[cfg(test)]

@@ -7,6 +7,11 @@ const SOURCES: &[(&str, &str)] = &[
     ("light", include_str!("../../themes/light.yaml")),
     ("high-contrast", include_str!("../../themes/high-contrast.yaml")),
     ("mono", include_str!("../../themes/mono.yaml")),
+    ("slate", include_str!("../../themes/slate.yaml")),
+    ("ember", include_str!("../../themes/ember.yaml")),
+    ("safe", include_str!("../../themes/safe.yaml")),
+    ("paper", include_str!("../../themes/paper.yaml")),
+    ("ink", include_str!("../../themes/ink.yaml")),
 ];
 
 /// Every theme that can be chosen, by name.
@@ -69,8 +74,10 @@ impl Themes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::theme::color::nearest_indexed;
     use crate::theme::contrast::{self, Surface};
     use crate::theme::{Color, Modifier, Role, Style};
+    use crate::units::DeviceId;
 
     #[test]
     fn every_shipped_theme_can_be_read_under_its_own_name() {
@@ -86,15 +93,51 @@ mod tests {
     /// Colours that do not depend on the terminal's palette must be legible where the theme is meant to be used.
     #[test]
     fn fixed_colours_have_contrast() {
+        assert!(SOURCES.len() >= 6);
         for theme in &Themes::shipped().all {
-            for role in Role::ALL {
-                let style = theme.style(*role);
+            for (what, style) in styles(theme) {
                 for surface in Surface::of(theme.background) {
-                    let ratio = contrast::of_style(style, *surface);
-                    assert!(ratio.is_none_or(|r| r >= 4.5), "{} {} on {surface:?}: {ratio:?}", theme.name, role.name());
+                    let ratio = contrast::of_style(&style, *surface);
+                    assert!(ratio.is_none_or(|r| r >= 4.5), "{} {what} on {surface:?}: {ratio:?}", theme.name);
                 }
             }
         }
+    }
+
+    /// Where a terminal shows 256 colours only, the nearest of them must be legible, too.
+    #[test]
+    fn the_nearest_of_256_colours_has_contrast() {
+        let near = |c: Color| if let Color::Rgb(r, g, b) = c { Color::Indexed(nearest_indexed((r, g, b))) } else { c };
+        for theme in &Themes::shipped().all {
+            for (what, style) in styles(theme) {
+                let style = Style { fg: near(style.fg), bg: near(style.bg), ..style };
+                for surface in Surface::of(theme.background) {
+                    let ratio = contrast::of_style(&style, *surface);
+                    assert!(ratio.is_none_or(|r| r >= 4.5), "{} {what} on {surface:?}: {ratio:?}", theme.name);
+                }
+            }
+        }
+    }
+
+    /// A theme that is judged must have something to judge: those that come with colours of their own have them everywhere.
+    #[test]
+    fn themes_with_colours_of_their_own_leave_none_to_the_terminal() {
+        for name in ["slate", "ember", "safe", "paper", "ink", "light", "high-contrast"] {
+            let themes = Themes::shipped();
+            let theme = themes.get(name).unwrap();
+            assert_ne!(theme.background == Background::Any, name != "high-contrast", "{name}");
+            for (what, style) in styles(theme) {
+                assert!(!matches!(style.fg, Color::Named(_)) && !matches!(style.bg, Color::Named(_)), "{name} {what}");
+            }
+        }
+    }
+
+    /// Every style of a theme, and the colours of its devices.
+    fn styles(theme: &Theme) -> Vec<(String, Style)> {
+        let devices = (0..4).map(DeviceId::Cuda).chain([DeviceId::Cpu, DeviceId::Disk]);
+        let background = theme.style(Role::Graph).bg;
+        let devices = devices.map(|id| (id.to_string(), Style { fg: theme.device(id), bg: background, ..Style::default() }));
+        Role::ALL.iter().map(|role| (role.name().to_owned(), theme.style(*role).clone())).chain(devices).collect()
     }
 
     #[test]
@@ -106,7 +149,7 @@ mod tests {
             assert_eq!((*fg, *bg), (Color::Reset, Color::Reset), "{}", role.name());
         }
         assert!(mono.style(Role::Selection).modifiers.has(Modifier::Reversed));
-        assert_eq!(mono.device(crate::units::DeviceId::Cuda(0)), Color::Reset);
+        assert_eq!(mono.device(DeviceId::Cuda(0)), Color::Reset);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         | Layer::Queue
         | Layer::Compose
         | Layer::Log
+        | Layer::Replay
+        | Layer::Hosts
         | Layer::Everywhere
         | Layer::Always => {}
     }
@@ -80,6 +82,8 @@ pub fn paste(model: &mut Model, text: &str) {
         | Layer::Presets
         | Layer::Queue
         | Layer::Log
+        | Layer::Replay
+        | Layer::Hosts
         | Layer::Everywhere
         | Layer::Always => {}
     }
@@ -157,6 +161,8 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::ClearField => model.compose.edit(tui_input::Input::reset),
         Action::ClearForm => compose::update::clear(model),
         Action::Log(verb) => log::update::look(model, verb),
+        Action::Play(play) => return vec![Effect::Play(play)],
+        Action::NextHost => return vec![Effect::NextHost],
         Action::Accept => {
             let then = model.confirm.take().map(|c| c.then);
             return then.map(|then| verbs::accept(model, then)).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What an operator can ask for. A key, a palette entry and a command of the same name mean the same.
 
+use super::player::Play;
 use super::screens::Screen;
 
 /// What an operator can ask for.
@@ -55,6 +56,10 @@ pub enum Action {
     ClearForm,
     /// Look at the log in another way.
     Log(LogVerb),
+    /// Play a recording otherwise.
+    Play(Play),
+    /// Show the next box.
+    NextHost,
     /// Say yes.
     Accept,
     /// Say no.
@@ -262,6 +267,8 @@ impl Action {
             | Self::Cache(CacheVerb::Convert | CacheVerb::Verify | CacheVerb::Clean | CacheVerb::Sort | CacheVerb::Reverse)
             | Self::Device(DeviceVerb::Span | DeviceVerb::Signal)
             | Self::Log(_)
+            | Self::Play(_)
+            | Self::NextHost
             | Self::Accept
             | Self::Decline => false,
         }

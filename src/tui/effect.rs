@@ -1,6 +1,7 @@
 //! What `update` wants done outside of the model.
 
 use super::gallery::PictureOrder;
+use super::player::Play;
 use super::screens::offload::deeds::SaveOrder;
 use crate::wire::Request;
 
@@ -22,6 +23,10 @@ pub enum Effect {
     Save(Box<SaveOrder>),
     /// Read the profiles that were saved.
     Profiles,
+    /// Play a recording otherwise.
+    Play(Play),
+    /// Show the next box.
+    NextHost,
     /// Draw everything anew.
     Redraw,
     /// Give the terminal back to the shell until it lets us go on.

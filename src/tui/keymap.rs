@@ -6,6 +6,7 @@
 use super::action::{Action, CacheVerb, DeviceVerb, JobVerb, LogVerb, Motion, TuneVerb};
 use super::chord::Chord;
 pub use super::layer::Layer;
+use super::player::Play;
 use super::screens::Screen;
 
 /// Whether a footer shows a binding.
@@ -228,6 +229,21 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Confirm, &["j", "down"], Action::Move(Motion::Down), "down", "see more of what it is about"),
     hidden(Layer::Confirm, &["k", "up"], Action::Move(Motion::Up), "up", "see what stands above"),
     shown(Layer::Confirm, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
+    // A recording, before all else on the screens.
+    shown(
+        Layer::Replay,
+        &["space"],
+        Action::Play(Play::Toggle),
+        "pause",
+        "stop the recording, or let it go on; at its end, from the beginning",
+    ),
+    shown(Layer::Replay, &["left"], Action::Play(Play::Back), "10 s back", "go ten seconds back"),
+    shown(Layer::Replay, &["right"], Action::Play(Play::Ahead), "10 s ahead", "go ten seconds ahead"),
+    hidden(Layer::Replay, &["{"], Action::Play(Play::FarBack), "1 min back", "go a minute back"),
+    hidden(Layer::Replay, &["}"], Action::Play(Play::FarAhead), "1 min ahead", "go a minute ahead"),
+    shown(Layer::Replay, &["+"], Action::Play(Play::Faster), "faster", "play twice as fast"),
+    shown(Layer::Replay, &["-"], Action::Play(Play::Slower), "slower", "play half as fast"),
+    hidden(Layer::Hosts, &[">"], Action::NextHost, "next box", "show the next box"),
     // Everywhere.
     hidden(Layer::Everywhere, &["j", "down"], Action::Move(Motion::Down), "down", "go one row down"),
     hidden(Layer::Everywhere, &["k", "up"], Action::Move(Motion::Up), "up", "go one row up"),

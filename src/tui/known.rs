@@ -26,6 +26,8 @@ const FINISHED: usize = 200;
 pub struct Known {
     /// When something was last heard; `None` before the first snapshot.
     pub heard_at: Option<Timestamp>,
+    /// The time of the last snapshot, by the daemon's clock.
+    pub told_at: Option<Timestamp>,
     /// When the daemon started.
     pub daemon_since: Option<Timestamp>,
     /// Every device.
@@ -102,6 +104,12 @@ impl Known {
     /// Takes in everything at one moment.
     pub fn replace(&mut self, status: Status, now: Timestamp) {
         self.heard_at = Some(now);
+        if self.told_at.is_some_and(|before| status.time <= before) {
+            // A recording was wound back, or a clock was: what comes later is no past.
+            self.history = History::default();
+            self.log.clear();
+        }
+        self.told_at = Some(status.time);
         let up = std::time::Duration::try_from_secs_f64(status.daemon.uptime_s.max(0.0)).unwrap_or_default();
         self.daemon_since = Some(Timestamp(status.time.0.saturating_sub(i64::try_from(up.as_millis()).unwrap_or(0))));
         self.history.push(&status.devices, &status.host, now);

@@ -45,6 +45,10 @@ pub enum Layer {
     Compose,
     /// The log.
     Log,
+    /// A recording is played.
+    Replay,
+    /// Several boxes are shown.
+    Hosts,
     /// Every screen and every list.
     Everywhere,
     /// Even where a question is asked.
@@ -76,6 +80,8 @@ impl Layer {
         Self::Help,
         Self::Palette,
         Self::Confirm,
+        Self::Replay,
+        Self::Hosts,
         Self::Always,
     ];
 
@@ -104,6 +110,8 @@ impl Layer {
             Self::Queue => "Queue",
             Self::Compose => "Run",
             Self::Log => "Log",
+            Self::Replay => "Recordings",
+            Self::Hosts => "Several boxes",
             Self::Everywhere => "Everywhere",
             Self::Always => "Always",
         }

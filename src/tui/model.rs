@@ -3,10 +3,12 @@
 use super::asked::{Asked, Purpose};
 use super::effect::Effect;
 use super::gallery::Gallery;
+use super::hosts::Hosts;
 use super::keymap::Layer;
 use super::known::Known;
 use super::options::{ColorDepth, Options};
 use super::paint::Paint;
+use super::player::Head;
 use super::screens::offload::deeds::SaveOrder;
 use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use crate::jobs::JobView;
@@ -18,7 +20,7 @@ use crate::workflow::{JobDraft, Refusal};
 /// Silence after which what is known is called old: two heartbeats were missed.
 const STALE_MS: i64 = 5_000;
 /// How long a toast stays.
-const TOAST_MS: i64 = 5_000;
+pub(super) const TOAST_MS: i64 = 5_000;
 
 /// The connection to the daemon.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,6 +173,10 @@ pub struct Model {
     pub order_asked_at: Timestamp,
     /// The picture on the screen.
     pub gallery: Gallery,
+    /// Where the recording stands, if it is one.
+    pub replay: Option<Head>,
+    /// How all boxes are, where several are shown.
+    pub hosts: Option<Hosts>,
     /// Whether the screen must be drawn.
     pub dirty: Option<Urgency>,
 }
@@ -210,6 +216,8 @@ impl Model {
             asked: Asked::default(),
             order_asked_at: Timestamp(0),
             gallery: Gallery::new(options.preview, options.terminal),
+            replay: None,
+            hosts: None,
             dirty: Some(Urgency::Input),
             options,
         }
@@ -298,6 +306,13 @@ impl Model {
             (None, Screen::Log) if self.log.search.typing => vec![Layer::Filter],
             (None, Screen::Log) => vec![Layer::Log, Layer::Everywhere],
         };
+        let types = layers.first().is_some_and(|layer| layer.takes_text());
+        if self.replay.is_some() && !types {
+            layers.insert(0, Layer::Replay);
+        }
+        if self.hosts.is_some() && !types {
+            layers.push(Layer::Hosts);
+        }
         layers.push(Layer::Always);
         layers
     }

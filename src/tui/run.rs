@@ -20,26 +20,28 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::act;
+use super::action::Action;
 use super::effect::Effect;
 use super::gallery::PictureOrder;
 use super::message::Message;
-use super::model::Model;
+use super::model::Urgency;
 use super::options::{Asking, Options};
 use super::pace::Pace;
+use super::player::Player;
 use super::prepare::prepare;
 use super::screens::offload::deeds::SaveOrder;
-use super::subscriptions;
+use super::station::{self, News, Station};
 use super::terminal::guard::{self, Guard};
 use super::terminal::input::{self, Input};
 use super::terminal::probe::{self, Answers};
 use super::terminal::stage::Stage;
 use super::terminal::writer::Writer;
 use super::update::update;
-use crate::client::{Handle, News};
+use crate::client::Handle;
 use crate::config::presets;
 use crate::theme::Role;
-use crate::units::{Clock, SystemClock};
-use crate::workflow::{Kind, Refusal};
+use crate::units::{Clock, SystemClock, Timestamp};
 
 /// Longest text that goes to the clipboard; terminals drop longer ones.
 const CLIPBOARD: usize = 48 * 1024;
@@ -79,6 +81,11 @@ fn failed(doing: &'static str) -> impl Fn(io::Error) -> RunError {
 
 /// Runs the dashboard until the operator leaves. Needs a runtime with IO and time.
 pub async fn run(options: Options, link: Handle) -> Result<(), RunError> {
+    run_all(vec![(options, link)], None).await
+}
+
+/// Runs the dashboard of several boxes, or of a recording, until the operator leaves. Needs a runtime with IO and time.
+pub async fn run_all(boxes: Vec<(Options, Handle)>, player: Option<Player>) -> Result<(), RunError> {
     let stdout = io::stdout();
     if !stdout.is_terminal() || !io::stdin().is_terminal() {
         return Err(RunError::NotATerminal);
@@ -86,37 +93,47 @@ pub async fn run(options: Options, link: Handle) -> Result<(), RunError> {
     // Rust's own standard output breaks frames at line ends and at 1024 bytes; a file does not.
     let out = File::from(stdout.as_fd().try_clone_to_owned().map_err(failed("open"))?);
     guard::restore_on_panic();
-    let asking = options.terminal.asking;
+    let asking = boxes.first().map_or(Asking::Forbidden, |(options, _)| options.terminal.asking);
     let mut guard = Guard::enter(out.try_clone().map_err(failed("open"))?).map_err(failed("prepare"))?;
     if asking == Asking::Allowed {
         guard.write(probe::QUESTIONS.as_bytes()).map_err(failed("write to"))?;
     }
+    let (stations, heard) = station::open(boxes, SystemClock.now());
     let mut desk = Desk {
-        model: Model::new(options, SystemClock.now()),
+        stations,
+        at: 0,
+        heard,
+        player,
         stage: Stage::new(guard::size()).map_err(failed("draw on"))?,
         pace: Pace::new(Instant::now()),
         writer: Writer::start(out),
         guard,
         done: mpsc::unbounded_channel(),
-        link,
-        link_lives: true,
     };
     let end = desk.work(input::listen(asking)).await;
     desk.writer.finish(LAST_FRAME).await;
     end
 }
 
+/// A message, and for which box it is.
+type ForBox = (usize, Message);
+
 /// Everything the loop works with.
 struct Desk {
-    model: Model,
+    /// One per box; one at least.
+    stations: Vec<Station>,
+    /// The one that is shown.
+    at: usize,
+    /// What their links say.
+    heard: mpsc::Receiver<(usize, News)>,
+    /// What plays a recording, if it is one.
+    player: Option<Player>,
     stage: Stage,
     pace: Pace,
     writer: Writer,
     guard: Guard,
-    /// What others have done beside the loop.
-    done: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
-    link: Handle,
-    link_lives: bool,
+    /// What others have done beside the loop, and for which box.
+    done: (mpsc::UnboundedSender<ForBox>, mpsc::UnboundedReceiver<ForBox>),
 }
 
 /// How the loop goes on.
@@ -133,7 +150,7 @@ impl Desk {
         self.resized();
         loop {
             self.draw()?;
-            let due = self.pace.due(self.model.dirty).max(Instant::now() + LEAST_SLEEP);
+            let due = self.pace.due(station::urgency(&self.stations)).max(Instant::now() + LEAST_SLEEP);
             let mut flow = tokio::select! {
                 biased;
                 () = arrives(&mut terminate) => return Err(RunError::Signal { number: SIGTERM }),
@@ -143,9 +160,9 @@ impl Desk {
                 () = arrives(&mut go_on) => self.come_back()?,
                 heard = input.recv() => self.hear(heard.unwrap_or(Input::Closed))?,
                 written = self.writer.written() => written.map(|()| Flow::On).map_err(failed("write to"))?,
-                news = self.link.news.recv(), if self.link_lives => self.news(news),
-                Some(done) = self.done.1.recv() => self.tell(done),
-                () = tokio::time::sleep_until(due.into()), if !self.writer.is_busy() => self.tell(Message::Tick(SystemClock.now())),
+                Some((at, news)) = self.heard.recv() => self.news(at, news),
+                Some((at, done)) = self.done.1.recv() => self.tell(at, done),
+                () = tokio::time::sleep_until(due.into()), if !self.writer.is_busy() => self.tick(),
             };
             // Whatever else has come meanwhile belongs to the same frame.
             while flow == Flow::On
@@ -154,9 +171,9 @@ impl Desk {
                 flow = self.hear(heard)?;
             }
             while flow == Flow::On
-                && let Ok(news) = self.link.news.try_recv()
+                && let Ok((at, news)) = self.heard.try_recv()
             {
-                flow = self.news(Some(news));
+                flow = self.news(at, news);
             }
             match flow {
                 Flow::On => {}
@@ -168,103 +185,156 @@ impl Desk {
 
     fn hear(&mut self, heard: Input) -> Result<Flow, RunError> {
         Ok(match heard {
-            Input::Key(chord) => self.tell(Message::Pressed(chord)),
-            Input::Paste(text) => self.tell(Message::Pasted(text)),
+            Input::Key(chord) => self.tell(self.at, Message::Pressed(chord)),
+            Input::Paste(text) => self.tell(self.at, Message::Pasted(text)),
             Input::Resized => self.resized(),
-            Input::Answers(answers) => self.tell(Message::Probed(Answers { cell: answers.cell.or_else(guard::cell_size), ..answers })),
+            Input::Answers(answers) => {
+                let answers = Answers { cell: answers.cell.or_else(guard::cell_size), ..answers };
+                self.tell_all(|| Message::Probed(answers.clone()))
+            }
             Input::Closed => return Err(RunError::Closed),
         })
     }
 
     fn resized(&mut self) -> Flow {
         let (columns, rows) = guard::size();
-        self.tell(Message::Resized(columns, rows))
+        self.tell_all(|| Message::Resized(columns, rows))
     }
 
-    fn news(&mut self, news: Option<News>) -> Flow {
-        match news {
-            Some(news) => self.tell(subscriptions::message(news)),
-            None => self.lose_link(),
+    fn tick(&mut self) -> Flow {
+        let now = self.now();
+        self.tell_all(|| Message::Tick(now))
+    }
+
+    /// A recording's time is the time.
+    fn now(&self) -> Timestamp {
+        self.player.as_ref().map_or_else(|| SystemClock.now(), |player| player.head.borrow().moment(Instant::now()))
+    }
+
+    fn news(&mut self, at: usize, news: News) -> Flow {
+        let message = self.stations[at].message(news);
+        self.tell(at, message)
+    }
+
+    /// Tells every box's model the same.
+    fn tell_all(&mut self, message: impl Fn() -> Message) -> Flow {
+        let mut flow = Flow::On;
+        for at in 0..self.stations.len() {
+            let next = self.tell(at, message());
+            flow = if next == Flow::On { flow } else { next };
         }
+        flow
     }
 
-    fn lose_link(&mut self) -> Flow {
-        self.link_lives = false;
-        let reason = Refusal::new(Kind::NoDaemon, "the link to the daemon ended", "leave with q and start perilune again");
-        self.tell(Message::Down { reason, retry_in_s: 3600.0 })
-    }
-
-    /// Tells the model what happened, and when, and does what it asks for.
-    fn tell(&mut self, message: Message) -> Flow {
-        let mut effects = update(&mut self.model, Message::Tick(SystemClock.now()));
-        effects.extend(update(&mut self.model, message));
+    /// Tells a box's model what happened, and when, and does what it asks for.
+    fn tell(&mut self, at: usize, message: Message) -> Flow {
+        let now = self.now();
+        let head = self.player.as_ref().map(|player| *player.head.borrow());
+        let model = &mut self.stations[at].model;
+        model.replay = head;
+        let mut effects = update(model, Message::Tick(now));
+        effects.extend(update(model, message));
         let mut flow = Flow::On;
         for effect in effects {
             match effect {
                 Effect::Call { id, request } => {
-                    if self.link.ask.send((id, *request)).is_err() && self.link_lives {
-                        flow = self.lose_link();
+                    if let Some(lost) = self.stations[at].call(id, *request) {
+                        flow = self.tell(at, lost);
                     }
                 }
                 Effect::Copy(text) => self.writer.beside(&clipboard(&text)),
-                Effect::Prepare(order) => self.prepare(*order),
-                Effect::Save(order) => self.save(*order),
-                Effect::Profiles => self.profiles(),
-                Effect::Redraw => {
-                    if let Err(error) = self.stage.forget() {
-                        self.model.toast(Role::Crit, format!("the terminal: {error}"));
-                    }
+                Effect::Prepare(order) => self.prepare(at, *order),
+                Effect::Save(order) => self.save(at, *order),
+                Effect::Profiles => self.profiles(at),
+                Effect::Play(play) => {
+                    // Who plays it ends only with the dashboard.
+                    let _ended = self.player.as_ref().map(|player| player.orders.send(play));
                 }
+                Effect::NextHost => self.show((self.at + 1) % self.stations.len()),
+                Effect::Redraw => self.redraw(),
                 Effect::Suspend => flow = Flow::Suspend,
-                Effect::Quit => flow = Flow::Quit,
+                Effect::Quit => flow = self.quit(at),
             }
         }
         flow
     }
 
+    fn show(&mut self, at: usize) {
+        self.at = at;
+        // Pictures of one box are none of the other's.
+        for station in &mut self.stations {
+            station.model.gallery.forget_sent();
+        }
+        self.stations[at].model.touch(Urgency::Input);
+        self.redraw();
+    }
+
+    fn redraw(&mut self) {
+        if let Err(error) = self.stage.forget() {
+            self.stations[self.at].model.toast(Role::Crit, format!("the terminal: {error}"));
+        }
+    }
+
+    /// Leaves, unless a draft for another box would be lost: its own question is asked first.
+    fn quit(&mut self, at: usize) -> Flow {
+        self.stations[at].may_go = true;
+        for unsent in 0..self.stations.len() {
+            // Without an effect there is a question.
+            if !self.stations[unsent].may_go && act::act(&mut self.stations[unsent].model, Action::Quit).is_empty() {
+                self.show(unsent);
+                return Flow::On;
+            }
+        }
+        Flow::Quit
+    }
+
     /// Makes a picture ready on another thread; a decoder that panics costs the picture only.
-    fn prepare(&self, order: PictureOrder) {
+    fn prepare(&self, at: usize, order: PictureOrder) {
         let sender = self.done.0.clone();
         tokio::spawn(async move {
             let source = order.wanted.source.clone();
             let result = tokio::task::spawn_blocking(move || prepare(&order)).await;
             let result = result.unwrap_or_else(|e| Err(format!("the decoder failed: {e}")));
             // When nobody listens any more the dashboard has ended.
-            let _ended = sender.send(Message::Pictured { source, result });
+            let _ended = sender.send((at, Message::Pictured { source, result }));
         });
     }
 
     /// Reads the saved profiles on another thread.
-    fn profiles(&self) {
-        let (sender, folder) = (self.done.0.clone(), self.model.options.profiles.clone());
+    fn profiles(&self, at: usize) {
+        let (sender, folder) = (self.done.0.clone(), self.stations[at].model.options.profiles.clone());
         tokio::task::spawn_blocking(move || {
             let profiles = folder.map(|folder| presets::saved(&folder)).unwrap_or_default();
             // When nobody listens any more the dashboard has ended.
-            let _ended = sender.send(Message::Profiles(profiles));
+            let _ended = sender.send((at, Message::Profiles(profiles)));
         });
     }
 
     /// Saves a profile on another thread.
-    fn save(&self, order: SaveOrder) {
-        let (sender, folder) = (self.done.0.clone(), self.model.options.profiles.clone());
+    fn save(&self, at: usize, order: SaveOrder) {
+        let (sender, folder) = (self.done.0.clone(), self.stations[at].model.options.profiles.clone());
         tokio::task::spawn_blocking(move || {
             let saved = |folder: PathBuf| presets::save(&folder, &order.name, &order.preset, order.existing).map_err(|e| e.to_string());
             let result = folder.ok_or_else(|| "there is no folder for profiles".to_owned()).and_then(saved);
             // When nobody listens any more the dashboard has ended.
-            let _ended = sender.send(Message::Saved { order: Box::new(order), result });
+            let _ended = sender.send((at, Message::Saved { order: Box::new(order), result }));
         });
     }
 
     fn draw(&mut self) -> Result<(), RunError> {
         let now = Instant::now();
-        let due = self.model.dirty.is_some() && now >= self.pace.due(self.model.dirty);
+        let urgency = station::urgency(&self.stations);
+        let due = urgency.is_some() && now >= self.pace.due(urgency);
         if self.writer.is_busy() || !(due || self.writer.has_more()) {
             return Ok(());
         }
         let mut frame = None;
         if due {
-            frame = self.stage.frame(&self.model).map_err(failed("draw on"))?;
-            self.model.dirty = None;
+            station::share(&mut self.stations, self.at);
+            frame = self.stage.frame(&self.stations[self.at].model).map_err(failed("draw on"))?;
+            for station in &mut self.stations {
+                station.model.dirty = None;
+            }
             self.pace.drawn(now);
         }
         self.writer.write(frame);
@@ -274,7 +344,7 @@ impl Desk {
     /// Gives the terminal back to the shell until it lets us go on.
     async fn suspend(&mut self) -> Result<(), RunError> {
         if rustix::process::getsid(None).is_ok_and(|leader| leader == rustix::process::getpid()) {
-            self.model.toast(Role::Warn, "there is no shell to go back to");
+            self.stations[self.at].model.toast(Role::Warn, "there is no shell to go back to");
             return Ok(());
         }
         self.writer.finish(LAST_FRAME).await;
@@ -285,7 +355,7 @@ impl Desk {
 
     fn come_back(&mut self) -> Result<Flow, RunError> {
         self.guard.come_back().map_err(failed("prepare"))?;
-        self.tell(Message::Resumed);
+        self.tell(self.at, Message::Resumed);
         Ok(self.resized())
     }
 }

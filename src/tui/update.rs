@@ -3,7 +3,7 @@
 use super::asked::Purpose;
 use super::effect::Effect;
 use super::message::Message;
-use super::model::{Link, Model, Urgency};
+use super::model::{Link, Model, TOAST_MS, Urgency};
 use super::screens::{Screen, cache, detail, devices, gallery, offload};
 use super::{act, answered, pictures};
 use crate::theme::Role;
@@ -85,7 +85,7 @@ fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
     let before = model.now;
     model.now = now;
     let toasts = model.toasts.len();
-    model.toasts.retain(|t| t.until > now);
+    model.toasts.retain(|t| t.until > now && t.until.0 - now.0 <= TOAST_MS);
     // The clock of the header, ages and countdowns show whole seconds.
     if toasts != model.toasts.len() || now.0.div_euclid(1000) != before.0.div_euclid(1000) {
         model.touch(Urgency::Data);

@@ -65,6 +65,8 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::ClearForm
         | Action::Device(DeviceVerb::Span)
         | Action::Log(_)
+        | Action::Play(_)
+        | Action::NextHost
         | Action::Accept
         | Action::Decline => None,
     }

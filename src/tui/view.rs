@@ -13,6 +13,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
 use super::action::{Action, JobVerb};
+use super::hosts;
 use super::keymap::{self, Binding, Footer, Layer};
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
@@ -41,7 +42,15 @@ pub fn draw(model: &Model, frame: &mut Frame) {
         frame.render_widget(line::text(paint, Role::Warn, notice), Rect { height: area.height.min(1), ..area });
         return;
     }
-    let row = |y: u16| Rect { y, height: 1, ..area };
+    let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
+    let area = match &model.hosts {
+        Some(hosts) => {
+            frame.render_widget(hosts::row(hosts, paint, area.width), row(0));
+            Rect { y: area.y + 1, height: area.height - 1, ..area }
+        }
+        None => area,
+    };
+    let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
     frame.render_widget(header(model, area.width), row(0));
     frame.render_widget(tabs(model, area.width), row(1));
     let screen = body(area);
@@ -102,7 +111,9 @@ fn header(model: &Model, width: u16) -> Line<'static> {
         };
         parts.push((4, line::text(&old, Role::Text, text)));
         let alerts = alerts(model);
+        let replay = model.replay.map(|head| format!("REPLAY {}", head.told(model.now)));
         let flags = [
+            (replay.is_some(), 10, Role::Warn, replay.unwrap_or_default()),
             (known.paused, 5, Role::Warn, "PAUSED".to_owned()),
             (alerts > 0, 7, Role::Crit, format!("ALERT {alerts}")),
             (known.devices.iter().any(|d| d.simulated), 6, Role::Warn, "SIMULATED".to_owned()),

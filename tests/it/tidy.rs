@@ -31,7 +31,7 @@ const L1: &[&str] = &[
     "profile",
     "wire",
 ];
-const L2: &[&str] = &["config", "telemetry", "library", "gallery", "ledger", "cache", "conversion"];
+const L2: &[&str] = &["config", "telemetry", "library", "gallery", "ledger", "cache", "conversion", "recording"];
 const L3: &[&str] = &["client", "daemon", "engine"];
 
 /// What each module may import, besides itself and `units`.
@@ -65,6 +65,9 @@ const FENCES: &[(&str, &[&str], &str)] = &[
     ("nvml_wrapper", &["src/telemetry/nvml.rs"], "only telemetry/nvml.rs talks to NVML"),
     ("rusqlite", &["src/ledger/"], "only the ledger knows SQLite"),
     ("object_store::", &["src/cache/store/bucket.rs", "src/cache/error.rs"], "only the bucket talks to a store over the network"),
+    ("prometheus::", &["src/cli/exposition.rs"], "only the exposition knows what metrics are made of"),
+    ("hyper::", &["src/cli/exporter.rs"], "only the exporter speaks HTTP"),
+    ("flate2::", &["src/recording/"], "only recordings are compressed here"),
     ("sysinfo::", &["src/telemetry/"], "only telemetry reads the host"),
     (
         "tokio::",

@@ -2,13 +2,30 @@
 
 use serde_json::{Map, Value, json};
 
+use super::config_check;
 use crate::cli::context::Context;
+use crate::cli::global::Global;
 use crate::cli::output::table;
+use crate::cli::watching::ConfigCommand;
 use crate::workflow::Refusal;
 
-/// Shows the settings.
-#[expect(clippy::unnecessary_wraps, reason = "every command may be refused")]
-pub(super) fn config(context: &Context) -> Result<(), Refusal> {
+/// Shows the settings, or checks the files that say them. Returns the exit code.
+pub(super) fn config(context: &Context, command: Option<ConfigCommand>) -> Result<u8, Refusal> {
+    match command {
+        None | Some(ConfigCommand::Print) => print(context),
+        Some(ConfigCommand::Path) => {
+            let path = context.settings.paths.file();
+            context.output.show(&json!({"path": path}), || format!("{}\n", path.display()));
+        }
+        // It is called before the settings are read, which may be wrong; here they are right.
+        Some(ConfigCommand::Validate { files }) => {
+            return config_check::validate(&Global::default(), &context.environment, context.output, &files);
+        }
+    }
+    Ok(0)
+}
+
+fn print(context: &Context) {
     let (settings, paths) = (&context.settings, &context.settings.paths);
     let rows = settings.rows();
     let places = [
@@ -28,7 +45,6 @@ pub(super) fn config(context: &Context) -> Result<(), Refusal> {
         let places = places.iter().map(|(name, path)| vec![(*name).to_owned(), path.display().to_string()]);
         format!("{}\n{}", table(&["setting", "value", "from"], settings), table(&["file", "where"], places))
     });
-    Ok(())
 }
 
 fn shown(value: &Value) -> String {

@@ -1,33 +1,59 @@
 //! `perilune` without a command.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
 
 use crate::cli::context::Context;
-use crate::client::follow;
+use crate::cli::output;
+use crate::cli::plain::Plain;
+use crate::client::{Handle, follow};
 use crate::config::{ConfigError, themes};
 use crate::prompt::Dialect;
-use crate::tui::options::{ColorChoice, PreviewChoice, Surroundings};
+use crate::tui::options::{PreviewChoice, Surroundings};
+use crate::tui::player::Player;
 use crate::tui::screens::Screen;
 use crate::tui::{self, Options, RunError};
+use crate::units::{Clock, SystemClock};
+use crate::wire::control::Topics;
 use crate::workflow::{Kind, Refusal, text};
 
+/// Lines that may wait to be written; links wait when there are more.
+const LINES: usize = 64;
 /// What a shell adds to the number of the signal that ended a program.
 const SIGNALLED: i32 = 128;
 
-/// Opens the dashboard. Returns the exit code.
+/// Opens the dashboard, or tells line by line. Returns the exit code.
 pub(super) fn dashboard(context: &Context, start_screen: Screen) -> Result<u8, Refusal> {
+    let links = |topics: Topics| {
+        let gates = context.gates();
+        gates.map(|gate| (gate.place.to_string(), follow(gate, topics.clone()))).collect::<Vec<_>>()
+    };
+    if context.plain {
+        return plain(context, || Ok((links(Topics { job: None, previews: false, log: true }), None)));
+    }
+    draw(context, start_screen, || Ok((links(options(context)?.topics()), None)))
+}
+
+/// What is shown: places and their links, and what plays them, if it is a recording.
+type Shown = (Vec<(String, Handle)>, Option<Player>);
+
+/// Draws what links tell, until the operator leaves. Returns the exit code.
+pub(super) fn draw(context: &Context, start_screen: Screen, links: impl FnOnce() -> Result<Shown, Refusal>) -> Result<u8, Refusal> {
     if surroundings(context).is_dumb() && std::io::stdout().is_terminal() {
         return Err(Refusal::new(
             Kind::Usage,
             "TERM names no terminal that the dashboard can draw on",
-            "`perilune status` prints the same as text; for the dashboard set TERM, such as xterm-256color",
+            "`perilune --plain` tells line by line, `perilune status` once; for the dashboard set TERM, such as xterm-256color",
         ));
     }
-    let options = Options { start_screen, place: context.place.to_string(), ..options(context)? };
-    let gate = context.gate();
+    let options = options(context)?;
     let ended = context.wait_for(async {
-        let link = follow(gate, options.topics());
-        Ok(tui::run(options, link).await)
+        let (links, player) = links()?;
+        let of_box = |(place, link)| (Options { place, start_screen, ..options.clone() }, link);
+        Ok(tui::run_all(links.into_iter().map(of_box).collect(), player).await)
     })?;
     match ended {
         Ok(()) => Ok(0),
@@ -35,7 +61,7 @@ pub(super) fn dashboard(context: &Context, start_screen: Screen) -> Result<u8, R
         Err(RunError::NotATerminal) => Err(Refusal::new(
             Kind::Usage,
             "the dashboard needs a terminal for input and output",
-            "`perilune status` prints the same as text, with --json for programs",
+            "`perilune --plain` tells line by line, `perilune status` once, with --json for programs",
         )),
         Err(error @ (RunError::Terminal { .. } | RunError::Closed)) => {
             Err(Refusal::new(Kind::Failed, error.to_string(), "the daemon and its jobs go on"))
@@ -43,11 +69,47 @@ pub(super) fn dashboard(context: &Context, start_screen: Screen) -> Result<u8, R
     }
 }
 
+/// Tells line by line what links tell, until they end or a signal comes. Returns the exit code.
+pub(super) fn plain(context: &Context, links: impl FnOnce() -> Result<Shown, Refusal>) -> Result<u8, Refusal> {
+    context.wait_for(async {
+        let (links, player) = links()?;
+        let now = move || match &player {
+            // A recording's time is the time.
+            Some(player) => player.head.borrow().moment(Instant::now()),
+            None => SystemClock.now(),
+        };
+        let now = Arc::new(now);
+        let several = links.len() > 1;
+        let (tell, mut told) = mpsc::channel(LINES);
+        for (place, mut link) in links {
+            let (tell, now) = (tell.clone(), now.clone());
+            let mut plain = Plain::new(several.then_some(place.as_str()));
+            tokio::spawn(async move {
+                // The way to ask is held: a link whose owner has let go of it ends.
+                let _asks = link.ask;
+                while let Some(news) = link.news.recv().await {
+                    let lines = plain.hear(news, now());
+                    // When nobody listens any more the program has ended.
+                    if tell.send(lines).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        while let Some(lines) = told.recv().await {
+            for line in lines {
+                output::print(&format!("{}\n", output::plain(line.trim_end())));
+            }
+        }
+        Ok(0)
+    })
+}
+
 fn options(context: &Context) -> Result<Options, Refusal> {
     let settings = &context.settings;
     let surroundings = surroundings(context);
-    let color = if context.no_color { ColorChoice::Never } else { ColorChoice::Auto };
-    let mut options = Options::new(surroundings.traits(color), |prompt| {
+    let mut options = Options::new(surroundings.traits(context.color), |prompt| {
         let count = text::count(prompt, Dialect::default());
         (count.tokens, count.windows)
     });

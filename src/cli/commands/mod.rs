@@ -7,6 +7,7 @@ mod cache;
 mod calibrate;
 mod compat;
 mod config;
+pub(super) mod config_check;
 mod convert;
 mod convert_batch;
 mod convert_there;
@@ -16,10 +17,13 @@ mod dashboard;
 mod demo;
 mod devices;
 mod doctor;
+pub(super) mod metrics;
 mod models;
 mod plan;
 mod quality;
 mod queue;
+mod record;
+mod replay;
 mod run;
 mod serve;
 mod sets;
@@ -39,6 +43,9 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Run(args)) => run::run(context, *args),
         Some(Command::Queue(command)) => queue::queue(context, command).map(done),
         Some(Command::Status { watch }) => status::status(context, watch).map(done),
+        Some(Command::Metrics) => metrics::metrics(context).map(done),
+        Some(Command::Record(args)) => record::record(context, &args).map(done),
+        Some(Command::Replay(args)) => replay::replay(context, &args),
         Some(Command::Devices) => devices::devices(context).map(done),
         Some(Command::Models(ModelsCommand::List)) => models::list(context).map(done),
         Some(Command::Models(ModelsCommand::Inspect { model })) => models::inspect(context, &model).map(done),
@@ -49,12 +56,12 @@ pub fn run(context: &Context, command: Option<Command>) -> Result<u8, Refusal> {
         Some(Command::Cache(command)) => cache::cache(context, command),
         Some(Command::Calibrate(args)) => calibrate::calibrate(context, args).map(done),
         Some(Command::Demo { output, compute_device }) => demo::demo(context, output, compute_device),
-        Some(Command::Serve { detached }) => serve::serve(context, detached).map(done),
+        Some(Command::Serve(args)) => serve::serve(context, &args).map(done),
         Some(Command::Stop) => stop::stop(context).map(done),
         Some(Command::Converter) => converter::converter(&context.environment),
         Some(Command::Bridge) => bridge::bridge(context).map(done),
         Some(Command::Doctor) => doctor::doctor(context),
-        Some(Command::Config) => config::config(context).map(done),
+        Some(Command::Config { command }) => config::config(context, command),
     }
 }
 

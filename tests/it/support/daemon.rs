@@ -135,7 +135,13 @@ impl Home {
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts a daemon with these flags.
+    pub(crate) fn start_with(&mut self, flags: &[&str]) {
         let mut command = self.command(&["serve"]);
+        command.args(flags);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.daemon = Some(command.spawn().unwrap());
         drop(self.talk());

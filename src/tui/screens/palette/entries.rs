@@ -109,7 +109,10 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::SubmitJob => "run submit",
         Action::SubmitHeld => "run submit --held",
         Action::ClearForm => "run empty",
-        Action::Log(_)
+        // Its keys are there only where they mean something.
+        Action::Play(_)
+        | Action::NextHost
+        | Action::Log(_)
         | Action::Move(_)
         | Action::Open
         | Action::Back

@@ -1,0 +1,197 @@
+//! `perilune config validate`: every mistake in the files of settings, with line and column.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::global::Global;
+use crate::cli::output::{Output, plain};
+use crate::config::file::ConfigFile;
+use crate::config::{Environment, Flags, Paths, Settings};
+use crate::profile::{EMBEDDED, Preset};
+use crate::theme::Themes;
+use crate::workflow::{Kind, Refusal};
+
+/// Code of an exit where a file is wrong, as for wrong flags.
+const WRONG: u8 = 2;
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Settings,
+    Profile,
+    Theme,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Profile => "profile",
+            Self::Theme => "theme",
+        }
+    }
+}
+
+/// A file, and what is wrong with it.
+struct Checked {
+    file: String,
+    purpose: Purpose,
+    problem: Option<Problem>,
+}
+
+/// What is wrong, and where.
+#[derive(Debug, PartialEq, Eq)]
+struct Problem {
+    line: usize,
+    column: usize,
+    text: String,
+}
+
+/// Checks these files, or all there are. Returns the exit code.
+pub(in crate::cli) fn validate(global: &Global, environment: &Environment, output: Output, files: &[PathBuf]) -> Result<u8, Refusal> {
+    let paths = Paths::of(environment, global.home.as_deref())?;
+    let wanted =
+        if files.is_empty() { all(&paths) } else { files.iter().map(|file| find(file, &paths, environment)).collect::<Result<_, _>>()? };
+    // Themes may extend those that come before them by name.
+    let mut themes = Themes::shipped();
+    let mut checked: Vec<Checked> = Vec::new();
+    for (file, purpose, text) in wanted {
+        let text = match text {
+            Some(text) => text,
+            None => {
+                fs::read_to_string(&file).map_err(|e| Refusal::new(Kind::NotFound, format!("{}: {e}", file.display()), "check the path"))?
+            }
+        };
+        let name = file.display().to_string();
+        let problem = match purpose {
+            Purpose::Settings => settings(&text, &file, global, environment),
+            Purpose::Profile => Preset::parse(&text, &name).err().map(|e| e.problem),
+            Purpose::Theme => themes.add(&name, &text).err().map(|e| e.to_string()),
+        };
+        checked.push(Checked { file: name, purpose, problem: problem.map(|p| place(&p, &text)) });
+    }
+    let wrong = checked.iter().any(|c| c.problem.is_some());
+    let rows: Vec<_> = checked
+        .iter()
+        .map(|c| {
+            let problem = c.problem.as_ref();
+            json!({
+                "file": c.file, "kind": c.purpose.name(), "ok": problem.is_none(),
+                "line": problem.map(|p| p.line), "column": problem.map(|p| p.column), "problem": problem.map(|p| &p.text),
+            })
+        })
+        .collect();
+    output.show(&json!({"files": rows}), || checked.iter().map(line).collect());
+    Ok(if wrong { WRONG } else { 0 })
+}
+
+fn line(checked: &Checked) -> String {
+    let file = plain(&checked.file);
+    match &checked.problem {
+        None => format!("{file}: {} is fine\n", checked.purpose.name()),
+        Some(Problem { line, column, text }) => format!("{file}:{line}:{column}: {}\n", plain(text)),
+    }
+}
+
+type Wanted = (PathBuf, Purpose, Option<String>);
+
+/// Every file there is.
+fn all(paths: &Paths) -> Vec<Wanted> {
+    let mut all: Vec<Wanted> = Vec::new();
+    if paths.file().exists() {
+        all.push((paths.file(), Purpose::Settings, None));
+    }
+    for (folder, purpose) in [(paths.profiles(), Purpose::Profile), (paths.themes(), Purpose::Theme)] {
+        // A folder that is not there holds no files.
+        let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+        let mut files: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
+        files.sort();
+        all.extend(files.into_iter().map(|file| (file, purpose, None)));
+    }
+    all
+}
+
+/// A file; or the profile or theme of that name.
+fn find(file: &Path, paths: &Paths, environment: &Environment) -> Result<Wanted, Refusal> {
+    let path = environment.absolute(file);
+    if path.is_file() {
+        return Ok((path.clone(), purpose(&path, paths), None));
+    }
+    let name = file.display().to_string();
+    for (folder, purpose) in [(paths.profiles(), Purpose::Profile), (paths.themes(), Purpose::Theme)] {
+        let own = folder.join(format!("{name}.yaml"));
+        if !name.contains('/') && own.is_file() {
+            return Ok((own, purpose, None));
+        }
+    }
+    match EMBEDDED.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => Ok((PathBuf::from(format!("profiles/{name}.yaml")), Purpose::Profile, Some((*text).to_owned()))),
+        None => Err(Refusal::new(
+            Kind::NotFound,
+            format!("there is no file, profile or theme `{name}`"),
+            "`perilune config` shows where they lie",
+        )),
+    }
+}
+
+/// Says what a file is for, by what stands in it.
+fn purpose(path: &Path, paths: &Paths) -> Purpose {
+    // What cannot be read is told when it is read to be checked.
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let has = |key: &str| text.lines().any(|l| l.starts_with(&format!("{key}:")));
+    if *path == paths.file() || path.file_name().is_some_and(|name| name == "config.yaml") {
+        Purpose::Settings
+    } else if path.starts_with(paths.themes()) || ["roles", "extends", "glyphs", "background", "thresholds"].into_iter().any(has) {
+        Purpose::Theme
+    } else {
+        Purpose::Profile
+    }
+}
+
+fn settings(text: &str, path: &Path, global: &Global, environment: &Environment) -> Option<String> {
+    if let Err(error) = ConfigFile::parse(text, path) {
+        return Some(error.to_string());
+    }
+    let flags = Flags { home: global.home.clone(), models: global.models.clone(), profile: global.profile.clone() };
+    let error = Settings::load(&flags, environment).err()?.to_string();
+    // Other files have lines of their own.
+    error.starts_with(&path.display().to_string()).then_some(error)
+}
+
+/// Says where a problem is: where the reader of YAML says so, else where the key that it is about stands.
+fn place(problem: &str, text: &str) -> Problem {
+    if let Some((before, rest)) = problem.rsplit_once(" at line ")
+        && let Some((line, column)) = rest.split_once(" column ")
+        && let (Ok(line), Ok(column)) = (line.parse(), column.parse())
+    {
+        return Problem { line, column, text: before.to_owned() };
+    }
+    let names = |word: &&str| !word.is_empty() && !word.contains('/');
+    let words = problem.split([' ', '`', ':', '.', ';', ',', '\'']).filter(names);
+    let of_key = |word: &str| text.lines().position(|l| l.trim_start().strip_prefix(word).is_some_and(|rest| rest.starts_with(':')));
+    let of_value = |word: &str| text.lines().position(|l| !l.trim_start().starts_with('#') && l.contains(word));
+    let found = words.clone().find_map(|word| Some((of_key(word)?, word)));
+    let found = found.or_else(|| words.filter(|w| w.len() > 3).find_map(|word| Some((of_value(word)?, word))));
+    let column = |(line, word): (usize, &str)| text.lines().nth(line).and_then(|l| l.find(word)).map_or(1, |at| at + 1);
+    Problem { line: found.map_or(1, |(line, _)| line + 1), column: found.map_or(1, column), text: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_has_a_place_also_where_only_its_key_is_known() {
+        let problem = |text: &str, yaml: &str| {
+            let Problem { line, column, text } = place(text, yaml);
+            (line, column, text)
+        };
+        assert_eq!(problem("unknown field `x` at line 3 column 7", ""), (3, 7, "unknown field `x`".to_owned()));
+        let yaml = "# floor\nlog: info\nengine_threads: 0\nroles: {devices: {gpu0: red}}\n";
+        assert_eq!(problem("/c.yaml: engine_threads is 0", yaml).0, 3);
+        assert_eq!(problem("theme `mine` names a device `gpu0`", yaml).0, 4);
+        assert_eq!(problem("nobody knows", yaml), (1, 1, "nobody knows".to_owned()));
+    }
+}

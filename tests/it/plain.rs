@@ -1,0 +1,113 @@
+//! The line mode: one line per change, and nothing that moves a cursor.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use perilune::cli::plain::Plain;
+use perilune::client::News;
+use perilune::devices::{DeviceReading, Health};
+use perilune::jobs::{JobState, JobView, Phase, Progress};
+use perilune::units::JobId;
+use perilune::wire::{Change, ConversionView, Event};
+use perilune::workflow::{Kind, Refusal};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::support::daemon::Home;
+use super::support::fixtures;
+
+struct Ear(Plain);
+
+impl Ear {
+    fn hear(&mut self, change: Change) -> Vec<String> {
+        self.news(News::Heard(Box::new(Event { seq: 1, change })))
+    }
+
+    fn news(&mut self, news: News) -> Vec<String> {
+        let lines = self.0.hear(news, fixtures::NOW);
+        for line in &lines {
+            assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?} is one line");
+        }
+        // Without the time.
+        lines.into_iter().map(|l| l.trim_end().split_once(' ').unwrap().1.to_owned()).collect()
+    }
+}
+
+fn told() -> (Ear, Vec<String>) {
+    let mut ear = Ear(Plain::new(None));
+    let mut lines = ear.news(News::Up { place: "local".to_owned() });
+    lines.extend(ear.hear(Change::Snapshot(Box::new(fixtures::busy()))));
+    (ear, lines)
+}
+
+#[test]
+fn a_box_is_told_once_and_then_what_changes() {
+    let (mut ear, lines) = told();
+    let all = lines.join("\n");
+    for expected in [
+        "daemon up",
+        "cuda:0 NVIDIA GeForce RTX 4090 23.7 of 24.0 GiB, 93 % busy, 81 C",
+        "set qwen-night on cuda:0:",
+        "queue: 1 running, 2 waiting, 1 held, 38 done, 1 failed, 0 cancelled",
+        "job 41 running",
+        "job 42 queued: flux-dev",
+    ] {
+        assert!(all.contains(expected), "{expected}\n{all}");
+    }
+    assert!(!all.contains("job 39"), "what was over before is history: {all}");
+    assert_eq!(ear.hear(Change::Snapshot(Box::new(fixtures::busy()))), Vec::<String>::new(), "nothing has changed");
+}
+
+#[test]
+fn what_changes_all_the_time_is_told_when_it_has_changed_much() {
+    let (mut ear, _) = told();
+    let warmer = |by: f64| DeviceReading { temperature_c: Some(81.0 + by), utilization: Some(0.5), ..fixtures::busy_gpu() };
+    let mut devices = |reading| ear.hear(Change::Devices { devices: vec![reading], host: Box::new(fixtures::host()) });
+    assert_eq!(devices(warmer(2.0)), Vec::<String>::new());
+    assert_eq!(devices(warmer(11.0)).len(), 1);
+    let lost = DeviceReading { health: Health::Lost { reason: "fell off the bus".to_owned(), for_s: 1.0 }, ..warmer(11.0) };
+    assert_eq!(devices(lost), ["cuda:0 NVIDIA GeForce RTX 4090 LOST: fell off the bus"]);
+    let mut steps = |step| {
+        ear.hear(Change::Progress { job: JobId(41), progress: Progress { phase: Phase::Sampling, step, steps: 28, step_s: Some(1.5) } })
+    };
+    let lines: Vec<String> = (14..=28).flat_map(&mut steps).collect();
+    assert_eq!(lines, ["job 41: step 21 of 28, 1.50 s a step", "job 41: step 28 of 28, 1.50 s a step"]);
+}
+
+#[test]
+fn jobs_conversions_and_the_daemon_are_told() {
+    let (mut ear, _) = told();
+    let failed = JobView { state: JobState::Failed, ..JobView { job: JobId(42), ..fixtures::failed_job() } };
+    let line = ear.hear(Change::Job(Box::new(failed)));
+    assert!(line[0].starts_with("job 42 failed: "), "{line:?}");
+    let conversion = |running| vec![ConversionView { running, ..fixtures::conversion() }];
+    assert_eq!(ear.hear(Change::Conversions(conversion(false))), ["conversion 1: dream to nf4 waits"]);
+    assert_eq!(ear.hear(Change::Conversions(conversion(true))), ["conversion 1: dream to nf4 0 %"]);
+    assert_eq!(ear.hear(Change::Conversions(Vec::new())), ["conversion 1: over"]);
+    assert!(ear.hear(Change::Sets(Vec::new())).iter().all(|l| l.ends_with("unloaded")));
+    let down = || News::Down { reason: Refusal::bare(Kind::NoDaemon, "gone"), retry_in_s: 2.0 };
+    assert_eq!(ear.news(down()), ["daemon DOWN: gone; next try in 2 s"]);
+    assert_eq!(ear.news(down()), Vec::<String>::new());
+    let mut several = Ear(Plain::new(Some("ana@box")));
+    assert_eq!(several.news(down()), ["ana@box: daemon DOWN: gone; next try in 2 s"]);
+}
+
+#[test]
+fn the_program_prints_lines_and_no_escapes() {
+    let home = Home::with_daemon();
+    for term in ["dumb", "xterm-256color"] {
+        let mut command = home.command(&["--plain", "--no-spawn"]);
+        let mut child = command.env("TERM", term).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut heard = Vec::new();
+        while !heard.iter().any(|l: &String| l.contains("queue: 0 running")) {
+            heard.push(lines.next().unwrap().unwrap());
+        }
+        assert!(heard[0].ends_with("daemon up") && heard.iter().any(|l| l.contains(" cpu ")), "{heard:?}");
+        assert!(heard.iter().all(|l| !l.contains('\u{1b}') && l.as_bytes()[2] == b':'), "{heard:?}");
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert!(!child.wait().unwrap().success());
+    }
+    let words = home.run::<&str>(&[]);
+    words.refused(2, "the dashboard needs a terminal");
+    assert!(words.stderr.contains("perilune --plain"));
+}

@@ -1,0 +1,96 @@
+//! Profiles that ship: each loads, and each that needs no GPU plans the model that is always there. And what checks files.
+
+use std::fs;
+
+use perilune::profile::{EMBEDDED, Preset};
+use perilune::units::DeviceId;
+use serde_json::Value;
+
+use super::support::daemon::{Home, finish};
+
+/// Starts a daemon with a profile and plans with it, as an operator would.
+fn plan(name: &str) -> Value {
+    let home = Home::empty();
+    let planned = finish(home.command(&["plan", "moonlet", "--json", "--profile", name]));
+    home.run(&["stop"]).ok();
+    planned.json()
+}
+
+#[test]
+fn the_profiles_of_boxes_are_there() {
+    for name in ["cpu", "one-24gb", "two-unequal", "eight-h100", "simulated-dual"] {
+        assert!(EMBEDDED.iter().any(|(n, _)| *n == name), "{name}");
+        let preset = Preset::embedded(name).unwrap().unwrap();
+        assert!(preset.compute_device.is_some() && EMBEDDED.iter().all(|(_, text)| !text.contains('\t')), "{name}");
+    }
+}
+
+#[test]
+fn profiles_without_a_real_gpu_plan_moonlet() {
+    let mut planned = 0;
+    for (name, _) in EMBEDDED {
+        let preset = Preset::embedded(name).unwrap().unwrap();
+        let needs_gpu = matches!(preset.compute_device, Some(DeviceId::Cuda(_)));
+        if needs_gpu {
+            continue;
+        }
+        let view = plan(name);
+        let blocks = view["blocks"].as_array().unwrap();
+        assert!(!blocks.is_empty(), "{name}: {view}");
+        if *name == "simulated-dual" {
+            assert!(blocks.iter().any(|b| b["device"] == "sim:1"), "the second card takes some: {view}");
+        }
+        planned += 1;
+    }
+    assert!(planned >= 5, "{planned}");
+}
+
+#[test]
+fn what_a_profile_says_of_the_box_reaches_its_daemon() {
+    let home = Home::empty();
+    let settings = home.run(&["config", "--json", "--profile", "cpu"]).json();
+    assert_eq!(
+        (&settings["settings"]["engine_idle_s"]["value"], &settings["settings"]["disk_floor"]["origin"]),
+        (&900.0.into(), &"profile cpu".into())
+    );
+    home.config("run: {daemon: {engine_threads: 2}}");
+    home.run(&["config"]).refused(2, &format!("{}: run.daemon", home.path().join("config.yaml").display()));
+}
+
+#[test]
+fn validate_tells_every_mistake_with_its_place() {
+    let home = Home::empty();
+    assert_eq!(home.run(&["config", "path"]).ok().trim(), home.path().join("config.yaml").to_str().unwrap());
+    let fine = home.run(&["config", "validate"]).ok();
+    assert_eq!(fine, format!("{}: settings is fine\n", home.path().join("config.yaml").display()));
+    for folder in ["profiles", "themes"] {
+        fs::create_dir(home.path().join(folder)).unwrap();
+    }
+    home.config("log: info\nmodles: [/b]\n");
+    fs::write(home.path().join("profiles/night.yaml"), "schema: 1\nsteps: 20\nsampler: fastest\n").unwrap();
+    fs::write(home.path().join("profiles/day.yaml"), "steps: 20\n").unwrap();
+    fs::write(home.path().join("themes/mine.yaml"), "schema: 1\nname: mine\nroles:\n  warn: mauve\n").unwrap();
+    let told = home.run(&["config", "validate", "--json"]);
+    assert_eq!(told.code, 2);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    let places: Vec<_> = told["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| {
+            let file = f["file"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            (file, f["kind"].as_str().unwrap().to_owned(), f["line"].as_u64(), f["column"].as_u64().is_some())
+        })
+        .collect();
+    let expected = [
+        ("config.yaml", "settings", Some(2), true),
+        ("day.yaml", "profile", None, false),
+        ("night.yaml", "profile", Some(3), true),
+        ("mine.yaml", "theme", Some(4), true),
+    ];
+    assert_eq!(places, expected.map(|(file, kind, line, column)| (file.to_owned(), kind.to_owned(), line, column)));
+    let text = home.run(&["config", "validate", "night", "eight-h100"]);
+    assert_eq!(text.code, 2);
+    assert!(text.stdout.contains("night.yaml:3:10: ") && text.stdout.contains("eight-h100.yaml: profile is fine"), "{text:?}");
+    home.run(&["config", "validate", "nobody"]).refused(4, "there is no file, profile or theme `nobody`");
+}
