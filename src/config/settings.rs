@@ -418,7 +418,10 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let named = Flags { profile: Some("slow".to_owned()), ..Flags::default() };
         let error = load(&[], &named, "").unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.hint().as_str()), ("there is no profile `slow`", "there are fast, sd15, simulated"));
+        assert_eq!(
+            (error.to_string().as_str(), error.hint().as_str()),
+            ("there is no profile `slow`", "there are cpu, eight-h100, fast, one-24gb, sd15, simulated, simulated-dual, two-unequal")
+        );
         let error = load(&[], &Flags::default(), "supervision: {grace_s: 0}").unwrap_err();
         for (file, what) in [
             ("engine_threads: 0", "engine_threads is 0"),

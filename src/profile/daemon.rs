@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn mistakes_have_a_line_and_a_column() {
         for (text, problem) in [
-            ("steps: 4\nschema: 2\n", "schema is 2; this version reads schema 1 at line 2 column 9"),
+            ("steps: 4\nschema: 2\n", "schema is 2; this version reads schema 1 at line 2 column 1"),
             ("daemon:\n  engine_threads: 0\n", "engine_threads is 0, and must be from 1 to 4294967295 at line 2 column"),
             ("daemon:\n  disk_floor: plenty\n", "line 2 column"),
             ("daemon:\n  conversions_at_once: 65\n", "and must be from 1 to 64 at line 2 column"),

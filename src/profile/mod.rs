@@ -3,6 +3,7 @@
 mod as_gigabytes;
 pub mod daemon;
 pub mod part;
+pub mod position;
 pub mod preset;
 
 pub use daemon::DaemonPreset;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::daemon::{DaemonPreset, Schema};
 use super::part::{self, PartPreset, PartPresets};
+use super::position;
 use crate::devices::SimulatedGpu;
 use crate::placement::{Allocation, Part, PartAsks, Pins, VirtualVram};
 use crate::quant::precision::Target;
@@ -87,7 +88,12 @@ impl Preset {
         let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
         match read {
             Ok(preset) => Ok(preset.unwrap_or_default()),
-            Err(e) => Err(PresetError { file: file.to_owned(), problem: e.to_string() }),
+            Err(e) => {
+                let told = e.to_string();
+                let (line, column) = position::position(&told, text);
+                let words = position::split(&told).map_or(told.as_str(), |(before, _)| before);
+                Err(PresetError { file: file.to_owned(), problem: format!("{words} at line {line} column {column}") })
+            }
         }
     }
 
@@ -190,6 +196,7 @@ mod tests {
         };
         check("steps: 20\nstep: 3\n", "line 2");
         check("size: 500x500\n", "nearest size is 504x504");
+        check("steps: 20\ncompute_device: gpu\n", "at line 2 column");
         check("sampler: fastest\n", "unknown variant `fastest`");
         check("virtual_vram_gb: [4]\n", "a number of gigabytes");
         check("virtual_vram_gb: 4 gigs\n", "virtual_vram_gb");

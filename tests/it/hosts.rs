@@ -206,7 +206,8 @@ fn both_boxes_are_shown(make: impl FnOnce(&Path, &[(&str, &Home); 2]) -> Box<dyn
 fn two_boxes_are_shown_through_a_real_sshd() {
     if !Path::new(SSHD).exists() {
         // Past the test's own standard error, which is shown only where it fails.
-        writeln!(std::io::stderr(), "{SSHD} is not installed: only the stand-in for ssh is tested; apt install openssh-server").unwrap();
+        let told = format!("{SSHD} is not installed: only the stand-in for ssh is tested; apt install openssh-server\n");
+        std::io::stderr().write_all(told.as_bytes()).unwrap();
         return;
     }
     both_boxes_are_shown(|folder, homes| Box::new(Sshd::new(folder, homes)));

@@ -9,7 +9,7 @@ use crate::cli::global::Global;
 use crate::cli::output::{Output, plain};
 use crate::config::file::ConfigFile;
 use crate::config::{Environment, Flags, Paths, Settings};
-use crate::profile::{EMBEDDED, Preset};
+use crate::profile::{EMBEDDED, Preset, position};
 use crate::theme::Themes;
 use crate::workflow::{Kind, Refusal};
 
@@ -42,7 +42,6 @@ struct Checked {
 }
 
 /// What is wrong, and where.
-#[derive(Debug, PartialEq, Eq)]
 struct Problem {
     line: usize,
     column: usize,
@@ -160,38 +159,9 @@ fn settings(text: &str, path: &Path, global: &Global, environment: &Environment)
     error.starts_with(&path.display().to_string()).then_some(error)
 }
 
-/// Says where a problem is: where the reader of YAML says so, else where the key that it is about stands.
+/// Says where a problem is.
 fn place(problem: &str, text: &str) -> Problem {
-    if let Some((before, rest)) = problem.rsplit_once(" at line ")
-        && let Some((line, column)) = rest.split_once(" column ")
-        && let (Ok(line), Ok(column)) = (line.parse(), column.parse())
-    {
-        return Problem { line, column, text: before.to_owned() };
-    }
-    let names = |word: &&str| !word.is_empty() && !word.contains('/');
-    let words = problem.split([' ', '`', ':', '.', ';', ',', '\'']).filter(names);
-    let of_key = |word: &str| text.lines().position(|l| l.trim_start().strip_prefix(word).is_some_and(|rest| rest.starts_with(':')));
-    let of_value = |word: &str| text.lines().position(|l| !l.trim_start().starts_with('#') && l.contains(word));
-    let found = words.clone().find_map(|word| Some((of_key(word)?, word)));
-    let found = found.or_else(|| words.filter(|w| w.len() > 3).find_map(|word| Some((of_value(word)?, word))));
-    let column = |(line, word): (usize, &str)| text.lines().nth(line).and_then(|l| l.find(word)).map_or(1, |at| at + 1);
-    Problem { line: found.map_or(1, |(line, _)| line + 1), column: found.map_or(1, column), text: problem.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mistake_has_a_place_also_where_only_its_key_is_known() {
-        let problem = |text: &str, yaml: &str| {
-            let Problem { line, column, text } = place(text, yaml);
-            (line, column, text)
-        };
-        assert_eq!(problem("unknown field `x` at line 3 column 7", ""), (3, 7, "unknown field `x`".to_owned()));
-        let yaml = "# floor\nlog: info\nengine_threads: 0\nroles: {devices: {gpu0: red}}\n";
-        assert_eq!(problem("/c.yaml: engine_threads is 0", yaml).0, 3);
-        assert_eq!(problem("theme `mine` names a device `gpu0`", yaml).0, 4);
-        assert_eq!(problem("nobody knows", yaml), (1, 1, "nobody knows".to_owned()));
-    }
+    let (line, column) = position::position(problem, text);
+    let words = position::split(problem).map_or(problem, |(before, _)| before);
+    Problem { line, column, text: words.to_owned() }
 }
