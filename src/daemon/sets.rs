@@ -191,7 +191,9 @@ pub(super) fn unloaded(core: &mut Core, device: DeviceId, set: &SetId, refusal: 
 /// An engine has started: it is told which sets stay.
 pub(super) fn greet(core: &mut Core, device: DeviceId) {
     let pinned: Vec<SetId> = core.stock.pinned.iter().filter(|(at, _)| *at == device).map(|(_, set)| set.clone()).collect();
-    pinned.into_iter().for_each(|set| order(core, device, Order::Pin(set)));
+    for set in pinned {
+        order(core, device, Order::Pin(set));
+    }
 }
 
 /// An engine is gone, with all that it had loaded.

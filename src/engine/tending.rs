@@ -4,8 +4,9 @@ use super::EngineError;
 use super::cancel::CancelFlag;
 use super::runner::{Run, Runner, failed_run};
 use super::wishes::Wishes;
+use crate::families::Role;
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{Kind, Refusal};
+use crate::workflow::{Kind, Refusal, SetId};
 
 impl Runner {
     /// Returns what operators want of sets, to be written down by who hears of it.
@@ -28,8 +29,7 @@ impl Runner {
     fn load_whole(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let _asks = self.load(run)?;
         self.load_vae(run)?;
-        let role = crate::families::Role::Denoiser;
-        self.with_room(run.order.run, role, |me| me.sets.bring())?;
+        self.with_room(run.order.run, Role::Denoiser, |me| me.sets.bring())?;
         let _at_once = self.sets.take_bringing();
         Ok(())
     }
@@ -55,10 +55,12 @@ impl Runner {
 
     /// The same while no run is there: no set is in use.
     pub fn tend_at_rest(&mut self) {
-        let is_current = |set: &crate::workflow::SetId| self.sets.shelf.borrow().current.as_ref() == Some(set);
+        let is_current = |set: &SetId| self.sets.shelf.borrow().current.as_ref() == Some(set);
         let leaving = self.wishes().take_leaving();
         let has_current = leaving.iter().any(is_current);
-        leaving.into_iter().for_each(|set| self.wishes().unload(set));
+        for set in leaving {
+            self.wishes().unload(set);
+        }
         if has_current {
             self.sets.put_away();
         }

@@ -109,11 +109,12 @@ fn stays(set: &SetView, now: Timestamp) -> String {
     }
 }
 
-/// The other sets that use a part, by name, or by number where they are not listed.
+/// The other sets that use a part, by name, or by number where the name does not tell.
 fn sharers(set: &SetView, part: &PartView, sets: &[SetView]) -> String {
     let shared = set.shared.iter().find(|shared| shared.copy == part.copy);
     let others = shared.into_iter().flat_map(|shared| &shared.with);
-    let name = |id: &SetId| sets.iter().find(|other| other.id == *id).map_or_else(|| format!("{id}"), |other| other.name.clone());
+    let other = |id: &SetId| sets.iter().find(|other| other.id == *id && other.name != set.name);
+    let name = |id: &SetId| other(id).map_or_else(|| id.to_string(), |other| other.name.clone());
     let names: Vec<String> = others.map(name).collect();
     if names.is_empty() { "-".to_owned() } else { names.join(", ") }
 }
