@@ -103,6 +103,8 @@ impl Embeddings {
         for part in [&MAGIC[..], sum(key, payload).as_bytes(), payload] {
             file.write_all(part)?;
         }
+        // What the file system notes by itself may be a few milliseconds old, and another's use later than that.
+        file.as_file().set_modified(SystemTime::now())?;
         file.as_file().sync_all()?;
         file.persist(self.path(key)).map_err(|e| e.error)?;
         Ok(())
