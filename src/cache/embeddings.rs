@@ -259,12 +259,14 @@ mod tests {
         assert!(less.find(key(5)).is_some());
     }
 
+    type Damage = Box<dyn Fn(&mut Vec<u8>)>;
+
     #[test]
     fn damage_is_found_wherever_it_is_and_mended() {
         let (_home, kept) = shop(1 << 20);
         let whole = 16 + 32 + 7;
-        let cases: Vec<Box<dyn Fn(&mut Vec<u8>)>> = (0..whole)
-            .map(|at| Box::new(move |bytes: &mut Vec<u8>| bytes[at] ^= 1) as Box<dyn Fn(&mut Vec<u8>)>)
+        let cases: Vec<Damage> = (0..whole)
+            .map(|at| Box::new(move |bytes: &mut Vec<u8>| bytes[at] ^= 1) as Damage)
             .chain((0..whole).map(|length| Box::new(move |bytes: &mut Vec<u8>| bytes.truncate(length)) as _))
             .chain([Box::new(|bytes: &mut Vec<u8>| bytes.push(0)) as _])
             .collect();
