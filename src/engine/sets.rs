@@ -12,7 +12,7 @@ use super::pipelines::text::{self, Conditioning};
 use super::residency::Residency;
 use super::shelf::{Record, Shelf};
 use crate::cache::Embeddings;
-use crate::families::Role;
+use crate::families::{Family, Role};
 use crate::library::network;
 use crate::placement::OffloadAsk;
 use crate::units::Bytes;
@@ -43,10 +43,13 @@ struct Wanted {
     ask: OffloadAsk,
 }
 
-/// Everything that the text encoders' output depends on.
+/// Everything that the text encoders' output depends on, and where they are asked to live: a run that asks something else shows
+/// what comes of it.
 #[derive(Debug, Clone, PartialEq)]
 struct TextKey {
-    encoders: Vec<(Role, Content)>,
+    encoders: Vec<(Role, Content, OffloadAsk)>,
+    /// Families read one encoder in their own ways.
+    family: Family,
     variant: String,
     prompt: String,
     negative: Option<String>,
@@ -55,9 +58,10 @@ struct TextKey {
 }
 
 impl TextKey {
-    fn of(spec: &JobSpec, encoders: Vec<(Role, Content)>) -> Self {
+    fn of(spec: &JobSpec, encoders: Vec<(Role, Content, OffloadAsk)>) -> Self {
         Self {
             encoders,
+            family: spec.set.family,
             variant: spec.set.variant.clone(),
             prompt: spec.prompt.clone(),
             negative: spec.is_guided().then(|| spec.negative.clone()),
@@ -239,7 +243,7 @@ impl Sets {
 
     fn text_key(&self, spec: &JobSpec) -> TextKey {
         let encoders = self.wanted.iter().filter(|w| w.role.is_encoder());
-        TextKey::of(spec, encoders.map(|w| (w.role, w.content.clone())).collect())
+        TextKey::of(spec, encoders.map(|w| (w.role, w.content.clone(), w.ask.clone())).collect())
     }
 
     fn knows_text(&self, spec: &JobSpec) -> bool {
