@@ -36,8 +36,8 @@ class Bench:
     def weights(self, wide=False):
         return weights.real(self.python, self.cache, self.given, wide)
 
-    def stub(self):
-        return Stub()
+    def stub(self, gpus=2):
+        return Stub(gpus)
 
 
 def say(text):

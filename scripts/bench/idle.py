@@ -13,6 +13,8 @@ from terminal import Terminal
 SETTLE = 3.0
 # Taken on another machine: share of a core, bytes/s, memory in MB.
 QUOTED = {"nvtop": (0.1, 3300, 5), "nvitop": (1.1, 800, 24)}
+# How each is told to read once a second.
+ONCE_A_SECOND = {"nvtop": ["-d", "10"], "nvitop": ["--monitor", "full", "--interval", "1"], "btop": ["--update", "1000"]}
 
 
 def watch(terminal, seconds, others=()):
@@ -31,21 +33,21 @@ def peer_command(name, python):
     program = shutil.which(name) or (str(beside) if beside.exists() else None)
     if not program:
         return None
-    return [program, "-d", "10"] if name == "nvtop" else [program, "--monitor", "full", "--interval", "1"]
+    return [program, *ONCE_A_SECOND[name]]
 
 
 def peer_figures(name, bench, stub):
     """(figures, why they are quoted or nothing)."""
-    command = peer_command(name, bench.python)
+    command, quoted = peer_command(name, bench.python), QUOTED.get(name, (None, None, None))
     if not command:
-        return QUOTED[name], "not installed"
+        return quoted, "not installed"
     say(f"{name} for {bench.seconds:.0f} s")
     environment = {**os.environ, "LD_LIBRARY_PATH": str(stub.folder)}
     try:
         with Terminal(command, environment) as terminal:
             return watch(terminal, bench.seconds)[0], ""
     except (EOFError, OSError) as error:
-        return QUOTED[name], f"it ends on the stub: {error}"
+        return quoted, f"it ends on the stub: {error}"
 
 
 def idle(bench):

@@ -1,4 +1,4 @@
-"""A stand-in for the NVIDIA library with two GPUs, built from the tests' own source, and its readings.
+"""A stand-in for the NVIDIA library with some GPUs, built from the tests' own source, and its readings.
 
 The readings follow slow waves, as those of GPUs at work do: a dashboard that shows a box on which nothing
 ever changes has nothing to write.
@@ -26,7 +26,8 @@ class CannotBuild(Exception):
 class Stub:
     """The library in a folder of its own, as libnvidia-ml.so.1, so that other monitors find it too."""
 
-    def __init__(self):
+    def __init__(self, gpus=2):
+        self.gpus, self.more = gpus, []
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if not compiler or not SOURCE.exists():
             raise CannotBuild("no C compiler" if SOURCE.exists() else f"{SOURCE} is not there")
@@ -43,8 +44,8 @@ class Stub:
 
     def set(self, moment):
         """Has the library say what it says at this moment of the waves."""
-        lines = []
-        for gpu in (0, 1):
+        lines = [f"99.count={self.gpus}", *self.more]
+        for gpu in range(self.gpus):
             for key, low, high, period in WAVES:
                 lines.append(f"{gpu}.{key}={low + int((high - low) * (0.5 + 0.5 * math.sin(moment * 2 * math.pi / period + gpu)))}")
         new = self.folder / "state.new"

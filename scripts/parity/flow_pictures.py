@@ -3,7 +3,7 @@
 
     python flow_pictures.py OUT_DIR FAMILY          # FAMILY is flux, sd3 or z-image; tests/parity calls it for each
 
-Writes a diffusers folder with vocabularies of its own, and `pictures.safetensors` with pictures and, under NAME.latents, what they
+Writes a diffusers folder with vocabularies of its own, and `pictures.safetensors` with pictures and, under NAME.latent, what they
 were decoded from; SD3's also without T5. The vocabularies are small: letters for T5, bytes for Qwen. Versions: torch 2.11, diffusers 0.42.1, transformers 5.23,
 tokenizers 0.22. Everything runs in fp32 on the CPU.
 """

@@ -1,0 +1,106 @@
+"""What the dashboard costs on a large box, and how soon it answers: beside other monitors in the same terminal, on the same stub."""
+import time
+from dataclasses import dataclass
+
+import conversion
+import ledger
+from bench import percentile, say, spread
+from idle import peer_figures, watch
+from machine import status_bytes
+from startup import is_useful
+from table import Bar, Figure
+from terminal import Terminal
+from weights import tiny
+
+PEERS = ("nvtop", "nvitop", "btop")
+PRESSES = 300
+# Screens and rows, back and forth: each changes what is drawn.
+KEYS = ("2", "j", "4", "j", "j", "6", "j", "j", "k", "9", "8", "3", "1")
+# What is on a line between two frames is over after this, in seconds.
+QUIET = 0.05
+
+
+def busy(bench):
+    """Eight GPUs whose readings change each second."""
+    with bench.stub(8) as stub, bench.home(nvml=stub.library) as home:
+        stub.move()
+        home.start()
+        with Terminal(home.command(), home.environment) as terminal:
+            terminal.read_until(is_useful, b"cpu")
+            say(f"dashboard for {bench.seconds:.0f} s")
+            ours, (daemon,) = watch(terminal, bench.seconds, [home.daemon.pid])
+            terminal.quit()
+        peers = [(name, *peer_figures(name, bench, stub)) for name in PEERS]
+    note = f"eight stub GPUs whose readings change each second, 120x40, {bench.seconds:.0f} s"
+    rows = [("processor", "% of a core", 0.5), ("to the terminal", "B/s", 3000), ("resident", "MB", 20)]
+    for n, (what, unit, bar) in enumerate(rows):
+        yield Figure(f"eight GPUs: {what}", ours[n], unit, bar=Bar(bar), note=note if n == 0 else "")
+        for name, figures, quoted in peers:
+            yield Figure(f"eight GPUs: {what}, beside another", ours[n], unit, figures[n], name, Bar(1.0, of_peer=True), quoted)
+    yield Figure("its daemon meanwhile: processor", daemon, "% of a core", note="no bar; it reads the devices for all clients")
+
+
+@dataclass
+class Echo:
+    """Seconds from keys to the first byte of the frames that they make, and keys that made none."""
+    times: list
+    silent: int
+
+    def figure(self, what, bar, note):
+        note += f"; {len(self.times)} keys, {self.silent} of which changed nothing; median {percentile(self.times, 50) * 1000:.1f} ms; " + spread(self.times)
+        return Figure(what, percentile(self.times, 99) * 1000, "ms", bar=Bar(bar), note=note)
+
+
+def echo(terminal, presses, seconds=1.0):
+    """Presses keys one after the other, each once the frame before is drawn."""
+    times, silent = [], 0
+    for number in range(presses):
+        while terminal.read(QUIET):
+            pass
+        began = time.perf_counter()
+        terminal.press(KEYS[number % len(KEYS)])
+        answer = terminal.read(seconds)
+        if answer:
+            times.append(answer[0] - began)
+        else:
+            silent += 1
+    return Echo(times, silent)
+
+
+def keys(bench):
+    """Keys on a box with sixteen GPUs, a hundred thousand jobs and ten thousand conversions."""
+    with bench.stub(16) as stub, bench.home(nvml=stub.library) as home:
+        conversion.fill(home)
+        model = tiny(home.folder)
+        home.start()
+        ledger.submits(home, model, 1)
+        home.run("queue", "cancel", 1)
+        home.stop()
+        ledger.fill(home, 1, ledger.LISTED)
+        stub.move()
+        home.start()
+        with Terminal(home.command(), home.environment) as terminal:
+            terminal.read_until(is_useful, b"cpu")
+            say(f"{PRESSES} keys")
+            told = echo(terminal, PRESSES)
+            memory = status_bytes(terminal.pid, "VmRSS") / 1e6
+            terminal.quit()
+    yield told.figure("key -> frame, p99", 16, "16 stub GPUs, 100,000 jobs, 10,000 conversions, 120x40")
+    yield Figure("the dashboard meanwhile: resident", memory, "MB")
+
+
+def stalled(bench):
+    """Keys while the driver answers nothing."""
+    with bench.stub() as stub, bench.home(nvml=stub.library) as home:
+        home.start()
+        with Terminal(home.command(), home.environment) as terminal:
+            terminal.read_until(is_useful, b"cpu")
+            stub.more = [f"{gpu}.stall=1" for gpu in range(stub.gpus)]
+            stub.set(0.0)
+            began = time.perf_counter()
+            told = echo(terminal, 60)
+            took = time.perf_counter() - began
+            stub.more = []
+            stub.set(0.0)
+            terminal.quit()
+    yield told.figure("key -> frame while NVML is stalled, p99", 50, f"two stub GPUs that answered nothing for {took:.1f} s")
