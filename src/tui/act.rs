@@ -28,6 +28,7 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         }
         Layer::Edit => model.compose.edit(|input| text_field::press(input, chord)),
         Layer::Pick if model.screen == Screen::Cache => cache::update::press(model, chord),
+        Layer::Pick if model.screen == Screen::Sets => sets::update::press(model, chord),
         Layer::Pick => compose::update::press_pick(model, chord),
         Layer::Wish => offload::update::press(model, chord),
         Layer::Confirm
@@ -38,6 +39,7 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         | Layer::Devices
         | Layer::Signals
         | Layer::Sets
+        | Layer::Stays
         | Layer::Cache
         | Layer::Rules
         | Layer::Gallery
@@ -66,6 +68,7 @@ pub fn paste(model: &mut Model, text: &str) {
         // What is pasted upon a field is meant for it, also before typing has begun.
         Layer::Edit | Layer::Compose => model.compose.edit(|input| text_field::paste(input, text)),
         Layer::Pick if model.screen == Screen::Cache => cache::update::paste(model, text),
+        Layer::Pick if model.screen == Screen::Sets => sets::update::paste(model, text),
         Layer::Pick => compose::update::paste_pick(model, text),
         Layer::Wish | Layer::Offload => offload::update::paste(model, text),
         Layer::Confirm
@@ -76,6 +79,7 @@ pub fn paste(model: &mut Model, text: &str) {
         | Layer::Devices
         | Layer::Signals
         | Layer::Sets
+        | Layer::Stays
         | Layer::Cache
         | Layer::Rules
         | Layer::Gallery
@@ -153,6 +157,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Mark => queue::update::mark(model),
         Action::MarkAll => queue::update::mark_all(model),
         Action::Cache(verb) => return cache::deeds::perform(model, verb),
+        Action::Set(verb) => return sets::deeds::perform(model, verb),
         Action::Device(verb) => devices::update::perform(model, verb),
         Action::Job(verb) => return verbs::perform(model, verb),
         Action::Tune(verb) => return offload::update::perform(model, verb),
@@ -179,7 +184,11 @@ fn enter(model: &mut Model, screen: Screen) -> Vec<Effect> {
         Screen::Compose => models(model),
         Screen::Cache => cache::update::ask(model),
         Screen::Gallery => gallery::update::ask(model),
-        Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Log => None,
+        Screen::Sets => {
+            model.sets.did = None;
+            None
+        }
+        Screen::Overview | Screen::Devices | Screen::Queue | Screen::Log => None,
     };
     asked.into_iter().collect()
 }
@@ -259,7 +268,7 @@ fn open(model: &mut Model) -> Vec<Effect> {
     match model.screen {
         Screen::Overview => return overview::update::open(model),
         Screen::Devices => devices::update::open(model),
-        Screen::Sets => sets::update::open(model),
+        Screen::Sets => return sets::update::open(model),
         Screen::Cache => return cache::update::open(model),
         Screen::Gallery => gallery::update::open(model),
         Screen::Offload => return offload::update::take(model),
@@ -290,7 +299,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
     match model.screen {
         Screen::Overview => {}
         Screen::Devices => devices::update::back(model),
-        Screen::Sets => drop(model.sets.filter.clear()),
+        Screen::Sets => sets::update::back(model),
         Screen::Cache => cache::update::back(model),
         Screen::Gallery => gallery::update::back(model),
         Screen::Offload => return offload::update::back(model),

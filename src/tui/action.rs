@@ -44,6 +44,8 @@ pub enum Action {
     Tune(TuneVerb),
     /// Do something with conversions that are there, or are to be.
     Cache(CacheVerb),
+    /// Do something with model sets that are loaded, or are to be.
+    Set(SetVerb),
     /// Look at devices in another way, or at what holds their memory.
     Device(DeviceVerb),
     /// Submit the form.
@@ -182,6 +184,19 @@ pub enum CacheVerb {
     Reverse,
 }
 
+/// Something to be done with model sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SetVerb {
+    /// Choose a model and load it.
+    Load,
+    /// Have the set at hand leave.
+    Unload,
+    /// Have it stay whoever asks for its memory, or let it leave again.
+    Pin,
+    /// Choose how long it stays that no job uses.
+    Keep,
+}
+
 /// Something to be done with the device at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeviceVerb {
@@ -243,7 +258,7 @@ impl Action {
                 | JobVerb::MoveDown
                 | JobVerb::MoveUp => false,
             },
-            Self::Cache(CacheVerb::Remove) | Self::ClearForm => true,
+            Self::Cache(CacheVerb::Remove) | Self::Set(SetVerb::Unload) | Self::ClearForm => true,
             Self::Quit
             | Self::Suspend
             | Self::Redraw
@@ -265,6 +280,7 @@ impl Action {
             | Self::ClearField
             | Self::Tune(_)
             | Self::Cache(CacheVerb::Convert | CacheVerb::Verify | CacheVerb::Clean | CacheVerb::Sort | CacheVerb::Reverse)
+            | Self::Set(SetVerb::Load | SetVerb::Pin | SetVerb::Keep)
             | Self::Device(DeviceVerb::Span | DeviceVerb::Signal)
             | Self::Log(_)
             | Self::Play(_)
@@ -282,7 +298,7 @@ impl Action {
             Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow | TuneVerb::Probe),
             Self::Cache(verb) => !matches!(verb, CacheVerb::Sort | CacheVerb::Reverse),
             Self::Device(verb) => verb == DeviceVerb::Signal,
-            other => matches!(other, Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
+            other => matches!(other, Self::Set(_) | Self::Refresh | Self::SubmitJob | Self::SubmitHeld),
         }
     }
 }

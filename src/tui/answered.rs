@@ -3,7 +3,7 @@
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::Model;
-use super::screens::{cache, offload};
+use super::screens::{cache, offload, sets};
 use super::{verbs, wording};
 use crate::jobs::Move;
 use crate::theme::Role;
@@ -61,6 +61,8 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         (Purpose::Clean, Reply::Cleaned(gone)) => return cache::deeds::cleaned(model, &gone),
         (Purpose::Verify(path), Reply::Verified(view)) => return cache::deeds::verified(model, &path, Some(view)),
         (Purpose::Watch, _) => {}
+        (Purpose::Set { name, deed }, Reply::Sets(sets)) => sets::deeds::done(model, &name, deed, &sets),
+        (Purpose::Set { name, deed }, Reply::Done) => sets::deeds::done(model, &name, deed, &[]),
         (Purpose::Signal(what), Reply::Done) => model.toast(Role::Ok, format!("sent {what}")),
         (Purpose::Finished, Reply::Rows { rows, .. }) => model.finished.list(rows),
         (Purpose::Pictures(id), Reply::Job(view)) => drop(model.finished.older.insert(id, *view)),
@@ -139,6 +141,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Probe
         | Purpose::Watch
         | Purpose::Verify(_)
+        | Purpose::Set { .. }
         | Purpose::Signal(_)
         | Purpose::Finished
         | Purpose::Pictures(_)
@@ -166,6 +169,7 @@ pub fn abandon(model: &mut Model) {
                 format!("the connection was lost, and {what} is not converted any more; what is done is kept, and c goes on with it")
             }
             Purpose::Clean => "the connection was lost while files were removed; r shows what is left".to_owned(),
+            Purpose::Set { name, .. } => format!("the connection was lost; look at {name} before you ask again"),
             Purpose::Signal(what) => format!("the connection was lost; whether {what} was sent is not known"),
             Purpose::Verify(_) => {
                 model.cache.verifying.clear();
@@ -203,6 +207,7 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Convert(what) => format!("{what} not converted"),
         Purpose::CleanShown(_) | Purpose::Clean => "not cleaned".to_owned(),
         Purpose::Verify(path) => format!("{} not read", wording::file_name(path)),
+        Purpose::Set { name, deed } => deed.undone(name),
         Purpose::Signal(what) => format!("not sent: {what}"),
         Purpose::Finished => "finished jobs not listed".to_owned(),
         Purpose::Trial => "not tried".to_owned(),

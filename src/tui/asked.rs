@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::screens::sets::deeds::Deed;
 use crate::units::JobId;
 use crate::wire::CleanAsk;
 use crate::workflow::JobDraft;
@@ -39,6 +40,13 @@ pub enum Purpose {
     Clean,
     /// To read a conversion.
     Verify(PathBuf),
+    /// To do something with a set.
+    Set {
+        /// What it is called.
+        name: String,
+        /// What.
+        deed: Deed,
+    },
     /// To send a signal; which, and to whom, in words.
     Signal(String),
     /// To find finished jobs.

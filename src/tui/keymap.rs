@@ -3,7 +3,7 @@
 //! A layer is a place where keys have a meaning. Several are open at once, the innermost first; a key
 //! means what the first layer says that knows it, and a closed layer hides all below but `Always`.
 
-use super::action::{Action, CacheVerb, DeviceVerb, JobVerb, LogVerb, Motion, TuneVerb};
+use super::action::{Action, CacheVerb, DeviceVerb, JobVerb, LogVerb, Motion, SetVerb, TuneVerb};
 use super::chord::Chord;
 pub use super::layer::Layer;
 use super::player::Play;
@@ -97,7 +97,17 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Signals, &["esc", "q"], Action::Back, "close", "send nothing"),
     shown(Layer::Signals, &["j", "down"], Action::Move(Motion::Down), "next", "go to the next signal"),
     shown(Layer::Signals, &["k", "up"], Action::Move(Motion::Up), "before", "go to the signal before"),
+    shown(Layer::Sets, &["L"], Action::Set(SetVerb::Load), "load", "choose a model and load it before a job wants it"),
+    shown(Layer::Sets, &["p"], Action::Set(SetVerb::Pin), "pin", "have the set stay whoever asks for its memory, or let it leave again"),
+    shown(Layer::Sets, &["t"], Action::Set(SetVerb::Keep), "keep", "choose how long the set stays after its last job"),
+    shown(Layer::Sets, &["x"], Action::Set(SetVerb::Unload), "unload", "have the set leave, when no job uses it; asks first"),
     shown(Layer::Sets, &["/"], Action::Filter, "filter", "show only sets and parts whose line holds some words"),
+    shown(Layer::Sets, &["Y"], Action::CopyCommand, "copy command", "copy the command that does what was done last, or lists the sets"),
+    shown(Layer::Stays, &["enter"], Action::Open, "take", "let it stay so long"),
+    shown(Layer::Stays, &["esc", "q"], Action::Back, "close", "leave it as it is"),
+    shown(Layer::Stays, &["j", "down"], Action::Move(Motion::Down), "next", "go to the next time"),
+    shown(Layer::Stays, &["k", "up"], Action::Move(Motion::Up), "before", "go to the time before"),
+    shown(Layer::Stays, &["Y"], Action::CopyCommand, "copy command", "copy the command that does the same"),
     shown(Layer::Cache, &["c"], Action::Cache(CacheVerb::Convert), "convert", "choose a model and what it is converted to"),
     shown(Layer::Cache, &["V"], Action::Cache(CacheVerb::Verify), "verify", "read the file, or the marked ones, and compare every byte"),
     shown(Layer::Cache, &["D"], Action::Cache(CacheVerb::Clean), "clean", "choose a rule and see what would go by it; asks first"),

@@ -31,6 +31,8 @@ pub enum Layer {
     Signals,
     /// What engines hold.
     Sets,
+    /// How long a set stays.
+    Stays,
     /// What was converted.
     Cache,
     /// Rules by which conversions go.
@@ -63,6 +65,7 @@ impl Layer {
         Self::Devices,
         Self::Signals,
         Self::Sets,
+        Self::Stays,
         Self::Cache,
         Self::Rules,
         Self::Offload,
@@ -103,6 +106,7 @@ impl Layer {
             Self::Devices => "Devices",
             Self::Signals => "Signals for a process",
             Self::Sets => "Sets",
+            Self::Stays => "How long a set stays",
             Self::Cache => "Cache",
             Self::Rules => "Rules of cleaning",
             Self::Gallery => "Gallery",

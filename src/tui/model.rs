@@ -92,6 +92,8 @@ pub enum Then {
     Save(Box<SaveOrder>),
     /// Remove conversions.
     Clean(Box<CleanAsk>),
+    /// Have a set leave.
+    Unload(sets::Target),
     /// Send a signal.
     Signal(SignalAsk),
     /// Leave, although the form holds a draft.
@@ -284,7 +286,11 @@ impl Model {
             (None, Screen::Devices) if self.devices.signals.is_some() => vec![Layer::Signals],
             (None, Screen::Devices) => vec![Layer::Devices, Layer::Everywhere],
             (None, Screen::Sets) if self.sets.filter.typing => vec![Layer::Filter],
-            (None, Screen::Sets) => vec![Layer::Sets, Layer::Everywhere],
+            (None, Screen::Sets) => match &self.sets.menu {
+                None => vec![Layer::Sets, Layer::Everywhere],
+                Some(sets::Menu::Keep(_)) => vec![Layer::Stays],
+                Some(sets::Menu::Load(_)) => vec![Layer::Pick],
+            },
             (None, Screen::Cache) if self.cache.filter.typing => vec![Layer::Filter],
             (None, Screen::Cache) => match &self.cache.menu {
                 None => vec![Layer::Cache, Layer::Everywhere],

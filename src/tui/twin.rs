@@ -1,7 +1,7 @@
 //! The command that does what a key does, for scripts and for those who learn.
 
 use super::model::Model;
-use super::screens::{Screen, cache, detail, overview};
+use super::screens::{Screen, cache, detail, overview, sets};
 use crate::units::JobId;
 use crate::workflow::{JobDraft, command_line, quote};
 
@@ -28,7 +28,7 @@ pub fn command(model: &Model) -> Option<String> {
             overview::Pane::Events => "perilune status".to_owned(),
         }),
         Screen::Devices => Some("perilune devices".to_owned()),
-        Screen::Sets => Some("perilune sets list".to_owned()),
+        Screen::Sets => Some(sets::update::command(model)),
         Screen::Cache => Some(of_cache(model)),
         Screen::Gallery => {
             let entry = model.finished.entry(&model.known)?;

@@ -4,7 +4,7 @@ use super::action::{Action, DeviceVerb, JobVerb, LogVerb};
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, cache, compose, detail, devices, offload};
+use super::screens::{Screen, cache, compose, detail, devices, offload, sets};
 use super::{twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
@@ -22,6 +22,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         Action::Job(verb) => reason_against_verb(model, verb),
         Action::Tune(verb) => offload::deeds::reason_against(model, verb),
         Action::Cache(verb) => cache::deeds::reason_against(model, verb),
+        Action::Set(verb) => sets::deeds::reason_against(model, verb),
         Action::Device(DeviceVerb::Signal) => devices::processes::reason_against(model),
         Action::CopyCommand if model.help.is_none() => match (twin::command(model), model.screen) {
             (Some(_), _) => None,
@@ -182,6 +183,7 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
             Vec::new()
         }
         Then::Clean(ask) => cache::deeds::clean(model, *ask),
+        Then::Unload(target) => vec![sets::deeds::ask(model, &target, sets::deeds::Deed::Unload)],
         Then::Signal(ask) => {
             let what = format!("{} to process {}", ask.signal.name(), ask.pid);
             vec![model.ask(Purpose::Signal(what), Request::Signal(ask))]

@@ -69,6 +69,7 @@ fn destructive_keys_ask_first() {
         let reach = match binding.layer {
             Layer::Jobs => "6",
             Layer::Compose => "7",
+            Layer::Sets => "3",
             Layer::Cache => "4",
             other => panic!("how is {other:?} reached?"),
         };

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::support::builders::{MODEL, a_job, endless};
 use crate::support::daemon::Home;
+use crate::support::screen::Screen;
 use crate::support::talk::Talk;
 use crate::support::wait::until_true;
 use crate::support::weights_file::{tiny_checkpoint, write, zeros};
@@ -184,4 +185,35 @@ fn parts_are_the_same_to_the_last_byte_or_not_at_all() {
     assert_eq!(same(), 2, "the last byte is one part's");
     std::fs::remove_file(path(OTHER)).unwrap();
     assert!(likeness::is_same(Role::Vae, &files[0], &files[1]).is_err());
+}
+
+/// Presses keys on the screen of sets and has the daemon answer what they ask.
+fn press(screen: Screen, keys: &str, talk: &mut Talk) -> String {
+    let mut screen = screen.keys(keys);
+    let talk = std::cell::RefCell::new(talk);
+    screen.answer(|request| Some(talk.borrow_mut().try_call(request.clone())));
+    screen.text()
+}
+
+#[test]
+fn the_dashboard_does_with_sets_what_the_command_line_does() {
+    let home = home();
+    let mut talk = home.talk();
+    let screen = |talk: &mut Talk| Screen::on(talk.status(), 120, 36).keys("3");
+    let text = press(screen(&mut talk), &format!("L{OTHER}<enter>"), &mut talk);
+    assert!(text.contains(&format!("{OTHER} is loaded")), "{text}");
+    press(screen(&mut talk), "p", &mut talk);
+    press(screen(&mut talk), "tkkk<enter>", &mut talk);
+    let set = talk.status().sets.remove(0);
+    assert_eq!((set.pinned, set.keep_s), (true, Some(3600.0)));
+    press(screen(&mut talk), "p", &mut talk);
+    let job = talk.submit(JobDraft { model: OTHER.to_owned(), ..endless() });
+    talk.wait_for(job, JobState::Running);
+    let text = press(screen(&mut talk), "xy", &mut talk);
+    assert!(text.contains(&format!("{OTHER} not unloaded: job 1 uses set `{OTHER}`")), "{text}");
+    talk.call(Request::Cancel(vec![job]));
+    talk.wait_for(job, JobState::Cancelled);
+    let text = press(screen(&mut talk), "xy", &mut talk);
+    assert!(text.contains(&format!("{OTHER} has left")), "{text}");
+    assert!(names(&mut talk).is_empty());
 }

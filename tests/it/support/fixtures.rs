@@ -16,7 +16,7 @@ use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, Seed, Size, Timestamp};
 use perilune::weights::{DType, Precision};
 use perilune::wire::control::Preview;
-use perilune::wire::status::{CacheView, PartView};
+use perilune::wire::status::{CacheView, PartView, SharedPart};
 use perilune::wire::tune::TuneBlock;
 use perilune::wire::work::Placed;
 use perilune::wire::{
@@ -217,7 +217,7 @@ pub(crate) fn gpu_problem() -> GpuProblem {
 pub(crate) fn set(name: &str) -> SetView {
     let part = |role, precision: &str, planned: f64, real: f64, device| PartView {
         role,
-        copy: 0,
+        copy: role as u64,
         precision: precision.to_owned(),
         planned: gib(planned),
         bytes: gib(real),
@@ -243,6 +243,29 @@ pub(crate) fn set(name: &str) -> SetView {
         keep_s: None,
         leaves: None,
     }
+}
+
+/// The busy box, whose first card holds a second set that shares two parts with the first, which is pinned.
+pub(crate) fn sharing() -> Status {
+    let mut status = busy();
+    let shared = |with: &str| {
+        let part = |role| SharedPart { copy: role as u64, role, with: vec![SetId(with.to_owned())] };
+        vec![part(Role::ClipL), part(Role::Vae)]
+    };
+    status.sets[0] = SetView { shared: shared("qwen-noon"), alone: gib(38.1), pinned: true, ..status.sets[0].clone() };
+    let mut noon = SetView {
+        shared: shared("qwen-night"),
+        bytes: gib(9.5),
+        alone: gib(9.2),
+        keep_s: Some(600.0),
+        leaves: Some(Timestamp(NOW.0 + 350_000)),
+        ..set("qwen-noon")
+    };
+    noon.components.remove(1);
+    (noon.components[0].copy, noon.components[0].precision) = (99, "Q4_K".to_owned());
+    (noon.components[0].planned, noon.components[0].bytes) = (gib(9.2), gib(9.2));
+    status.sets.insert(1, noon);
+    status
 }
 
 pub(crate) fn spec(model: &str, prompt: &str) -> JobSpec {

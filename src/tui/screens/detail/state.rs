@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::units::{DeviceId, JobId};
 use crate::wire::{LogLine, Notice};
+use crate::workflow::SetId;
 
 /// What the details are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +13,8 @@ pub enum Subject {
     Job(JobId),
     /// A device.
     Device(DeviceId),
-    /// A loaded model set, by name and compute device.
-    Set(String, DeviceId),
+    /// A loaded model set, by its number and the device that computes with it.
+    Set(SetId, DeviceId),
     /// A conversion that is there.
     Cached(PathBuf),
     /// A notice.

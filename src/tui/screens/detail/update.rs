@@ -23,7 +23,10 @@ pub fn value(model: &Model, subject: &Subject) -> Option<String> {
             let reading = model.known.devices.iter().find(|d| d.id == *id)?;
             Some(reading.uuid.clone().unwrap_or_else(|| id.to_string()))
         }
-        Subject::Set(name, _) => Some(name.clone()),
+        Subject::Set(id, device) => {
+            let set = model.known.sets.iter().find(|s| s.id == *id && s.device == *device);
+            set.map(|s| s.name.clone())
+        }
         Subject::Cached(path) => Some(path.display().to_string()),
         Subject::Notice(notice) => Some(notice.text.clone()),
         Subject::Line(line) => Some(line.text.clone()),

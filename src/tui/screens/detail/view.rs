@@ -18,7 +18,7 @@ use crate::placement::verify;
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
-use crate::tui::screens::cache;
+use crate::tui::screens::{cache, sets};
 use crate::tui::view::body;
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::popup;
@@ -64,9 +64,10 @@ fn content(model: &Model, open: &State, paint: &Paint, area: Rect) -> (String, V
             let reading = model.known.devices.iter().find(|d| d.id == *id);
             (format!("Device {id}"), reading.map_or_else(unknown, |r| device::lines(model, r, paint, columns)))
         }
-        Subject::Set(name, device) => {
-            let set = model.known.sets.iter().find(|s| s.name == *name && s.device == *device);
-            (format!("Set {name}"), set.map_or_else(unknown, |s| self::set(s, paint, columns)))
+        Subject::Set(id, device) => {
+            let set = model.known.sets.iter().find(|s| s.id == *id && s.device == *device);
+            let name = set.map_or_else(|| id.to_string(), |s| wording::clean(&s.name));
+            (format!("Set {name}"), set.map_or_else(unknown, |s| self::set(model, s, paint, columns)))
         }
         Subject::Cached(path) => {
             let file = model.known.cached.iter().flatten().find(|f| f.path == *path);
@@ -95,17 +96,35 @@ fn folded(text: &str, columns: usize) -> Vec<String> {
     crate::tui::widgets::text_field::wrap(&input, columns + 1).rows
 }
 
-fn set(set: &SetView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
-    let mut lines = entry(paint, "family", Role::Text, &set.family, columns);
+fn set(model: &Model, set: &SetView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
+    let mut lines = entry(paint, "number", Role::Text, &set.id.to_string(), columns);
+    lines.extend(entry(paint, "family", Role::Text, &set.family, columns));
     lines.extend(entry(paint, "computes on", Role::Text, &Labelled(set.device).to_string(), columns));
     lines.extend(set.used_by.map(|job| entry(paint, "used by", Role::Ok, &format!("job {job}"), columns)).into_iter().flatten());
+    if let (None, Some(at)) = (set.used_by, set.last_used) {
+        lines.extend(entry(paint, "last used", Role::Dim, &at.to_string(), columns));
+    }
+    let bytes = if set.alone == set.bytes { set.bytes.to_string() } else { format!("{}, {} of them alone", set.bytes, set.alone) };
+    lines.extend(entry(paint, "bytes", Role::Text, &bytes, columns));
+    lines.extend(stays(set).map(|text| entry(paint, "stays", Role::Text, &text, columns)).into_iter().flatten());
     for part in &set.components {
         let differs = if part.bytes == part.planned { String::new() } else { format!(", planned {}", part.planned) };
-        let value = format!("{} {} on {}{differs}", part.precision, part.bytes, Labelled(part.device));
+        let others = sets::rows::sharers(&model.known, set, part);
+        let shared = if others.is_empty() { String::new() } else { format!(", shared with {}", others.join(", ")) };
+        let value = format!("{} {} on {}{differs}{shared}", part.precision, part.bytes, Labelled(part.device));
         let kept = verify::is_kept(set.device, part.device, part.planned, part.bytes);
         lines.extend(entry(paint, part.role.name(), if kept { Role::Text } else { Role::Crit }, &value, columns));
     }
     lines
+}
+
+fn stays(set: &SetView) -> Option<String> {
+    let after = set.keep_s.map(|time| format!("{} after its last job", wording::span(time)));
+    match (set.pinned, set.leaves) {
+        (true, _) => Some("pinned, whoever asks for its memory".to_owned()),
+        (false, Some(at)) => Some(format!("until {at}, unless a job uses it before")),
+        (false, None) => after,
+    }
 }
 
 fn log_line(line: &LogLine, paint: &Paint, columns: usize) -> Vec<Line<'static>> {

@@ -35,6 +35,9 @@ impl State {
         if layers.contains(&Layer::Cache) {
             layers.extend([Layer::Rules, Layer::Pick]);
         }
+        if layers.contains(&Layer::Sets) {
+            layers.extend([Layer::Stays, Layer::Pick]);
+        }
         if layers.contains(&Layer::Devices) {
             layers.push(Layer::Signals);
         }

@@ -38,7 +38,7 @@ fn row(model: &mut Model, motion: Motion) {
 pub fn open(model: &mut Model) -> Vec<Effect> {
     let subject = match model.overview.pane {
         Pane::Devices => devices::ids(&model.known).get(devices::cursor(model).unwrap_or(0)).map(|id| detail::Subject::Device(*id)),
-        Pane::Sets => model.known.sets.get(model.overview.set).map(|s| detail::Subject::Set(s.name.clone(), s.device)),
+        Pane::Sets => model.known.sets.get(model.overview.set).map(|s| detail::Subject::Set(s.id.clone(), s.device)),
         Pane::Queue => return model.job_at_hand().map(|id| verbs::show(model, id)).unwrap_or_default(),
         Pane::Events => notice(model).map(|n| detail::Subject::Notice(n.clone())),
     };

@@ -1,10 +1,12 @@
 //! The commands of the palette, in the words of the command line where it has the same.
 
+use crate::devices::Labelled;
 use crate::jobs::{JobState, JobView};
-use crate::tui::action::{Action, CacheVerb, DeviceVerb, JobVerb, TuneVerb};
+use crate::tui::action::{Action, CacheVerb, DeviceVerb, JobVerb, SetVerb, TuneVerb};
 use crate::tui::keymap::{self, Layer};
 use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
+use crate::tui::screens::sets::{self, Target};
 use crate::tui::screens::{Screen, detail, overview};
 use crate::tui::verbs;
 use crate::units::JobId;
@@ -20,6 +22,14 @@ pub enum Command {
     Show(JobId),
     /// Open the form with a model.
     Run(String),
+    /// Pin a set, or let a pinned one leave again.
+    PinSet(Target),
+    /// Have a set leave.
+    UnloadSet(Target),
+    /// Choose how long a set stays.
+    KeepSet(Target),
+    /// Load a model.
+    LoadSet(String),
     /// Use a theme.
     UseTheme(String),
 }
@@ -71,6 +81,7 @@ pub fn all(model: &Model) -> Vec<Entry> {
         command: Command::Run(choice.value),
         refused: None,
     }));
+    entries.extend(of_sets(model));
     entries.extend(model.options.themes.names().chain(["auto"]).map(|name| Entry {
         words: format!("theme {name}"),
         about: "use this theme until the end".to_owned(),
@@ -104,13 +115,15 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::Job(verb) => return job_words(model, verb),
         Action::Tune(verb) => return tune_words(verb),
         Action::Cache(verb) => return Some(cache_words(verb).to_owned()),
+        Action::Set(SetVerb::Load) => "sets load",
         Action::Device(DeviceVerb::Span) => "devices time",
         Action::Device(DeviceVerb::Signal) => "devices signal",
         Action::SubmitJob => "run submit",
         Action::SubmitHeld => "run submit --held",
         Action::ClearForm => "run empty",
-        // Its keys are there only where they mean something.
-        Action::Play(_)
+        // Verbs for a set carry its name; keys of recordings are there only where they mean something.
+        Action::Set(SetVerb::Unload | SetVerb::Pin | SetVerb::Keep)
+        | Action::Play(_)
         | Action::NextHost
         | Action::Log(_)
         | Action::Move(_)
@@ -210,6 +223,39 @@ fn of_job(model: &Model, job: &JobView) -> Vec<Entry> {
     possible
         .map(|(_, words, command)| Entry { words, about: about.clone(), key: None, refused: refusal(model, &command), command })
         .collect()
+}
+
+/// Verbs for sets, each with the set's name, and for models that could be loaded.
+fn of_sets(model: &Model) -> Vec<Entry> {
+    let no_daemon = (!model.is_up()).then(|| "the daemon does not answer".to_owned());
+    let mut entries = Vec::new();
+    for set in &model.known.sets {
+        let target = Target::of(set);
+        let word = target.word(&model.known);
+        let about = format!("{}, {} on {}", set.family, set.bytes, Labelled(set.device));
+        let pin = if set.pinned { "unpin" } else { "pin" };
+        let stays = sets::deeds::reason_to_stay(set);
+        let commands = [
+            (format!("sets {pin} {word}"), Command::PinSet(target.clone()), None),
+            (format!("sets keep {word}"), Command::KeepSet(target.clone()), None),
+            (format!("sets unload {word}"), Command::UnloadSet(target), stays),
+        ];
+        entries.extend(commands.into_iter().map(|(words, command, reason)| Entry {
+            words,
+            about: about.clone(),
+            key: None,
+            command,
+            refused: no_daemon.clone().or(reason),
+        }));
+    }
+    entries.extend(pick::choices(Field::Model, &model.known).into_iter().map(|choice| Entry {
+        words: format!("sets load {}", choice.value),
+        about: choice.note,
+        key: None,
+        command: Command::LoadSet(choice.value),
+        refused: no_daemon.clone(),
+    }));
+    entries
 }
 
 fn refusal(model: &Model, command: &Command) -> Option<String> {

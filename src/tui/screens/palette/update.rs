@@ -8,7 +8,7 @@ use crate::tui::action::{Action, Motion};
 use crate::tui::chord::Chord;
 use crate::tui::effect::Effect;
 use crate::tui::model::Model;
-use crate::tui::screens::{Screen, compose};
+use crate::tui::screens::{Screen, compose, sets};
 use crate::tui::widgets::text_field;
 use crate::tui::{act, verbs};
 
@@ -79,6 +79,19 @@ pub fn run(model: &mut Model) -> Vec<Effect> {
             model.compose.go_to(compose::Field::Prompt);
             Vec::new()
         }
+        Command::PinSet(target) => sets::deeds::toggle_pin(model, &target),
+        Command::UnloadSet(target) => {
+            sets::deeds::confirm_unload(model, target);
+            Vec::new()
+        }
+        Command::KeepSet(target) => {
+            model.screen = Screen::Sets;
+            (model.detail, model.help) = (None, None);
+            model.sets.filter.clear();
+            sets::deeds::open_keep(model, target);
+            Vec::new()
+        }
+        Command::LoadSet(name) => sets::deeds::load(model, name),
         Command::UseTheme(name) => {
             model.use_theme(&name);
             Vec::new()

@@ -1,7 +1,11 @@
-//! Model sets that engines hold: their parts, where each lies, who uses them.
+//! Model sets that engines hold: their parts, where each lies, who uses and shares them; loaded, pinned, kept and let go.
 
+pub mod deeds;
+pub mod menu;
+pub mod rows;
 pub mod state;
 pub mod update;
 pub mod view;
 
-pub use state::State;
+pub use menu::Menu;
+pub use state::{Row, State, Target};

@@ -1,18 +1,62 @@
 //! At which set or part the operator is.
 
+use super::Menu;
 use crate::tui::known::Known;
 use crate::tui::widgets::search::Search;
 use crate::units::DeviceId;
 use crate::wire::SetView;
 use crate::wire::status::PartView;
+use crate::workflow::SetId;
 
-/// Where the operator is: a set by name and device, and the place of a part in it.
+/// A set, by what it is: another one may have its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct At {
-    /// The set's name.
-    pub name: String,
+pub struct Target {
+    /// Its number.
+    pub id: SetId,
     /// The device that computes with it.
     pub device: DeviceId,
+    /// What it is called.
+    pub name: String,
+}
+
+impl Target {
+    /// Returns what tells a set from all others.
+    #[must_use]
+    pub fn of(set: &SetView) -> Self {
+        Self { id: set.id.clone(), device: set.device, name: set.name.clone() }
+    }
+
+    /// Returns whether it is that set.
+    #[must_use]
+    pub fn is(&self, set: &SetView) -> bool {
+        self.id == set.id && self.device == set.device
+    }
+
+    /// Returns what no other set can be meant by.
+    #[must_use]
+    pub fn exact(&self) -> String {
+        format!("{}@{}", self.id, self.device)
+    }
+
+    /// Returns what it is called on the command line: its name where only one has it, which reads better.
+    #[must_use]
+    pub fn word(&self, known: &Known) -> String {
+        let like = known.sets.iter().filter(|s| s.name == self.name || s.id.0 == self.name).count();
+        if like == 1 && !self.name.contains('@') { self.name.clone() } else { self.exact() }
+    }
+
+    /// Returns what is known of it.
+    #[must_use]
+    pub fn view<'a>(&self, known: &'a Known) -> Option<&'a SetView> {
+        known.sets.iter().find(|set| self.is(set))
+    }
+}
+
+/// Where the operator is: a set, and the place of a part in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The set.
+    pub set: Target,
     /// Which of its parts; nothing for the set as a whole.
     pub part: Option<usize>,
 }
@@ -30,7 +74,13 @@ impl Row<'_> {
     /// Returns what it is about.
     #[must_use]
     pub fn at(&self) -> At {
-        At { name: self.set.name.clone(), device: self.set.device, part: self.part.map(|(place, _)| place) }
+        At { set: Target::of(self.set), part: self.part.map(|(place, _)| place) }
+    }
+
+    /// Returns whether it is about that.
+    #[must_use]
+    pub fn is(&self, at: &At) -> bool {
+        at.part == self.part.map(|(place, _)| place) && at.set.is(self.set)
     }
 }
 
@@ -41,6 +91,10 @@ pub struct State {
     pub selected: Option<At>,
     /// Which rows are shown.
     pub filter: Search,
+    /// What is open above the list.
+    pub menu: Option<Menu>,
+    /// The command that does what was done last, until the operator goes on.
+    pub did: Option<String>,
 }
 
 impl State {
@@ -51,29 +105,36 @@ impl State {
             let parts = set.components.iter().enumerate().map(move |(place, part)| Row { set, part: Some((place, part)) });
             std::iter::once(Row { set, part: None }).chain(parts)
         };
-        known.sets.iter().flat_map(of_set).filter(|row| self.filter.matches(&haystack(row))).collect()
+        let rows = known.sets.iter().flat_map(of_set);
+        rows.filter(|row| self.filter.is_empty() || self.filter.matches(&haystack(row))).collect()
     }
 
     /// Returns the row at which the operator is.
     #[must_use]
     pub fn cursor(&self, shown: &[Row<'_>]) -> Option<usize> {
-        let at = self.selected.as_ref().and_then(|at| shown.iter().position(|row| row.at() == *at));
+        let at = self.selected.as_ref().and_then(|at| shown.iter().position(|row| row.is(at)));
         at.or(if shown.is_empty() { None } else { Some(0) })
     }
 
-    /// Returns the row at which the operator is.
+    /// Returns the set at which the operator is, or at one of whose parts.
     #[must_use]
-    pub fn at_hand<'a>(&self, known: &'a Known) -> Option<Row<'a>> {
+    pub fn at_hand<'a>(&self, known: &'a Known) -> Option<&'a SetView> {
+        // Footers ask for every key: without a filter no rows have to be made.
+        if self.filter.is_empty() {
+            let selected = self.selected.as_ref().and_then(|at| at.set.view(known));
+            return selected.or(known.sets.first());
+        }
         let shown = self.shown(known);
-        self.cursor(&shown).map(|at| shown[at])
+        self.cursor(&shown).map(|at| shown[at].set)
     }
 }
 
 /// What the filter looks at. A part is found by the name of its set, too.
 fn haystack(row: &Row<'_>) -> String {
-    let SetView { name, family, device, .. } = row.set;
+    let SetView { id, name, family, device, pinned, .. } = row.set;
+    let pinned = if *pinned { "pinned" } else { "" };
     match row.part {
-        None => format!("{name} {family} {device}"),
-        Some((_, part)) => format!("{name} {family} {} {} {}", part.role.name(), part.precision, part.device),
+        None => format!("{name} {id} {family} {device} {pinned}"),
+        Some((_, part)) => format!("{name} {id} {family} {} {} {} {pinned}", part.role.name(), part.precision, part.device),
     }
 }

@@ -1,42 +1,37 @@
 //! Draws the model sets.
 //!
 //! ```text
-//! ┌ Sets ─ 2 loaded, 44.0 GiB ──────────────────────────────────────┐
-//! │ SET               TYPE   PLAN   REAL DEVICE   USED               │
-//! │ qwen-night        qwen   38.5   38.4 cuda:0   by job 41          │
-//! │   denoiser        bf16   18.7   18.7 cuda:0                      │
-//! │   denoiser        bf16   19.6 ! 12.0 cpu                         │  a plan that did not come true
-//! └─────────────────────────────────────────────────────────────────┘
-//! ┌ Engines ────────────────────────────────────────────────────────┐
-//! │ cuda:0  busy    pid 88123  libtorch 2.11.0                       │
-//! └─────────────────────────────────────────────────────────────────┘
+//! ┌ Sets ─ 2 loaded, 44.0 GiB, 1 pinned ────────────────────────────────────────┐
+//! │   SET             REAL GiB ALONE GiB DEVICE SHARED WITH USED       STAYS    │
+//! │ P qwen-night          38.4      38.2 cuda:0 qwen-noon   by job 41  pinned   │
+//! │     denoiser          18.7      18.7 cuda:0                                 │
+//! │     denoiser        ! 12.0      12.0 cpu                                    │  a plan that did not come true
+//! │     vae                0.2           cuda:0 qwen-noon                       │  counted once
+//! └─────────────────────────────────────────────────────────────────────────────┘
+//! ┌ Engines ────────────────────────────────────────────────────────────────────┐
+//! │ cuda:0  busy    pid 88123  libtorch 2.11.0                                  │
+//! └─────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::state::Row;
+use super::menu::{Keep, Stay};
+use super::{Menu, rows};
 use crate::devices::Labelled;
 use crate::theme::Role;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
-use crate::tui::widgets::data_table::{Column, Grid, Side};
+use crate::tui::screens::compose::Field;
+use crate::tui::screens::compose::pick::choices;
+use crate::tui::screens::compose::view::draw_choices;
+use crate::tui::widgets::data_table::Grid;
 use crate::tui::widgets::line;
 use crate::tui::widgets::list::{self, Focus};
-use crate::tui::widgets::panel;
-use crate::tui::wording::{self, ABSENT, PENDING};
-use crate::units::Bytes;
-use crate::wire::{EngineState, EngineView, SetView};
-
-const COLUMNS: &[Column] = &[
-    Column { title: "SET", min: 18, grow: 3, side: Side::Left, keep: 9 },
-    Column { title: "TYPE", min: 9, grow: 1, side: Side::Left, keep: 6 },
-    Column { title: "PLAN GiB", min: 8, grow: 0, side: Side::Right, keep: 7 },
-    Column { title: "REAL GiB", min: 8, grow: 0, side: Side::Right, keep: 8 },
-    Column { title: "DEVICE", min: 8, grow: 1, side: Side::Left, keep: 5 },
-    Column { title: "USED", min: 14, grow: 2, side: Side::Left, keep: 4 },
-];
+use crate::tui::widgets::{panel, popup};
+use crate::tui::wording::{self, PENDING};
+use crate::wire::{EngineState, EngineView};
 
 /// From this height on, engines are listed below.
 const ENGINES_FROM: u16 = 14;
@@ -50,16 +45,16 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         if area.height >= ENGINES_FROM && !engines.is_empty() { frame_rows + (engines.len() as u16).min(area.height / 4) } else { 0 };
     let upper = Rect { height: area.height - lower, ..area };
     let shown = model.sets.shown(&model.known);
-    let note = note(model);
+    let note = rows::note(model);
     let inside = panel::draw(frame, upper, paint, "Sets", &note, Focus::Here);
     if shown.is_empty() {
         let sentence = line::text(paint, Role::Dim, empty(model));
         frame.render_widget(line::fit(sentence, usize::from(inside.width), paint.glyphs), Rect { height: inside.height.min(1), ..inside });
     } else {
-        let grid = Grid::fit(COLUMNS, inside.width);
+        let grid = Grid::fit(rows::COLUMNS, inside.width);
         let below = grid.draw_heads(frame, upper, inside, paint, ("Sets", &note));
         let cursor = model.sets.cursor(&shown).map(|at| (at, Focus::Here));
-        list::draw(frame, below, paint, shown.len(), cursor, |at| grid.row(cells(model, &shown[at], &data), &data));
+        list::draw(frame, below, paint, shown.len(), cursor, |at| grid.row(rows::cells(model, &shown[at], &data), &data));
     }
     if lower > 0 {
         let area = Rect { y: upper.bottom(), height: lower, ..area };
@@ -69,59 +64,36 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
             frame.render_widget(text, Rect { y, height: 1, ..inside });
         }
     }
+    match &model.sets.menu {
+        Some(Menu::Keep(keep)) => draw_keep(keep, paint, frame, area),
+        Some(Menu::Load(pick)) => {
+            let all = choices(Field::Model, &model.known);
+            let empty = match &model.known.models {
+                None => "the models are not known yet; enter takes what you type as a path",
+                Some(_) => "no model is called so; enter takes what you type as a path",
+            };
+            draw_choices(pick, &all, "Load which", empty, paint, frame, area);
+        }
+        None => {}
+    }
 }
 
-fn note(model: &Model) -> String {
-    let sets = &model.known.sets;
-    let bytes: Bytes = sets.iter().flat_map(|s| &s.components).map(|p| p.bytes).sum();
-    let filter = &model.sets.filter;
-    let filter = if filter.is_empty() { String::new() } else { format!(", filter: {}", filter.input.value().trim()) };
-    if sets.is_empty() { String::new() } else { format!("{} loaded, {bytes}{filter}", sets.len()) }
+/// Draws the list of times.
+fn draw_keep(keep: &Keep, paint: &Paint, frame: &mut Frame, area: Rect) {
+    let title = format!("How long {} stays", wording::clean(&keep.target.name));
+    let inside = popup::draw(frame, area, paint, &title, "", (64, Stay::ALL.len() as u16 + 2));
+    list::draw(frame, inside, paint, Stay::ALL.len(), Some((keep.cursor, Focus::Here)), |at| {
+        let stay = Stay::ALL[at];
+        line::join([line::text(paint, Role::Text, format!(" {:<5}", stay.name())), line::text(paint, Role::Dim, stay.meaning())], 1)
+    });
 }
 
 fn empty(model: &Model) -> &'static str {
     match (model.freshness(), &model.link) {
         (Freshness::Unheard, Link::Down { .. }) => "Sets are unknown until a daemon answers. Start one: perilune serve",
         (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
-        (Freshness::Live | Freshness::Old(_), _) if model.known.sets.is_empty() => {
-            "No model set is loaded. 7 opens the Run form; its first job loads one."
-        }
+        (Freshness::Live | Freshness::Old(_), _) if model.known.sets.is_empty() => "No model set is loaded. L loads one; a job does, too.",
         (Freshness::Live | Freshness::Old(_), _) => "No set holds these words. esc drops the filter.",
-    }
-}
-
-fn cells(model: &Model, row: &Row<'_>, paint: &Paint) -> Vec<Line<'static>> {
-    let Row { set, part } = row;
-    let (name, kind, planned, real, device, used) = match part {
-        None => {
-            let planned: Bytes = set.components.iter().map(|p| p.planned).sum();
-            let real: Bytes = set.components.iter().map(|p| p.bytes).sum();
-            let name = line::text(paint, Role::Title, &set.name);
-            (name, set.family.clone(), planned, real, set.device, used(model, set, paint))
-        }
-        Some((_, part)) => {
-            let name = line::text(paint, Role::Text, format!("  {}", part.role.name()));
-            (name, part.precision.clone(), part.planned, part.bytes, part.device, Line::default())
-        }
-    };
-    // A plan that did not come true is what operators complain about most.
-    let differs = planned > Bytes::ZERO && (real.ratio_of(planned) - 1.0).abs() > 0.1;
-    let (role, mark) = if differs { (Role::Warn, paint.mark(Role::Warn)) } else { (Role::Text, "") };
-    vec![
-        name,
-        line::text(paint, Role::Dim, kind),
-        line::text(paint, Role::Text, wording::gib(planned)),
-        line::text(paint, role, format!("{mark}{}", wording::gib(real))),
-        line::text(paint, Role::Text, Labelled(device).to_string()),
-        used,
-    ]
-}
-
-fn used(model: &Model, set: &SetView, paint: &Paint) -> Line<'static> {
-    match (set.used_by, set.last_used) {
-        (Some(job), _) => line::text(paint, Role::Ok, format!("by job {job}")),
-        (None, Some(at)) => line::text(paint, Role::Dim, format!("{} ago", wording::span(model.now.since(at).as_secs_f64()))),
-        (None, None) => line::text(paint, Role::Dim, ABSENT),
     }
 }
 
