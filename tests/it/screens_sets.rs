@@ -135,4 +135,6 @@ fn sets_of_one_name_are_told_apart() {
     screen = screen.keys("Y<enter>");
     assert!(screen.text().contains("copied: perilune sets pin 3f2a@cuda:0"), "{}", screen.text());
     assert!(screen.text().contains("number      3f2a"), "{}", screen.text());
+    screen = screen.keys("<esc>:sets<space>pin<space>qwen");
+    assert!(screen.text().contains("sets pin 3f2a@cuda:0") && screen.text().contains("sets pin qwen-night@cuda:0"), "{}", screen.text());
 }

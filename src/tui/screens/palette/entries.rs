@@ -1,5 +1,7 @@
 //! The commands of the palette, in the words of the command line where it has the same.
 
+use std::collections::HashMap;
+
 use crate::devices::Labelled;
 use crate::jobs::{JobState, JobView};
 use crate::tui::action::{Action, CacheVerb, DeviceVerb, JobVerb, SetVerb, TuneVerb};
@@ -229,9 +231,17 @@ fn of_job(model: &Model, job: &JobView) -> Vec<Entry> {
 fn of_sets(model: &Model) -> Vec<Entry> {
     let no_daemon = (!model.is_up()).then(|| "the daemon does not answer".to_owned());
     let mut entries = Vec::new();
+    // There may be a thousand of them: names are counted once for all.
+    let mut named: HashMap<&str, usize> = HashMap::new();
+    for set in &model.known.sets {
+        *named.entry(&set.name).or_default() += 1;
+        if set.id.0 != set.name {
+            *named.entry(&set.id.0).or_default() += 1;
+        }
+    }
     for set in &model.known.sets {
         let target = Target::of(set);
-        let word = target.word(&model.known);
+        let word = target.called(named.get(set.name.as_str()) == Some(&1));
         let about = format!("{}, {} on {}", set.family, set.bytes, Labelled(set.device));
         let pin = if set.pinned { "unpin" } else { "pin" };
         let stays = sets::deeds::reason_to_stay(set);

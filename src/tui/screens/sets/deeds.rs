@@ -84,10 +84,9 @@ impl Deed {
 pub fn reason_against(model: &Model, verb: SetVerb) -> Option<String> {
     let at_hand = model.sets.at_hand(&model.known);
     match (verb, at_hand) {
-        (SetVerb::Load, _) => None,
         (SetVerb::Pin | SetVerb::Keep | SetVerb::Unload, None) => Some("no set is selected".to_owned()),
         (SetVerb::Unload, Some(set)) => reason_to_stay(set),
-        (SetVerb::Pin | SetVerb::Keep, Some(_)) => None,
+        (SetVerb::Load, _) | (SetVerb::Pin | SetVerb::Keep, Some(_)) => None,
     }
 }
 

@@ -42,7 +42,13 @@ impl Target {
     #[must_use]
     pub fn word(&self, known: &Known) -> String {
         let like = known.sets.iter().filter(|s| s.name == self.name || s.id.0 == self.name).count();
-        if like == 1 && !self.name.contains('@') { self.name.clone() } else { self.exact() }
+        self.called(like == 1)
+    }
+
+    /// Returns what it is called on the command line, where it is known whether it alone has its name.
+    #[must_use]
+    pub fn called(&self, alone: bool) -> String {
+        if alone && !self.name.contains('@') { self.name.clone() } else { self.exact() }
     }
 
     /// Returns what is known of it.
