@@ -15,13 +15,13 @@ fn asked_roles(spec: &JobSpec) -> impl Iterator<Item = Role> {
     roles.filter(|role| *role == Role::Denoiser || !spec.ask_of(*role).is_nothing())
 }
 
-impl Runner {
-    /// Returns what is asked for each part, with nothing known of the machine.
-    pub(super) fn wishes_for(&self, spec: &JobSpec) -> Asks {
-        let asked = |role| (role, Asked { ask: spec.ask_of(role), machine: Machine::default(), work: spec.work() });
-        Asks(asked_roles(spec).map(asked).collect())
-    }
+/// Returns what is asked for each part, with nothing known of the machine.
+pub(super) fn wishes_for(spec: &JobSpec) -> Asks {
+    let asked = |role| (role, Asked { ask: spec.ask_of(role), machine: Machine::default(), work: spec.work() });
+    Asks(asked_roles(spec).map(asked).collect())
+}
 
+impl Runner {
     /// Returns what is asked for each part, with the machine as it is now.
     pub(super) fn asks(&self, spec: &JobSpec) -> Result<Asks, EngineError> {
         let asked = |role| {

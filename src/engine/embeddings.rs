@@ -140,17 +140,16 @@ fn weights(kept: &Embeddings, role: Role, files: &[PathBuf], how: &Loading<'_>) 
     }
     add(&mut places, &("numbers", before.text()));
     let key = Key(*places.finalize().as_bytes());
-    let numbers = match kept.find(key).and_then(|known| <[u8; 32]>::try_from(known).ok()) {
-        Some(known) => known,
-        None => {
-            tracing::info!("{role}: hashing it once, to know it again");
-            let numbers = numbers(files, &entries, how.cancel)?;
-            // Whoever changes it this very moment may do so again within the same tick of the clock.
-            if stamp(files)?.text() == before.text() && before.is_older_than(SystemTime::now()) {
-                kept.keep(key, &numbers);
-            }
-            numbers
+    let numbers = if let Some(known) = kept.find(key).and_then(|known| <[u8; 32]>::try_from(known).ok()) {
+        known
+    } else {
+        tracing::info!("{role}: hashing it once, to know it again");
+        let numbers = numbers(files, &entries, how.cancel)?;
+        // Whoever changes it this very moment may do so again within the same tick of the clock.
+        if stamp(files)?.text() == before.text() && before.is_older_than(SystemTime::now()) {
+            kept.keep(key, &numbers);
         }
+        numbers
     };
     add(&mut hash, &numbers);
     Ok(hash.finalize())

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tch::Tensor;
 
 use super::account::Account;
+use super::asking::wishes_for;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::error::panic_text;
@@ -191,7 +192,7 @@ impl Runner {
         if let Some(simulated) = &self.compute.simulated {
             simulated.look()?;
         }
-        let wishes = self.wishes_for(spec);
+        let wishes = wishes_for(spec);
         let how = |me: &mut Self| {
             let how = loading(&me.compute, me.texts.as_ref(), precision, &wishes, run);
             me.sets.take_up(spec, &how)?;

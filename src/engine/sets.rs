@@ -197,14 +197,12 @@ impl Sets {
             let loaded = LoadedDenoiser::load(&wanted.content.paths(), how.target(Role::Denoiser))?;
             self.keep(wanted, Loaded::Denoiser(Box::new(loaded)));
         }
-        self.opened_vae = match self.piece(Role::Vae) {
-            Some(_) => None,
-            None => {
-                let content = self.wanted(Role::Vae)?.content;
-                let opened = PlacedVae::open(&content.paths(), how.target(Role::Vae))?;
-                Some((content, opened))
-            }
-        };
+        self.opened_vae = None;
+        if self.piece(Role::Vae).is_none() {
+            let content = self.wanted(Role::Vae)?.content;
+            let opened = PlacedVae::open(&content.paths(), how.target(Role::Vae))?;
+            self.opened_vae = Some((content, opened));
+        }
         self.serve(how.cancel);
         self.check_unreplaced(set)
     }

@@ -4,6 +4,8 @@
 //! (PNG specification, third edition, 5.4). Ours holds a safetensors file of one tensor, named as in the files of ComfyUI's
 //! `LoadLatent`.
 
+use std::fmt::Display;
+
 use img_parts::Bytes;
 use img_parts::png::{Png, PngChunk};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -28,9 +30,9 @@ pub struct KeptLatent {
 /// Returns the PNG file `png` with a latent before its end.
 pub fn keep(png: Vec<u8>, latent: &KeptLatent) -> Result<Vec<u8>, ImageryError> {
     let bytes: Vec<u8> = latent.values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let tensor = TensorView::new(Dtype::F32, latent.shape.clone(), &bytes).map_err(unkept)?;
-    let stored = safetensors::serialize([(TENSOR, tensor)], None).map_err(unkept)?;
-    let mut file = Png::from_bytes(Bytes::from(png)).map_err(unkept)?;
+    let tensor = TensorView::new(Dtype::F32, latent.shape.clone(), &bytes).map_err(|e| unkept(&e))?;
+    let stored = safetensors::serialize([(TENSOR, tensor)], None).map_err(|e| unkept(&e))?;
+    let mut file = Png::from_bytes(Bytes::from(png)).map_err(|e| unkept(&e))?;
     let end = file.chunks().len().saturating_sub(1);
     file.chunks_mut().insert(end, PngChunk::new(CHUNK, Bytes::from(stored)));
     Ok(file.encoder().bytes().to_vec())
@@ -38,23 +40,23 @@ pub fn keep(png: Vec<u8>, latent: &KeptLatent) -> Result<Vec<u8>, ImageryError> 
 
 /// Returns the latent that a PNG file keeps, if it keeps one.
 pub fn kept(png: &[u8]) -> Result<Option<KeptLatent>, ImageryError> {
-    let file = Png::from_bytes(Bytes::copy_from_slice(png)).map_err(unread)?;
+    let file = Png::from_bytes(Bytes::copy_from_slice(png)).map_err(|e| unread(&e))?;
     let Some(chunk) = file.chunk_by_type(CHUNK) else { return Ok(None) };
-    let stored = SafeTensors::deserialize(chunk.contents()).map_err(unread)?;
-    let tensor = stored.tensor(TENSOR).map_err(unread)?;
+    let stored = SafeTensors::deserialize(chunk.contents()).map_err(|e| unread(&e))?;
+    let tensor = stored.tensor(TENSOR).map_err(|e| unread(&e))?;
     if tensor.dtype() != Dtype::F32 {
-        return Err(unread(format!("{TENSOR} is {:?} and not F32", tensor.dtype())));
+        return Err(unread(&format_args!("{TENSOR} is {:?} and not F32", tensor.dtype())));
     }
     let (numbers, _) = tensor.data().as_chunks();
     let values = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     Ok(Some(KeptLatent { shape: tensor.shape().to_vec(), values }))
 }
 
-fn unkept(reason: impl ToString) -> ImageryError {
+fn unkept(reason: &dyn Display) -> ImageryError {
     ImageryError::Unkept { reason: reason.to_string() }
 }
 
-fn unread(reason: impl ToString) -> ImageryError {
+fn unread(reason: &dyn Display) -> ImageryError {
     ImageryError::BadLatent { reason: reason.to_string() }
 }
 

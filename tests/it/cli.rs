@@ -35,7 +35,7 @@ fn redact(value: &mut Value, home: &Home) {
         Value::Object(map) => {
             for (name, value) in map {
                 match name.as_str() {
-                    "pid" | "uptime_s" | "time" | "created" | "started" | "finished" | "queued" | "age_s" | "last_used"
+                    "pid" | "uptime_s" | "time" | "created" | "started" | "finished" | "queued" | "age_s" | "last_used" | "id"
                         if !value.is_null() && !value.is_object() =>
                     {
                         *value = json!("[redacted]");
