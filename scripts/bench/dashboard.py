@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import conversion
 import ledger
+import startup
 from bench import percentile, say, spread
 from idle import peer_figures, watch
 from machine import status_bytes
@@ -14,8 +15,9 @@ from weights import tiny
 
 PEERS = ("nvtop", "nvitop", "btop")
 PRESSES = 300
-# Screens and rows, back and forth: each changes what is drawn.
-KEYS = ("2", "j", "4", "j", "j", "6", "j", "j", "k", "9", "8", "3", "1")
+# Screens, and rows of the queue: each changes what is drawn.
+SCREENS = ("2", "3", "4", "6", "8", "9", "1")
+ROWS = ("2", "6", "j", "j", "k", "k", "9", "8", "4", "3", "1")
 # What is on a line between two frames is over after this, in seconds.
 QUIET = 0.05
 
@@ -31,12 +33,12 @@ def busy(bench):
             ours, (daemon,) = watch(terminal, bench.seconds, [home.daemon.pid])
             terminal.quit()
         peers = [(name, *peer_figures(name, bench, stub)) for name in PEERS]
-    note = f"eight stub GPUs whose readings change each second, 120x40, {bench.seconds:.0f} s"
+    note = f"eight stub GPUs whose readings change each second, 120x40, {bench.seconds:.0f} s; btop reads every two seconds, and no GPU"
     rows = [("processor", "% of a core", 0.5), ("to the terminal", "B/s", 3000), ("resident", "MB", 20)]
     for n, (what, unit, bar) in enumerate(rows):
         yield Figure(f"eight GPUs: {what}", ours[n], unit, bar=Bar(bar), note=note if n == 0 else "")
         for name, figures, quoted in peers:
-            yield Figure(f"eight GPUs: {what}, beside another", ours[n], unit, figures[n], name, Bar(1.0, of_peer=True), quoted)
+            yield Figure(f"eight GPUs: {what}, beside another", ours[n], unit, figures[n], name, Bar(1.0, of_peer=True) if unit != "MB" else None, quoted)
     yield Figure("its daemon meanwhile: processor", daemon, "% of a core", note="no bar; it reads the devices for all clients")
 
 
@@ -51,14 +53,14 @@ class Echo:
         return Figure(what, percentile(self.times, 99) * 1000, "ms", bar=Bar(bar), note=note)
 
 
-def echo(terminal, presses, seconds=1.0):
+def echo(terminal, keys, presses, seconds=1.0):
     """Presses keys one after the other, each once the frame before is drawn."""
     times, silent = [], 0
     for number in range(presses):
         while terminal.read(QUIET):
             pass
         began = time.perf_counter()
-        terminal.press(KEYS[number % len(KEYS)])
+        terminal.press(keys[number % len(keys)])
         answer = terminal.read(seconds)
         if answer:
             times.append(answer[0] - began)
@@ -80,9 +82,9 @@ def keys(bench):
         stub.move()
         home.start()
         with Terminal(home.command(), home.environment) as terminal:
-            terminal.read_until(is_useful, b"cpu")
+            terminal.read_until(lambda screen: startup.ROWS[0].search(screen.text()), b"Stub")
             say(f"{PRESSES} keys")
-            told = echo(terminal, PRESSES)
+            told = echo(terminal, ROWS, PRESSES)
             memory = status_bytes(terminal.pid, "VmRSS") / 1e6
             terminal.quit()
     yield told.figure("key -> frame, p99", 16, "16 stub GPUs, 100,000 jobs, 10,000 conversions, 120x40")
@@ -98,7 +100,7 @@ def stalled(bench):
             stub.more = [f"{gpu}.stall=1" for gpu in range(stub.gpus)]
             stub.set(0.0)
             began = time.perf_counter()
-            told = echo(terminal, 60)
+            told = echo(terminal, SCREENS, 70)
             took = time.perf_counter() - began
             stub.more = []
             stub.set(0.0)

@@ -13,8 +13,8 @@ from terminal import Terminal
 SETTLE = 3.0
 # Taken on another machine: share of a core, bytes/s, memory in MB.
 QUOTED = {"nvtop": (0.1, 3300, 5), "nvitop": (1.1, 800, 24)}
-# How each is told to read once a second.
-ONCE_A_SECOND = {"nvtop": ["-d", "10"], "nvitop": ["--monitor", "full", "--interval", "1"], "btop": ["--update", "1000"]}
+# How each is told to read once a second, if it can be.
+ONCE_A_SECOND = {"nvtop": ["-d", "10"], "nvitop": ["--monitor", "full", "--interval", "1"], "btop": ["--utf-force"]}
 
 
 def watch(terminal, seconds, others=()):

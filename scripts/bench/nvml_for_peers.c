@@ -28,15 +28,10 @@ ret nvmlDeviceGetFanSpeed(void *d, unsigned *s) { return nvmlDeviceGetFanSpeed_v
 ret nvmlDeviceGetPowerManagementLimit(void *d, unsigned *o) { return nvmlDeviceGetEnforcedPowerLimit(d, o); }
 
 #define CONSTANT(symbol, value) ret symbol(void *d, unsigned *o) { (void)d; *o = value; return OK; }
-CONSTANT(nvmlDeviceGetMaxPcieLinkGeneration, 4)
-CONSTANT(nvmlDeviceGetMaxPcieLinkWidth, 16)
-CONSTANT(nvmlDeviceGetPerformanceState, 2)
 CONSTANT(nvmlDeviceGetPersistenceMode, 1)
 CONSTANT(nvmlDeviceGetDisplayActive, 0)
 CONSTANT(nvmlDeviceGetComputeMode, 0)
 CONSTANT(nvmlDeviceIsMigDeviceHandle, 0)
-ret nvmlDeviceGetMaxClockInfo(void *d, unsigned kind, unsigned *o) { (void)d; *o = kind == 2 ? 10501 : 3105; return OK; }
-ret nvmlDeviceGetTemperatureThreshold(void *d, unsigned kind, unsigned *o) { (void)d; (void)kind; *o = 95; return OK; }
 ret nvmlDeviceGetMinorNumber(void *d, unsigned *o) { *o = *(unsigned *)d; return OK; }
 ret nvmlDeviceGetEncoderUtilization(void *d, unsigned *o, unsigned *us) { (void)d; *o = 0; *us = 166000; return OK; }
 ret nvmlDeviceGetDecoderUtilization(void *d, unsigned *o, unsigned *us) { (void)d; *o = 0; *us = 166000; return OK; }
@@ -45,7 +40,6 @@ ret nvmlDeviceGetDecoderUtilization(void *d, unsigned *o, unsigned *us) { (void)
 NEVER(nvmlDeviceGetCurrentDriverModel)
 NEVER(nvmlDeviceGetDriverModel)
 NEVER(nvmlDeviceGetDriverModel_v2)
-NEVER(nvmlDeviceGetTotalEccErrors)
 NEVER(nvmlDeviceGetConfComputeMemSizeInfo)
 NEVER(nvmlDeviceGetProcessUtilization)
 NEVER(nvmlDeviceGetMPSComputeRunningProcesses_v3)
