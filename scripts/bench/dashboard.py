@@ -6,7 +6,7 @@ import conversion
 import ledger
 import startup
 from bench import percentile, say, spread
-from idle import peer_figures, watch
+from idle import beside
 from machine import status_bytes
 from startup import is_useful
 from table import Bar, Figure
@@ -24,15 +24,7 @@ QUIET = 0.05
 
 def busy(bench):
     """Eight GPUs whose readings change each second."""
-    with bench.stub(8) as stub, bench.home(nvml=stub.library) as home:
-        stub.move()
-        home.start()
-        with Terminal(home.command(), home.environment) as terminal:
-            terminal.read_until(is_useful, b"cpu")
-            say(f"dashboard for {bench.seconds:.0f} s")
-            ours, (daemon,) = watch(terminal, bench.seconds, [home.daemon.pid])
-            terminal.quit()
-        peers = [(name, *peer_figures(name, bench, stub)) for name in PEERS]
+    ours, (daemon, _), peers = beside(bench, 8, PEERS)
     note = f"eight stub GPUs whose readings change each second, 120x40, {bench.seconds:.0f} s; btop reads every two seconds, and no GPU"
     rows = [("processor", "% of a core", 0.5), ("to the terminal", "B/s", 3000), ("resident", "MB", 20)]
     for n, (what, unit, bar) in enumerate(rows):

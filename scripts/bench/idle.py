@@ -50,8 +50,10 @@ def peer_figures(name, bench, stub):
         return quoted, f"it ends on the stub: {error}"
 
 
-def idle(bench):
-    with bench.stub() as stub, bench.home(nvml=stub.library) as home:
+def beside(bench, gpus, names):
+    """The dashboard's figures on a stub of so many GPUs whose readings change each second, its daemon's (percent of a core, MB), and
+    (name, figures, why quoted) of each peer."""
+    with bench.stub(gpus) as stub, bench.home(nvml=stub.library) as home:
         stub.move()
         home.start()
         with Terminal(home.command(), home.environment) as terminal:
@@ -60,7 +62,11 @@ def idle(bench):
             ours, (daemon,) = watch(terminal, bench.seconds, [home.daemon.pid])
             daemon_mb = status_bytes(home.daemon.pid, "VmRSS") / 1e6
             terminal.quit()
-        peers = [(name, *peer_figures(name, bench, stub)) for name in QUOTED]
+        return ours, (daemon, daemon_mb), [(name, *peer_figures(name, bench, stub)) for name in names]
+
+
+def idle(bench):
+    ours, (daemon, daemon_mb), peers = beside(bench, 2, QUOTED)
     note = f"two stub GPUs whose readings change each second, 120x40, {bench.seconds:.0f} s"
     rows = [("processor", "% of a core", 0.5), ("to the terminal", "B/s", 2000), ("resident", "MB", 20)]
     for n, (what, unit, bar) in enumerate(rows):

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use super::conversions::{CacheCommand, ConversionsCommand, ConvertArgs};
 use super::global::Global;
-use super::part_args::{EncoderArgs, OffloadArgs, PlacingArgs};
+use super::part_args::{OffloadArgs, PartArgs, PlacingArgs};
 use super::set_args::SetsCommand;
 use super::watching::{ConfigCommand, RecordArgs, ReplayArgs, ServeArgs};
 use crate::jobs::{JobState, Move};
@@ -131,18 +131,9 @@ pub struct RunArgs {
     /// The model: a path, or a name from the model folders
     #[arg(short, long, value_name = "PATH|NAME")]
     pub model: String,
-    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
-    #[arg(long, value_name = "NAME")]
-    pub variant: Option<String>,
-    /// An autoencoder to use instead of the model's own
-    #[arg(long, value_name = "PATH|NAME")]
-    pub vae: Option<String>,
-    /// A text encoder to use instead of the model's own; may be given more than once
-    #[arg(long, value_name = "PATH|NAME")]
-    pub clip: Vec<String>,
-    /// Text encoders, each for one role.
+    /// What it is made of.
     #[command(flatten)]
-    pub encoders: EncoderArgs,
+    pub parts: PartArgs,
     /// What the picture shows
     #[arg(short, long, default_value = "", hide_default_value = true)]
     pub prompt: String,
@@ -232,18 +223,9 @@ pub struct PlanArgs {
     /// The model: a path, or a name from the model folders
     #[arg(value_name = "PATH|NAME", conflicts_with = "blocks")]
     pub model: Option<String>,
-    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
-    #[arg(long, value_name = "NAME")]
-    pub variant: Option<String>,
-    /// An autoencoder to use instead of the model's own
-    #[arg(long, value_name = "PATH|NAME")]
-    pub vae: Option<String>,
-    /// A text encoder to use instead of the model's own; may be given more than once
-    #[arg(long, value_name = "PATH|NAME")]
-    pub clip: Vec<String>,
-    /// Text encoders, each for one role.
+    /// What it is made of.
     #[command(flatten)]
-    pub encoders: EncoderArgs,
+    pub parts: PartArgs,
     /// Guidance scale; 1 is none, which halves a step
     #[arg(long, value_name = "SCALE")]
     pub cfg: Option<f64>,

@@ -40,10 +40,10 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
     let (network, parts) = offload(args.placing.offload, &preset)?;
     let draft = JobDraft {
         model: model(args.model, context),
-        variant: args.variant,
-        vae: args.vae.map(|name| model(name, context)),
-        clip: args.clip.into_iter().map(|name| model(name, context)).collect(),
-        encoders: encoders(args.encoders, context),
+        variant: args.parts.variant,
+        vae: args.parts.vae.map(|name| model(name, context)),
+        clip: args.parts.clip.into_iter().map(|name| model(name, context)).collect(),
+        encoders: encoders(args.parts.encoders, context),
         prompt: args.prompt,
         negative: args.negative,
         steps: args.steps.or(preset.steps),
@@ -82,10 +82,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
 pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanAsk, Refusal> {
     let run = RunArgs {
         model,
-        variant: args.variant,
-        vae: args.vae,
-        clip: args.clip,
-        encoders: args.encoders,
+        parts: args.parts,
         cfg: args.cfg,
         sampler: args.sampler,
         size: args.size,
@@ -100,16 +97,7 @@ pub fn planned(model: String, args: PlanArgs, context: &Context) -> Result<PlanA
 
 /// Returns the job whose parts are to be loaded.
 pub fn loaded(args: LoadArgs, context: &Context) -> Result<JobDraft, Refusal> {
-    let run = RunArgs {
-        model: args.model,
-        variant: args.variant,
-        vae: args.vae,
-        clip: args.clip,
-        encoders: args.encoders,
-        precision: args.precision,
-        placing: args.placing,
-        ..RunArgs::default()
-    };
+    let run = RunArgs { model: args.model, parts: args.parts, precision: args.precision, placing: args.placing, ..RunArgs::default() };
     draft(run, context)
 }
 

@@ -5,6 +5,23 @@ use clap::Args;
 use crate::placement::{Allocation, Donors, OfPart, Pins, VirtualVram};
 use crate::units::DeviceId;
 
+/// Which member of its family a model is, and parts to use instead of its own.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PartArgs {
+    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// An autoencoder to use instead of the model's own
+    #[arg(long, value_name = "PATH|NAME")]
+    pub vae: Option<String>,
+    /// A text encoder to use instead of the model's own; may be given more than once
+    #[arg(long, value_name = "PATH|NAME")]
+    pub clip: Vec<String>,
+    /// Text encoders, each for one role.
+    #[command(flatten)]
+    pub encoders: EncoderArgs,
+}
+
 /// Text encoders that are given for one role. What is given with `--clip` goes where it fits.
 #[derive(Debug, Clone, Default, Args)]
 pub struct EncoderArgs {

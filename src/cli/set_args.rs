@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::conversions::age;
-use super::part_args::{EncoderArgs, PlacingArgs};
+use super::part_args::{PartArgs, PlacingArgs};
 use crate::quant::precision::Target;
 
 /// The word for no end.
@@ -62,18 +62,9 @@ pub struct LoadArgs {
     /// The model: a path, or a name from the model folders
     #[arg(value_name = "PATH|NAME")]
     pub model: String,
-    /// Which member of its family it is, where its shapes do not tell: turbo, base, 3.5-large-turbo
-    #[arg(long, value_name = "NAME")]
-    pub variant: Option<String>,
-    /// An autoencoder to use instead of the model's own
-    #[arg(long, value_name = "PATH|NAME")]
-    pub vae: Option<String>,
-    /// A text encoder to use instead of the model's own; may be given more than once
-    #[arg(long, value_name = "PATH|NAME")]
-    pub clip: Vec<String>,
-    /// Text encoders, each for one role.
+    /// What it is made of.
     #[command(flatten)]
-    pub encoders: EncoderArgs,
+    pub parts: PartArgs,
     /// What to compute in: fp32, bf16, fp16; or what the diffusion network is stored as, where it was converted before
     #[arg(long, value_name = "NAME")]
     pub precision: Option<Target>,
