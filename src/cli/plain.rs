@@ -103,15 +103,7 @@ impl Plain {
         status.engines.iter().for_each(|e| self.engine(e, lines));
         self.conversions(&status.conversions, lines);
         let queue = status.queue;
-        let counts = Counts {
-            queued: queue.queued,
-            held: queue.held,
-            running: queue.running,
-            succeeded: queue.succeeded,
-            failed: queue.failed,
-            cancelled: queue.cancelled,
-        };
-        self.counts(queue.paused, counts, lines);
+        self.counts(queue.paused, Counts::from(&queue), lines);
         // What was finished before anybody listened is history.
         let (over, open): (Vec<_>, Vec<_>) = queue.jobs.iter().partition(|j| j.state.is_final() && !self.jobs.contains_key(&j.job));
         for job in over {

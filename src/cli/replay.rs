@@ -69,11 +69,8 @@ impl Tape {
                 return Ok(());
             }
             tokio::select! {
-                play = self.ordered.recv() => match play {
-                    Some(play) => self.order(play).await?,
-                    // Without keys it plays on.
-                    None => self.tell_due(due).await?,
-                },
+                // Without keys it plays on.
+                Some(play) = self.ordered.recv() => self.order(play).await?,
                 request = self.asked.recv() => {
                     let Some((id, request)) = request else { return Err(Over) };
                     self.answer(id, &request).await?;
@@ -108,11 +105,6 @@ impl Tape {
             self.tell_next().await?;
         }
         Ok(())
-    }
-
-    async fn tell_due(&mut self, due: Option<Instant>) -> Result<(), Over> {
-        sleep_until(due).await;
-        self.tell_next().await
     }
 
     async fn tell_next(&mut self) -> Result<(), Over> {

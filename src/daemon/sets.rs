@@ -180,9 +180,7 @@ pub(super) fn unload(core: &mut Core, set: &SetView, asker: Option<Asker>) {
 /// The engine says that a set has left, or why it stays.
 pub(super) fn unloaded(core: &mut Core, device: DeviceId, set: &SetId, refusal: Option<&Refusal>) {
     let is_it = |(at, id): &Place| *at == device && id == set;
-    let (done, rest) = std::mem::take(&mut core.stock.leaving).into_iter().partition(|(place, _)| is_it(place));
-    core.stock.leaving = rest;
-    let done: Vec<(Place, Option<Asker>)> = done;
+    let done: Vec<_> = core.stock.leaving.extract_if(.., |(place, _)| is_it(place)).collect();
     for asker in done.into_iter().filter_map(|(_, asker)| asker) {
         core.answer(asker, refusal.map_or(Ok(Reply::Done), |refusal| Err(refusal.clone())));
     }
@@ -199,13 +197,9 @@ pub(super) fn greet(core: &mut Core, device: DeviceId) {
 /// An engine is gone, with all that it had loaded.
 pub(super) fn lost(core: &mut Core, device: DeviceId, how: &str) {
     core.stock.used.retain(|(at, _), _| *at != device);
-    let (done, rest) = std::mem::take(&mut core.stock.leaving).into_iter().partition(|((at, _), _)| *at == device);
-    core.stock.leaving = rest;
-    let done: Vec<(Place, Option<Asker>)> = done;
+    let done: Vec<_> = core.stock.leaving.extract_if(.., |((at, _), _)| *at == device).collect();
     done.into_iter().filter_map(|(_, asker)| asker).for_each(|asker| core.answer(asker, Ok(Reply::Done)));
-    let (done, rest) = std::mem::take(&mut core.stock.loads).into_iter().partition(|load| load.spec.compute == device);
-    core.stock.loads = rest;
-    let done: Vec<Load> = done;
+    let done: Vec<Load> = core.stock.loads.extract_if(.., |load| load.spec.compute == device).collect();
     for load in done {
         let refusal = Refusal::new(Kind::Failed, format!("the engine of {device} {how}"), "`perilune doctor` says what is missing");
         core.answer(load.asker, Err(refusal));

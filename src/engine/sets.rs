@@ -175,7 +175,6 @@ impl Sets {
 
     /// Loads the text encoders of a job, unless what they would say is known.
     pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
-        self.take_up(spec, how)?;
         if self.knows_text(spec) {
             return Ok(());
         }
@@ -231,12 +230,6 @@ impl Sets {
         for residency in self.residencies_mut() {
             residency.serve(cancel);
         }
-    }
-
-    /// Returns whether the diffusion network is loaded.
-    #[must_use]
-    pub fn has_network(&self) -> bool {
-        self.piece(Role::Denoiser).is_some()
     }
 
     fn text_key(&self, spec: &JobSpec) -> TextKey {

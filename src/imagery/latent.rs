@@ -60,6 +60,11 @@ fn unread(reason: &dyn Display) -> ImageryError {
     ImageryError::BadLatent { reason: reason.to_string() }
 }
 
+/// Adds up squares.
+fn squared(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|v| v * v).sum()
+}
+
 /// Squares of latents and of their differences, added up; of several pictures, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LatentDifference {
@@ -71,10 +76,9 @@ impl LatentDifference {
     /// Returns the difference of `other` from `source`, where both are of one shape.
     #[must_use]
     pub fn between(source: &KeptLatent, other: &KeptLatent) -> Option<Self> {
-        let squared = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum();
         let apart = source.values.iter().zip(&other.values).map(|(a, b)| f64::from(*a) - f64::from(*b));
-        (source.shape == other.shape)
-            .then(|| Self { squared: squared(&mut { apart }), of_source: squared(&mut source.values.iter().map(|v| f64::from(*v))) })
+        let of_source = source.values.iter().map(|v| f64::from(*v));
+        (source.shape == other.shape).then(|| Self { squared: squared(apart), of_source: squared(of_source) })
     }
 
     /// Returns the norm of the difference as a share of the source's norm: relative L2.

@@ -6,6 +6,7 @@ use super::chord::Chord;
 use super::effect::Effect;
 use super::keymap::{self, Layer};
 use super::model::{Confirm, Model, Then};
+use super::screens::compose::pick::Pick;
 use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::search::Search;
 use super::widgets::text_field;
@@ -27,9 +28,11 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
             }
         }
         Layer::Edit => model.compose.edit(|input| text_field::press(input, chord)),
-        Layer::Pick if model.screen == Screen::Cache => cache::update::press(model, chord),
-        Layer::Pick if model.screen == Screen::Sets => sets::update::press(model, chord),
-        Layer::Pick => compose::update::press_pick(model, chord),
+        Layer::Pick => {
+            if let Some(pick) = open_pick(model) {
+                pick.press(chord);
+            }
+        }
         Layer::Wish => offload::update::press(model, chord),
         Layer::Confirm
         | Layer::Help
@@ -67,9 +70,11 @@ pub fn paste(model: &mut Model, text: &str) {
         }
         // What is pasted upon a field is meant for it, also before typing has begun.
         Layer::Edit | Layer::Compose => model.compose.edit(|input| text_field::paste(input, text)),
-        Layer::Pick if model.screen == Screen::Cache => cache::update::paste(model, text),
-        Layer::Pick if model.screen == Screen::Sets => sets::update::paste(model, text),
-        Layer::Pick => compose::update::paste_pick(model, text),
+        Layer::Pick => {
+            if let Some(pick) = open_pick(model) {
+                pick.paste(text);
+            }
+        }
         Layer::Wish | Layer::Offload => offload::update::paste(model, text),
         Layer::Confirm
         | Layer::Help
@@ -90,6 +95,15 @@ pub fn paste(model: &mut Model, text: &str) {
         | Layer::Hosts
         | Layer::Everywhere
         | Layer::Always => {}
+    }
+}
+
+/// The list of choices that is open, whichever screen opened it.
+fn open_pick(model: &mut Model) -> Option<&mut Pick> {
+    match (model.screen, &mut model.compose.mode, &mut model.cache.menu, &mut model.sets.menu) {
+        (Screen::Compose, compose::Mode::Picking(pick), _, _) | (Screen::Sets, _, _, Some(sets::Menu::Load(pick))) => Some(pick),
+        (Screen::Cache, _, Some(cache::Menu::Convert(convert)), _) => Some(&mut convert.pick),
+        _ => None,
     }
 }
 
@@ -195,8 +209,7 @@ fn enter(model: &mut Model, screen: Screen) -> Vec<Effect> {
 
 /// Asks for the models when the form is opened: files come and go.
 fn models(model: &mut Model) -> Option<Effect> {
-    let asks = model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Models);
-    asks.then(|| model.ask(Purpose::Models, Request::Models))
+    model.ask_once(Purpose::Models, Request::Models)
 }
 
 fn quit(model: &mut Model) -> Vec<Effect> {

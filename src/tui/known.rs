@@ -125,14 +125,7 @@ impl Known {
     /// Takes in the queue as a whole, in its true order.
     pub fn take_queue(&mut self, queue: QueueView) {
         self.paused = queue.paused;
-        self.counts = Counts {
-            queued: queue.queued,
-            held: queue.held,
-            running: queue.running,
-            succeeded: queue.succeeded,
-            failed: queue.failed,
-            cancelled: queue.cancelled,
-        };
+        self.counts = Counts::from(&queue);
         self.jobs = queue.jobs;
         self.order_doubtful = false;
     }

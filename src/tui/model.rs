@@ -365,6 +365,12 @@ impl Model {
         Effect::Call { id: self.asked.note(purpose), request: Box::new(request) }
     }
 
+    /// Returns the same, unless there is no daemon, or it is asked for this already.
+    pub fn ask_once(&mut self, purpose: Purpose, request: Request) -> Option<Effect> {
+        let asks = self.is_up() && !self.asked.waits_for(|p| *p == purpose);
+        asks.then(|| self.ask(purpose, request))
+    }
+
     /// Marks the screen to be drawn.
     pub fn touch(&mut self, urgency: Urgency) {
         self.dirty = self.dirty.max(Some(urgency));

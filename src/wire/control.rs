@@ -12,7 +12,7 @@ use super::cache::{CachedView, CleanAsk, GoneView, VerifiedView};
 use super::conversion::{ConversionId, ConversionView, ConvertAsk, ConvertedView};
 use super::plan::{PlanAsk, PlanView};
 use super::signal::SignalAsk;
-use super::status::{EngineView, Notice, SetView, Status};
+use super::status::{EngineView, Notice, QueueView, SetView, Status};
 use super::tune::TuneView;
 use crate::devices::{DeviceReading, HostReading};
 use crate::families::Description;
@@ -343,6 +343,13 @@ pub struct Counts {
     pub failed: u64,
     /// Taken back.
     pub cancelled: u64,
+}
+
+impl From<&QueueView> for Counts {
+    fn from(queue: &QueueView) -> Self {
+        let QueueView { queued, held, running, succeeded, failed, cancelled, .. } = *queue;
+        Self { queued, held, running, succeeded, failed, cancelled }
+    }
 }
 
 /// A small picture of what a run looks like so far.

@@ -48,8 +48,7 @@ pub fn perform(model: &mut Model, verb: CacheVerb) -> Vec<Effect> {
     match verb {
         CacheVerb::Convert => {
             open_convert(model);
-            let asks = model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Models);
-            return if asks { vec![model.ask(Purpose::Models, Request::Models)] } else { Vec::new() };
+            return model.ask_once(Purpose::Models, Request::Models).into_iter().collect();
         }
         CacheVerb::Verify => {
             let files = model.cache.targets(&model.known).into_iter().filter(|f| f.to.is_some()).map(|f| f.path.clone());

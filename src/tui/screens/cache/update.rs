@@ -4,11 +4,9 @@ use super::menu::{Convert, Rules};
 use super::{At, Menu, Row, deeds};
 use crate::tui::action::Motion;
 use crate::tui::asked::Purpose;
-use crate::tui::chord::Chord;
 use crate::tui::effect::Effect;
 use crate::tui::model::Model;
 use crate::tui::screens::detail;
-use crate::tui::widgets::text_field;
 use crate::wire::Request;
 
 /// Rows of an open list that are seen at once, for its page keys.
@@ -16,8 +14,7 @@ const PICK_PAGE: usize = 10;
 
 /// Asks for the conversions that there are, unless they are asked for.
 pub fn ask(model: &mut Model) -> Option<Effect> {
-    let asks = model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Cache);
-    asks.then(|| model.ask(Purpose::Cache, Request::Cache))
+    model.ask_once(Purpose::Cache, Request::Cache)
 }
 
 /// Goes to another row, rule or choice.
@@ -65,10 +62,8 @@ pub fn open(model: &mut Model) -> Vec<Effect> {
 }
 
 fn take(model: &mut Model, mut convert: Convert) -> Vec<Effect> {
-    let typed = convert.pick.input.value().trim().to_owned();
-    let taken = convert.pick.found(&convert.choices(&model.known)).into_iter().nth(convert.pick.cursor).map(|c| c.value);
     // A model may also be a path that no folder lists.
-    let Some(value) = taken.or_else(|| (convert.source.is_none() && !typed.is_empty()).then_some(typed)) else { return Vec::new() };
+    let Some(value) = convert.pick.taken(&convert.choices(&model.known), convert.source.is_none()) else { return Vec::new() };
     match convert.source.take() {
         None => {
             let advice = Request::Advise(value.clone());
@@ -107,22 +102,6 @@ pub fn mark_all(model: &mut Model) {
         model.cache.marked.clear();
     } else {
         model.cache.marked.extend(files);
-    }
-}
-
-/// Types into the line that finds a choice.
-pub fn press(model: &mut Model, chord: Chord) {
-    if let Some(Menu::Convert(convert)) = &mut model.cache.menu {
-        text_field::press(&mut convert.pick.input, chord);
-        convert.pick.cursor = 0;
-    }
-}
-
-/// Pastes into the line that finds a choice.
-pub fn paste(model: &mut Model, text: &str) {
-    if let Some(Menu::Convert(convert)) = &mut model.cache.menu {
-        text_field::paste(&mut convert.pick.input, text);
-        convert.pick.cursor = 0;
     }
 }
 

@@ -7,8 +7,9 @@ use crate::devices::{DeviceKind, DeviceReading, Labelled, SIMULATED};
 use crate::quant::advice::Suggestion;
 use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
+use crate::tui::chord::Chord;
 use crate::tui::known::Known;
-use crate::tui::widgets::fuzzy;
+use crate::tui::widgets::{fuzzy, text_field};
 use crate::tui::wording;
 use crate::workflow::ModelEntry;
 
@@ -40,6 +41,26 @@ impl Pick {
     pub fn found(&self, all: &[Choice]) -> Vec<Choice> {
         let ranked = fuzzy::rank(self.input.value(), all, |c| format!("{} {}", c.value, c.note));
         ranked.into_iter().map(|at| all[at].clone()).collect()
+    }
+
+    /// Returns what the selected choice writes; where any text may be written, what is typed if nothing is found.
+    #[must_use]
+    pub fn taken(&self, all: &[Choice], any_text: bool) -> Option<String> {
+        let typed = self.input.value().trim();
+        let choice = self.found(all).into_iter().nth(self.cursor).map(|c| c.value);
+        choice.or_else(|| (any_text && !typed.is_empty()).then(|| typed.to_owned()))
+    }
+
+    /// Types into the line that finds a choice; the best is selected again.
+    pub fn press(&mut self, chord: Chord) {
+        text_field::press(&mut self.input, chord);
+        self.cursor = 0;
+    }
+
+    /// Pastes into it.
+    pub fn paste(&mut self, text: &str) {
+        text_field::paste(&mut self.input, text);
+        self.cursor = 0;
     }
 }
 

@@ -6,10 +6,8 @@ use super::pick::{Choice, Pick, choices};
 use super::{Field, Mode};
 use crate::tui::action::Motion;
 use crate::tui::asked::Purpose;
-use crate::tui::chord::Chord;
 use crate::tui::effect::Effect;
 use crate::tui::model::{Confirm, Model, Then};
-use crate::tui::widgets::text_field;
 use crate::wire::Request;
 
 /// Rows of an open list that are seen at once, for its page keys.
@@ -54,11 +52,8 @@ pub fn open(model: &mut Model) -> Vec<Effect> {
         Mode::Moving => model.compose.mode = Mode::Typing,
         Mode::Typing => {}
         Mode::Picking(pick) => {
-            let typed = pick.input.value().trim().to_owned();
-            let taken = pick.found(&choices(field, &model.known)).into_iter().nth(pick.cursor).map(|c| c.value);
             // A model may also be a path that no folder lists.
-            let value = taken.or_else(|| (field == Field::Model && !typed.is_empty()).then_some(typed));
-            if let Some(value) = value {
+            if let Some(value) = pick.taken(&choices(field, &model.known), field == Field::Model) {
                 write(model, value);
             }
             model.compose.mode = Mode::Moving;
@@ -78,22 +73,6 @@ fn ask_for_advice(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     vec![model.ask(Purpose::Advice(name.clone()), Request::Advise(name))]
-}
-
-/// Types into the line that finds a choice.
-pub fn press_pick(model: &mut Model, chord: Chord) {
-    if let Mode::Picking(pick) = &mut model.compose.mode {
-        text_field::press(&mut pick.input, chord);
-        pick.cursor = 0;
-    }
-}
-
-/// Pastes into the line that finds a choice.
-pub fn paste_pick(model: &mut Model, text: &str) {
-    if let Mode::Picking(pick) = &mut model.compose.mode {
-        text_field::paste(&mut pick.input, text);
-        pick.cursor = 0;
-    }
 }
 
 /// Asks whether the form is to be emptied.

@@ -19,9 +19,8 @@ const LISTED: u32 = 500;
 
 /// Asks for the finished jobs, unless they are asked for.
 pub fn ask(model: &mut Model) -> Option<Effect> {
-    let asks = model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Finished);
     let request = Request::List { states: vec![JobState::Done], after: None, limit: LISTED };
-    asks.then(|| model.ask(Purpose::Finished, request))
+    model.ask_once(Purpose::Finished, request)
 }
 
 /// Goes to another picture.

@@ -102,8 +102,7 @@ pub fn perform(model: &mut Model, verb: SetVerb) -> Vec<Effect> {
     match (verb, target) {
         (SetVerb::Load, _) => {
             model.sets.menu = Some(Menu::Load(Pick::default()));
-            let asks = model.is_up() && !model.asked.waits_for(|p| *p == Purpose::Models);
-            return if asks { vec![model.ask(Purpose::Models, Request::Models)] } else { Vec::new() };
+            return model.ask_once(Purpose::Models, Request::Models).into_iter().collect();
         }
         (SetVerb::Pin, Some(target)) => return toggle_pin(model, &target),
         (SetVerb::Unload, Some(target)) => confirm_unload(model, target),

@@ -3,12 +3,10 @@
 use super::menu::Stay;
 use super::{Menu, Target, deeds};
 use crate::tui::action::Motion;
-use crate::tui::chord::Chord;
 use crate::tui::effect::Effect;
 use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
 use crate::tui::screens::detail;
-use crate::tui::widgets::text_field;
 
 /// Rows of an open list that are seen at once, for its page keys.
 const PICK_PAGE: usize = 10;
@@ -37,15 +35,11 @@ pub fn go(model: &mut Model, motion: Motion) {
 pub fn open(model: &mut Model) -> Vec<Effect> {
     match model.sets.menu.take() {
         Some(Menu::Keep(keep)) => vec![deeds::ask(model, &keep.target, deeds::Deed::Keep(keep.stay()))],
-        Some(Menu::Load(pick)) => {
-            let typed = pick.input.value().trim().to_owned();
-            let taken = pick.found(&pick::choices(Field::Model, &model.known)).into_iter().nth(pick.cursor).map(|c| c.value);
-            // A model may also be a path that no folder lists.
-            match taken.or_else(|| (!typed.is_empty()).then_some(typed)) {
-                Some(name) => deeds::load(model, name),
-                None => Vec::new(),
-            }
-        }
+        // A model may also be a path that no folder lists.
+        Some(Menu::Load(pick)) => match pick.taken(&pick::choices(Field::Model, &model.known), true) {
+            Some(name) => deeds::load(model, name),
+            None => Vec::new(),
+        },
         None => {
             if let Some(Target { id, device, .. }) = model.sets.at_hand(&model.known).map(Target::of) {
                 model.detail = Some(detail::State { subject: detail::Subject::Set(id, device), scroll: 0 });
@@ -61,22 +55,6 @@ pub fn back(model: &mut Model) {
     if model.sets.menu.take().is_none() {
         // Whether there was one does not matter here.
         let _had = model.sets.filter.clear();
-    }
-}
-
-/// Types into the line that finds a model.
-pub fn press(model: &mut Model, chord: Chord) {
-    if let Some(Menu::Load(pick)) = &mut model.sets.menu {
-        text_field::press(&mut pick.input, chord);
-        pick.cursor = 0;
-    }
-}
-
-/// Pastes into the line that finds a model.
-pub fn paste(model: &mut Model, text: &str) {
-    if let Some(Menu::Load(pick)) = &mut model.sets.menu {
-        text_field::paste(&mut pick.input, text);
-        pick.cursor = 0;
     }
 }
 
