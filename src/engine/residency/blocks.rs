@@ -65,7 +65,7 @@ enum Lent<'a> {
     Resident(Rc<Resident>),
     /// Over staging memory, until the next streamed block is asked for.
     Staged {
-        weights: Vec<Tensor>,
+        weights: Rc<[Tensor]>,
         lent: &'a Cell<u32>,
     },
 }
@@ -261,7 +261,7 @@ impl Residency {
         let mut ring = self.ring()?;
         let streamed = ring.as_mut().zip(of_table);
         assert!(streamed.is_some(), "there is no {}", self.place());
-        let weights = streamed.map_or_else(|| Ok(Vec::new()), |(ring, of_table)| ring.lend(block, of_table));
+        let weights = streamed.map_or_else(|| Ok([].into()), |(ring, of_table)| ring.lend(block, of_table));
         let weights = weights.map_err(|e| self.failed(e))?;
         self.lent.set(1);
         Ok(Held { block, of_table, kind: kind(self.precision), weights: Lent::Staged { weights, lent: &self.lent } })

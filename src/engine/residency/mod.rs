@@ -19,6 +19,7 @@ pub mod residents;
 pub mod simulated;
 pub mod staging;
 pub mod traffic;
+pub mod views;
 
 pub use blocks::{Held, Placing, Residency};
 pub use rebudget::GivenUp;

@@ -1,7 +1,6 @@
 //! Streamed blocks: brought through staging memory while others compute, and lent as tensors over their place there.
 
-#![expect(unsafe_code, reason = "tensors over staging memory; the note says how long they are valid")]
-
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
@@ -13,14 +12,15 @@ use super::disk::DiskMover;
 use super::layout::{Layout, PAGE};
 use super::packed::{self, Packed};
 use super::simulated::SimMover;
+use super::views::Views;
 use crate::engine::device::{Compute, kind};
-use crate::engine::loading::vault::{extents, is_as_wanted, size_as, stored, wanted};
+use crate::engine::loading::vault::{size_as, stored, wanted};
 use crate::engine::loading::{LoadError, Vault};
 use crate::engine::simulated::Granted;
 use crate::placement::stream::{Stream, Streamed};
 use crate::placement::{OffloadPlan, Share};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable, Param, Precision, TensorEntry};
+use crate::weights::{Block, BlockTable, Precision, TensorEntry};
 
 /// The streamed blocks of a component, and the memory of the compute device that they pass through: a ring for weights as
 /// they are stored, and one scratch for the block in use where it is computed with in another precision.
@@ -28,10 +28,8 @@ use crate::weights::{Block, BlockTable, Param, Precision, TensorEntry};
 pub struct Staging {
     stream: Stream,
     carrier: Box<dyn Carrier>,
-    scratch: Option<Tensor>,
+    views: Views,
     _granted: Option<Granted>,
-    precision: Precision,
-    device: Device,
 }
 
 /// What is to be streamed.
@@ -89,31 +87,14 @@ impl Staging {
         };
         let room = |size: usize| Tensor::f_empty([i64::try_from(size).unwrap_or(i64::MAX)], (Kind::Uint8, compute.device));
         let scratch = if scratch == 0 { None } else { Some(room(scratch)?) };
-        Ok(Self { stream: Stream::new(order, size), carrier, scratch, _granted: granted, precision, device: compute.device })
+        Ok(Self { stream: Stream::new(order, size), carrier, views: Views::new(precision, compute.device, scratch), _granted: granted })
     }
 
     /// Returns the weights of a streamed block, in the order of its parameters, for work that is given to the device from
     /// now on. What was lent before must not be used any more.
-    pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Vec<Tensor>, LoadError> {
+    pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Rc<[Tensor]>, LoadError> {
         let _place = self.stream.acquire(index, self.carrier.as_mut())?;
-        let (computed, mut used) = (kind(self.precision), 0);
-        let places = self.carrier.weights(index);
-        let lend = |(param, place): (&Param, *const u8)| {
-            let (stored, wanted) = (stored(&param.entry)?, wanted(&param.entry, computed));
-            // SAFETY: the bytes are in the block's place on this device, as many as shape and type take, which the parser has
-            // checked. They stay until the next block is acquired; `Residency` sees to it that no tensor of a block is lent
-            // longer, and the carrier that work on the device is done with them.
-            let source = unsafe { Tensor::f_from_blob(place, &extents(&param.entry), &[], stored, self.device) }?;
-            if is_as_wanted(place, stored, wanted) {
-                return Ok(source);
-            }
-            let size = size_as(&param.entry, wanted);
-            let mut target = self.part_of_scratch(used, size, wanted)?.f_view(param.entry.shape.as_i64().as_slice())?;
-            used += size.next_multiple_of(packed::ALIGNMENT);
-            target.f_copy_(&source)?;
-            Ok(target)
-        };
-        block.params.iter().zip(places).map(lend).collect()
+        self.views.lend(index, block, self.carrier.weights(index))
     }
 
     /// Hears that computing goes on with a block that is resident.
@@ -121,17 +102,10 @@ impl Staging {
         self.stream.move_on(self.carrier.as_mut())
     }
 
-    fn part_of_scratch(&self, start: usize, size: usize, kind: Kind) -> Result<Tensor, TchError> {
-        let scratch = self.scratch.as_ref().ok_or_else(|| TchError::Kind("there is no scratch to expand weights in".to_owned()))?;
-        let (start, size) = (i64::try_from(start).unwrap_or(i64::MAX), i64::try_from(size).unwrap_or(i64::MAX));
-        scratch.f_narrow(0, start, size)?.f_view_dtype(kind)
-    }
-
     /// Returns the memory that streaming takes on the compute device.
     #[must_use]
     pub fn memory(&self) -> Bytes {
-        let scratch = self.scratch.as_ref().map_or(0, |s| s.numel() as u64);
-        self.carrier.memory() + Bytes(scratch)
+        self.carrier.memory() + Bytes(self.views.scratch())
     }
 
     /// Returns what streaming has done since this was last asked.

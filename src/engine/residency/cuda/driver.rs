@@ -3,11 +3,13 @@
 #![expect(unsafe_code, reason = "calls of the driver; each note says why its handles are alive")]
 
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use memmap2::MmapMut;
+
+use crate::engine::residency::crew::lock;
 
 /// The driver refused a call.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -36,6 +38,9 @@ impl CudaError {
 pub(super) struct Context {
     device: sys::CUdevice,
     raw: sys::CUcontext,
+    /// Events that nobody holds any more, those that only order and those that know when they were: making one takes longer
+    /// than recording it, and every streamed block needs several.
+    spare: [Mutex<Vec<sys::CUevent>>; 2],
 }
 
 // SAFETY: the driver's handles may be used on every thread.
@@ -51,7 +56,7 @@ impl Context {
         let device = result::device::get(i32::try_from(index).unwrap_or(i32::MAX)).map_err(&failed)?;
         // SAFETY: the driver gave the device handle just now; the context is released when this is dropped.
         let raw = unsafe { result::primary_ctx::retain(device) }.map_err(failed)?;
-        Ok(Arc::new(Self { device, raw }))
+        Ok(Arc::new(Self { device, raw, spare: Default::default() }))
     }
 
     /// Makes it the current one of this thread: what follows is about this GPU.
@@ -80,6 +85,12 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        for event in self.spare.iter().flat_map(|spare| std::mem::take(&mut *lock(spare))) {
+            // SAFETY: it was created by `Event::with` and is destroyed once; the driver keeps it until it has been.
+            if let Err(error) = unsafe { result::event::destroy(event) } {
+                tracing::debug!("{:?}", CudaError { doing: "to end an event", source: error });
+            }
+        }
         // SAFETY: it was retained once, when this was made. libtorch holds its own.
         if let Err(error) = unsafe { result::primary_ctx::release(self.device) } {
             tracing::debug!("{:?}", CudaError { doing: "to release its context", source: error });
@@ -118,7 +129,7 @@ impl Stream {
     pub(super) fn wait(&self, event: &Event) -> Result<(), CudaError> {
         self.context.enter()?;
         // SAFETY: both handles are alive.
-        unsafe { result::stream::wait_event(self.raw, event.0, sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT) }
+        unsafe { result::stream::wait_event(self.raw, event.raw, sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT) }
             .map_err(CudaError::while_doing("to wait for an event"))
     }
 
@@ -126,7 +137,7 @@ impl Stream {
     pub(super) fn record(&self, event: &Event) -> Result<(), CudaError> {
         self.context.enter()?;
         // SAFETY: both handles are alive.
-        unsafe { result::event::record(event.0, self.raw) }.map_err(CudaError::while_doing("to record an event"))
+        unsafe { result::event::record(event.raw, self.raw) }.map_err(CudaError::while_doing("to record an event"))
     }
 
     /// Copies `length` bytes of host memory to the GPU; pinned memory while the caller goes on, other memory before it does.
@@ -176,7 +187,11 @@ impl Drop for Stream {
 
 /// A moment of a stream.
 #[derive(Debug)]
-pub(super) struct Event(sys::CUevent);
+pub(super) struct Event {
+    raw: sys::CUevent,
+    is_timed: bool,
+    context: Arc<Context>,
+}
 
 // SAFETY: the driver's handles may be used on every thread.
 unsafe impl Send for Event {}
@@ -185,41 +200,51 @@ unsafe impl Sync for Event {}
 
 impl Event {
     /// Makes an event that only orders.
-    pub(super) fn ordering(context: &Context) -> Result<Self, CudaError> {
-        Self::with(context, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+    pub(super) fn ordering(context: &Arc<Context>) -> Result<Self, CudaError> {
+        Self::with(context, false)
     }
 
     /// Makes an event that knows when it was.
-    pub(super) fn timed(context: &Context) -> Result<Self, CudaError> {
-        Self::with(context, sys::CUevent_flags::CU_EVENT_DEFAULT)
+    pub(super) fn timed(context: &Arc<Context>) -> Result<Self, CudaError> {
+        Self::with(context, true)
     }
 
-    fn with(context: &Context, flags: sys::CUevent_flags) -> Result<Self, CudaError> {
+    fn with(context: &Arc<Context>, is_timed: bool) -> Result<Self, CudaError> {
+        let made = |raw| Self { raw, is_timed, context: Arc::clone(context) };
+        // Whoever waits for one that was used before waits for what it marked when the wait was asked for.
+        if let Some(raw) = lock(&context.spare[usize::from(is_timed)]).pop() {
+            return Ok(made(raw));
+        }
         context.enter()?;
-        result::event::create(flags).map(Self).map_err(CudaError::while_doing("an event"))
+        let flags = if is_timed { sys::CUevent_flags::CU_EVENT_DEFAULT } else { sys::CUevent_flags::CU_EVENT_DISABLE_TIMING };
+        result::event::create(flags).map(made).map_err(CudaError::while_doing("an event"))
+    }
+
+    /// Returns whether it has been.
+    #[must_use]
+    pub(super) fn has_been(&self) -> bool {
+        // SAFETY: the handle is alive.
+        unsafe { result::event::query(self.raw) }.is_ok()
     }
 
     /// Returns the seconds from this event to a later one, once both have been.
     #[must_use]
     pub(super) fn until(&self, later: &Self) -> Option<f64> {
         // SAFETY: both handles are alive.
-        let milliseconds = unsafe { result::event::elapsed(self.0, later.0) }.ok()?;
+        let milliseconds = unsafe { result::event::elapsed(self.raw, later.raw) }.ok()?;
         Some(f64::from(milliseconds) / 1e3)
     }
 
     /// Waits until it has been.
     pub(super) fn synchronize(&self) -> Result<(), CudaError> {
         // SAFETY: the handle is alive.
-        unsafe { result::event::synchronize(self.0) }.map_err(CudaError::while_doing("to wait for an event"))
+        unsafe { result::event::synchronize(self.raw) }.map_err(CudaError::while_doing("to wait for an event"))
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: it was created when this was made and is destroyed once; the driver keeps it until it has been.
-        if let Err(error) = unsafe { result::event::destroy(self.0) } {
-            tracing::debug!("{:?}", CudaError { doing: "to end an event", source: error });
-        }
+        lock(&self.context.spare[usize::from(self.is_timed)]).push(self.raw);
     }
 }
 

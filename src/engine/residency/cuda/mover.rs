@@ -124,7 +124,7 @@ impl CudaMover {
         let Some(stream) = self.links.get(&home) else { return Ok(None) };
         let held = |pieces: &Pieces| pieces.of(block);
         let (begin, length) = (self.address(place.start), place.len());
-        after.iter().try_for_each(|event| stream.wait(event))?;
+        after.iter().filter(|event| !event.has_been()).try_for_each(|event| stream.wait(event))?;
         let begun = self.timed(stream)?;
         match (&self.masters.host, self.masters.peers.get(&home)) {
             (Some(host), None) => {
@@ -179,14 +179,16 @@ impl Mover for CudaMover {
         let Some(here) = self.blocks.get_mut(&block) else { return Ok(()) };
         let (place, way) = (here.place.clone(), here.way.take());
         let Some(way) = way else { return Ok(()) };
-        let before = self.timed(&self.computing)?;
-        match way {
-            Way::Copy(there) => self.computing.wait(&there)?,
-            Way::Chunks(coming) => {
-                let came = coming.wait().inspect_err(|_| tch::Cuda::synchronize(index_of(&self.ring)))?;
-                came.iter().try_for_each(|there| self.computing.wait(there))?;
-            }
+        let mut came = match way {
+            Way::Copy(there) => vec![there],
+            Way::Chunks(coming) => coming.wait().inspect_err(|_| tch::Cuda::synchronize(index_of(&self.ring)))?,
+        };
+        came.retain(|there| !there.has_been());
+        if came.is_empty() {
+            return Ok(());
         }
+        let before = self.timed(&self.computing)?;
+        came.iter().try_for_each(|there| self.computing.wait(there))?;
         let after = self.timed(&self.computing)?;
         self.timing.wait(before, Arc::clone(&after));
         // A block that is never computed with still was on its way until now.
