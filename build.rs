@@ -10,12 +10,12 @@ fn main() {
     name_the_build();
     if env::var_os("CARGO_FEATURE_ENGINE").is_some() {
         link_libtorch();
-        compile_allocator();
+        compile_what_tch_lacks();
     }
 }
 
 /// What tch lacks, in a few lines of C++ over libtorch's own headers.
-fn compile_allocator() {
+fn compile_what_tch_lacks() {
     let include = libtorch().join("include");
     cc::Build::new()
         .cpp(true)
@@ -23,8 +23,8 @@ fn compile_allocator() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .warnings(false)
-        .file("src/engine/allocator.cpp")
-        .compile("perilune_allocator");
+        .files(["src/engine/allocator.cpp", "src/engine/inference.cpp"])
+        .compile("perilune_engine_cpp");
 }
 
 /// Two programs of one build speak with each other; a digest of the sources tells builds apart.

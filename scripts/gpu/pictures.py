@@ -100,19 +100,18 @@ class Turns:
         return problem
 
 
-def rows_of(model, device, precision, turns, references, judge, problem):
-    """`references` are the processor's pictures by precision; the bar is for the distance to that of `judge`."""
+def rows_of(model, device, precision, turns, references, problem):
+    """`references` are the processor's pictures by precision: what fp32 makes of it is what a picture should be, and what the
+    processor makes of the same precision has weights that were rounded alike."""
     what = f"{model.name} {model.side}x{model.side} {precision}"
-    greatest, mean = distance(turns.ours.images[0], references[judge])
-    note = f"{model.steps} steps; mean {mean:.3f}"
-    beside = [p for p in dict.fromkeys(("fp32", precision)) if p in references]
-    far = lambda image, p: "to the processor's {} at most {}, mean {:.3f}".format(p, *distance(image, references[p]))
-    note += "".join(f"; {far(turns.ours.images[0], p)}" for p in beside if p != judge)
-    if turns.theirs.images:
-        note += "; diffusers' here " + ", ".join(far(turns.theirs.images[0], p) for p in beside)
-    if any((image != turns.ours.images[0]).any() for image in turns.ours.images):
-        note += "; NOT the same bytes when made again"
-    yield Row(f"{what}: picture", device, f"perilune, cpu {judge}", f"{greatest}/255", f"<= {BAR}/255", greatest <= BAR, note)
+    same = all((image == turns.ours.images[0]).all() for image in turns.ours.images)
+    for reference in [p for p in dict.fromkeys((precision, "fp32")) if p in references]:
+        greatest, mean = distance(turns.ours.images[0], references[reference])
+        note = f"{model.steps} steps; mean {mean:.3f}"
+        if turns.theirs.images:
+            note += "; diffusers' here at most {}, mean {:.3f}".format(*distance(turns.theirs.images[0], references[reference]))
+        yield Row(f"{what}: picture", device, f"perilune, cpu {reference}", f"{greatest}/255", f"<= {BAR}/255", greatest <= BAR,
+                  note if same else note + "; NOT the same bytes when made again")
     ours = median(turns.ours.steps)
     row = Row(f"{what}: seconds per step", f"{ours:.4g} s", note=problem)
     if turns.theirs.steps:
@@ -122,12 +121,8 @@ def rows_of(model, device, precision, turns, references, judge, problem):
     yield row
 
 
-def check(home, model, device, python, cache, threads=None, made=PRECISIONS, judge="fp32"):
-    """Rows for one model in every precision. The daemon must run.
-
-    The processor paints in the precisions `made`. What a picture should be is what fp32 makes of it, so that is what the
-    bar is for. `judge` "same" holds each against the processor's in its own precision instead, whose weights are
-    rounded alike."""
+def check(home, model, device, python, cache, threads=None, made=PRECISIONS):
+    """Rows for one model in every precision; the processor paints in the precisions `made`. The daemon must run."""
     folder, problem = None, model.problem
     try:
         if model.weights:
@@ -143,6 +138,6 @@ def check(home, model, device, python, cache, threads=None, made=PRECISIONS, jud
         turns = Turns(home, model, device, precision, folder, python, threads)
         try:
             ended = turns.take()
-            yield from rows_of(model, device, precision, turns, references, precision if judge == "same" else judge, problem or ended)
+            yield from rows_of(model, device, precision, turns, references, problem or ended)
         except Failed as error:
             yield Row(f"{model.name} {precision}: picture", held=False, note=str(error))

@@ -13,8 +13,13 @@ from rows import Row
 PRECISION = "fp16"
 STEPS = 24
 GROUP = "group-host"
-# What leaves the GPU, as a share of the network, and to whom.
-PLACES = [(0.5, "cpu"), (0.9, "cpu"), (0.5, "disk"), (0.9, "cpu,disk")]
+CALIBRATION_S = 300
+# Size, guidance and precision; then what leaves the GPU, as a share of the network, and to whom.
+SCENES = [((512, 7.0, "fp16"), [(0.5, "cpu"), (0.9, "cpu"), (0.5, "disk"), (0.9, "cpu,disk")]),
+          ((64, 1.0, "fp16"), [(0.5, "cpu"), (0.9, "cpu")]),
+          ((512, 7.0, "fp32"), [(0.5, "cpu")])]
+# So often each is run, in turns with all resident: what else its processor does makes a step longer by half within seconds.
+ROUNDS = 3
 # A card this small (a share of the real one's memory) has no room for the network in fp32.
 SMALL = 0.045
 # On one this small it has, but what it computes with has not.
@@ -40,13 +45,25 @@ def links(python):
 
 
 class Run:
-    """A run and what its report says."""
+    """A run and what its report says; of several, the median of their steps, and the first one's forecast."""
 
     def __init__(self, home, flags):
+        self.home, self.flags = home, flags
         self.last = home.paint(*flags)
-        self.step = median(self.last["timing"]["per_step"][1:])
+        self.steps = [median(self.last["timing"]["per_step"][1:])]
         self.image = pixels(self.last["images"][0]["path"])
         self.placement = self.last["placement"]
+        self.same = True
+
+    @property
+    def step(self):
+        return median(self.steps)
+
+    def again(self):
+        other = Run(self.home, self.flags)
+        self.steps += other.steps
+        self.same &= bool((other.image == self.image).all())
+        return self
 
     def on(self, device, name):
         return sum(share["bytes"] for share in self.placement[name] if share["device"] == device)
@@ -70,7 +87,7 @@ def network_bytes(model, precision=PRECISION):
 
 
 def rows_of(name, run, resident, link):
-    same = run.image.shape == resident.image.shape and (run.image == resident.image).all()
+    same = run.image.shape == resident.image.shape and (run.image == resident.image).all() and run.same and resident.same
     yield Row(f"{name}: picture", "the same bytes" if same else "OTHER bytes", "all resident", bar="the same", held=bool(same),
               note="; ".join(run.last.get("warnings", [])))
     least = max(resident.step, run.placement["streamed_bytes_per_step"] / link)
@@ -78,17 +95,23 @@ def rows_of(name, run, resident, link):
     bar = 1.05 if "disk" not in name else None
     yield Row(f"{name}: seconds per step", f"{run.step:.4g} s", f"{least:.4g} s {what}", f"{run.step / least:.2f} x",
               f"<= {bar} x" if bar else "-", run.step <= bar * least if bar else None,
-              f"all resident {resident.step:.4g} s; {run.placement['streamed_bytes_per_step'] / 1e9:.2f} GB streamed; waited "
+              f"{len(run.steps)} rounds in turns; all resident {resident.step:.4g} s; {run.placement['streamed_bytes_per_step'] / 1e9:.2f} GB streamed; waited "
               f"{run.placement['stalled_s_per_step']:.4g} s a step; {run.placement['staging'] / MIB:.0f} MiB staging")
     if predicted := run.placement.get("predicted"):
-        error = abs(predicted["step_s"] - run.step) / run.step
-        yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.step:.4g} s", f"{100 * error:.0f} %", "<= 10 %" if predicted["calibrated"] else "-",
+        error = abs(predicted["step_s"] - run.steps[0]) / run.steps[0]
+        yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.steps[0]:.4g} s", f"{100 * error:.0f} %", "<= 10 %" if predicted["calibrated"] else "-",
                   error <= 0.1 if predicted["calibrated"] else None, "" if predicted["calibrated"] else "speeds were assumed")
     for device in sorted({share["device"] for share in run.placement["asked"] + run.placement["measured"]}):
         asked, measured = run.on(device, "asked"), run.on(device, "measured")
         apart, allowed = abs(asked - measured), max(64 * MIB, asked / 100)
         yield Row(f"{name}: bytes on {device}", f"{measured / MIB:.1f} MiB", f"{asked / MIB:.1f} MiB asked", f"{apart / MIB:.1f} MiB",
                   f"<= {allowed / MIB:.0f} MiB", apart <= allowed)
+
+
+def forecast_errors(*runs):
+    """How far the forecast of each run was from its own steps, as a share of them; of those that rested on measurements."""
+    foretold = [(run.placement.get("predicted"), run.steps[0]) for run in runs]
+    return [abs(predicted["step_s"] - took) / took for predicted, took in foretold if predicted and predicted["calibrated"]]
 
 
 def peer_row(name, model, python, cache, ours, side, cfg):
@@ -181,20 +204,27 @@ def check(home, model, device, python, options, libraries):
     """Rows of everything that streams."""
     speeds = links(python)
     yield Row("link host -> GPU, as torch copies", f"{speeds['pinned'] / 1e9:.1f} GB/s pinned", f"{speeds['pageable'] / 1e9:.1f} GB/s pageable")
-    for side, cfg in ((512, 7.0), (64, 1.0)):
-        resident = Run(home, model_flags(model, device, side, cfg))
-        # Plans rest on what runs have shown: one for each donor.
-        for donors in ("cpu", "disk")[:1 + (side == 512)]:
-            Run(home, offloaded(model, device, side, cfg, 0.3, donors))
-        for share, donors in PLACES if side == 512 else PLACES[:2]:
-            name = f"{100 * share:.0f} % on {donors}, {side}x{side}"
+    for precision in dict.fromkeys(precision for (_, _, precision), _ in SCENES):
+        home.run("calibrate", model.weights, "--compute-device", device, "--precision", precision, timeout=CALIBRATION_S)
+    errors = []
+    for (side, cfg, precision), places in SCENES:
+        for share, donors in places:
+            name = f"{100 * share:.0f} % on {donors}, {side}x{side} {precision}"
             try:
-                run = Run(home, offloaded(model, device, side, cfg, share, donors))
+                resident = Run(home, model_flags(model, device, side, cfg, precision))
+                run = Run(home, offloaded(model, device, side, cfg, share, donors, precision))
+                for n in range(1, ROUNDS if donors == "cpu" else 1):
+                    for turn in (run, resident) if n % 2 else (resident, run):
+                        turn.again()
                 yield from rows_of(name, run, resident, speeds["pinned"])
-                if donors == "cpu":
-                    yield from peer_row(name, model, python, options.cache, run.step, side, cfg) if share == 0.9 else ()
+                errors += forecast_errors(run, resident)
+                if donors == "cpu" and share == 0.9:
+                    yield from peer_row(name, model, python, options.cache, run.step, side, cfg)
             except Failed as error:
                 yield Row(name, "failed", bar="it runs", held=False, note=str(error)[:300])
+    if errors:
+        yield Row("steps foretold after calibrate", f"off by {100 * median(errors):.0f} %", f"{len(errors)} plans", bar="<= 10 %",
+                  held=median(errors) <= 0.1, note="in the median: " + ", ".join(f"{100 * e:.0f}" for e in errors))
     for precision in ("fp32", "bf16"):
         name = f"90 % on cpu, 256x256, {precision} from fp16"
         try:

@@ -15,6 +15,7 @@ pub mod error;
 pub mod heap;
 mod holdings;
 pub mod image;
+pub mod inference;
 pub mod keeping;
 pub mod loading;
 pub mod models;

@@ -11,6 +11,7 @@ use super::asking::wishes_for;
 use super::cancel::CancelFlag;
 use super::device::Compute;
 use super::error::panic_text;
+use super::inference::infer;
 use super::keeping::{Keeper, Senses};
 use super::loading::Asks;
 use super::pipelines::{autoencoder, denoise};
@@ -110,7 +111,7 @@ impl Runner {
     pub fn run(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         self.reporter.report(Report::Started(order.run));
         let mut run = Run::new(order, cancel);
-        let result = tch::no_grad(|| self.stages(&mut run));
+        let result = infer(|| self.stages(&mut run));
         heap::trim();
         self.report_memory();
         match result {
@@ -132,7 +133,7 @@ impl Runner {
         heap::trim();
         self.report_memory();
         let tell = |finding| self.reporter.report(Report::Found(finding));
-        let measured = catch_unwind(AssertUnwindSafe(|| tch::no_grad(|| calibration::calibrate(&self.compute, order, cancel, &tell))));
+        let measured = catch_unwind(AssertUnwindSafe(|| infer(|| calibration::calibrate(&self.compute, order, cancel, &tell))));
         let result = self.unwound(Role::Denoiser, measured);
         heap::trim();
         let failure = result.as_ref().err().map(|error| failed_run(CALIBRATION, error));

@@ -2,6 +2,7 @@
 
 use super::EngineError;
 use super::cancel::CancelFlag;
+use super::inference::infer;
 use super::runner::{Run, Runner, failed_run};
 use super::wishes::Wishes;
 use crate::families::Role;
@@ -18,7 +19,7 @@ impl Runner {
     /// Loads the parts of a job, and reports how that ended. Returns whether the engine can go on.
     pub fn load_set(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         let mut run = Run::new(order, cancel);
-        let result = tch::no_grad(|| self.load_whole(&mut run));
+        let result = infer(|| self.load_whole(&mut run));
         self.compute.trim();
         self.report_memory();
         let failure = result.as_ref().err().map(|error| Box::new(failed_run(order.run, error)));

@@ -24,9 +24,9 @@ const WORTH_LESS_STAGING: f64 = 1.005;
 const SIZES: u64 = 16;
 /// How much longer a step takes where more staging memory than that is worth it: blocks that are large and soon computed
 /// with have then come while others compute that are small and take long.
-const WORTH_MORE_STAGING: f64 = 1.05;
+const WORTH_MORE_STAGING: f64 = 1.02;
 /// How much of the time that more staging memory could save may be left for having less of it.
-const NEARLY_ALL: f64 = 1.02;
+const NEARLY_ALL: f64 = 1.01;
 /// The most staging memory, as a share of what leaves: so many parts of so many.
 const MOST_STAGING: (u64, u64) = (2, 5);
 

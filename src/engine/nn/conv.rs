@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::wide::in_kind;
 use super::{Scope, WeightRef};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
@@ -34,12 +35,12 @@ impl Conv2d {
     /// `x [B, in, H, W]` to `[B, out, H', W']`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let weight = held.tensor(self.weight);
-        self.product(&x.to_kind(weight.kind()), &weight, &held.tensor(self.bias))
+        self.product(&in_kind(x, weight.kind()), &weight, &held.tensor(self.bias))
     }
 
     /// The same in `x`'s type, for which the weights are converted: for small layers that the whole stream passes.
     pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let wanted = |at| held.tensor(at).to_kind(x.kind());
+        let wanted = |at| in_kind(&held.tensor(at), x.kind());
         self.product(x, &wanted(self.weight), &wanted(self.bias))
     }
 

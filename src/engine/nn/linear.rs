@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::wide::in_kind;
 use super::{Scope, WeightRef};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
@@ -23,12 +24,12 @@ impl Linear {
     /// `x [.., in]` to `[.., out]`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let weight = held.matrix(self.weight);
-        x.to_kind(weight.kind()).linear(&weight, self.bias.map(|b| held.tensor(b)).as_deref())
+        in_kind(x, weight.kind()).linear(&weight, self.bias.map(|b| held.tensor(b)).as_deref())
     }
 
     /// The same in `x`'s type, for which the weights are converted: for layers that a run uses once.
     pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        x.linear(&held.matrix(self.weight).to_kind(x.kind()), self.bias.map(|b| held.tensor(b).to_kind(x.kind())))
+        x.linear(&in_kind(&held.matrix(self.weight), x.kind()), self.bias.map(|b| in_kind(&held.tensor(b), x.kind())))
     }
 
     /// Returns the weights' type.

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::wide::in_kind;
 use super::{Moments, Scope, WeightRef};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
@@ -25,7 +26,7 @@ impl GroupNorm {
 
     /// `x [B, C, ..]` to the same shape, in its type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let wanted = |at| held.tensor(at).to_kind(x.kind());
+        let wanted = |at| in_kind(&held.tensor(at), x.kind());
         x.group_norm(Self::GROUPS, Some(wanted(self.weight)), Some(wanted(self.bias)), self.eps, true)
     }
 
@@ -56,7 +57,7 @@ impl LayerNorm {
 
     /// `x [.., C]` to the same shape, in its type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let wanted = |at| held.tensor(at).to_kind(x.kind());
+        let wanted = |at| in_kind(&held.tensor(at), x.kind());
         let weight = wanted(self.weight);
         x.layer_norm(weight.size(), Some(&weight), Some(&wanted(self.bias)), self.eps, true)
     }

@@ -20,3 +20,8 @@ pub fn add(mut layer: Tensor, stream: &Tensor) -> Tensor {
     // Where both are of one type, no memory beside the layer's is needed.
     if layer.kind() == stream.kind() { layer.g_add_(stream) } else { layer + stream }
 }
+
+/// Returns a tensor in a type. Where it has it already, libtorch is not asked: a step asks this hundreds of times.
+pub fn in_kind(x: &Tensor, kind: Kind) -> Tensor {
+    if x.kind() == kind { x.shallow_clone() } else { x.to_kind(kind) }
+}

@@ -92,9 +92,9 @@ impl Held<'_> {
     /// Returns a weight as a matrix; 1 × 1 convolutions are stored with two more extents of one.
     pub fn matrix(&self, at: WeightRef) -> Tensor {
         let tensor = self.tensor(at);
-        match tensor.size()[..] {
-            [rows, columns, ..] => tensor.view([rows, columns]),
-            _ => tensor.shallow_clone(),
+        match tensor.dim() {
+            0..=2 => tensor.shallow_clone(),
+            _ => tensor.flatten(1, -1),
         }
     }
 }

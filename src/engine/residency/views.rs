@@ -107,8 +107,7 @@ mod tests {
     use crate::weights::{DType, Shape, TensorEntry};
 
     fn block(dtype: DType) -> Block {
-        let entry =
-            TensorEntry { name: "w".to_owned(), dtype, shape: Shape::from([4]), file: 0, start: 0, end: 16, coded: None };
+        let entry = TensorEntry { name: "w".to_owned(), dtype, shape: Shape::from([4]), file: 0, start: 0, end: 16, coded: None };
         Block { name: "b".to_owned(), params: vec![Param { name: "w".to_owned(), entry }], pinned: false }
     }
 

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
-use crate::engine::nn::wide::add;
+use crate::engine::nn::wide::{add, in_kind};
 use crate::engine::nn::{Conv2d, GroupNorm, LayerNorm, Linear, Scope, attend};
 use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
@@ -51,7 +51,8 @@ impl Resnet {
     pub fn forward(&self, residency: &Residency, x: &Tensor, emb: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.first)?;
         let h = self.in_conv.forward(&held, &self.in_norm.forward(&held, x).silu_());
-        let shift = self.emb.forward(&held, emb).unsqueeze(-1).unsqueeze(-1).to_kind(x.kind());
+        let shift = self.emb.forward(&held, emb);
+        let shift = in_kind(&shift.view([shift.size()[0], -1, 1, 1]), x.kind());
         let h = add(h, &shift);
         drop(held);
         let held = residency.acquire(self.second)?;
@@ -79,7 +80,7 @@ impl Downsample {
 
     /// `x [B, C, H, W]` to half the size, rounded up; in its type.
     pub fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
-        Ok(self.op.forward(&residency.acquire(self.block)?, x).to_kind(x.kind()))
+        Ok(in_kind(&self.op.forward(&residency.acquire(self.block)?, x), x.kind()))
     }
 }
 
@@ -99,7 +100,7 @@ impl Upsample {
     /// `x [B, C, H, W]` to `[B, C, size[0], size[1]]` in its type.
     pub fn forward(&self, residency: &Residency, x: &Tensor, size: [i64; 2]) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.block)?;
-        Ok(self.conv.forward(&held, &x.upsample_nearest2d(size, None, None)).to_kind(x.kind()))
+        Ok(in_kind(&self.conv.forward(&held, &x.upsample_nearest2d(size, None, None)), x.kind()))
     }
 }
 
@@ -132,8 +133,8 @@ impl SpatialTransformer {
     /// `x [B, C, H, W]`, `context [B, L, ctx]` to `[B, C, H, W]` in `x`'s type.
     pub fn forward(&self, residency: &Residency, x: &Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.first)?;
-        let tokens = self.norm.forward(&held, x).to_kind(self.proj_in.kind(&held)).flatten(2, 3).transpose(1, 2).contiguous();
-        let mut h = self.proj_in.forward(&held, &tokens).to_kind(x.kind());
+        let tokens = in_kind(&self.norm.forward(&held, x), self.proj_in.kind(&held)).flatten(2, 3).transpose(1, 2).contiguous();
+        let mut h = in_kind(&self.proj_in.forward(&held, &tokens), x.kind());
         drop((tokens, held));
         for block in &self.blocks {
             h = block.forward(residency, h, context)?;
@@ -177,7 +178,7 @@ impl TransformerBlock {
     fn forward(&self, residency: &Residency, mut x: Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.attention)?;
         // Three products read it: rounded once.
-        let h = self.norm1.forward(&held, &x).to_kind(self.attn1.to_q.kind(&held));
+        let h = in_kind(&self.norm1.forward(&held, &x), self.attn1.to_q.kind(&held));
         let mut x = x.g_add_(&self.attn1.forward(&held, &h, &h));
         let h = self.norm2.forward(&held, &x);
         let mut x = x.g_add_(&self.attn2.forward(&held, &h, context));

@@ -124,7 +124,7 @@ impl CudaMover {
         let Some(stream) = self.links.get(&home) else { return Ok(None) };
         let held = |pieces: &Pieces| pieces.of(block);
         let (begin, length) = (self.address(place.start), place.len());
-        after.iter().filter(|event| !event.has_been()).try_for_each(|event| stream.wait(event))?;
+        after.iter().try_for_each(|event| stream.wait(event))?;
         let begun = self.timed(stream)?;
         match (&self.masters.host, self.masters.peers.get(&home)) {
             (Some(host), None) => {
