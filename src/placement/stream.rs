@@ -82,6 +82,12 @@ impl Stream {
         self.order.iter().map(|s| s.block)
     }
 
+    /// Returns the block that was acquired last, where it is not given up yet.
+    #[must_use]
+    pub fn current(&self) -> Option<BlockIndex> {
+        self.current
+    }
+
     /// Returns where a streamed block is, after waiting for it. The one that was acquired before is given up, unless it is
     /// the same.
     ///

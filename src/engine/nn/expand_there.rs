@@ -5,6 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::tables;
 use crate::quant::ggml_legacy::UNEVEN;
 use crate::quant::quant_state::FourBit;
 use crate::quant::sdnq_type::{Numbers, WeightsType};
@@ -30,7 +31,7 @@ pub fn expand(entry: &TensorEntry, coded: &Coded, stored: &[Tensor]) -> Option<T
                 beside(2)?
             } else {
                 let usual = if *fp4 { FourBit::Fp4 } else { FourBit::Nf4 };
-                Tensor::from_slice(usual.codebook()).to_device(own.device())
+                tables::singles(usual.codebook(), own.device())
             };
             four_bit(own, &book, &beside(1)?, *block as i64, entry.elements() as i64)?
         }
@@ -178,12 +179,12 @@ impl Blocks {
 
 /// Shifts right by each of these, in a new last axis in place of one of 1.
 fn shifted(bytes: &Tensor, by: &[u8]) -> Tensor {
-    bytes.bitwise_right_shift(&Tensor::from_slice(by).to_device(bytes.device()))
+    bytes.bitwise_right_shift(&tables::bytes(by, bytes.device()))
 }
 
 /// The same in the axis before the last.
 fn shifted_rows(bytes: &Tensor, by: &[u8]) -> Tensor {
-    bytes.bitwise_right_shift(&Tensor::from_slice(by).to_device(bytes.device()).view([-1, 1]))
+    bytes.bitwise_right_shift(&tables::bytes(by, bytes.device()).view([-1, 1]))
 }
 
 /// Bits of 32 bytes, byte `l` for the numbers `l`, `l + 32` and so on.
@@ -238,7 +239,7 @@ fn blocks(dtype: DType, own: &Tensor) -> Option<Tensor> {
 /// Returns the levels of the types whose levels are not evenly spaced.
 fn uneven(codes: &Tensor) -> Tensor {
     let levels = UNEVEN.map(f32::from);
-    let levels = Tensor::from_slice(&levels).to_device(codes.device());
+    let levels = tables::singles(&levels, codes.device());
     levels.index_select(0, &codes.to_kind(Kind::Int).view([-1])).view_as(codes)
 }
 

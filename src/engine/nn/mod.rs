@@ -11,6 +11,7 @@ pub mod norm;
 pub mod patch;
 pub mod rope;
 pub mod scope;
+pub mod tables;
 pub mod time;
 pub mod wide;
 

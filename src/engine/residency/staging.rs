@@ -93,8 +93,9 @@ impl Staging {
     /// Returns the weights of a streamed block, in the order of its parameters, for work that is given to the device from
     /// now on. What was lent before must not be used any more.
     pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Rc<[Tensor]>, LoadError> {
+        let is_in_use = self.stream.current() == Some(index);
         let _place = self.stream.acquire(index, self.carrier.as_mut())?;
-        self.views.lend(index, block, self.carrier.weights(index))
+        self.views.lend(index, block, self.carrier.weights(index), is_in_use)
     }
 
     /// Hears that computing goes on with a block that is resident.
