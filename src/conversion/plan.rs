@@ -20,7 +20,7 @@ use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, Prefix, is
 use crate::quant::precision::{Container, Mix, Target, base_name};
 use crate::quant::sdnq_config::{Config, group_of};
 use crate::quant::sdnq_type::WeightsType;
-use crate::quant::{detect, sdnq, sdnq_names};
+use crate::quant::{sdnq, sdnq_names};
 use crate::weights::{DType, Shape};
 use crate::workflow::Kind;
 
@@ -45,7 +45,7 @@ pub fn is_gguf(target: &Target) -> bool {
 /// Returns the precision that a source has.
 #[must_use]
 pub fn stored(source: &Opened) -> String {
-    detect::detect(&source.catalog, source.configuration.as_deref()).to_string()
+    source.stored().to_string()
 }
 
 /// Returns the name of a result. A part other than the network says which it is.
@@ -59,7 +59,7 @@ pub fn file_name(stem: &str, target: &Target, part: Part) -> String {
 
 /// Lays out the result.
 pub fn output(source: &Opened, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
-    let stored = detect::detect(&source.catalog, source.configuration.as_deref());
+    let stored = source.stored();
     if is_coded(&stored.name) {
         let reason = format!("it is stored as {stored}, which is not taken apart again");
         return Err(impossible(&source.path, Kind::Refused, reason, "convert the file that it was made of"));
@@ -242,8 +242,7 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
 
 /// Returns the architecture of a network by its shapes: of those whose sizes differ.
 fn known(source: &Opened) -> Option<Architecture> {
-    let family = crate::families::detect(&source.catalog).ok()??.family;
-    let name = match family {
+    let name = match source.family()? {
         Family::Sd15 | Family::Sd2 => "sd1",
         Family::Sdxl | Family::SdxlRefiner => "sdxl",
         Family::Sd3 | Family::Flux | Family::ZImage => return None,
