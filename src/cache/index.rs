@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,12 @@ impl Stamp {
         let modified_ns = about.st_mtime.saturating_mul(1_000_000_000).saturating_add(about.st_mtime_nsec.cast_signed());
         Some(Self { inode: about.st_ino, bytes: about.st_size.cast_unsigned(), modified_ns })
     }
+
+    /// Returns the time before which files were written that an index of now will know.
+    fn settled(now: SystemTime) -> i64 {
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        now.saturating_sub(TICK_NS)
+    }
 }
 
 /// The file that a manifest was read from.
@@ -66,6 +73,8 @@ pub(super) fn manifests(folder: &Path, names: &[String]) -> Vec<Option<Box<Manif
     let index = if names.len() < LEAST { None } else { Index::read(folder, &about) };
     let known = index.as_ref().map(Index::lines).unwrap_or_default();
     let fresh = AtomicUsize::new(0);
+    // What is younger than this an index does not know.
+    let settled = Stamp::settled(SystemTime::now());
     let one = |name: &String| -> Option<(Stamp, Box<Manifest>)> {
         let stamp = Stamp::of(&about, &format!("{name}.json"))?;
         let line = known.get(name.as_str()).filter(|(then, _)| *then == stamp);
@@ -74,12 +83,13 @@ pub(super) fn manifests(folder: &Path, names: &[String]) -> Vec<Option<Box<Manif
         }
         let mut manifest = Manifest::stored(&folder.join(name)).ok()??;
         manifest.error.worst.clear();
-        fresh.fetch_add(1, Ordering::Relaxed);
+        fresh.fetch_add(usize::from(stamp.modified_ns < settled), Ordering::Relaxed);
         Some((stamp, Box::new(manifest)))
     };
     let found: Vec<Option<(Stamp, Box<Manifest>)>> = names.par_iter().map(one).collect();
     if fresh.into_inner() > LEAST.max(names.len() / OUTDATED) {
-        write(folder, names.iter().zip(&found).filter_map(|(name, found)| Some((name, found.as_ref()?))));
+        let entries = names.iter().zip(&found).filter_map(|(name, found)| Some((name, found.as_ref()?)));
+        write(folder, entries.filter(|(_, (stamp, _))| stamp.modified_ns < settled));
     }
     found.into_iter().map(|found| found.map(|(_, manifest)| manifest)).collect()
 }
@@ -228,12 +238,12 @@ mod tests {
 
     #[test]
     fn a_manifest_as_young_as_the_index_is_read_itself() {
-        let (folder, names) = filled(LEAST + 1);
+        let (folder, names) = filled(LEAST + 2);
         let here = folder.path();
         let young = beside(&here.join("0.gguf"), "json");
         fs::File::options().write(true).open(&young).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
         precisions(here, &names);
-        assert_eq!(known(here), LEAST);
+        assert_eq!(known(here), LEAST + 1);
         age(&path(here), 7200);
         assert_eq!(known(here), 0);
     }

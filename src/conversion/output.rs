@@ -74,13 +74,13 @@ impl Output {
     /// aligned to its type.
     #[must_use]
     pub fn safetensors(tensors: Vec<(Feed, Form, Vec<Product>)>, constants: &[Product], metadata: &BTreeMap<String, String>) -> Self {
-        let mut order: Vec<(&Product, usize, usize)> = Vec::new();
-        for (job, (.., products)) in tensors.iter().enumerate() {
-            order.extend(products.iter().enumerate().map(|(place, product)| (product, job, place)));
-        }
-        order.extend(constants.iter().map(|product| (product, usize::MAX, 0)));
         let width = |p: &Product| DType::SAFETENSORS.iter().position(|t| *t == p.dtype);
-        order.sort_by(|(a, ..), (b, ..)| width(b).cmp(&width(a)).then_with(|| a.name.cmp(&b.name)));
+        let mut order: Vec<(Option<usize>, &Product, usize, usize)> = Vec::new();
+        for (job, (.., products)) in tensors.iter().enumerate() {
+            order.extend(products.iter().enumerate().map(|(place, product)| (width(product), product, job, place)));
+        }
+        order.extend(constants.iter().map(|product| (width(product), product, usize::MAX, 0)));
+        order.sort_by(|(wide, a, ..), (wider, b, ..)| wider.cmp(wide).then_with(|| a.name.cmp(&b.name)));
 
         let mut all: BTreeMap<&str, &str> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         all.insert(SOURCE_KEY, HASH_TO_COME);
@@ -88,7 +88,7 @@ impl Output {
         let mut starts = vec![Vec::new(); tensors.len()];
         let mut known = Vec::new();
         let mut at = 0;
-        for (product, job, place) in &order {
+        for (_, product, job, place) in &order {
             let end = at + product.bytes();
             header.insert(&product.name, Listed::Tensor { data_offsets: [at, end], dtype: product.dtype.name(), shape: &product.shape });
             if let Some(starts) = starts.get_mut(*job) {

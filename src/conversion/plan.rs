@@ -15,7 +15,7 @@ use crate::families::{Family, Role};
 use crate::formats::gguf::{self, NewTensor};
 use crate::formats::gguf_value::Value;
 use crate::formats::safetensors;
-use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, Prefix, is_cast, is_scaled};
+use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, is_cast, is_scaled};
 
 use crate::quant::precision::{Container, Mix, Target, base_name};
 use crate::quant::sdnq_config::{Config, group_of};
@@ -114,11 +114,7 @@ struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     fn of(source: &Opened, feeds: &[Feed], target: &'a Target) -> Result<Self, ConversionError> {
-        let names: Vec<&str> = feeds.iter().map(|f| f.name.as_str()).collect();
-        let prefix = Prefix::find(&names);
-        let own: std::collections::HashSet<String> = names.iter().filter_map(|n| prefix.strip(n)).collect();
-        // Other programs' layouts have lists of their own kind, which the usual one stands for.
-        let architecture = Architecture::detect(|name| own.contains(name)).ok();
+        let architecture = source.architecture();
         let wide = match source.catalog.main_dtype() {
             Some(dtype @ (DType::F32 | DType::F16)) => dtype,
             _ => DType::Bf16,

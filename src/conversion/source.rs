@@ -1,7 +1,7 @@
 //! What is converted: the tensors of one part of a model, or of a whole checkpoint.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +11,7 @@ use super::{ConversionError, pipeline};
 use crate::cache::Origin;
 use crate::families::{Family, Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
+use crate::quant::comfy_gguf::{Architecture, Prefix};
 use crate::quant::detect::Precision;
 use crate::quant::{self, floats};
 use crate::weights::{Catalog, Code, Coded, TensorEntry};
@@ -84,6 +85,8 @@ pub struct Opened {
     stored: OnceCell<Precision>,
     /// The family of the network, once somebody wanted to know.
     family: OnceCell<Option<Family>>,
+    /// Which list of layers that stay wide is the network's, once somebody wanted to know.
+    architecture: OnceCell<Option<Architecture>>,
 }
 
 /// Opens a source. Without a part, a file that holds a diffusion network is converted to that network alone, and any other
@@ -147,6 +150,7 @@ pub fn of(path: &Path, sources: &[Source], part: Option<Part>) -> Result<Opened,
         hash: OnceCell::new(),
         stored: OnceCell::new(),
         family: OnceCell::new(),
+        architecture: OnceCell::new(),
     })
 }
 
@@ -254,6 +258,17 @@ impl Opened {
     /// Returns the family of the network, where it is known.
     pub fn family(&self) -> Option<Family> {
         *self.family.get_or_init(|| Some(detect::detect(&self.catalog).ok()??.family))
+    }
+
+    /// Returns whose list it is that says which layers stay wide. Other programs' layouts have lists of their own kind, which the
+    /// usual one stands for.
+    pub fn architecture(&self) -> Option<Architecture> {
+        *self.architecture.get_or_init(|| {
+            let names: Vec<&str> = self.catalog.iter().map(|entry| entry.name.as_str()).collect();
+            let prefix = Prefix::find(&names);
+            let own: HashSet<String> = names.iter().filter_map(|name| prefix.strip(name)).collect();
+            Architecture::detect(|name| own.contains(name)).ok()
+        })
     }
 
     fn scale(&self, entry: &TensorEntry) -> Result<f32, ConversionError> {

@@ -110,7 +110,7 @@ impl BlockTable {
         blocks.extend(joined(cut, worth_a_copy));
         let of_block = |(index, block): (u32, &Block)| (0..block.params.len()).map(move |param| Slot { block: BlockIndex(index), param });
         let mut slots: Vec<Slot> = (0u32..).zip(&blocks).flat_map(of_block).collect();
-        slots.sort_by(|a, b| name(&blocks, *a).cmp(name(&blocks, *b)));
+        slots.sort_by(|a, b| name_at(&blocks, *a).cmp(name_at(&blocks, *b)));
         Self { blocks, slots, gathered: BTreeMap::new() }
     }
 
@@ -166,18 +166,20 @@ impl BlockTable {
     /// Returns where a parameter lives.
     #[must_use]
     pub fn slot(&self, name: &str) -> Option<Slot> {
-        self.under(name).next().filter(|(found, _)| *found == name).map(|(_, slot)| slot)
+        let place = self.slots.binary_search_by(|slot| name_at(&self.blocks, *slot).cmp(name));
+        self.slots.get(place.ok()?).copied()
     }
 
     /// Returns every parameter's name and where it lives.
     pub fn names(&self) -> impl Iterator<Item = (&str, Slot)> {
-        self.slots.iter().map(|slot| (name(&self.blocks, *slot), *slot))
+        self.slots.iter().map(|slot| (name_at(&self.blocks, *slot), *slot))
     }
 
     /// Returns the parameters whose names start with `prefix`, and where they live.
     pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Slot)> {
-        let first = self.slots.partition_point(|slot| name(&self.blocks, *slot) < prefix);
-        self.names().skip(first).take_while(move |(name, _)| name.starts_with(prefix))
+        let first = self.slots.partition_point(|slot| name_at(&self.blocks, *slot) < prefix);
+        let named = self.slots.iter().skip(first).map(|slot| (name_at(&self.blocks, *slot), *slot));
+        named.take_while(move |(name, _)| name.starts_with(prefix))
     }
 
     /// Returns the tensor of this name.
@@ -203,7 +205,7 @@ impl BlockTable {
 }
 
 /// Returns the name of the parameter that lives there.
-fn name(blocks: &[Block], slot: Slot) -> &str {
+fn name_at(blocks: &[Block], slot: Slot) -> &str {
     let block = usize::try_from(slot.block.0).ok().and_then(|index| blocks.get(index));
     block.and_then(|block| block.params.get(slot.param)).map_or("", |param| param.name.as_str())
 }
