@@ -5,7 +5,7 @@ import time
 import headers
 import pagecache
 from bench import milliseconds, say, spread
-from conversion import LOOKUPS, empty, run
+from conversion import LOOKUPS, SETTLES, empty, run
 from table import Bar, Figure
 
 # What lies in the folders: so many of each.
@@ -19,8 +19,6 @@ FOLDERS = (
 )
 FILES = sum(count for _, count, _, _ in FOLDERS)
 LISTS, COLD = 21, 5
-# What changed less than two seconds ago is not kept in the index.
-SETTLES = 3
 
 
 def fill(home):

@@ -3,22 +3,25 @@
 //! It is a copy and never trusted over what it was copied from: an entry holds only for the very file of the manifest that it
 //! was read from, by number, size and time. One that is lost, old or damaged costs time and nothing else.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::FOLDER;
+use super::looking::Opened;
 use super::manifest::{Manifest, replace};
-use super::{FOLDER, beside};
 
 /// The name of the file. It has no ending as what is about a conversion has.
 pub(super) const NAME: &str = "index";
 
 /// The first line: another shape of the rest gets another number.
-const HEAD: &str = "perilune index 1";
+const HEAD: &str = "perilune index 2";
 
 /// So few manifests are read as fast one by one.
 const LEAST: usize = 64;
@@ -39,61 +42,94 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
-        Self { inode: metadata.ino(), bytes: metadata.len(), modified_ns }
+    fn of(folder: &Opened, name: &str) -> Option<Self> {
+        let about = folder.look_at(name)?;
+        let modified_ns = about.st_mtime.saturating_mul(1_000_000_000).saturating_add(about.st_mtime_nsec.cast_signed());
+        Some(Self { inode: about.st_ino, bytes: about.st_size.cast_unsigned(), modified_ns })
+    }
+
+    /// Returns the time before which files were written that an index of now will know.
+    fn settled(now: SystemTime) -> i64 {
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        now.saturating_sub(TICK_NS)
     }
 }
 
-/// A manifest, and the file that it was read from.
+/// The file that a manifest was read from.
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    name: String,
+struct Entry<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     stamp: Stamp,
-    manifest: Manifest,
 }
+
+/// Between an entry and its manifest; no JSON holds one.
+const BETWEEN: char = '\t';
 
 /// Reads the manifests of these files of one folder, without the tensors that lost most and what is counted beside them; nothing
 /// of one that cannot be read. Where many had to be read one by one, an index is left for the next time, if that can be.
-pub(super) fn manifests(folder: &Path, names: &[String]) -> Vec<Option<Manifest>> {
-    let mut known = if names.len() < LEAST { HashMap::new() } else { read(folder) };
-    let asked: Vec<(&String, Option<Entry>)> = names.iter().map(|name| (name, known.remove(name))).collect();
-    let one = |(name, known): (&String, Option<Entry>)| -> Option<(Entry, bool)> {
-        let target = folder.join(name);
-        let stamp = Stamp::of(&fs::metadata(beside(&target, "json")).ok()?);
-        if let Some(entry) = known.filter(|entry| entry.stamp == stamp) {
-            return Some((entry, true));
+pub(super) fn manifests(folder: &Path, names: &[String]) -> Vec<Option<Box<Manifest>>> {
+    let Some(about) = Opened::open(&folder.join(FOLDER)) else { return names.iter().map(|_| None).collect() };
+    let index = if names.len() < LEAST { None } else { Index::read(folder, &about) };
+    let known = index.as_ref().map(Index::lines).unwrap_or_default();
+    let fresh = AtomicUsize::new(0);
+    // What is younger than this an index does not know.
+    let settled = Stamp::settled(SystemTime::now());
+    let one = |name: &String| -> Option<(Stamp, Box<Manifest>)> {
+        let stamp = Stamp::of(&about, &format!("{name}.json"))?;
+        let line = known.get(name.as_str()).filter(|(then, _)| *then == stamp);
+        if let Some(manifest) = line.and_then(|(_, manifest)| serde_json::from_str(manifest).ok()) {
+            return Some((stamp, manifest));
         }
-        let mut manifest = Manifest::stored(&target).ok()??;
+        let mut manifest = Manifest::stored(&folder.join(name)).ok()??;
         manifest.error.worst.clear();
-        Some((Entry { name: name.clone(), stamp, manifest }, false))
+        fresh.fetch_add(usize::from(stamp.modified_ns < settled), Ordering::Relaxed);
+        Some((stamp, Box::new(manifest)))
     };
-    let found: Vec<Option<(Entry, bool)>> = asked.into_par_iter().map(one).collect();
-    let fresh = found.iter().flatten().filter(|(_, is_known)| !is_known).count();
-    if fresh > LEAST.max(names.len() / OUTDATED) {
-        write(folder, found.iter().flatten().map(|(entry, _)| entry));
+    let found: Vec<Option<(Stamp, Box<Manifest>)>> = names.par_iter().map(one).collect();
+    if fresh.into_inner() > LEAST.max(names.len() / OUTDATED) {
+        let entries = names.iter().zip(&found).filter_map(|(name, found)| Some((name, found.as_ref()?)));
+        write(folder, entries.filter(|(_, (stamp, _))| stamp.modified_ns < settled));
     }
-    found.into_iter().map(|found| found.map(|(entry, _)| entry.manifest)).collect()
+    found.into_iter().map(|found| found.map(|(_, manifest)| manifest)).collect()
 }
 
 fn path(folder: &Path) -> PathBuf {
     folder.join(FOLDER).join(NAME)
 }
 
-/// Returns what an index says of files that have not changed since, as far as it knows.
-fn read(folder: &Path) -> HashMap<String, Entry> {
-    let path = path(folder);
-    let (Ok(metadata), Ok(text)) = (fs::metadata(&path), fs::read_to_string(&path)) else { return HashMap::new() };
-    let Some(lines) = text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n')) else { return HashMap::new() };
-    let last = Stamp::of(&metadata).modified_ns.saturating_sub(TICK_NS);
-    let lines: Vec<&str> = lines.lines().collect();
-    let entries = lines.par_iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok()).filter(|e| e.stamp.modified_ns < last);
-    entries.map(|entry| (entry.name.clone(), entry)).collect()
+/// The text of an index. Of a manifest that is asked for, and that did not change, the line is read.
+struct Index {
+    text: String,
+    /// What was written from then on may have been written again.
+    last: i64,
 }
 
-fn write<'a>(folder: &Path, entries: impl Iterator<Item = &'a Entry>) {
-    let lines = entries.filter_map(|entry| serde_json::to_string(entry).ok());
-    let text = std::iter::once(HEAD.to_owned()).chain(lines).fold(String::new(), |text, line| text + &line + "\n");
+impl Index {
+    fn read(folder: &Path, about: &Opened) -> Option<Self> {
+        let last = Stamp::of(about, NAME)?.modified_ns.saturating_sub(TICK_NS);
+        Some(Self { text: fs::read_to_string(path(folder)).ok()?, last })
+    }
+
+    /// Returns what it says of files that have not changed since, as far as it knows: the manifests as JSON, by name.
+    fn lines(&self) -> HashMap<Cow<'_, str>, (Stamp, &str)> {
+        let lines = self.text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n'));
+        let lines: Vec<&str> = lines.unwrap_or_default().lines().collect();
+        let entries = lines.into_par_iter().filter_map(|line| {
+            let (entry, manifest) = line.split_once(BETWEEN)?;
+            let Entry { name, stamp } = serde_json::from_str(entry).ok()?;
+            (stamp.modified_ns < self.last).then_some((name, (stamp, manifest)))
+        });
+        entries.collect()
+    }
+}
+
+fn write<'a>(folder: &Path, entries: impl Iterator<Item = (&'a String, &'a (Stamp, Box<Manifest>))>) {
+    let line = |(name, (stamp, manifest)): (&'a String, &'a (Stamp, Box<Manifest>))| {
+        let entry = serde_json::to_string(&Entry { name: name.into(), stamp: *stamp }).ok()?;
+        Some(format!("{entry}{BETWEEN}{}\n", serde_json::to_string(manifest).ok()?))
+    };
+    let text = format!("{HEAD}\n") + &entries.filter_map(line).collect::<String>();
     if let Err(error) = replace(&path(folder), text.as_bytes(), false) {
         tracing::debug!("no index is left: {error}");
     }
@@ -102,7 +138,7 @@ fn write<'a>(folder: &Path, entries: impl Iterator<Item = &'a Entry>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Errors;
+    use crate::cache::{Errors, beside};
     use crate::units::{Bytes, Timestamp};
 
     fn manifest(to: &str) -> Manifest {
@@ -140,6 +176,12 @@ mod tests {
         manifests(folder, names).into_iter().map(|m| m.map(|m| m.to)).collect()
     }
 
+    /// How many manifests an index knows.
+    fn known(folder: &Path) -> usize {
+        let about = Opened::open(&folder.join(FOLDER)).unwrap();
+        Index::read(folder, &about).map_or(0, |index| index.lines().len())
+    }
+
     /// A folder with so many manifests, all of an hour ago.
     fn filled(count: usize) -> (tempfile::TempDir, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
@@ -165,7 +207,7 @@ mod tests {
         let here = folder.path();
         let all = vec![Some("Q8_0".to_owned()); names.len()];
         assert_eq!(precisions(here, &names), all);
-        assert_eq!(read(here).len(), names.len());
+        assert_eq!(known(here), names.len());
 
         // A copy that says otherwise of files that did not change is believed: so it is known that it was read.
         let text = fs::read_to_string(path(here)).unwrap();
@@ -196,13 +238,13 @@ mod tests {
 
     #[test]
     fn a_manifest_as_young_as_the_index_is_read_itself() {
-        let (folder, names) = filled(LEAST + 1);
+        let (folder, names) = filled(LEAST + 2);
         let here = folder.path();
         let young = beside(&here.join("0.gguf"), "json");
         fs::File::options().write(true).open(&young).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
         precisions(here, &names);
-        assert_eq!(read(here).len(), LEAST);
+        assert_eq!(known(here), LEAST + 1);
         age(&path(here), 7200);
-        assert!(read(here).is_empty());
+        assert_eq!(known(here), 0);
     }
 }

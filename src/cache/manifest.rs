@@ -134,7 +134,11 @@ impl Manifest {
     /// Reads the manifest of a conversion, and what is counted beside it; nothing where there is none, or one that this program
     /// cannot read.
     pub fn read(target: &Path) -> Result<Option<Self>, CacheError> {
-        Ok(Self::stored(target)?.map(|manifest| manifest.counted(Uses::read(target))))
+        let mut manifest = Self::stored(target)?;
+        if let Some(manifest) = &mut manifest {
+            manifest.count(Uses::read(target));
+        }
+        Ok(manifest)
     }
 
     /// Reads the manifest alone.
@@ -147,13 +151,11 @@ impl Manifest {
         }
     }
 
-    /// Returns it with what was counted since it was written.
-    #[must_use]
-    pub(super) fn counted(mut self, uses: Option<Uses>) -> Self {
+    /// Adds what was counted since it was written.
+    pub(super) fn count(&mut self, uses: Option<Uses>) {
         if let Some(Uses { hits, last }) = uses {
             (self.hits, self.used) = (self.hits.max(hits), self.used.max(last));
         }
-        self
     }
 
     /// Writes the manifest, in place of an older one, whole or not at all.

@@ -13,6 +13,7 @@ pub mod clean;
 pub mod embeddings;
 pub mod error;
 mod index;
+mod looking;
 pub mod manifest;
 pub mod outside;
 pub mod shelf;

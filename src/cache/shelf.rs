@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::looking::Opened;
 use super::{FOLDER, Manifest, Origin, Uses, index, uses};
 use crate::units::{Bytes, Timestamp};
 
@@ -35,7 +36,7 @@ pub struct Item {
     /// What it takes on the disk.
     pub bytes: Bytes,
     /// What it was made of, without the tensors that lost most; nothing of an unfinished one.
-    pub manifest: Option<Manifest>,
+    pub manifest: Option<Box<Manifest>>,
     /// How it stands.
     pub state: State,
 }
@@ -82,8 +83,18 @@ impl Shelf {
                 item.state = standing(manifest, &origins);
             }
         }
-        items.par_sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()).then_with(|| a.is_finished().cmp(&b.is_finished())));
+        items.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()).then_with(|| a.is_finished().cmp(&b.is_finished())));
         Self { items }
+    }
+
+    /// Returns which of these are not among its own, by path.
+    #[must_use]
+    pub fn others(&self, mut items: Vec<Item>) -> Vec<Item> {
+        if !items.is_empty() {
+            let own: HashSet<&Path> = self.items.iter().map(|item| item.path.as_path()).collect();
+            items.retain(|item| !own.contains(item.path.as_path()));
+        }
+        items
     }
 
     /// Returns how many there are and how large they are together, by what they were converted to.
@@ -120,16 +131,23 @@ impl Names {
                 _ => {}
             }
         }
+        // What is in order already is sorted fast.
+        names.manifests.sort_unstable();
         names
     }
 
     /// Returns what these names are about. Of finished ones it is not looked yet whether their sources are as they were.
     fn items(&self, folder: &Path) -> Vec<Item> {
+        let Some(here) = Opened::open(folder) else { return Vec::new() };
         let manifests = index::manifests(folder, &self.manifests);
         let finished = self.manifests.par_iter().zip(manifests).filter_map(|(name, manifest)| {
-            let path = folder.join(name);
-            let uses = if self.used.contains(name) { Uses::read(&path) } else { None };
-            finished(path, manifest?.counted(uses))
+            let (path, mut manifest) = (folder.join(name), manifest?);
+            if self.used.contains(name) {
+                manifest.count(Uses::read(&path));
+            }
+            // One whose file was removed by hand is none.
+            let bytes = Bytes(here.look_at(name)?.st_size.cast_unsigned());
+            Some(finished(path, bytes, manifest))
         });
         let unfinished = self.parts.par_iter().filter_map(|name| unfinished(folder.join(name)));
         finished.chain(unfinished).collect()
@@ -141,12 +159,11 @@ fn unfinished(path: PathBuf) -> Option<Item> {
     Some(Item { path, bytes, manifest: None, state: State::Unfinished })
 }
 
-/// Returns the conversion at a path. One whose file was removed by hand is none.
-fn finished(path: PathBuf, manifest: Manifest) -> Option<Item> {
-    let bytes = Bytes(fs::metadata(&path).ok()?.len());
+/// Returns the conversion at a path, of this size.
+fn finished(path: PathBuf, bytes: Bytes, manifest: Box<Manifest>) -> Item {
     let is_whole = bytes == manifest.bytes && manifest.damage.is_none();
     let state = if is_whole { State::Valid } else { State::Damaged };
-    Some(Item { path, bytes, manifest: Some(manifest), state })
+    Item { path, bytes, manifest: Some(manifest), state }
 }
 
 /// Returns how a conversion stands to its source, by what the file system says of it.

@@ -42,8 +42,9 @@ impl Output {
 /// Writes one line of JSON.
 pub fn json<T: Serialize>(value: &T) {
     // Our own shapes have string keys and finite numbers only, so they always are JSON.
-    let line = serde_json::to_string(value).unwrap_or_default();
-    print(&format!("{line}\n"));
+    let mut line = serde_json::to_string(value).unwrap_or_default();
+    line.push('\n');
+    print(&line);
 }
 
 /// Writes text as it is.

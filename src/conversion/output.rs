@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::feed::Feed;
 use super::form::{AT_ONCE, Form, Product};
@@ -13,7 +13,7 @@ use crate::formats::gguf_value;
 use crate::kernels;
 use crate::library::{LibraryError, MappedFile};
 use crate::quant::fp8;
-use crate::weights::DType;
+use crate::weights::{DType, Shape};
 
 /// A tensor that is converted.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,24 +74,23 @@ impl Output {
     /// aligned to its type.
     #[must_use]
     pub fn safetensors(tensors: Vec<(Feed, Form, Vec<Product>)>, constants: &[Product], metadata: &BTreeMap<String, String>) -> Self {
-        let mut order: Vec<(&Product, usize, usize)> = Vec::new();
-        for (job, (.., products)) in tensors.iter().enumerate() {
-            order.extend(products.iter().enumerate().map(|(place, product)| (product, job, place)));
-        }
-        order.extend(constants.iter().map(|product| (product, usize::MAX, 0)));
         let width = |p: &Product| DType::SAFETENSORS.iter().position(|t| *t == p.dtype);
-        order.sort_by(|(a, ..), (b, ..)| width(b).cmp(&width(a)).then_with(|| a.name.cmp(&b.name)));
+        let mut order: Vec<(Option<usize>, &Product, usize, usize)> = Vec::new();
+        for (job, (.., products)) in tensors.iter().enumerate() {
+            order.extend(products.iter().enumerate().map(|(place, product)| (width(product), product, job, place)));
+        }
+        order.extend(constants.iter().map(|product| (width(product), product, usize::MAX, 0)));
+        order.sort_by(|(wide, a, ..), (wider, b, ..)| wider.cmp(wide).then_with(|| a.name.cmp(&b.name)));
 
-        let mut header = Map::new();
         let mut all: BTreeMap<&str, &str> = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         all.insert(SOURCE_KEY, HASH_TO_COME);
-        header.insert("__metadata__".to_owned(), json!(all));
+        let mut header = BTreeMap::from([("__metadata__", Listed::Metadata(all))]);
         let mut starts = vec![Vec::new(); tensors.len()];
         let mut known = Vec::new();
         let mut at = 0;
-        for (product, job, place) in &order {
+        for (_, product, job, place) in &order {
             let end = at + product.bytes();
-            header.insert(product.name.clone(), json!({"dtype": product.dtype.name(), "shape": product.shape, "data_offsets": [at, end]}));
+            header.insert(&product.name, Listed::Tensor { data_offsets: [at, end], dtype: product.dtype.name(), shape: &product.shape });
             if let Some(starts) = starts.get_mut(*job) {
                 starts.push((*place, at));
             }
@@ -101,7 +100,7 @@ impl Output {
             at = end;
         }
         let count = order.len();
-        let header = framed(&Value::Object(header));
+        let header = framed(&header);
         let data = header.len() as u64;
         for (start, _) in &mut known {
             *start += data;
@@ -180,9 +179,18 @@ impl Output {
     }
 }
 
+/// What a header lists under a name. The order of the fields is that of all headers written before.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    Metadata(BTreeMap<&'a str, &'a str>),
+    Tensor { data_offsets: [u64; 2], dtype: &'static str, shape: &'a Shape },
+}
+
 /// Returns a header with its length before it, filled up to whole words.
-fn framed(header: &Value) -> Vec<u8> {
-    let mut json = header.to_string().into_bytes();
+fn framed(header: &BTreeMap<&str, Listed<'_>>) -> Vec<u8> {
+    // Words and whole numbers under words always are JSON.
+    let mut json = serde_json::to_vec(header).unwrap_or_default();
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.extend(json);
@@ -197,7 +205,6 @@ mod tests {
     use crate::conversion::chunk::Rows;
     use crate::formats::{gguf, safetensors};
     use crate::quant::sdnq_type::WeightsType;
-    use crate::weights::Shape;
 
     /// Tensors of all kinds that a network has, by number.
     fn feeds() -> impl Strategy<Value = Vec<Feed>> {

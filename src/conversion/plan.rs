@@ -15,12 +15,12 @@ use crate::families::{Family, Role};
 use crate::formats::gguf::{self, NewTensor};
 use crate::formats::gguf_value::Value;
 use crate::formats::safetensors;
-use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, Prefix, is_cast, is_scaled};
+use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, is_cast, is_scaled};
 
 use crate::quant::precision::{Container, Mix, Target, base_name};
 use crate::quant::sdnq_config::{Config, group_of};
 use crate::quant::sdnq_type::WeightsType;
-use crate::quant::{detect, sdnq, sdnq_names};
+use crate::quant::{sdnq, sdnq_names};
 use crate::weights::{DType, Shape};
 use crate::workflow::Kind;
 
@@ -45,7 +45,7 @@ pub fn is_gguf(target: &Target) -> bool {
 /// Returns the precision that a source has.
 #[must_use]
 pub fn stored(source: &Opened) -> String {
-    detect::detect(&source.catalog, source.configuration.as_deref()).to_string()
+    source.stored().to_string()
 }
 
 /// Returns the name of a result. A part other than the network says which it is.
@@ -59,7 +59,7 @@ pub fn file_name(stem: &str, target: &Target, part: Part) -> String {
 
 /// Lays out the result.
 pub fn output(source: &Opened, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
-    let stored = detect::detect(&source.catalog, source.configuration.as_deref());
+    let stored = source.stored();
     if is_coded(&stored.name) {
         let reason = format!("it is stored as {stored}, which is not taken apart again");
         return Err(impossible(&source.path, Kind::Refused, reason, "convert the file that it was made of"));
@@ -114,11 +114,7 @@ struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     fn of(source: &Opened, feeds: &[Feed], target: &'a Target) -> Result<Self, ConversionError> {
-        let names: Vec<&str> = feeds.iter().map(|f| f.name.as_str()).collect();
-        let prefix = Prefix::find(&names);
-        let own: std::collections::HashSet<String> = names.iter().filter_map(|n| prefix.strip(n)).collect();
-        // Other programs' layouts have lists of their own kind, which the usual one stands for.
-        let architecture = Architecture::detect(|name| own.contains(name)).ok();
+        let architecture = source.architecture();
         let wide = match source.catalog.main_dtype() {
             Some(dtype @ (DType::F32 | DType::F16)) => dtype,
             _ => DType::Bf16,
@@ -242,8 +238,7 @@ fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, rec
 
 /// Returns the architecture of a network by its shapes: of those whose sizes differ.
 fn known(source: &Opened) -> Option<Architecture> {
-    let family = crate::families::detect(&source.catalog).ok()??.family;
-    let name = match family {
+    let name = match source.family()? {
         Family::Sd15 | Family::Sd2 => "sd1",
         Family::Sdxl | Family::SdxlRefiner => "sdxl",
         Family::Sd3 | Family::Flux | Family::ZImage => return None,

@@ -1,7 +1,7 @@
 //! What is converted: the tensors of one part of a model, or of a whole checkpoint.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,9 +9,11 @@ use std::str::FromStr;
 use super::feed::Feed;
 use super::{ConversionError, pipeline};
 use crate::cache::Origin;
-use crate::families::{Role, Source, detect};
+use crate::families::{Family, Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
-use crate::quant::floats;
+use crate::quant::comfy_gguf::{Architecture, Prefix};
+use crate::quant::detect::Precision;
+use crate::quant::{self, floats};
 use crate::weights::{Catalog, Code, Coded, TensorEntry};
 use crate::workflow::Kind;
 
@@ -79,6 +81,12 @@ pub struct Opened {
     pub origins: Vec<Origin>,
     /// The hash of the tensors, once somebody wanted it: all of them are read for it.
     hash: OnceCell<String>,
+    /// How they are stored, once somebody wanted to know.
+    stored: OnceCell<Precision>,
+    /// The family of the network, once somebody wanted to know.
+    family: OnceCell<Option<Family>>,
+    /// Which list of layers that stay wide is the network's, once somebody wanted to know.
+    architecture: OnceCell<Option<Architecture>>,
 }
 
 /// Opens a source. Without a part, a file that holds a diffusion network is converted to that network alone, and any other
@@ -131,7 +139,19 @@ pub fn of(path: &Path, sources: &[Source], part: Option<Part>) -> Result<Opened,
     let configuration = files.first().and_then(|f| std::fs::read_to_string(f.with_file_name("quantization_config.json")).ok());
     let origins = files.iter().map(|f| Origin::of(f)).collect::<Result<_, _>>()?;
     let files = files.iter().map(|f| MappedFile::open(f)).collect::<Result<_, LibraryError>>()?;
-    Ok(Opened { path: path.to_owned(), part, catalog, is_all, files, configuration, origins, hash: OnceCell::new() })
+    Ok(Opened {
+        path: path.to_owned(),
+        part,
+        catalog,
+        is_all,
+        files,
+        configuration,
+        origins,
+        hash: OnceCell::new(),
+        stored: OnceCell::new(),
+        family: OnceCell::new(),
+        architecture: OnceCell::new(),
+    })
 }
 
 /// Returns the diffusion network where there is one, else the first other part, else everything.
@@ -228,6 +248,27 @@ impl Opened {
         }
         let hash = pipeline::identify(&self.feeds()?, &self.files)?;
         Ok(self.hash.get_or_init(|| hash))
+    }
+
+    /// Returns how the tensors are stored.
+    pub fn stored(&self) -> &Precision {
+        self.stored.get_or_init(|| quant::detect::detect(&self.catalog, self.configuration.as_deref()))
+    }
+
+    /// Returns the family of the network, where it is known.
+    pub fn family(&self) -> Option<Family> {
+        *self.family.get_or_init(|| Some(detect::detect(&self.catalog).ok()??.family))
+    }
+
+    /// Returns whose list it is that says which layers stay wide. Other programs' layouts have lists of their own kind, which the
+    /// usual one stands for.
+    pub fn architecture(&self) -> Option<Architecture> {
+        *self.architecture.get_or_init(|| {
+            let names: Vec<&str> = self.catalog.iter().map(|entry| entry.name.as_str()).collect();
+            let prefix = Prefix::find(&names);
+            let own: HashSet<String> = names.iter().filter_map(|name| prefix.strip(name)).collect();
+            Architecture::detect(|name| own.contains(name)).ok()
+        })
     }
 
     fn scale(&self, entry: &TensorEntry) -> Result<f32, ConversionError> {

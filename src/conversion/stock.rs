@@ -61,10 +61,11 @@ impl Stock {
 /// Returns every conversion for a list, those outside of the model folders, which `links` names, too.
 pub fn list(roots: &Roots, links: &Path) -> Result<Vec<CachedView>, CacheError> {
     let mut shelf = Shelf::look(&folders(roots));
-    let inside: BTreeSet<PathBuf> = shelf.items.iter().map(|item| item.path.clone()).collect();
-    shelf.items.extend(outside::items(links)?.into_iter().filter(|item| !inside.contains(&item.path)));
+    let outside = shelf.others(outside::items(links)?);
+    let inside = shelf.items.len();
+    shelf.items.extend(outside);
     let stock = Stock::of(shelf);
-    Ok(stock.shelf.items.iter().map(|item| view(item, !inside.contains(&item.path), stock.is_in_use(item))).collect())
+    Ok(stock.shelf.items.iter().enumerate().map(|(place, item)| view(item, place >= inside, stock.is_in_use(item))).collect())
 }
 
 /// Removes what is asked for, or only says what would go.
@@ -101,7 +102,7 @@ fn remove_if(ask: &CleanAsk, item: &Item) -> Result<bool, String> {
 pub fn verify(path: &Path) -> VerifiedView {
     let folder: BTreeSet<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
     let found = Shelf::look(&folder).items.into_iter().find(|item| item.is_finished() && item.path == path);
-    let problem = match found.as_ref().and_then(|item| Some((item, item.manifest.as_ref()?))) {
+    let problem = match found.as_ref().and_then(|item| Some((item, item.manifest.as_deref()?))) {
         None => Some("this is no conversion that was made here, or what says what it is was lost".to_owned()),
         Some((item, manifest)) => {
             let bytes = cache::verify(path, manifest);

@@ -132,12 +132,13 @@ fn select(role: Role, catalog: &Catalog, expected: &[(String, Shape)]) -> Result
 
 /// A matrix and a 1 × 1 convolution are the same numbers; files of different age store either.
 fn same_but_for_ones(found: &Shape, expected: &Shape) -> bool {
-    let trimmed = |s: &Shape| {
-        let mut extents = s.0.clone();
-        while extents.len() > 1 && extents.last() == Some(&1) {
-            extents.pop();
+    fn trimmed(mut extents: &[u64]) -> &[u64] {
+        while let [rest @ .., 1] = extents
+            && !rest.is_empty()
+        {
+            extents = rest;
         }
         extents
-    };
-    trimmed(found) == trimmed(expected)
+    }
+    trimmed(&found.0) == trimmed(&expected.0)
 }

@@ -4,6 +4,7 @@
 //! equal names win: here every name is listed once, the ranges tile the data without hole or
 //! overlap, and the file ends with its last tensor.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -69,26 +70,39 @@ pub fn parse(header: &[u8], file_length: u64) -> Result<Catalog, FormatError> {
 
 /// Refuses deep nesting before the JSON parser sees it; strings may hold any brackets.
 fn check_depth(text: &str) -> Result<(), FormatError> {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for (at, byte) in text.bytes().enumerate() {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = bytes.get(at) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
+            b'"' => at = string_end(bytes, at + 1),
+            b'{' | b'[' => {
                 depth += 1;
                 if depth > DEPTH_LIMIT {
                     return Err(FormatError::TooDeep { at, limit: DEPTH_LIMIT });
                 }
             }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        at += 1;
     }
     Ok(())
 }
 
-fn entry_of(name: String, raw: RawTensor) -> Result<TensorEntry, FormatError> {
+/// Returns where the quote is that ends a string, or a place behind the text where none does.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return at;
+        }
+        // A backslash and what it escapes.
+        at += 2;
+    }
+    bytes.len()
+}
+
+fn entry_of(name: String, raw: RawTensor<'_>) -> Result<TensorEntry, FormatError> {
     let Some(dtype) = DType::from_name(&raw.dtype) else {
         return Err(FormatError::UnknownDtype { tensor: name, dtype: shown(&raw.dtype) });
     };
@@ -118,12 +132,12 @@ fn check_tiling(entries: &mut [TensorEntry], length: u64) -> Result<(), FormatEr
     entries.sort_by_key(|e| (e.start, e.end));
     let mut previous_end = 0;
     for entry in entries.iter() {
-        let (tensor, begin) = (entry.name.clone(), entry.start);
+        let (tensor, begin) = (&entry.name, entry.start);
         if begin < previous_end {
-            return Err(FormatError::Overlap { tensor, begin, previous_end });
+            return Err(FormatError::Overlap { tensor: tensor.clone(), begin, previous_end });
         }
         if begin > previous_end {
-            return Err(FormatError::Hole { tensor, begin, previous_end });
+            return Err(FormatError::Hole { tensor: tensor.clone(), begin, previous_end });
         }
         previous_end = entry.end;
     }
@@ -136,21 +150,26 @@ fn check_tiling(entries: &mut [TensorEntry], length: u64) -> Result<(), FormatEr
     Ok(())
 }
 
+/// A name, which is a piece of the header wherever nothing in it is escaped.
 #[derive(Deserialize)]
-struct RawTensor {
-    dtype: String,
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct RawTensor<'a> {
+    #[serde(borrow)]
+    dtype: Cow<'a, str>,
     shape: Vec<u64>,
     data_offsets: [u64; 2],
 }
 
 /// The header as written. A problem that is ours rather than JSON's is carried out of serde here.
-struct RawHeader {
-    tensors: Vec<(String, RawTensor)>,
+struct RawHeader<'a> {
+    tensors: Vec<(String, RawTensor<'a>)>,
     metadata: BTreeMap<String, String>,
     problem: Option<FormatError>,
 }
 
-impl<'de> Deserialize<'de> for RawHeader {
+impl<'de> Deserialize<'de> for RawHeader<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_map(HeaderVisitor)
     }
@@ -159,24 +178,24 @@ impl<'de> Deserialize<'de> for RawHeader {
 struct HeaderVisitor;
 
 impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = RawHeader;
+    type Value = RawHeader<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of tensors")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader<'de>, A::Error> {
         let mut header = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new(), problem: None };
         let mut seen = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let problem = name_problem(&name, &seen, header.tensors.len());
+        while let Some(Name(name)) = map.next_key()? {
+            let is_new = seen.insert(name.clone());
+            let problem = name_problem(&name, is_new, header.tensors.len());
             if name == "__metadata__" {
                 header.metadata = map.next_value()?;
             } else {
-                header.tensors.push((name.clone(), map.next_value()?));
+                header.tensors.push((name.into_owned(), map.next_value()?));
             }
             header.problem = header.problem.or(problem);
-            seen.insert(name);
             if header.problem.is_some() {
                 while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
                 break;
@@ -186,8 +205,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-fn name_problem(name: &str, seen: &HashSet<String>, count: usize) -> Option<FormatError> {
-    if seen.contains(name) {
+fn name_problem(name: &str, is_new: bool, count: usize) -> Option<FormatError> {
+    if !is_new {
         return Some(FormatError::Duplicate { tensor: name.to_owned() });
     }
     if count >= TENSOR_LIMIT {

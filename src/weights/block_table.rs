@@ -3,7 +3,7 @@
 //! The block is the unit of residency: it is placed, moved and counted as a whole. Models hold
 //! indices into this table and never a tensor (`ARCHITECTURE.md`, "Weights, blocks, residency").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Catalog, Code, Precision, TensorEntry};
 use crate::units::{BlockIndex, Bytes};
@@ -65,12 +65,6 @@ impl Unit {
         let name = name.into();
         Self { prefixes: vec![name.clone()], name }
     }
-
-    /// Returns the length of the longest prefix that `tensor` starts with.
-    fn fit(&self, tensor: &str) -> Option<usize> {
-        let starts = |prefix: &&String| tensor.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        self.prefixes.iter().filter(starts).map(String::len).max()
-    }
 }
 
 /// Where a parameter lives: its block, and its place in that block.
@@ -86,7 +80,8 @@ pub struct Slot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockTable {
     blocks: Vec<Block>,
-    slots: BTreeMap<String, Slot>,
+    /// In order of their parameters' names.
+    slots: Vec<Slot>,
     gathered: BTreeMap<String, TensorEntry>,
 }
 
@@ -99,9 +94,12 @@ impl BlockTable {
     pub fn cut(catalog: &Catalog, units: &[Unit], worth_a_copy: Bytes) -> Self {
         let mut head = Block { name: "head".to_owned(), params: Vec::new(), pinned: true };
         let mut cut: Vec<Block> = units.iter().map(|unit| Block { name: unit.name.clone(), params: Vec::new(), pinned: false }).collect();
+        // Of units with the same prefix the last counts.
+        let homes = units.iter().enumerate().flat_map(|(i, unit)| unit.prefixes.iter().map(move |prefix| (prefix.as_str(), i)));
+        let homes: HashMap<&str, usize> = homes.collect();
         for entry in catalog.iter() {
-            let home = units.iter().enumerate().filter_map(|(i, unit)| Some((unit.fit(&entry.name)?, i))).max();
-            let block = home.map_or(&mut head, |(_, i)| &mut cut[i]);
+            let home = entry.name.rmatch_indices('.').find_map(|(end, _)| homes.get(&entry.name[..end]));
+            let block = home.and_then(|i| cut.get_mut(*i)).unwrap_or(&mut head);
             block.params.push(Param { name: entry.name.clone(), entry: entry.clone() });
             // What belongs to a weight lies behind it, and travels with it.
             let parts = entry.coded.iter().flat_map(|coded| &coded.beside);
@@ -110,12 +108,9 @@ impl BlockTable {
         cut.retain(|b| !b.params.is_empty());
         let mut blocks = vec![head];
         blocks.extend(joined(cut, worth_a_copy));
-        let mut slots = BTreeMap::new();
-        for (index, block) in (0u32..).zip(&blocks) {
-            for (param, p) in block.params.iter().enumerate() {
-                slots.insert(p.name.clone(), Slot { block: BlockIndex(index), param });
-            }
-        }
+        let of_block = |(index, block): (u32, &Block)| (0..block.params.len()).map(move |param| Slot { block: BlockIndex(index), param });
+        let mut slots: Vec<Slot> = (0u32..).zip(&blocks).flat_map(of_block).collect();
+        slots.sort_by(|a, b| name_at(&blocks, *a).cmp(name_at(&blocks, *b)));
         Self { blocks, slots, gathered: BTreeMap::new() }
     }
 
@@ -171,18 +166,20 @@ impl BlockTable {
     /// Returns where a parameter lives.
     #[must_use]
     pub fn slot(&self, name: &str) -> Option<Slot> {
-        self.slots.get(name).copied()
+        let place = self.slots.binary_search_by(|slot| name_at(&self.blocks, *slot).cmp(name));
+        self.slots.get(place.ok()?).copied()
     }
 
     /// Returns every parameter's name and where it lives.
     pub fn names(&self) -> impl Iterator<Item = (&str, Slot)> {
-        self.slots.iter().map(|(name, slot)| (name.as_str(), *slot))
+        self.slots.iter().map(|slot| (name_at(&self.blocks, *slot), *slot))
     }
 
     /// Returns the parameters whose names start with `prefix`, and where they live.
     pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Slot)> {
-        let from = self.slots.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
-        from.take_while(move |(name, _)| name.starts_with(prefix)).map(|(name, slot)| (name.as_str(), *slot))
+        let first = self.slots.partition_point(|slot| name_at(&self.blocks, *slot) < prefix);
+        let named = self.slots.iter().skip(first).map(|slot| (name_at(&self.blocks, *slot), *slot));
+        named.take_while(move |(name, _)| name.starts_with(prefix))
     }
 
     /// Returns the tensor of this name.
@@ -205,6 +202,12 @@ impl BlockTable {
     pub fn bytes(&self) -> Bytes {
         self.blocks.iter().map(Block::bytes).sum()
     }
+}
+
+/// Returns the name of the parameter that lives there.
+fn name_at(blocks: &[Block], slot: Slot) -> &str {
+    let block = usize::try_from(slot.block.0).ok().and_then(|index| blocks.get(index));
+    block.and_then(|block| block.params.get(slot.param)).map_or("", |param| param.name.as_str())
 }
 
 /// Joins neighbours where one of them is smaller than `worth_a_copy` and both together are no more than four times that.

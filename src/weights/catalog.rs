@@ -73,7 +73,8 @@ impl TensorEntry {
 /// All tensors of a file, or of the shards of one component, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
-    entries: BTreeMap<String, TensorEntry>,
+    /// In order of their names, each of which is there once.
+    entries: Vec<TensorEntry>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -81,19 +82,28 @@ impl Catalog {
     /// Returns a catalog of these tensors; of two with one name the later stays.
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = TensorEntry>, metadata: BTreeMap<String, String>) -> Self {
-        Self { entries: entries.into_iter().map(|e| (e.name.clone(), e)).collect(), metadata }
+        let mut entries: Vec<TensorEntry> = entries.into_iter().collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.dedup_by(|later, earlier| {
+            let is_same = later.name == earlier.name;
+            if is_same {
+                std::mem::swap(later, earlier);
+            }
+            is_same
+        });
+        Self { entries, metadata }
     }
 
     /// Returns the tensor of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorEntry> {
-        self.entries.get(name)
+        self.entries.get(self.entries.binary_search_by(|e| e.name.as_str().cmp(name)).ok()?)
     }
 
     /// Returns whether a tensor of this name is there.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.entries.contains_key(name)
+        self.get(name).is_some()
     }
 
     /// Returns extent `axis` of the named tensor.
@@ -104,7 +114,7 @@ impl Catalog {
 
     /// Returns the tensors in order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &TensorEntry> {
-        self.entries.values()
+        self.entries.iter()
     }
 
     /// Returns the number of tensors.
@@ -146,7 +156,8 @@ impl Catalog {
 
     /// Returns the tensors whose names start with `prefix`.
     pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a TensorEntry> {
-        self.entries.range(prefix.to_owned()..).map(|(_, e)| e).take_while(move |e| e.name.starts_with(prefix))
+        let first = self.entries.partition_point(|e| e.name.as_str() < prefix);
+        self.entries.iter().skip(first).take_while(move |e| e.name.starts_with(prefix))
     }
 
     /// Returns one more than the largest `N` in names `{prefix}N.…`, so 0 where there is none.
@@ -173,25 +184,26 @@ impl Catalog {
     }
 
     fn under_names<'a>(&self, entries: impl Iterator<Item = (&'a TensorEntry, String)>) -> Self {
-        Self { entries: entries.map(|(e, name)| (name.clone(), e.under(name))).collect(), metadata: self.metadata.clone() }
+        Self::new(entries.map(|(e, name)| e.under(name)), self.metadata.clone())
     }
 
     /// Returns the tensors whose names these are, and the others.
     #[must_use]
     pub fn parted(self, is_first: impl Fn(&str) -> bool) -> (Self, Self) {
-        let (first, others) = self.entries.into_iter().partition(|(name, _)| is_first(name));
+        let (first, others) = self.entries.into_iter().partition(|e| is_first(&e.name));
         (Self { entries: first, metadata: self.metadata.clone() }, Self { entries: others, metadata: self.metadata })
     }
 
     /// Returns this catalog with the tensors of `other`, whose files follow ours.
     #[must_use]
-    pub fn joined(mut self, other: Self, first_file: usize) -> Self {
-        for (name, entry) in other.entries {
+    pub fn joined(self, other: Self, first_file: usize) -> Self {
+        let others = other.entries.into_iter().map(|entry| {
             let number = entry.file + first_file;
-            self.entries.insert(name, entry.in_file(number));
-        }
-        self.metadata.extend(other.metadata);
-        self
+            entry.in_file(number)
+        });
+        let mut metadata = self.metadata;
+        metadata.extend(other.metadata);
+        Self::new(self.entries.into_iter().chain(others), metadata)
     }
 
     /// Returns the element type that holds most elements: what people call a file's precision.

@@ -54,7 +54,7 @@ pub(super) fn backup(context: &Context, shelf: &Shelf, is_named: bool) -> Result
     let stop = stop_on_signals()?;
     // What cannot be used is no use elsewhere.
     let of_use = |item: &&Item| is_named || matches!(item.state, State::Valid | State::Orphaned);
-    let items: Vec<(&Item, &Manifest)> = shelf.items.iter().filter(of_use).filter_map(|i| Some((i, i.manifest.as_ref()?))).collect();
+    let items: Vec<(&Item, &Manifest)> = shelf.items.iter().filter(of_use).filter_map(|i| Some((i, i.manifest.as_deref()?))).collect();
     if items.is_empty() && !context.output.json {
         report::note("no conversions");
     }

@@ -86,22 +86,22 @@ fn is_somebody_there() -> bool {
 fn list(context: &Context, to: Option<&Target>, source: Option<&str>) -> Result<(), Refusal> {
     let source = source.map(|name| located(context, name, &context.roots()?)).transpose()?;
     let source = source.map(|path| path.canonicalize().unwrap_or(path));
-    let mut shelf = shelf(context)?;
-    let inside: BTreeSet<PathBuf> = shelf.items.iter().map(|item| item.path.clone()).collect();
-    let outside = outside::items(&links(context))?.into_iter().filter(|item| !inside.contains(&item.path));
-    shelf.items.extend(outside);
-    let is_outside = |item: &Item| !inside.contains(&item.path);
-    shelf.items.retain(|item| {
-        let is_to = to.is_none_or(|to| item.manifest.as_ref().is_some_and(|m| m.to == to.to_string()));
+    let shelf = shelf(context)?;
+    let outside = shelf.others(outside::items(&links(context))?);
+    let to = to.map(Target::to_string);
+    let is_asked_for = |(item, _): &(&Item, bool)| {
+        let is_to = to.as_deref().is_none_or(|to| item.manifest.as_ref().is_some_and(|m| m.to == to));
         is_to && source.as_deref().is_none_or(|source| item.source() == Some(source))
-    });
-    let lines = shelf.items.iter().filter(|_| context.output.json).map(|item| Shown { outside: is_outside(item), ..shown(item) });
-    let all: Vec<Shown<'_>> = lines.collect();
-    context.output.show(&BTreeMap::from([("conversions", all)]), || {
-        if shelf.items.is_empty() {
+    };
+    let inside = shelf.items.iter().map(|item| (item, false));
+    let all: Vec<(&Item, bool)> = inside.chain(outside.iter().map(|item| (item, true))).filter(is_asked_for).collect();
+    let lines = all.iter().filter(|_| context.output.json).map(|(item, is_outside)| Shown { outside: *is_outside, ..shown(item) });
+    let lines: Vec<Shown<'_>> = lines.collect();
+    context.output.show(&BTreeMap::from([("conversions", lines)]), || {
+        if all.is_empty() {
             return "no conversions\n".to_owned();
         }
-        table(&["file", "from", "to", "size", "state", "used", "hits"], shelf.items.iter().map(|item| row(item, is_outside(item))))
+        table(&["file", "from", "to", "size", "state", "used", "hits"], all.iter().map(|(item, is_outside)| row(item, *is_outside)))
     });
     Ok(())
 }
@@ -143,7 +143,7 @@ fn shown(item: &Item) -> Shown<'_> {
 
 fn row(item: &Item, is_outside: bool) -> Vec<String> {
     let state = word(item.state);
-    let about = |text: &dyn Fn(&cache::Manifest) -> String| item.manifest.as_ref().map_or_else(|| "-".to_owned(), text);
+    let about = |text: &dyn Fn(&cache::Manifest) -> String| item.manifest.as_deref().map_or_else(|| "-".to_owned(), text);
     vec![
         item.path.display().to_string(),
         about(&|m| m.from.clone()),

@@ -20,7 +20,7 @@ struct Found<'a> {
 
 /// Reads conversions; returns the exit code.
 pub(super) fn verify(context: &Context, shelf: &Shelf, full: bool) -> u8 {
-    let finished: Vec<(&Item, &Manifest)> = shelf.items.iter().filter_map(|i| Some((i, i.manifest.as_ref()?))).collect();
+    let finished: Vec<(&Item, &Manifest)> = shelf.items.iter().filter_map(|i| Some((i, i.manifest.as_deref()?))).collect();
     if finished.is_empty() && !context.output.json {
         report::note("no conversions");
     }
