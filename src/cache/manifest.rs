@@ -141,11 +141,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Returns the manifest that this text is; nothing where it is none, or one of a later program.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(text).ok().filter(|manifest| manifest.version <= VERSION)
+    }
+
     /// Reads the manifest alone.
     pub(super) fn stored(target: &Path) -> Result<Option<Self>, CacheError> {
         let path = beside(target, "json");
         match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice::<Self>(&bytes).ok().filter(|m| m.version <= VERSION)),
+            Ok(bytes) => Ok(Self::parse(&bytes)),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => Ok(None),
             Err(error) => Err(CacheError::io(&path, "reading it")(error)),
         }

@@ -105,6 +105,7 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let nothing = Asks::default();
     let mut sets = Sets::default();
     let how = Loading { compute: &compute, precision: Precision::Fp32, asks: &nothing, cancel: &cancel, texts: None };
+    sets.take_up(&spec, &how).unwrap();
     sets.load_encoders(&spec, &how).unwrap();
     sets.load_network(&spec.set, &how).unwrap();
     fs::write(folder.path().join("new"), b"another model").unwrap();
@@ -114,7 +115,7 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
     close("vae decode, file replaced", &decoded, &golden("vae.decoded"), FP32);
     sets.check_files().unwrap();
-    let next = sets.load_encoders(&spec, &how);
+    let next = sets.take_up(&spec, &how);
     assert!(matches!(next, Err(EngineError::Library(_))), "{next:?}");
 }
 

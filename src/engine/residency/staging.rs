@@ -27,8 +27,9 @@ use crate::weights::{Block, BlockTable, Precision, TensorEntry};
 #[derive(Debug)]
 pub struct Staging {
     stream: Stream,
-    carrier: Box<dyn Carrier>,
+    // Dropped before the memory that they are views of.
     views: Views,
+    carrier: Box<dyn Carrier>,
     _granted: Option<Granted>,
 }
 

@@ -179,15 +179,20 @@ impl Mover for CudaMover {
         let Some(here) = self.blocks.get_mut(&block) else { return Ok(()) };
         let (place, way) = (here.place.clone(), here.way.take());
         let Some(way) = way else { return Ok(()) };
-        let mut came = match way {
-            Way::Copy(there) => vec![there],
-            Way::Chunks(coming) => coming.wait().inspect_err(|_| tch::Cuda::synchronize(index_of(&self.ring)))?,
+        let (mut came, waiting) = match way {
+            Way::Copy(there) => (vec![there], None),
+            Way::Chunks(coming) => {
+                // The processor waits here, and computing with it.
+                let before = self.timed(&self.computing)?;
+                (coming.wait().inspect_err(|_| tch::Cuda::synchronize(index_of(&self.ring)))?, Some(before))
+            }
         };
         came.retain(|there| !there.has_been());
-        if came.is_empty() {
-            return Ok(());
-        }
-        let before = self.timed(&self.computing)?;
+        let before = match waiting {
+            Some(before) => before,
+            None if came.is_empty() => return Ok(()),
+            None => self.timed(&self.computing)?,
+        };
         came.iter().try_for_each(|there| self.computing.wait(there))?;
         let after = self.timed(&self.computing)?;
         self.timing.wait(before, Arc::clone(&after));
