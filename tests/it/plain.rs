@@ -104,7 +104,8 @@ fn the_program_prints_lines_and_no_escapes() {
         }
         assert!(heard[0].ends_with("daemon up") && heard.iter().any(|l| l.contains(" cpu ")), "{heard:?}");
         assert!(heard.iter().all(|l| !l.contains('\u{1b}') && l.as_bytes()[2] == b':'), "{heard:?}");
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        // Not INT, which whoever starts the tests in the background may have had ignored.
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         assert!(!child.wait().unwrap().success());
     }
     let words = home.run::<&str>(&[]);
