@@ -115,7 +115,8 @@ fn a_model_that_is_replaced_while_it_runs_is_still_the_one_that_runs() {
     let decoded = tch::no_grad(|| vae.model.decode(&vae.residency, &golden("vae.latent"))).unwrap();
     close("vae decode, file replaced", &decoded, &golden("vae.decoded"), FP32);
     sets.check_files().unwrap();
-    let next = sets.take_up(&spec, &how);
+    sets.take_up(&spec, &how).unwrap();
+    let next = sets.load_encoders(&spec, &how);
     assert!(matches!(next, Err(EngineError::Library(_))), "{next:?}");
 }
 
