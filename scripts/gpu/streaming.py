@@ -65,6 +65,15 @@ class Run:
         self.same &= bool((other.image == self.image).all())
         return self
 
+    def is_foretold(self):
+        """Whether there was a forecast, and it rested on measurements."""
+        predicted = self.placement.get("predicted")
+        return bool(predicted and predicted["calibrated"])
+
+    def forecast_error(self):
+        """How far the forecast was from the steps of the run that it was made for, as a share of them."""
+        return abs(self.placement["predicted"]["step_s"] - self.steps[0]) / self.steps[0]
+
     def on(self, device, name):
         return sum(share["bytes"] for share in self.placement[name] if share["device"] == device)
 
@@ -98,20 +107,14 @@ def rows_of(name, run, resident, link):
               f"{len(run.steps)} rounds in turns; all resident {resident.step:.4g} s; {run.placement['streamed_bytes_per_step'] / 1e9:.2f} GB streamed; waited "
               f"{run.placement['stalled_s_per_step']:.4g} s a step; {run.placement['staging'] / MIB:.0f} MiB staging")
     if predicted := run.placement.get("predicted"):
-        error = abs(predicted["step_s"] - run.steps[0]) / run.steps[0]
-        yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.steps[0]:.4g} s", f"{100 * error:.0f} %", "<= 10 %" if predicted["calibrated"] else "-",
-                  error <= 0.1 if predicted["calibrated"] else None, "" if predicted["calibrated"] else "speeds were assumed")
+        measured = predicted["calibrated"]
+        yield Row(f"{name}: step foretold", f"{predicted['step_s']:.4g} s", f"{run.steps[0]:.4g} s", f"{100 * run.forecast_error():.0f} %",
+                  "<= 10 %" if measured else "-", run.forecast_error() <= 0.1 if measured else None, "" if measured else "speeds were assumed")
     for device in sorted({share["device"] for share in run.placement["asked"] + run.placement["measured"]}):
         asked, measured = run.on(device, "asked"), run.on(device, "measured")
         apart, allowed = abs(asked - measured), max(64 * MIB, asked / 100)
         yield Row(f"{name}: bytes on {device}", f"{measured / MIB:.1f} MiB", f"{asked / MIB:.1f} MiB asked", f"{apart / MIB:.1f} MiB",
                   f"<= {allowed / MIB:.0f} MiB", apart <= allowed)
-
-
-def forecast_errors(*runs):
-    """How far the forecast of each run was from its own steps, as a share of them; of those that rested on measurements."""
-    foretold = [(run.placement.get("predicted"), run.steps[0]) for run in runs]
-    return [abs(predicted["step_s"] - took) / took for predicted, took in foretold if predicted and predicted["calibrated"]]
 
 
 def peer_row(name, model, python, cache, ours, side, cfg):
@@ -217,7 +220,7 @@ def check(home, model, device, python, options, libraries):
                     for turn in (run, resident) if n % 2 else (resident, run):
                         turn.again()
                 yield from rows_of(name, run, resident, speeds["pinned"])
-                errors += forecast_errors(run, resident)
+                errors += [one.forecast_error() for one in (run, resident) if one.is_foretold()]
                 if donors == "cpu" and share == 0.9:
                     yield from peer_row(name, model, python, options.cache, run.step, side, cfg)
             except Failed as error:

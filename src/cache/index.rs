@@ -79,8 +79,7 @@ pub(super) fn manifests(folder: &Path, names: &[String]) -> Vec<Option<Box<Manif
         let stamp = Stamp::of(&about, &format!("{name}.json"))?;
         let line = known.get(name.as_str()).filter(|(then, _)| *then == stamp);
         if let Some(manifest) = line.and_then(|(_, manifest)| Manifest::parse(manifest.as_bytes())) {
-            let manifest = Box::new(manifest);
-            return Some((stamp, manifest));
+            return Some((stamp, Box::new(manifest)));
         }
         let mut manifest = Manifest::stored(&folder.join(name)).ok()??;
         manifest.error.worst.clear();

@@ -173,7 +173,7 @@ impl Sets {
         Ok(false)
     }
 
-    /// Loads the text encoders of a job, unless what they would say is known.
+    /// Loads the text encoders of a job whose set was [taken up](Self::take_up), unless what they would say is known.
     pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
         if self.knows_text(spec) {
             return Ok(());

@@ -94,9 +94,14 @@ impl Staging {
     /// Returns the weights of a streamed block, in the order of its parameters, for work that is given to the device from
     /// now on. What was lent before must not be used any more.
     pub fn lend(&mut self, index: BlockIndex, block: &Block) -> Result<Rc<[Tensor]>, LoadError> {
-        let is_in_use = self.stream.current() == Some(index);
+        // Layers that share a block ask for it one after the other.
+        if self.stream.current() == Some(index)
+            && let Some(weights) = self.views.lent(index)
+        {
+            return Ok(weights);
+        }
         let _place = self.stream.acquire(index, self.carrier.as_mut())?;
-        self.views.lend(index, block, self.carrier.weights(index), is_in_use)
+        self.views.lend(index, block, self.carrier.weights(index))
     }
 
     /// Hears that computing goes on with a block that is resident.

@@ -28,8 +28,8 @@ pub struct Views {
     scratch: Option<Tensor>,
     /// The place used last is the last.
     known: BTreeMap<BlockIndex, Vec<View>>,
-    /// The block that the scratch holds whole.
-    expanded: Option<BlockIndex>,
+    /// What was lent last, whole: the scratch is that block's.
+    lent: Option<(BlockIndex, Rc<[Tensor]>)>,
 }
 
 /// A block's weights at one place.
@@ -46,7 +46,7 @@ impl Views {
     /// Returns those of a component that is computed with in this precision.
     #[must_use]
     pub fn new(precision: Precision, device: Device, scratch: Option<Tensor>) -> Self {
-        Self { precision, device, scratch, known: BTreeMap::new(), expanded: None }
+        Self { precision, device, scratch, known: BTreeMap::new(), lent: None }
     }
 
     /// Returns the memory of the device that blocks are expanded in, in bytes.
@@ -55,28 +55,31 @@ impl Views {
         self.scratch.as_ref().map_or(0, |s| s.numel() as u64)
     }
 
+    /// Returns what was lent last, where it was this block: it is still good where the block has not left its place since.
+    #[must_use]
+    pub fn lent(&self, index: BlockIndex) -> Option<Rc<[Tensor]>> {
+        self.lent.as_ref().filter(|(lent, _)| *lent == index).map(|(_, weights)| Rc::clone(weights))
+    }
+
     /// Returns the weights of a block whose parameters lie at these addresses of the device, for work that is given to it
-    /// from now on. One that `is_in_use` has not left since it was lent last: what it was turned into then still does.
-    pub fn lend(&mut self, index: BlockIndex, block: &Block, places: Vec<*const u8>, is_in_use: bool) -> Result<Rc<[Tensor]>, LoadError> {
+    /// from now on.
+    pub fn lend(&mut self, index: BlockIndex, block: &Block, places: Vec<*const u8>) -> Result<Rc<[Tensor]>, LoadError> {
+        self.lent = None;
         let known = self.known.entry(index).or_default();
         let at = known.iter().position(|view| view.places == places);
         let view = match at {
             Some(at) => known.remove(at),
             None => self.over(block, places)?,
         };
-        let is_expanded = is_in_use && self.expanded == Some(index);
-        if !view.stored.is_empty() && !is_expanded {
-            self.expanded = None;
-            for (n, source) in &view.stored {
-                view.weights[*n].shallow_clone().f_copy_(source)?;
-            }
-            self.expanded = Some(index);
+        for (n, source) in &view.stored {
+            view.weights[*n].shallow_clone().f_copy_(source)?;
         }
         let (weights, known) = (Rc::clone(&view.weights), self.known.entry(index).or_default());
         if known.len() == PLACES {
             known.remove(0);
         }
         known.push(view);
+        self.lent = Some((index, Rc::clone(&weights)));
         Ok(weights)
     }
 
@@ -128,12 +131,12 @@ mod tests {
         let mut views = Views::new(Precision::Fp32, Device::Cpu, None);
         let base = ring.as_mut_ptr();
         let (one, other) = (base.cast_const().cast::<u8>(), base.wrapping_add(4).cast_const().cast::<u8>());
-        let first = views.lend(BlockIndex(0), &block, vec![one], false).unwrap();
+        let first = views.lend(BlockIndex(0), &block, vec![one]).unwrap();
         assert_eq!(told(&first), [1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(told(&views.lend(BlockIndex(0), &block, vec![other], false).unwrap()), [5.0, 6.0, 7.0, 8.0]);
+        assert_eq!(told(&views.lend(BlockIndex(0), &block, vec![other]).unwrap()), [5.0, 6.0, 7.0, 8.0]);
         // SAFETY: the array outlives the write, and nobody else holds it.
         unsafe { base.write(9.0) };
-        let again = views.lend(BlockIndex(0), &block, vec![one], false).unwrap();
+        let again = views.lend(BlockIndex(0), &block, vec![one]).unwrap();
         assert!(Rc::ptr_eq(&first, &again));
         assert_eq!(told(&again), [9.0, 2.0, 3.0, 4.0]);
     }
@@ -143,10 +146,10 @@ mod tests {
         let (mut ring, block) = ([1f32, 2.0, 3.0, 4.0], block(DType::F32));
         let mut views = Views::new(Precision::Bf16, Device::Cpu, Some(Tensor::zeros([512], (Kind::Uint8, Device::Cpu))));
         let base = ring.as_mut_ptr();
-        assert_eq!(told(&views.lend(BlockIndex(0), &block, vec![base.cast()], false).unwrap()), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(told(&views.lend(BlockIndex(0), &block, vec![base.cast()]).unwrap()), [1.0, 2.0, 3.0, 4.0]);
         // SAFETY: as above.
         unsafe { base.write(9.0) };
-        let again = views.lend(BlockIndex(0), &block, vec![base.cast()], false).unwrap();
+        let again = views.lend(BlockIndex(0), &block, vec![base.cast()]).unwrap();
         assert_eq!((told(&again), again[0].kind()), (vec![9.0, 2.0, 3.0, 4.0], Kind::BFloat16));
     }
 
@@ -155,7 +158,10 @@ mod tests {
         let (mut ring, block) = ([1f32, 2.0, 3.0, 4.0], block(DType::F32));
         let mut views = Views::new(Precision::Bf16, Device::Cpu, Some(Tensor::zeros([512], (Kind::Uint8, Device::Cpu))));
         let base = ring.as_mut_ptr();
-        let mut lend = |n: u32, is_in_use: bool| told(&views.lend(BlockIndex(n), &block, vec![base.cast()], is_in_use).unwrap());
+        let mut lend = |n: u32, is_in_use: bool| {
+            let lent = views.lent(BlockIndex(n)).filter(|_| is_in_use);
+            told(&lent.unwrap_or_else(|| views.lend(BlockIndex(n), &block, vec![base.cast()]).unwrap()))
+        };
         assert_eq!(lend(0, false), [1.0, 2.0, 3.0, 4.0]);
         // SAFETY: as above. Nobody writes there while a block is in use: here it shows what is read again.
         unsafe { base.write(9.0) };
@@ -168,7 +174,7 @@ mod tests {
         let (ring, block) = ([0f32; 64], block(DType::F32));
         let mut views = Views::new(Precision::Fp32, Device::Cpu, None);
         for n in 0..=PLACES {
-            views.lend(BlockIndex(0), &block, vec![ring.as_ptr().wrapping_add(n).cast()], false).unwrap();
+            views.lend(BlockIndex(0), &block, vec![ring.as_ptr().wrapping_add(n).cast()]).unwrap();
         }
         assert_eq!(views.known[&BlockIndex(0)].len(), PLACES);
     }
