@@ -313,7 +313,7 @@ pub enum Change {
     Queue {
         /// Whether the operator keeps new jobs from starting.
         paused: bool,
-        /// See [`QueueView`](super::status::QueueView); without jobs.
+        /// See [`QueueView`]; without jobs.
         counts: Counts,
     },
     /// The loaded sets.
