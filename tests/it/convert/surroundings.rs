@@ -32,6 +32,7 @@ fn free(path: &Path) -> u64 {
 #[test]
 fn a_disk_that_is_too_small_is_said_before_anything_is_written() {
     let home = Home::empty();
+    home.config("# disk_floor: as it is where nobody says anything\n");
     let source = gigantic(&home);
     let before = free(home.path());
     let done = home.run(&["convert", &source.display().to_string(), "--to", "fp32"]);

@@ -86,8 +86,11 @@ impl Home {
         self.path().join("run/daemon.sock")
     }
 
+    /// Writes the settings. Where they do not say how much of the disk is left to others, it is nothing: the little that tests
+    /// convert is no matter of how full this machine's disk is.
     pub(crate) fn config(&self, yaml: &str) {
-        fs::write(self.path().join("config.yaml"), yaml).unwrap();
+        let floor = if yaml.contains("disk_floor") { "" } else { "disk_floor: 0" };
+        fs::write(self.path().join("config.yaml"), format!("{}\n{floor}\n", yaml.trim_end())).unwrap();
     }
 
     /// Has the fake engine behave like this, from its next run on.
