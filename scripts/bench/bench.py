@@ -29,6 +29,7 @@ class Bench:
     planning: bool = False
     depth: int = 10
     discard: bool = False
+    sd_cli: Path | None = None
 
     def home(self, nvml=NO_GPU, config="", parent=None):
         return Home(self.programs, nvml=nvml, config=config, parent=parent)

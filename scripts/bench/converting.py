@@ -16,6 +16,8 @@ TIMED = 1 << 26
 PRIVATE_SHARE = 0.1
 # What is told is the least of so many rounds, ours and the peers': what else a machine does only ever adds.
 ROUNDS = 3
+# What stable-diffusion.cpp calls the types that it can make, too.
+SD_CPP = {"Q4_0": "q4_0", "Q5_0": "q5_0"}
 
 
 def source(bench):
@@ -116,6 +118,24 @@ def packed(bench):
         for to in ("Q4_0", "Q5_0", "nf4"):
             times, _, _, most = rounds(bench, home, file, to)
             yield from beside_python(bench, file, home, to, min(times), most, Bar(1 / 8, of_peer=True))
+            if bench.sd_cli and to in SD_CPP:
+                told = [sd_cpp(bench, file, SD_CPP[to], home.folder / "peer.gguf") for _ in times]
+                yield Figure(f"SDXL UNet fp16 to {to}, beside C++", min(times), "s", min(told), "stable-diffusion.cpp", Bar(1 / 2, of_peer=True),
+                             note="whole calls on as many threads; the peer leaves convolutions as they are; " + spread(told, "s", 1))
+
+
+def sd_cpp(bench, source, to, out):
+    """Seconds of stable-diffusion.cpp's conversion, its start with it."""
+    command = [bench.sd_cli, "-M", "convert", "-m", source, "-o", out, "--type", to, "-t", str(bench.threads)]
+    pagecache.warm(source)
+    began = time.perf_counter()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    took = time.perf_counter() - began
+    made = Path(out).exists()
+    Path(out).unlink(missing_ok=True)
+    if done.returncode or not made:
+        raise NoPeer(f"{bench.sd_cli}: {(done.stderr.strip().splitlines() or ['no file was made'])[-1]}")
+    return took
 
 
 def beside_python(bench, file, home, to, seconds, most, bar):

@@ -41,12 +41,21 @@ pub struct FluxConfig {
 /// What a diffusers folder says of the pipeline that it is made for, as a note of its network's catalog.
 pub const PIPELINE: &str = "model_index.class";
 
-/// Returns whether a network of `dev`'s shapes edits pictures by a reference (Kontext): its folder's pipeline or its header's
-/// `ModelSpec` says so, or nothing does.
+/// What a file on its own is called, as a note of its catalog.
+pub const FILE: &str = "file.name";
+
+/// Returns whether a network of `dev`'s shapes edits pictures by a reference (Kontext), which no shape tells: its folder's pipeline
+/// says so or its header's `ModelSpec`, and where neither says anything, the name of its file.
 #[must_use]
 pub fn is_kontext(catalog: &Catalog) -> bool {
-    let says = |key: &str| catalog.metadata().get(key).is_some_and(|text| text.to_ascii_lowercase().contains("kontext"));
-    says(PIPELINE) || says("modelspec.architecture")
+    let told = [PIPELINE, "modelspec.architecture", FILE].into_iter().find_map(|key| catalog.metadata().get(key));
+    told.is_some_and(|text| says_kontext(text))
+}
+
+/// Returns whether a name or a note speaks of Kontext.
+#[must_use]
+pub fn says_kontext(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("kontext")
 }
 
 impl FluxConfig {
@@ -256,9 +265,13 @@ mod tests {
             (PIPELINE, "FluxPipeline", "dev"),
             ("modelspec.architecture", "Flux.1-Kontext-dev", "kontext"),
             ("modelspec.architecture", "flux-1-dev", "dev"),
+            (FILE, "flux1-kontext-dev_fp8.safetensors", "kontext"),
+            (FILE, "flux1-dev.safetensors", "dev"),
         ] {
             assert_eq!(variant(plain.clone().with_note(key, text)), expected, "{key} {text}");
         }
+        let named = plain.with_note("modelspec.architecture", "flux-1-dev").with_note(FILE, "no-kontext.safetensors");
+        assert_eq!(variant(named), "dev", "the header counts before the name");
         let other = catalog(&released(false, 64).expected()).with_note(PIPELINE, "FluxKontextPipeline");
         assert_eq!(variant(other), "schnell", "shapes are not overruled");
     }

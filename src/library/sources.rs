@@ -19,7 +19,10 @@ pub fn open(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError
     if path.file_name().is_some_and(|n| n.to_string_lossy().ends_with(".safetensors.index.json")) {
         return Ok(vec![sharded(path, role)?]);
     }
-    Ok(vec![Source { files: vec![path.to_owned()], role, catalog: header::read(path)? }])
+    let (catalog, name) = (header::read(path)?, path.file_name().unwrap_or_default().to_string_lossy());
+    // Nothing else is told by a name, and the same bytes under another are the same part.
+    let catalog = if flux::says_kontext(&name) { catalog.with_note(flux::FILE, &name) } else { catalog };
+    Ok(vec![Source { files: vec![path.to_owned()], role, catalog }])
 }
 
 /// Returns one part from exactly these files, headers read again; a part's shards come together.
