@@ -18,6 +18,7 @@ use super::pending::Pending;
 use super::scheduler::Assignment;
 use super::sets;
 use super::state::{Attempt, Mode, Stage};
+use super::supervision;
 use crate::gallery;
 use crate::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Progress};
 use crate::ledger::{Command, Interruption, LedgerError, Outcome, Planned};
@@ -231,6 +232,9 @@ pub(super) fn failed(core: &mut Core, report: FailedRun) {
     let run = report.run;
     let Some(attempt) = core.attempts.get(&run).filter(|a| a.is_with_engine()).cloned() else { return };
     free(core, attempt.device, run);
+    if report.fatal {
+        supervision::ends_itself(core, attempt.device);
+    }
     core.attempts.remove(&run);
     rebudget::over(core, attempt.job, attempt.rebudgets);
     core.emit(Output::Discard(attempt.targets));

@@ -212,6 +212,14 @@ pub(super) fn tick(core: &mut Core) {
     }
 }
 
+/// The engine has said that it ends, because nothing that it computes can be trusted any more: it is given nothing else.
+pub(super) fn ends_itself(core: &mut Core, device: DeviceId) {
+    let by = core.now.plus(STOP_GRACE);
+    if let Some(engine) = core.engines.get_mut(&device) {
+        engine.mode = Mode::Ending(by);
+    }
+}
+
 fn end_engine(core: &mut Core, device: DeviceId) {
     let by = core.now.plus(STOP_GRACE);
     if let Some(engine) = core.engines.get_mut(&device) {

@@ -100,12 +100,14 @@ pub fn serve(configured: impl FnOnce(&Configure)) -> Result<(), ServeError> {
     let current = CurrentRun::default();
     let texts = Embeddings::new(&configure.texts.folder, configure.texts.limit);
     let mut runner = Runner::new(compute, reporter.clone()).keeping(texts);
-    let mut listener = Listener { current: current.clone(), wishes: runner.wishes(), reporter, work };
+    let answers = Arc::new(Mutex::new(Some(reporter)));
+    let mut listener = Listener { current: current.clone(), wishes: runner.wishes(), answers: answers.clone(), work };
     thread::spawn(move || listener.listen(&mut reader));
 
     work_until_stopped(&mut runner, &incoming, &current);
     drop(runner);
-    // The runner, and with it the last sender, is gone: the writer ends after the last report.
+    // The listener may go on, but answers no more. With it the last sender is gone: the writer ends after the last report.
+    answers.lock().unwrap_or_else(PoisonError::into_inner).take();
     drop(writing.join());
     Ok(())
 }
@@ -162,7 +164,8 @@ impl CurrentRun {
 struct Listener {
     current: CurrentRun,
     wishes: Wishes,
-    reporter: Reporter,
+    /// Where answers go, until the engine ends.
+    answers: Arc<Mutex<Option<Reporter>>>,
     work: Sender<Work>,
 }
 
@@ -208,7 +211,11 @@ impl Listener {
             Order::Pause(run) => self.current.reach(run, CancelFlag::pause),
             Order::Resume(run) => self.current.reach(run, CancelFlag::resume),
             Order::Rebudget { run, ask } => self.current.reach(run, |flag| flag.rebudget(*ask)),
-            Order::Ping(n) => self.reporter.report(Report::Pong(n)),
+            Order::Ping(n) => {
+                if let Some(reporter) = &*self.answers.lock().unwrap_or_else(PoisonError::into_inner) {
+                    reporter.report(Report::Pong(n));
+                }
+            }
             // Both only come at their own time; at another they change nothing.
             Order::Configure(_) | Order::Shutdown => {}
         }

@@ -95,6 +95,18 @@ pub enum FamilyError {
         /// The number.
         value: u64,
     },
+    /// A text encoder of another model: what it makes is not as wide as what the network reads.
+    #[error("the {encoders} gives text {width} wide, and the network reads {wanted}, as its `{tensor}` shows")]
+    Unfit {
+        /// The part, or several that are read side by side.
+        encoders: String,
+        /// The width of what they make.
+        width: u64,
+        /// The width that the network reads.
+        wanted: u64,
+        /// The network's tensor that tells.
+        tensor: &'static str,
+    },
     /// The tensors are another part, or none.
     #[error("this is {found}, as `{tensor}` shows, and not the {role} that it was given as")]
     OtherPart {
@@ -161,6 +173,7 @@ impl FamilyError {
             | Self::Mixed { .. }
             | Self::OddEncoder { .. }
             | Self::NotFinite { .. } => "the file is incomplete or mixes two models; get it again from its source",
+            Self::Unfit { .. } => "give the text encoders that belong to the model; `perilune models inspect PATH` shows what a file holds",
             Self::OtherPart { .. } | Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
             Self::NoSuchToken { .. } => "give the vocabulary that belongs to the encoder",
             Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",

@@ -52,6 +52,12 @@ const PROOFS: &[Proof] = &[
         &["single_transformer_blocks.0.", "transformer_blocks.0.attn.norm_added_k.weight", "x_embedder.weight"],
         Verdict::Diffusers(Family::Flux),
     ),
+    // With a first block missing: whoever reads the rest names what is.
+    proof(&["double_blocks.", "single_blocks.", "img_in.weight", "vector_in.in_layer.weight"], Verdict::Original(Family::Flux)),
+    proof(
+        &["transformer_blocks.", "single_transformer_blocks.", "x_embedder.weight", "time_text_embed.text_embedder.linear_1.weight"],
+        Verdict::Diffusers(Family::Flux),
+    ),
     proof(&["siglip_embedder.", "cap_embedder.1.weight"], Verdict::Refused("Z-Image Omni")),
     proof(&["dec_net.", "cap_embedder.1.weight"], Verdict::Refused("Z-Image in pixel space")),
     proof(

@@ -217,7 +217,7 @@ impl FluxConfig {
 mod tests {
     use super::super::detect::detect;
     use super::super::made_up::{blocks, catalog, elements, largest};
-    use super::super::{DenoiserConfig, flux_names};
+    use super::super::{DenoiserConfig, flux_names, outline};
     use super::*;
     use crate::units::Bytes;
 
@@ -274,6 +274,17 @@ mod tests {
         assert_eq!(variant(named), "dev", "the header counts before the name");
         let other = catalog(&released(false, 64).expected()).with_note(PIPELINE, "FluxKontextPipeline");
         assert_eq!(variant(other), "schnell", "shapes are not overruled");
+    }
+
+    #[test]
+    fn a_missing_block_is_named_wherever_it_is() {
+        for gone in ["double_blocks.0.", "double_blocks.7.", "single_blocks.0.", "single_blocks.20."] {
+            let all = released(true, 64).expected();
+            let rest: Vec<_> = all.into_iter().filter(|(name, _)| !name.starts_with(gone)).collect();
+            let read = detect(&catalog(&rest)).and_then(|found| outline(Role::Denoiser, &found.unwrap().catalog));
+            let Err(FamilyError::Missing { role: Role::Denoiser, tensor }) = read else { panic!("{gone}: {:?}", read.map(drop)) };
+            assert!(tensor.starts_with(gone), "{gone} {tensor}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod detect;
 pub mod error;
 pub mod evidence;
 pub mod family;
+mod fit;
 pub mod flux;
 pub mod flux_names;
 pub mod latent;

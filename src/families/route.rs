@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::detect::{Found, detect, extract};
-use super::{Family, FamilyError, Role, block_table, clip, outline};
+use super::{Family, FamilyError, Role, block_table, clip, fit, outline};
 use crate::units::{Bytes, Size};
 use crate::weights::{BlockTable, Catalog, DType};
 
@@ -74,7 +74,11 @@ pub fn describe_with_parts(sources: &[Source]) -> Result<(Description, Vec<Catal
 
 /// Describes the same, and refuses what the engine cannot load.
 pub fn describe_loadable(sources: &[Source]) -> Result<Description, FamilyError> {
-    describe_by(sources, block_table).map(|(description, _)| description)
+    let (description, parts) = describe_by(sources, block_table)?;
+    if description.family.is_some_and(Family::is_supported) {
+        fit::check(|role| description.components.iter().position(|c| c.role == role).map(|at| &parts[at]))?;
+    }
+    Ok(description)
 }
 
 type Cut = fn(Role, &Catalog) -> Result<BlockTable, FamilyError>;

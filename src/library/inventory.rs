@@ -34,9 +34,22 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     if !notes.is_empty() {
         description = describe_loadable(&all).map_err(&wrong)?;
     }
+    check_wanted(draft, &description)?;
     let vocabularies = vocabularies(&description, roots)?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
     Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, vocabularies, notes })
+}
+
+/// Refuses a text encoder that the model does not read with: whoever gave it means another model.
+fn check_wanted(draft: &JobDraft, described: &Description) -> Result<(), Refusal> {
+    let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(()) };
+    let Some((role, name)) = draft.encoders.iter().find(|(role, _)| family.encoders().all(|known| known != **role)) else { return Ok(()) };
+    let read: Vec<&str> = family.encoders().map(Role::name).collect();
+    Err(Refusal::new(
+        Kind::BadFile,
+        format!("{name}: given with {}, but {} reads no text with a {role}", role.flag(), family.title()),
+        format!("leave it out; {} reads text with {}", family.title(), read.join(", ")),
+    ))
 }
 
 /// Finds the words that the model's text encoders know, for those that need a file of them.

@@ -9,7 +9,9 @@ use perilune::library::{FolderKind, Roots, find, open, scan};
 use perilune::weights::DType;
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
-use crate::support::weights_file::{gguf, raw, tiny_checkpoint, tiny_clip, tiny_unet, tiny_vae, under, write, zeros};
+use crate::support::weights_file::{
+    gguf, raw, tiny_checkpoint, tiny_clip, tiny_clip_of, tiny_t5, tiny_unet, tiny_vae, under, write, zeros,
+};
 
 fn draft(model: &Path) -> JobDraft {
     JobDraft { model: model.display().to_string(), ..JobDraft::default() }
@@ -153,6 +155,25 @@ fn parts_given_apart_make_one_model() {
     let wrong = JobDraft { vae: Some(unet.display().to_string()), ..draft(&unet) };
     let refusal = gather(&wrong, &roots).unwrap_err();
     assert_eq!((refusal.kind, refusal.message), (Kind::BadFile, format!("{}: given with --vae but holds no vae", unet.display())));
+}
+
+#[test]
+fn encoders_of_another_model_are_refused_by_what_they_make() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = write(folder.path(), "checkpoints/whole.safetensors", &zeros(&tiny_checkpoint(), ""));
+    let wide = write(folder.path(), "clip/wide.safetensors", &zeros(&tiny_clip_of(128), "")).display().to_string();
+    let t5 = write(folder.path(), "clip/t5.safetensors", &zeros(&tiny_t5(), "")).display().to_string();
+    let roots = Roots { models: vec![folder.path().to_owned()], cache: folder.path().join("cache"), ..Roots::default() };
+    let refusal = |role, name: &str| {
+        let given = JobDraft { encoders: [(role, name.to_owned())].into(), ..draft(&whole) };
+        let refusal = gather(&given, &roots).unwrap_err();
+        assert!(refusal.kind == Kind::BadFile && refusal.hint.is_some(), "{refusal:?}");
+        refusal.message
+    };
+    let words = "the clip_l gives text 128 wide, and the network reads 64, as its `attn2.to_k.weight` shows";
+    assert_eq!(refusal(Role::ClipL, &wide), format!("{}: {words}", whole.display()));
+    let words = "given with --t5, but SD1.5 reads no text with a t5";
+    assert_eq!(refusal(Role::T5, &t5), format!("{t5}: {words}"));
 }
 
 /// The types that ComfyUI-GGUF's tools give to a `Q8_0` of this network: matrices are quantised.

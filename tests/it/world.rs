@@ -649,6 +649,30 @@ fn what_fails_or_dies_again_and_again_fails_its_jobs_and_a_retry_tries_again() {
 }
 
 #[test]
+fn an_engine_that_ends_itself_is_given_nothing_more_and_another_takes_its_place() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.happen(&Event::Submit { device: false, priority: 0, wish: None });
+    }
+    let orders = |world: &World| world.engines.get(&DeviceId::Cpu).and_then(|e| e.run.as_ref()).map(|(order, _)| order.job);
+    while orders(&world).is_none() {
+        while world.work() {}
+        world.engine_goes_on(DeviceId::Cpu);
+    }
+    let (order, _) = world.engines.get_mut(&DeviceId::Cpu).unwrap().run.take().unwrap();
+    let Report::Failed(report) = failed(order.run, Kind::Failed) else { unreachable!("it is what is made") };
+    world.hear(DeviceId::Cpu, Heard::Said(Report::Failed(Box::new(FailedRun { fatal: true, ..*report }))));
+    while world.work() {}
+    let states = |world: &mut World| world.all_jobs().iter().map(|v| (v.state, v.attempts)).collect::<Vec<_>>();
+    assert_eq!((orders(&world), states(&mut world)), (None, vec![(JobState::Queued, 0), (JobState::Failed, 1)]));
+    world.hear(DeviceId::Cpu, Heard::Died(Exit { how: "exited with status 0".to_owned(), log: Vec::new() }));
+    world.engines.remove(&DeviceId::Cpu);
+    world.leave_in_peace();
+    world.check();
+    assert_eq!(states(&mut world), [(JobState::Done, 1), (JobState::Failed, 1)]);
+}
+
+#[test]
 fn an_end_in_order_costs_no_attempt() {
     let mut world = World::new();
     world.happen(&Event::Submit { device: false, priority: 0, wish: None });

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use perilune::families::{Family, Role};
 use perilune::imagery::KeptLatent;
 use perilune::library::moonlet;
 use perilune::prompt::{Dialect, Weighting};
@@ -13,7 +14,7 @@ use perilune::workflow::{InitImage, JobSpec, Kind, Passes};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use safetensors::SafeTensors;
 
-use crate::fixture::sd15;
+use crate::fixture::{of, sd15};
 use crate::process::{Engine, job, kind_of};
 
 /// What moonlet paints in bf16 and in fp32: prompts and seeds.
@@ -208,6 +209,20 @@ fn values_that_are_not_numbers_are_traced_to_their_block() {
     assert!(names_the_block && failed.message.ends_with("gave values that are not numbers, in step 1"), "{}", failed.message);
     assert!(failed.hint.is_some() && !failed.fatal);
     assert_eq!(engine.paint(&tiny()).len(), 1, "the engine goes on");
+}
+
+/// The daemon refuses such a set; an engine that is given one all the same must not stay, half alive.
+#[test]
+fn an_engine_whose_numbers_cannot_be_trusted_ends_itself_after_its_last_report() {
+    let wide = of(Family::Sdxl).join("split-clip-g.safetensors");
+    let mut spec = tiny();
+    let encoder = spec.set.components.iter_mut().find(|c| c.role == Role::ClipL).unwrap();
+    encoder.files = vec![wide];
+    let mut engine = Engine::start();
+    let folder = tempfile::tempdir().unwrap();
+    let failed = engine.run(&spec, folder.path()).result.unwrap_err();
+    assert!(failed.fatal && failed.message.contains("shapes cannot be multiplied"), "{failed:?}");
+    assert!(engine.child.wait().unwrap().success(), "in order, with the socket still open");
 }
 
 #[test]

@@ -72,16 +72,27 @@ pub(crate) fn tiny_unet() -> Vec<(String, Vec<u64>)> {
 }
 
 pub(crate) fn tiny_clip() -> Vec<(String, Vec<u64>)> {
+    tiny_clip_of(64)
+}
+
+/// One that makes text of this width.
+pub(crate) fn tiny_clip_of(width: u64) -> Vec<(String, Vec<u64>)> {
     let config = perilune::families::ClipConfig {
         role: perilune::families::Role::ClipL,
         vocabulary: 100,
         positions: 77,
-        width: 64,
+        width,
         inner_width: 128,
         layers: 1,
         activation: perilune::families::ClipActivation::QuickGelu,
         projection: None,
     };
+    config.expected().into_iter().map(|(name, shape)| (name, shape.0)).collect()
+}
+
+pub(crate) fn tiny_t5() -> Vec<(String, Vec<u64>)> {
+    let config =
+        perilune::families::T5Config { vocabulary: 100, width: 64, inner_width: 128, layers: 1, heads: 1, head_width: 64, buckets: 32 };
     config.expected().into_iter().map(|(name, shape)| (name, shape.0)).collect()
 }
 
