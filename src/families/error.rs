@@ -96,7 +96,7 @@ pub enum FamilyError {
         value: u64,
     },
     /// A text encoder of another model: what it makes is not as wide as what the network reads.
-    #[error("the {encoders} gives text {width} wide, and the network reads {wanted}, as its `{tensor}` shows")]
+    #[error("what {encoders} makes of words is {width} wide, and the network reads {wanted}, as its `{tensor}` shows")]
     Unfit {
         /// The part, or several that are read side by side.
         encoders: String,

@@ -14,7 +14,7 @@ pub(super) fn check<'a>(part: impl Fn(Role) -> Option<&'a Catalog>) -> Result<()
             let read = "attn2.to_k.weight";
             match (clip(Role::ClipL)?, clip(Role::ClipG)?) {
                 // Only the two together are as wide as what SDXL reads, which is told of a picture's size, too.
-                (Some(l), Some(g)) => same("clip_l and clip_g", l + g, unet.context_width, read),
+                (Some(l), Some(g)) => same("clip_l beside clip_g", l + g, unet.context_width, read),
                 (Some(l), None) if unet.vector_width.is_none() => same("clip_l", l, unet.context_width, read),
                 (Some(_) | None, None) | (None, Some(_)) => Ok(()),
             }

@@ -170,7 +170,7 @@ fn encoders_of_another_model_are_refused_by_what_they_make() {
         assert!(refusal.kind == Kind::BadFile && refusal.hint.is_some(), "{refusal:?}");
         refusal.message
     };
-    let words = "the clip_l gives text 128 wide, and the network reads 64, as its `attn2.to_k.weight` shows";
+    let words = "what clip_l makes of words is 128 wide, and the network reads 64, as its `attn2.to_k.weight` shows";
     assert_eq!(refusal(Role::ClipL, &wide), format!("{}: {words}", whole.display()));
     let words = "given with --t5, but SD1.5 reads no text with a t5";
     assert_eq!(refusal(Role::T5, &t5), format!("{t5}: {words}"));

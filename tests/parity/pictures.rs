@@ -191,16 +191,9 @@ fn steps_phases_previews_and_memory_are_reported() {
 
 #[test]
 fn values_that_are_not_numbers_are_traced_to_their_block() {
-    let mut bytes = fs::read(sd15().join("sd15.safetensors")).unwrap();
-    let name = "model.diffusion_model.output_blocks.4.0.out_layers.3.bias";
-    let at = {
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        file.tensor(name).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize
-    };
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.safetensors");
-    fs::write(&path, bytes).unwrap();
+    fs::write(&path, not_a_number_in("model.diffusion_model.output_blocks.4.0.out_layers.3.weight")).unwrap();
 
     let mut engine = Engine::start();
     let failed = engine.run(&job(&path), folder.path()).result.unwrap_err();
@@ -209,6 +202,40 @@ fn values_that_are_not_numbers_are_traced_to_their_block() {
     assert!(names_the_block && failed.message.ends_with("gave values that are not numbers, in step 1"), "{}", failed.message);
     assert!(failed.hint.is_some() && !failed.fatal);
     assert_eq!(engine.paint(&tiny()).len(), 1, "the engine goes on");
+}
+
+/// A norm's or a bias's would be in every value of the picture, and is looked for before anything is loaded.
+#[test]
+fn a_norm_that_is_no_number_is_named_and_nothing_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, (role, name)) in [
+        ("denoiser", "model.diffusion_model.output_blocks.4.0.in_layers.0.weight"),
+        ("denoiser", "model.diffusion_model.out.2.bias"),
+        ("vae", "first_stage_model.decoder.norm_out.weight"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = folder.path().join(format!("broken-{number}.safetensors"));
+        fs::write(&path, not_a_number_in(name)).unwrap();
+        let mut engine = Engine::start();
+        let failed = engine.run(&job(&path), folder.path()).result.unwrap_err();
+        let named = failed.message.starts_with(&format!("{}: the {role}'s tensor `", path.display()));
+        assert!(named && failed.message.contains(name.rsplit_once("model.").unwrap().1), "{}", failed.message);
+        assert_eq!((failed.kind, failed.fatal), (Kind::BadFile, false), "{}", failed.message);
+        assert_eq!(engine.paint(&tiny()).len(), 1, "the engine goes on");
+    }
+}
+
+/// The tiny checkpoint, the first value of one of whose tensors is no number.
+fn not_a_number_in(name: &str) -> Vec<u8> {
+    let mut bytes = fs::read(sd15().join("sd15.safetensors")).unwrap();
+    let at = {
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensor(name).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize
+    };
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    bytes
 }
 
 /// The daemon refuses such a set; an engine that is given one all the same must not stay, half alive.
@@ -221,7 +248,7 @@ fn an_engine_whose_numbers_cannot_be_trusted_ends_itself_after_its_last_report()
     let mut engine = Engine::start();
     let folder = tempfile::tempdir().unwrap();
     let failed = engine.run(&spec, folder.path()).result.unwrap_err();
-    assert!(failed.fatal && failed.message.contains("shapes cannot be multiplied"), "{failed:?}");
+    assert!(failed.fatal && failed.message.ends_with("shapes cannot be multiplied (154x128 and 64x32)"), "{failed:?}");
     assert!(engine.child.wait().unwrap().success(), "in order, with the socket still open");
 }
 

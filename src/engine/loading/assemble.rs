@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Vault;
+use super::{Vault, norms};
 use crate::engine::EngineError;
 use crate::engine::cancel::CancelFlag;
 use crate::engine::device::Compute;
@@ -151,6 +151,7 @@ impl LoadedDenoiser {
         let config = DenoiserConfig::read(&catalog).map_err(wrong(files))?;
         let model = DenoiserModel::new(&config, &table).map_err(wrong(files))?;
         let placing = placing_of(&config, &table, target)?;
+        norms::check(Role::Denoiser, &table, &vault)?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -184,6 +185,7 @@ impl PlacedVae {
     /// run that starts from a picture needs the encoder, two fifths of it.
     pub fn open(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Vae)?;
+        norms::check(Role::Vae, &table, &vault)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
         let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };

@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Vault;
 use super::assemble::{Target, open, wrong};
+use super::{Vault, norms};
 use crate::engine::EngineError;
 use crate::engine::models::clip::ClipText;
 use crate::engine::models::qwen::QwenEncoder;
 use crate::engine::models::t5::T5Encoder;
 use crate::engine::residency::Residency;
 use crate::families::{ClipConfig, FamilyError, QwenConfig, Role, T5Config};
-use crate::kernels;
 use crate::library::vocabulary;
 use crate::tokens::vocabulary::Place;
 use crate::tokens::{Vocabulary, VocabularyKind};
-use crate::weights::{BlockTable, Precision};
+use crate::weights::BlockTable;
 
 /// CLIP's text encoder with its weights.
 #[derive(Debug)]
@@ -82,26 +81,9 @@ impl LoadedQwen {
 
 /// Brings an encoder's weights to their places, after looking at its norms.
 fn residency(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>) -> Result<Residency, EngineError> {
-    check_norms(role, &table, vault)?;
+    norms::check(role, &table, vault)?;
     let placing = target.placing_once(&table)?;
     Residency::load(role, table, vault, target, placing)
-}
-
-/// Fails where a norm or a bias holds a value that is no number: it would spread to all of a text. There are few of them.
-fn check_norms(role: Role, table: &BlockTable, vault: &Vault) -> Result<(), EngineError> {
-    let params = table.blocks().iter().flat_map(|block| &block.params);
-    for param in params.filter(|p| p.entry.coded.is_none() && p.entry.shape.rank() == 1 && Precision::of(p.entry.dtype).is_some()) {
-        let Some(file) = vault.files().get(param.entry.file) else { continue };
-        let mut bytes = vec![0; param.entry.bytes().get() as usize];
-        file.read(param.entry.start, &mut bytes)?;
-        let mut values = vec![0.0; param.entry.elements() as usize];
-        let is_read = kernels::widen(param.entry.dtype, &bytes, &mut values).is_ok();
-        if is_read && !values.iter().all(|v| v.is_finite()) {
-            let path = file.path().to_owned();
-            return Err(EngineError::Family { path, source: FamilyError::NotFinite { role, tensor: param.name.clone() } });
-        }
-    }
-    Ok(())
 }
 
 /// A text encoder of any kind with its weights, and the words that it knows where they are not its program's.

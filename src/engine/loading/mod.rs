@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod assemble;
 pub mod encoders;
+mod norms;
 pub mod vault;
 
 pub use assemble::{Asked, Asks, LoadedDenoiser, LoadedVae, Offload, PlacedVae};
