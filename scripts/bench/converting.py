@@ -16,8 +16,8 @@ TIMED = 1 << 26
 PRIVATE_SHARE = 0.1
 # What is told is the least of so many rounds, ours and the peers': what else a machine does only ever adds.
 ROUNDS = 3
-# What stable-diffusion.cpp calls the types that it can make, too.
-SD_CPP = {"Q4_0": "q4_0", "Q5_0": "q5_0"}
+# What stable-diffusion.cpp can make, too.
+SD_CPP = ("Q4_0", "Q5_0")
 
 
 def source(bench):
@@ -119,7 +119,7 @@ def packed(bench):
             times, _, _, most = rounds(bench, home, file, to)
             yield from beside_python(bench, file, home, to, min(times), most, Bar(1 / 8, of_peer=True))
             if bench.sd_cli and to in SD_CPP:
-                told = [sd_cpp(bench, file, SD_CPP[to], home.folder / "peer.gguf") for _ in times]
+                told = [sd_cpp(bench, file, to.lower(), home.folder / "peer.gguf") for _ in times]
                 yield Figure(f"SDXL UNet fp16 to {to}, beside C++", min(times), "s", min(told), "stable-diffusion.cpp", Bar(1 / 2, of_peer=True),
                              note="whole calls on as many threads; the peer leaves convolutions as they are; " + spread(told, "s", 1))
 

@@ -221,11 +221,8 @@ pub(super) fn ends_itself(core: &mut Core, device: DeviceId) {
 }
 
 fn end_engine(core: &mut Core, device: DeviceId) {
-    let by = core.now.plus(STOP_GRACE);
-    if let Some(engine) = core.engines.get_mut(&device) {
-        engine.mode = Mode::Ending(by);
-        core.emit(Output::Order { device, order: Box::new(Order::Shutdown) });
-    }
+    ends_itself(core, device);
+    core.emit(Output::Order { device, order: Box::new(Order::Shutdown) });
 }
 
 /// The ledger can, or cannot, be written to.

@@ -127,7 +127,7 @@ impl EngineError {
         }
         // Of what unwound, the words stand in quotation marks and their lines are told apart by two characters.
         let bare = text.trim_start_matches("called `Result::unwrap()` on an `Err` value: ");
-        let bare = bare.strip_prefix("Torch(\"").map_or(bare, |words| words.split("\\n").next().unwrap_or(words));
+        let bare = bare.strip_prefix("Torch(\"").map_or(bare, |words| words.split("\\n").next().unwrap_or(words).trim_end_matches("\")"));
         let line = bare.lines().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
         Self::Torch { place, reason: line.to_owned() }
     }
@@ -292,9 +292,10 @@ mod tests {
             EngineError::from_torch_text("Internal torch error: shapes differ\nException raised from x\n", DeviceId::Cpu, "decoding");
         assert_eq!(error.to_string(), "libtorch failed in decoding: Internal torch error: shapes differ");
         assert!(error.is_fatal());
-        let unwound =
-            format!("called `Result::unwrap()` on an `Err` value: {:?}", tch::TchError::Torch("shapes differ\nframe #0\n".to_owned()));
-        let error = EngineError::from_torch_text(&unwound, DeviceId::Cpu, "decoding");
-        assert_eq!(error.to_string(), "libtorch failed in decoding: shapes differ");
+        for words in ["shapes differ\nframe #0\n", "shapes differ"] {
+            let unwound = format!("called `Result::unwrap()` on an `Err` value: {:?}", tch::TchError::Torch(words.to_owned()));
+            let error = EngineError::from_torch_text(&unwound, DeviceId::Cpu, "decoding");
+            assert_eq!(error.to_string(), "libtorch failed in decoding: shapes differ");
+        }
     }
 }

@@ -44,11 +44,11 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
 fn check_wanted(draft: &JobDraft, described: &Description) -> Result<(), Refusal> {
     let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(()) };
     let Some((role, name)) = draft.encoders.iter().find(|(role, _)| family.encoders().all(|known| known != **role)) else { return Ok(()) };
-    let read: Vec<&str> = family.encoders().map(Role::name).collect();
+    let read: Vec<Role> = family.encoders().collect();
     Err(Refusal::new(
         Kind::BadFile,
         format!("{name}: given with {}, but {} reads no text with a {role}", role.flag(), family.title()),
-        format!("leave it out; {} reads text with {}", family.title(), read.join(", ")),
+        format!("leave it out; {} reads text with {}", family.title(), router::names(&read)),
     ))
 }
 

@@ -92,6 +92,7 @@ fn holds_for(catalog: &Catalog, role: Role, family: Family) -> bool {
     config.is_some_and(|vae| vae.latent_channels == family.latent_space().channels)
 }
 
-fn names(roles: &[Role]) -> String {
+/// Returns the names of parts as people read them.
+pub(super) fn names(roles: &[Role]) -> String {
     roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
 }

@@ -151,7 +151,6 @@ impl LoadedDenoiser {
         let config = DenoiserConfig::read(&catalog).map_err(wrong(files))?;
         let model = DenoiserModel::new(&config, &table).map_err(wrong(files))?;
         let placing = placing_of(&config, &table, target)?;
-        norms::check(Role::Denoiser, &table, &vault)?;
         let residency = Residency::load(Role::Denoiser, table, &vault, target, placing)?;
         Ok(Self { model, residency, config })
     }
@@ -185,7 +184,6 @@ impl PlacedVae {
     /// run that starts from a picture needs the encoder, two fifths of it.
     pub fn open(files: &[PathBuf], target: Target<'_>) -> Result<Self, EngineError> {
         let (catalog, table, vault) = open(files, Role::Vae)?;
-        norms::check(Role::Vae, &table, &vault)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
         let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };
@@ -210,9 +208,12 @@ impl LoadedVae {
 /// The block of the autoencoder that makes latents.
 const ENCODER: &str = "encoder";
 
+/// Reads the headers of a part, opens its files, and looks at its norms.
 pub(super) fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault>), EngineError> {
     let (catalog, table) = network::part(files, role)?;
-    Ok((catalog, table, Vault::open(files)?))
+    let vault = Vault::open(files)?;
+    norms::check(role, &table, &vault)?;
+    Ok((catalog, table, vault))
 }
 
 pub(super) fn wrong(files: &[PathBuf]) -> impl Fn(FamilyError) -> EngineError {

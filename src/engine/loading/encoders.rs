@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Vault;
 use super::assemble::{Target, open, wrong};
-use super::{Vault, norms};
 use crate::engine::EngineError;
 use crate::engine::models::clip::ClipText;
 use crate::engine::models::qwen::QwenEncoder;
@@ -79,9 +79,8 @@ impl LoadedQwen {
     }
 }
 
-/// Brings an encoder's weights to their places, after looking at its norms.
+/// Brings an encoder's weights to their places.
 fn residency(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>) -> Result<Residency, EngineError> {
-    norms::check(role, &table, vault)?;
     let placing = target.placing_once(&table)?;
     Residency::load(role, table, vault, target, placing)
 }
