@@ -36,7 +36,7 @@ impl Runner {
     pub(super) fn machine(&self, spec: &JobSpec, role: Role, ask: &OffloadAsk, held: Bytes) -> Result<Machine, EngineError> {
         let stored = spec.set.component(role).filter(|_| !ask.is_nothing());
         let files = stored.map_or(Ok(Files::Cached), |part| page_cache::files(&part.files))?;
-        let precision = self.precision_of(spec);
+        let precision = spec.computes_in();
         let mut machine = self.speeds.machine(&self.compute, precision, files);
         if let Some(simulated) = &self.compute.simulated {
             machine = simulated.seen(machine, network::beside(spec, role, precision)?);

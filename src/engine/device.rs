@@ -78,7 +78,7 @@ impl Compute {
                 if i64::from(index) >= count {
                     return Err(no_device(format!("libtorch sees {count} CUDA devices")));
                 }
-                // Parity with the processor: TensorFloat-32 has 10 bits of mantissa.
+                // The same result from run to run.
                 tch::Cuda::cudnn_set_benchmark(false);
                 let about = format!("libtorch{VERSION} with {}, device {index} of {count}", card(index));
                 Ok(Self { id, device: Device::Cuda(usize::from(index)), about, simulated: None })
@@ -98,16 +98,6 @@ impl Compute {
                 let model = told.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
                 format!("libtorch{VERSION} on {} threads, {model}", tch::get_num_threads())
             }
-        }
-    }
-
-    /// Returns what to compute in where nobody asked for anything: full precision on a processor, 16 bits on a GPU.
-    #[must_use]
-    pub fn default_precision(&self) -> Precision {
-        match self.device {
-            // SD1.5 is published in fp16; with three more bits its pictures are four times nearer to fp32's than in bf16.
-            Device::Cuda(_) => Precision::Fp16,
-            Device::Cpu | Device::Mps | Device::Vulkan => Precision::Fp32,
         }
     }
 

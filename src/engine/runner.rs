@@ -27,7 +27,6 @@ use crate::families::Role;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
 use crate::placement::{Finding, Predicted, Share, Walk, verify};
 use crate::units::RunId;
-use crate::weights::Precision;
 use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
 use crate::wire::{Report, RunOrder};
 use crate::workflow::{JobSpec, Refusal};
@@ -144,7 +143,7 @@ impl Runner {
     fn stages(&mut self, run: &mut Run<'_>) -> Result<Vec<ImageRecord>, EngineError> {
         let began = Instant::now();
         let spec = &run.order.spec;
-        let precision = self.precision_of(spec);
+        let precision = spec.computes_in();
         let asks = self.load(run)?;
         self.verify(run);
         let denoiser = self.sets.ready_denoiser()?;
@@ -187,7 +186,7 @@ impl Runner {
     pub(super) fn load(&mut self, run: &mut Run<'_>) -> Result<Asks, EngineError> {
         let spec = &run.order.spec;
         self.speeds.recall(&run.order.known);
-        let precision = self.precision_of(spec);
+        let precision = spec.computes_in();
 
         self.phase(run.order.run, Phase::Loading);
         if let Some(simulated) = &self.compute.simulated {
@@ -217,10 +216,6 @@ impl Runner {
         Ok(asks)
     }
 
-    pub(super) fn precision_of(&self, spec: &JobSpec) -> Precision {
-        spec.precision.unwrap_or_else(|| self.compute.default_precision())
-    }
-
     /// Loads the autoencoder where it is not loaded yet.
     pub(super) fn load_vae(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let seconds = self.with_room(run.order.run, Role::Vae, |me| me.sets.load_vae(&me.compute, run.cancel))?;
@@ -247,14 +242,14 @@ impl Runner {
         let mut around = Steps::new(self, run, &ready.denoiser.residency, steps);
         // What was asked for while weights were loaded need not wait for the first step.
         around.border()?;
-        let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
+        let precision = self.sets.precision().unwrap_or_else(|| spec.computes_in());
         denoise::sample(spec, ready.denoiser, &table, start, ready.conditioning, precision, &mut around)
     }
 
     /// Keeps what the run has shown of the machine.
     fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let (denoiser, work) = (self.sets.ready_denoiser()?, run.order.spec.work());
-        let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
+        let precision = self.sets.precision().unwrap_or_else(|| run.order.spec.computes_in());
         let taken = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned());
         // Steps before weights moved last were another matter.
         let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
@@ -311,7 +306,7 @@ impl Runner {
             predicted: run.predicted.filter(|_| run.moved_at.is_none()),
             parts: self.sets.placements(run.traffic.iter().map(Traffic::bytes).sum()),
         };
-        let precision = self.sets.precision().unwrap_or_else(|| self.compute.default_precision());
+        let precision = self.sets.precision().unwrap_or_else(|| run.order.spec.computes_in());
         Finished {
             run: run.order.run,
             images,

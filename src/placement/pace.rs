@@ -5,6 +5,9 @@
 //! block are measured by a calibration, and assumed before. Steps of a network that were measured say what it takes as a
 //! whole; between two sizes it lies on the line between them, and beyond the outermost one on a line through it whose
 //! slope is what is known of the device. Only networks of the same size say anything about one another.
+//!
+//! A GPU is given its work by a processor, which takes as long for a small matrix as for a large one. Where the GPU is done
+//! sooner than that, a block takes the time of its products, whatever their size; and so does a walk as a whole.
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +90,9 @@ impl Default for Pace {
 pub struct Pace {
     /// What is assumed of blocks of which nothing was measured: operations, and bytes of weights, in a second.
     pub assumed: Speed,
+    /// Seconds in which a processor gives a GPU the work around one product; none where it computes itself.
+    #[serde(default)]
+    pub launch_s: f64,
     /// Blocks of each kind that were measured.
     pub kinds: Vec<(BlockKind, Speed)>,
     /// Walks that were measured.
@@ -98,40 +104,51 @@ impl Pace {
     #[must_use]
     pub fn assumed(compute: DeviceId) -> Self {
         let Speed { flops, .. } = Speed::assumed(compute);
-        Self { assumed: Speed { flops, bytes_per_second: memory(compute), measured: false }, kinds: Vec::new(), samples: Vec::new() }
+        let assumed = Speed { flops, bytes_per_second: memory(compute), measured: false };
+        Self { assumed, launch_s: launch(compute), kinds: Vec::new(), samples: Vec::new() }
     }
 
     /// Returns how long each block computes in one walk through a network of so many weights, and what that rests on.
     #[must_use]
-    pub fn seconds(&self, weights: u64, blocks: &[(Effort, Bytes)]) -> (Vec<f64>, Grounds) {
-        let apart: Vec<Line> = blocks.iter().map(|(effort, bytes)| self.block(effort, *bytes)).collect();
-        let (fixed, computing) = apart.iter().fold((0.0, 0.0), |(a, b), line| (a + line.a, b + line.b));
-        let flops: f64 = blocks.iter().map(|(effort, _)| effort.flops()).sum();
+    pub fn seconds(&self, weights: u64, blocks: &[Task]) -> (Vec<f64>, Grounds) {
+        let flops: f64 = blocks.iter().map(|task| task.effort.flops()).sum();
         let walk = Walk { weights, flops };
         let mut samples: Vec<Sample> = self.samples.iter().filter(|s| s.walk.is_like(&walk) && s.is_sound()).copied().collect();
+        let launch_s = self.launch_of(&samples, blocks);
+        let apart: Vec<Timed> = blocks.iter().map(|task| self.block(task, launch_s)).collect();
+        let (fixed, computing) = apart.iter().fold((0.0, 0.0), |(a, b), block| (a + block.at_least(), b + block.computing));
         let grounds = self.grounds(&walk, &samples, blocks);
-        let each = || apart.iter().map(|line| line.a + line.b);
+        let each = || apart.iter().map(|block| block.seconds());
         if samples.is_empty() || flops <= 0.0 || fixed + computing <= 0.0 {
             return (each().collect(), grounds);
         }
         rising(&mut samples);
         let known = Line::through(&samples).unwrap_or(Line { a: fixed, b: computing / flops });
-        let share = interpolate(&samples, known, flops) / (fixed + computing);
+        let share = interpolate(&samples, known, flops) / each().sum::<f64>();
         (each().map(|seconds| seconds * share).collect(), grounds)
     }
 
-    /// The time of a block: `a` for reading its weights, `b` for its operations.
-    fn block(&self, effort: &Effort, bytes: Bytes) -> Line {
-        let computing = |kind: BlockKind| effort.flops_of(kind) / self.kind(kind).flops.max(1.0);
-        let reading = bytes.get() as f64 / self.kind(effort.kind()).bytes_per_second.max(1.0);
-        Line { a: reading, b: BlockKind::ALL.into_iter().map(computing).sum() }
+    fn block(&self, task: &Task, launch_s: f64) -> Timed {
+        let computing = |kind: BlockKind| task.effort.flops_of(kind) / self.kind(kind).flops.max(1.0);
+        Timed {
+            launching: task.products as f64 * launch_s,
+            reading: task.bytes.get() as f64 / self.kind(task.effort.kind()).bytes_per_second.max(1.0),
+            computing: BlockKind::ALL.into_iter().map(computing).sum(),
+        }
+    }
+
+    /// The seconds of giving out one product: no walk that was measured took less than that of all of its own.
+    fn launch_of(&self, samples: &[Sample], blocks: &[Task]) -> f64 {
+        let products: u64 = blocks.iter().map(|task| task.products).sum();
+        let least = samples.iter().map(|sample| sample.seconds).reduce(f64::min);
+        least.map_or(self.launch_s, |seconds| (seconds / products.max(1) as f64).min(self.launch_s * SLOWEST))
     }
 
     fn kind(&self, kind: BlockKind) -> Speed {
         self.kinds.iter().find(|(known, _)| *known == kind).map_or(self.assumed, |(_, speed)| *speed)
     }
 
-    fn grounds(&self, walk: &Walk, samples: &[Sample], blocks: &[(Effort, Bytes)]) -> Grounds {
+    fn grounds(&self, walk: &Walk, samples: &[Sample], blocks: &[Task]) -> Grounds {
         let smaller = samples.iter().any(|s| s.walk.flops <= walk.flops);
         let larger = samples.iter().any(|s| s.walk.flops >= walk.flops);
         let known = |effort: &Effort| {
@@ -139,13 +156,55 @@ impl Pace {
         };
         if (smaller && larger) || samples.iter().any(|s| s.walk.is_near(walk)) {
             Grounds::Steps
-        } else if blocks.iter().all(|(effort, _)| known(effort)) {
+        } else if blocks.iter().all(|task| known(&task.effort)) {
             Grounds::Kinds
         } else if samples.is_empty() {
             Grounds::Assumed
         } else {
             Grounds::OtherSizes
         }
+    }
+}
+
+/// What a block computes in one walk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Task {
+    /// Operations.
+    pub effort: Effort,
+    /// The size of its weights, as they are computed with.
+    pub bytes: Bytes,
+    /// Its matrices and kernels: each is a product, with a norm, an activation or a sum around it.
+    pub products: u64,
+}
+
+/// The times of a block, of which the device's own are one after the other, and beside that of being given its work.
+#[derive(Debug, Clone, Copy)]
+struct Timed {
+    launching: f64,
+    reading: f64,
+    computing: f64,
+}
+
+impl Timed {
+    fn seconds(self) -> f64 {
+        self.launching.max(self.reading + self.computing)
+    }
+
+    /// What it takes where it computes next to nothing.
+    fn at_least(self) -> f64 {
+        self.launching.max(self.reading)
+    }
+}
+
+/// How much longer giving out a product may take than is assumed.
+const SLOWEST: f64 = 3.0;
+
+/// Seconds in which a processor is assumed to give out the work around one product.
+const fn launch(compute: DeviceId) -> f64 {
+    match compute {
+        // What is simulated computes on the processor.
+        DeviceId::Cpu | DeviceId::Disk | DeviceId::Sim(_) => 0.0,
+        DeviceId::Cuda(_) | DeviceId::Amd(_) => 4e-5,
     }
 }
 
@@ -245,9 +304,13 @@ mod tests {
         Pace { samples: samples.iter().map(sample).collect(), ..Pace::assumed(DeviceId::Cpu) }
     }
 
+    fn task(kind: BlockKind, flops: f64, bytes: u64) -> Task {
+        Task { effort: Effort::of(kind, flops), bytes: Bytes(bytes), products: 2 }
+    }
+
     /// One block with 3.44 GB of weights, on a processor that is assumed to do 3e11 operations and 12e9 bytes a second.
     fn at(pace: &Pace, flops: f64) -> (f64, Grounds) {
-        let (seconds, grounds) = pace.seconds(WEIGHTS, &[(Effort::of(BlockKind::Convolution, flops), Bytes(4 * WEIGHTS))]);
+        let (seconds, grounds) = pace.seconds(WEIGHTS, &[task(BlockKind::Convolution, flops, 4 * WEIGHTS)]);
         (seconds.iter().sum(), grounds)
     }
 
@@ -305,7 +368,7 @@ mod tests {
         let mut pace = pace(&[]);
         pace.kinds = vec![(BlockKind::Convolution, speed(1e11, 1e10))];
         check(&pace, 1e12, 10.0 + 0.344, Grounds::Kinds);
-        let blocks = [(Effort::of(BlockKind::Convolution, 1e12), Bytes(0)), (Effort::of(BlockKind::Attention, 1e12), Bytes(0))];
+        let blocks = [task(BlockKind::Convolution, 1e12, 0), task(BlockKind::Attention, 1e12, 0)];
         assert_eq!(pace.seconds(WEIGHTS, &blocks).1, Grounds::Assumed, "one of them was not");
         pace.kinds.push((BlockKind::Attention, speed(2e11, 1e10)));
         assert_eq!(pace.seconds(WEIGHTS, &blocks), (vec![10.0, 5.0], Grounds::Kinds));
@@ -318,6 +381,26 @@ mod tests {
     fn the_newest_of_one_size_counts_and_no_larger_step_takes_less() {
         check(&pace(&[(1e12, 5.0), (1e12, 7.0)]), 1e12, 7.0, Grounds::Steps);
         check(&pace(&[(1e12, 5.0), (2e12, 4.0)]), 2e12, 5.0, Grounds::Steps);
+    }
+
+    /// Two blocks of as many products, of which one is a hundred times larger.
+    #[test]
+    fn what_a_gpu_is_done_with_sooner_than_it_is_told_takes_the_time_of_being_told() {
+        let mut pace = Pace::assumed(DeviceId::Cuda(0));
+        pace.kinds = vec![(BlockKind::Convolution, Speed { flops: 1e14, bytes_per_second: 1e12, measured: true })];
+        let blocks = |flops: f64| [task(BlockKind::Convolution, flops, 1_000_000), task(BlockKind::Convolution, flops / 100.0, 10_000)];
+        let seconds = |pace: &Pace, flops: f64| pace.seconds(WEIGHTS, &blocks(flops)).0;
+        let is_near = |found: &[f64], expected: [f64; 2]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
+        assert!(is_near(&seconds(&pace, 1e9), [80e-6, 80e-6]));
+        assert!(is_near(&seconds(&pace, 1e12), [0.01 + 1e-6, 0.0001 + 1e-8]));
+        // A walk that was measured says how long being told takes here; a slow one does not make all of it that.
+        let walk = |flops: f64| Walk { weights: WEIGHTS, flops: flops * 1.01 };
+        pace.samples.push(Sample { walk: walk(1e9), seconds: 200e-6 });
+        assert!(is_near(&seconds(&pace, 1e9), [100e-6, 100e-6]));
+        pace.samples.push(Sample { walk: walk(1e9), seconds: 10e-3 });
+        assert!(is_near(&seconds(&pace, 1e9), [5e-3, 5e-3]));
+        let [large, small] = <[f64; 2]>::try_from(seconds(&pace, 1e13)).unwrap();
+        assert!(large > 50.0 * small, "{large} {small}");
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::{Load, Quotas, Room, quotas};
 use super::error::{AskError, BudgetError};
-use super::pace::{Grounds, Pace, Walk};
+use super::pace::{Grounds, Pace, Task, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
@@ -14,7 +14,7 @@ use super::simulate::Staging;
 use super::sweep::{self, Point};
 use super::{Allocation, Parts, budget};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{BlockTable, Effort, Precision};
+use crate::weights::{Block, BlockTable, Effort, Precision};
 
 /// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
 const SLOTS: u32 = 2;
@@ -139,12 +139,16 @@ impl Model {
     #[must_use]
     pub fn of(table: &BlockTable, efforts: &[Effort], walks: u64, precision: Precision, pace: &Pace) -> Self {
         let walks = walks.max(1);
-        let blocks = table.blocks().iter().zip(efforts);
-        let once: Vec<(Effort, Bytes)> = blocks.map(|(block, effort)| (effort.over(walks), block.bytes_in(precision))).collect();
+        let task = |(block, effort): (&Block, &Effort)| Task {
+            effort: effort.over(walks),
+            bytes: block.bytes_in(precision),
+            products: block.products(),
+        };
+        let once: Vec<Task> = table.blocks().iter().zip(efforts).map(task).collect();
         let walk = Self::walk(table, efforts, walks);
         let (seconds, grounds) = pace.seconds(walk.weights, &once);
         let stay = table.blocks().iter().map(|block| if block.pinned { Stay::Pinned } else { Stay::Movable });
-        let units = once.iter().zip(seconds).zip(stay).map(|(((_, bytes), seconds), stay)| UnitCost { bytes: *bytes, seconds, stay });
+        let units = once.iter().zip(seconds).zip(stay).map(|((task, seconds), stay)| UnitCost { bytes: task.bytes, seconds, stay });
         let units: Vec<UnitCost> = units.collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;

@@ -35,11 +35,21 @@ impl Block {
         self.params.iter().map(|p| p.entry.bytes()).sum()
     }
 
+    /// Its weights without what belongs to others, such as scales.
+    fn weights(&self) -> impl Iterator<Item = &Param> {
+        self.params.iter().filter(|p| p.entry.coded.as_ref().is_none_or(|c| c.code != Code::Part))
+    }
+
     /// Returns the number of weights; what belongs to others, such as scales, is none.
     #[must_use]
     pub fn elements(&self) -> u64 {
-        let weights = self.params.iter().filter(|p| p.entry.coded.as_ref().is_none_or(|c| c.code != Code::Part));
-        weights.fold(0u64, |n, p| n.saturating_add(p.entry.elements()))
+        self.weights().fold(0u64, |n, p| n.saturating_add(p.entry.elements()))
+    }
+
+    /// Returns how many matrices and kernels there are: so many products are computed.
+    #[must_use]
+    pub fn products(&self) -> u64 {
+        self.weights().filter(|p| p.entry.shape.rank() >= 2).count() as u64
     }
 
     /// Returns the size that it has on a device that computes in this precision.

@@ -357,6 +357,28 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_computes_in_the_family_s_own_16_bits_where_nothing_is_said() {
+        let sd3: &[Role] = &[Role::Denoiser, Role::ClipL, Role::ClipG, Role::Vae];
+        let of = |family, roles, compute, precision: Option<&str>| {
+            let precision = precision.map(|name| name.parse().unwrap());
+            let variant = (family == Family::Sd3).then(|| "medium".to_owned());
+            let draft = JobDraft { precision, variant, compute_device: Some(compute), ..JobDraft::default() };
+            resolve(&draft, &inventory(Some(family), roles), &defaults()).unwrap().computes_in()
+        };
+        for (compute, sd15, flow) in [
+            (DeviceId::Cuda(0), Precision::Fp16, Precision::Bf16),
+            (DeviceId::Cpu, Precision::Fp32, Precision::Fp32),
+            (DeviceId::Sim(0), Precision::Fp32, Precision::Fp32),
+        ] {
+            assert_eq!(of(Family::Sd15, WHOLE, compute, None), sd15);
+            assert_eq!(of(Family::Sd3, sd3, compute, None), flow);
+            assert_eq!(of(Family::Sd3, sd3, compute, Some("fp16")), Precision::Fp16);
+            // What nothing computes in says nothing of what is computed in.
+            assert_eq!(of(Family::Sd3, sd3, compute, Some("Q8_0")), flow);
+        }
+    }
+
+    #[test]
     fn refuses_numbers_that_make_no_picture() {
         let whole = inventory(Some(Family::Sd15), WHOLE);
         for (draft, message) in [

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::families::cost::Work;
-use crate::families::{Component, Family, Role};
+use crate::families::{Component, Family, Habits, Role};
 use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::prompt::{Dialect, Weighting};
 use crate::quant::precision::Target;
@@ -237,7 +237,7 @@ pub struct JobSpec {
     pub size: Size,
     /// Images made together, at least 1.
     pub batch: u32,
-    /// What to compute in; `None` is the device's own choice: fp32 on a processor, bf16 or fp16 on a GPU.
+    /// What to compute in; `None` is what is usual: fp32 on a processor, the family's own 16 bits on a GPU.
     pub precision: Option<Precision>,
     /// What becomes of the diffusion network before it is run.
     #[serde(default)]
@@ -311,13 +311,13 @@ impl JobSpec {
         self.conversion.as_ref().map(|c| c.wish.to.clone()).or_else(|| self.precision.map(Target::from))
     }
 
-    /// Returns what is computed in: what was asked for, or what is usual on such a device.
+    /// Returns what is computed in: what was asked for, or what is usual for such a model on such a device.
     #[must_use]
     pub fn computes_in(&self) -> Precision {
         self.precision.unwrap_or(match self.compute {
             // A simulated GPU computes on the processor.
             DeviceId::Cpu | DeviceId::Sim(_) => Precision::Fp32,
-            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Disk => Precision::Fp16,
+            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Disk => Habits::of(self.set.family, &self.set.variant).narrow,
         })
     }
 }
