@@ -361,9 +361,12 @@ mod tests {
         let sd3: &[Role] = &[Role::Denoiser, Role::ClipL, Role::ClipG, Role::Vae];
         let of = |family, roles, compute, precision: Option<&str>| {
             let precision = precision.map(|name| name.parse().unwrap());
-            let variant = (family == Family::Sd3).then(|| "medium".to_owned());
-            let draft = JobDraft { precision, variant, compute_device: Some(compute), ..JobDraft::default() };
-            resolve(&draft, &inventory(Some(family), roles), &defaults()).unwrap().computes_in()
+            let draft = JobDraft { precision, compute_device: Some(compute), ..JobDraft::default() };
+            let mut inventory = inventory(Some(family), roles);
+            if let Some(description) = inventory.description.as_mut().filter(|_| family == Family::Sd3) {
+                description.variant = Some("medium".to_owned());
+            }
+            resolve(&draft, &inventory, &defaults()).unwrap().computes_in()
         };
         for (compute, sd15, flow) in [
             (DeviceId::Cuda(0), Precision::Fp16, Precision::Bf16),
