@@ -12,6 +12,8 @@ const ENDS: &[(&str, &str)] = &[
     (".lora_A.default.weight", "a LoRA"),
     (".hada_w1_a", "a LoHa"),
     (".lokr_w1", "a LoKr"),
+    ("zero_convs.0.0.weight", "a ControlNet"),
+    ("controlnet_cond_embedding.conv_in.weight", "a ControlNet"),
 ];
 
 const NAMES: &[(&str, &str)] = &[
@@ -31,15 +33,16 @@ const NAMES: &[(&str, &str)] = &[
 /// Returns the error of a file that lacks a part, with what it is instead where its names tell.
 #[must_use]
 pub fn absent(role: Role, catalog: &Catalog) -> FamilyError {
-    let other = |found: &'static str, tensor: &str| FamilyError::OtherPart { role, found, tensor: tensor.to_owned() };
-    let by_end = catalog.iter().find_map(|e| Some((ENDS.iter().find(|(end, _)| e.name.ends_with(end))?.1, e.name.as_str())));
-    if let Some((found, tensor)) = by_end {
-        return other(found, tensor);
-    }
-    match NAMES.iter().find(|(name, _)| catalog.has(name)) {
-        Some((name, found)) => other(found, name),
+    match instead(catalog) {
+        Some((found, tensor)) => FamilyError::OtherPart { role, found, tensor: tensor.to_owned() },
         None => FamilyError::Missing { role, tensor: proof(role).to_owned() },
     }
+}
+
+/// Returns what a file is that is not what it was given as, and the tensor that shows it, where its names tell.
+pub(super) fn instead(catalog: &Catalog) -> Option<(&'static str, &str)> {
+    let by_end = catalog.iter().find_map(|e| Some((ENDS.iter().find(|(end, _)| e.name.ends_with(end))?.1, e.name.as_str())));
+    by_end.or_else(|| NAMES.iter().find(|(name, _)| catalog.has(name)).map(|(name, found)| (*found, *name)))
 }
 
 /// The tensor by which a part is recognised.
@@ -60,10 +63,14 @@ mod tests {
     use super::*;
     use crate::weights::{DType, Shape, TensorEntry};
 
-    fn told(role: Role, name: &str) -> String {
+    fn holding(name: &str) -> Catalog {
         let entry =
             TensorEntry { name: name.to_owned(), dtype: DType::F32, shape: Shape::from([2]), file: 0, start: 0, end: 8, coded: None };
-        absent(role, &Catalog::new([entry], BTreeMap::new())).to_string()
+        Catalog::new([entry], BTreeMap::new())
+    }
+
+    fn told(role: Role, name: &str) -> String {
+        absent(role, &holding(name)).to_string()
     }
 
     #[test]
@@ -72,6 +79,7 @@ mod tests {
         assert_eq!(told(Role::ClipL, name), format!("this is a LoRA, as `{name}` shows, and not the clip_l that it was given as"));
         let t5 = "encoder.block.0.layer.0.SelfAttention.q.weight";
         assert!(told(Role::ClipG, t5).starts_with("this is a T5 encoder, as"));
+        assert_eq!(instead(&holding("zero_convs.0.0.weight")), Some(("a ControlNet", "zero_convs.0.0.weight")));
         assert_eq!(told(Role::T5, "x"), format!("the t5 lacks the tensor `{t5}`"));
     }
 }

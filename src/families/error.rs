@@ -17,6 +17,14 @@ pub enum FamilyError {
         /// The architecture that a GGUF header names.
         says: Option<String>,
     },
+    /// Something else that goes with a model.
+    #[error("this is {found}, as `{tensor}` shows, and no model")]
+    NoModel {
+        /// What it is.
+        found: &'static str,
+        /// A tensor that proves it.
+        tensor: String,
+    },
     /// A family that is recognised and refused by name.
     #[error("this is a {name} model, which is not supported")]
     Unsupported {
@@ -164,6 +172,7 @@ impl FamilyError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::NoModel { .. } => "give the model itself; this version runs models as they are, without LoRAs and ControlNets",
             Self::Unknown { .. } => "`perilune models inspect PATH` shows what a file holds; LoRAs and ControlNets are not models",
             Self::Unsupported { .. } => "`perilune models list` shows the models that run",
             Self::Joined { .. } => "use the model's diffusers folder, which stores them apart, or another precision of the file",

@@ -52,12 +52,6 @@ const PROOFS: &[Proof] = &[
         &["single_transformer_blocks.0.", "transformer_blocks.0.attn.norm_added_k.weight", "x_embedder.weight"],
         Verdict::Diffusers(Family::Flux),
     ),
-    // With a first block missing: whoever reads the rest names what is.
-    proof(&["double_blocks.", "single_blocks.", "img_in.weight", "vector_in.in_layer.weight"], Verdict::Original(Family::Flux)),
-    proof(
-        &["transformer_blocks.", "single_transformer_blocks.", "x_embedder.weight", "time_text_embed.text_embedder.linear_1.weight"],
-        Verdict::Diffusers(Family::Flux),
-    ),
     proof(&["siglip_embedder.", "cap_embedder.1.weight"], Verdict::Refused("Z-Image Omni")),
     proof(&["dec_net.", "cap_embedder.1.weight"], Verdict::Refused("Z-Image in pixel space")),
     proof(
@@ -71,6 +65,21 @@ const PROOFS: &[Proof] = &[
     proof(&["all_x_embedder.2-1.weight", "layers.0.attention.to_q.weight"], Verdict::Diffusers(Family::ZImage)),
     proof(&["input_blocks.0.0.weight"], Verdict::UnetOriginal),
     proof(&["conv_in.weight", "down_blocks.0.resnets.0.norm1.weight", "time_embedding.linear_1.weight"], Verdict::UnetDiffusers),
+    // With a first block missing: whoever reads the rest names what is. ControlNets have no way up.
+    proof(&["joint_blocks.", "context_embedder.weight", "x_embedder.proj.weight"], Verdict::Original(Family::Sd3)),
+    proof(
+        &["transformer_blocks.", "pos_embed.proj.weight", "time_text_embed.text_embedder.linear_1.weight"],
+        Verdict::Diffusers(Family::Sd3),
+    ),
+    proof(&["double_blocks.", "single_blocks.", "img_in.weight", "vector_in.in_layer.weight"], Verdict::Original(Family::Flux)),
+    proof(
+        &["transformer_blocks.", "single_transformer_blocks.", "x_embedder.weight", "time_text_embed.text_embedder.linear_1.weight"],
+        Verdict::Diffusers(Family::Flux),
+    ),
+    proof(&["cap_embedder.1.weight", "x_pad_token", "layers."], Verdict::Original(Family::ZImage)),
+    proof(&["all_x_embedder.2-1.weight", "x_pad_token"], Verdict::Diffusers(Family::ZImage)),
+    proof(&["middle_block.0.in_layers.0.weight", "output_blocks.", "time_embed.0.weight"], Verdict::UnetOriginal),
+    proof(&["mid_block.resnets.0.norm1.weight", "up_blocks.", "time_embedding.linear_1.weight"], Verdict::UnetDiffusers),
 ];
 
 /// Returns what the names of a denoiser, its prefix stripped, prove.
@@ -103,5 +112,32 @@ pub fn denoiser_prefix(catalog: &Catalog) -> &'static str {
     match counted.max_by_key(|(n, _)| *n) {
         Some((n, prefix)) if n > 5 => prefix,
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::catalog;
+    use super::*;
+
+    /// What a proof leads to that is made of whole names and of one name under each prefix.
+    fn verdict(names: &[&str]) -> Option<Verdict> {
+        let tensors: Vec<_> =
+            names.iter().map(|name| (format!("{name}{}", if name.ends_with('.') { "1.weight" } else { "" }), [1].into())).collect();
+        judge(&catalog(&tensors))
+    }
+
+    #[test]
+    fn every_proof_leads_to_its_verdict() {
+        for proof in PROOFS {
+            assert_eq!(verdict(proof.all), Some(proof.verdict), "{:?}", proof.all);
+        }
+    }
+
+    #[test]
+    fn a_network_without_its_first_block_is_one_and_half_of_one_is_none() {
+        assert_eq!(verdict(&["middle_block.0.in_layers.0.weight", "time_embed.0.weight", "output_blocks."]), Some(Verdict::UnetOriginal));
+        assert_eq!(verdict(&["middle_block.0.in_layers.0.weight", "time_embed.0.weight", "zero_convs."]), None);
+        assert_eq!(verdict(&["mid_block.resnets.0.norm1.weight", "up_blocks."]), None, "an autoencoder's decoder has as much");
     }
 }

@@ -69,6 +69,8 @@ impl FluxConfig {
     /// Reads the configuration of a network in canonical names.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
         let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
+        // A row that is not there at all is no short one.
+        dim("single_blocks.0.modulation.lin.weight", 0)?;
         let config = Self {
             in_width: dim("img_in.weight", 1)?,
             out_width: dim("final_layer.linear.weight", 0)?,

@@ -176,7 +176,10 @@ fn a_block_that_is_missing_is_named() {
     for (config, gone, missing) in [
         (DenoiserConfig::Flux(flux()), "double_blocks.0.txt", "`double_blocks.0.txt_mod.lin.weight`"),
         (DenoiserConfig::Flux(flux()), "single_blocks.0.", "`single_blocks.0.modulation.lin.weight`"),
+        (DenoiserConfig::Sd3(sd3()), "joint_blocks.0.", "`joint_blocks.0."),
         (DenoiserConfig::Sd3(sd3()), "joint_blocks.1.", "`joint_blocks.1.x_block.adaLN_modulation.1.weight`"),
+        (DenoiserConfig::ZImage(zimage()), "layers.0.", "`layers.0."),
+        (DenoiserConfig::ZImage(zimage()), "noise_refiner.0.", "`noise_refiner.0."),
         (DenoiserConfig::ZImage(zimage()), "layers.1.feed_forward", "`layers.1.feed_forward.w1.weight`"),
     ] {
         let mut tensors = joined(&config.expected());

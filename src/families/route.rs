@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::absence::instead;
 use super::detect::{Found, detect, extract};
 use super::{Family, FamilyError, Role, block_table, clip, fit, outline};
 use crate::units::{Bytes, Size};
@@ -115,6 +116,9 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<(Description, Vec<Catalog
         parts.push(catalog);
     }
     if components.is_empty() {
+        if let Some((found, tensor)) = sources.iter().find_map(|s| instead(&s.catalog)) {
+            return Err(FamilyError::NoModel { found, tensor: tensor.to_owned() });
+        }
         let tensors = sources.iter().map(|s| s.catalog.len()).sum();
         let first = sources.iter().find_map(|s| s.catalog.iter().next()).map(|e| e.name.clone());
         let says = sources.iter().find_map(|s| s.catalog.metadata().get("general.architecture")).map(|a| a.chars().take(64).collect());

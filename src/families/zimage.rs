@@ -51,6 +51,10 @@ impl ZImageConfig {
     /// Reads the configuration of a network in canonical names.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
         let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
+        // A row that is not there at all is no short one.
+        for row in ROWS {
+            dim(&format!("{row}.0.attention.q.weight"), 0)?;
+        }
         let [noise_refiners, context_refiners, layers] = ROWS.map(|row| catalog.count(&format!("{row}.")));
         let config = Self {
             token_width: dim("x_embedder.weight", 1)?,
