@@ -6,9 +6,13 @@ use super::apart::Halves;
 use super::blocks::unit;
 use super::cost::Work;
 use super::cost_transformer::{Pass, transformer_efforts};
+use super::denoiser::{MOST_BLOCKS, check_depth};
 use super::unet::Expected;
 use super::{Family, FamilyError, Role, needed};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
+
+/// The width of every released model.
+const RELEASED_WIDTH: u64 = 3072;
 
 /// Everything that the forward pass must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +104,13 @@ impl FluxConfig {
             return odd("number of values in a picture's token", self.in_width);
         }
         for (what, count) in [("number of double blocks", self.double_blocks), ("number of single blocks", self.single_blocks)] {
-            if count > super::denoiser::MOST_BLOCKS {
+            if count > MOST_BLOCKS {
                 return odd(what, count);
             }
+        }
+        if self.width == RELEASED_WIDTH {
+            check_depth("double_blocks", self.double_blocks, 19, "img_mod.lin.weight")?;
+            check_depth("single_blocks", self.single_blocks, 38, "modulation.lin.weight")?;
         }
         Ok(())
     }
@@ -280,7 +288,9 @@ mod tests {
 
     #[test]
     fn a_missing_block_is_named_wherever_it_is() {
-        for gone in ["double_blocks.0.", "double_blocks.7.", "single_blocks.0.", "single_blocks.20."] {
+        for gone in
+            ["double_blocks.0.", "double_blocks.7.", "double_blocks.18.", "single_blocks.0.", "single_blocks.20.", "single_blocks.37."]
+        {
             let all = released(true, 64).expected();
             let rest: Vec<_> = all.into_iter().filter(|(name, _)| !name.starts_with(gone)).collect();
             let read = detect(&catalog(&rest)).and_then(|found| outline(Role::Denoiser, &found.unwrap().catalog));

@@ -6,6 +6,7 @@
 use super::blocks::unit;
 use super::cost::Work;
 use super::cost_transformer::{Pass, transformer_efforts};
+use super::denoiser::{MOST_BLOCKS, check_depth};
 use super::unet::Expected;
 use super::{Family, FamilyError, Role, needed};
 use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
@@ -36,6 +37,9 @@ pub struct ZImageConfig {
     /// Whether sequences are filled up to whole runs with tokens that the network has learned.
     pub fills_up: bool,
 }
+
+/// The width of every released model.
+const RELEASED_WIDTH: u64 = 3840;
 
 /// The three rows of blocks.
 const ROWS: [&str; 3] = ["noise_refiner", "context_refiner", "layers"];
@@ -88,11 +92,11 @@ impl ZImageConfig {
             return odd("number of values in a picture's token", self.token_width);
         }
         for (row, count) in ROWS.into_iter().zip([self.noise_refiners, self.context_refiners, self.layers]) {
-            if count > super::denoiser::MOST_BLOCKS {
+            if count > MOST_BLOCKS {
                 return odd(row, count);
             }
         }
-        Ok(())
+        if self.width == RELEASED_WIDTH { check_depth("layers", self.layers, 30, "attention.q.weight") } else { Ok(()) }
     }
 
     /// Returns the variant's name. What was distilled has the shapes of what it was distilled from, and is what most people have.
@@ -210,6 +214,13 @@ mod tests {
         assert_eq!(elements(&RELEASED.expected()), 6_154_908_736);
         let read = ZImageConfig::read(&zimage_names::canonical(&catalog(&RELEASED.expected())).unwrap()).unwrap();
         assert_eq!((read, read.heads()), (RELEASED, 30));
+    }
+
+    #[test]
+    fn the_last_block_that_is_missing_is_named_and_half_a_network_is_one() {
+        let read = |layers: u64| ZImageConfig::read(&catalog(&ZImageConfig { layers, ..RELEASED }.expected())).map(|config| config.layers);
+        assert!(matches!(read(29), Err(FamilyError::Missing { tensor, .. }) if tensor == "layers.29.attention.q.weight"));
+        assert_eq!(read(15), Ok(15));
     }
 
     #[test]
