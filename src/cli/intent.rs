@@ -118,7 +118,8 @@ pub fn model(text: String, context: &Context) -> String {
     // A daemon that is up has folders of its own; those named here are looked through here.
     let named_here = matches!(context.settings.models.origin, Origin::Flag(_) | Origin::Environment(_));
     let roots = if local && named_here { context.roots().ok() } else { None };
-    let found = roots.and_then(|roots| find(&roots, FolderKind::ALL, &text));
+    // One that may be several is for the daemon to refuse.
+    let found = roots.and_then(|roots| find(&roots, FolderKind::ALL, &text).ok().flatten());
     found.map_or(text, |path| path.to_string_lossy().into_owned())
 }
 

@@ -286,9 +286,8 @@ impl Encoder<'_> {
             Form::Blocks(dtype, _) => {
                 let bytes = made[0].grown(dtype.bytes_of(values.len() as u64).unwrap_or(0) as usize);
                 again.resize(values.len(), 0.0);
-                kernels::ggml::quantise(*dtype, values, bytes)?;
-                kernels::ggml::dequantise(*dtype, bytes, again)?;
-                Ok((Tally::default(), kernels::compare(values, again)))
+                let tally = blocks(*dtype, values, bytes, again)?;
+                Ok((tally, kernels::compare(values, again)))
             }
             Form::Nf4(_) => {
                 let codes = made[0].grown(values.len().div_ceil(2));
@@ -319,6 +318,41 @@ impl Encoder<'_> {
             }
         }
     }
+}
+
+/// The largest number of a half, which scales of blocks are.
+const LARGEST: f32 = 65_504.0;
+
+/// Stores values in blocks, and reads them back into `again`. One value that no block can hold would take all others of its block
+/// with it: what is no number becomes 0, and what is too large the largest that surely fits. Those are counted.
+fn blocks(dtype: DType, values: &mut [f32], bytes: &mut [u8], again: &mut [f32]) -> Result<Tally, QuantError> {
+    let (mut tally, mut were) = (Tally::default(), Vec::new());
+    let is_odd = |values: &[f32]| values.iter().fold(false, |odd, value| odd | !value.is_finite());
+    let mut store = |values: &[f32]| {
+        kernels::ggml::quantise(dtype, values, bytes)?;
+        kernels::ggml::dequantise(dtype, bytes, again)?;
+        Ok::<_, QuantError>(is_odd(again))
+    };
+    let mut tame = |values: &mut [f32], is_wild: &dyn Fn(f32) -> bool| {
+        for (at, value) in values.iter_mut().enumerate().filter(|(_, value)| is_wild(**value)) {
+            were.push((at, *value));
+            (tally.not_a_number, tally.clipped) =
+                (tally.not_a_number + u64::from(value.is_nan()), tally.clipped + u64::from(!value.is_nan()));
+            *value = if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) };
+        }
+    };
+    if is_odd(values) {
+        tame(values, &|value| !value.is_finite());
+    }
+    if store(values)? {
+        tame(values, &|value| value.abs() > LARGEST);
+        store(values)?;
+    }
+    // What they were is what they are compared with.
+    for (at, value) in were.into_iter().rev() {
+        values[at] = value;
+    }
+    Ok(tally)
 }
 
 #[cfg(test)]
@@ -382,6 +416,35 @@ mod tests {
         let wanted: Vec<u64> = products.iter().filter(|p| p.constant.is_none()).map(Product::bytes).collect();
         assert_eq!(whole.iter().map(|all| all.len() as u64).collect::<Vec<_>>(), wanted, "{form:?}: products are as long as they say");
         (whole, loss)
+    }
+
+    /// A value that cannot be stored costs its block's other values some of their precision, and no other block anything.
+    #[test]
+    fn what_no_block_holds_is_counted_and_takes_no_others_with_it() {
+        let plain: Vec<f32> = (0..WIDTH).map(|n| (n as f32 * 0.37).sin()).collect();
+        let types = forms(1).into_iter().filter_map(|form| if let Form::Blocks(dtype, _) = form { Some(dtype) } else { None });
+        for dtype in types {
+            let stored = |values: &[f32]| {
+                let mut values = values.to_vec();
+                let mut bytes = vec![0; dtype.bytes_of(WIDTH).unwrap() as usize];
+                let mut again = vec![0.0; values.len()];
+                let given: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+                let tally = blocks(dtype, &mut values, &mut bytes, &mut again).unwrap();
+                assert_eq!(values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), given, "{dtype}");
+                (tally, again)
+            };
+            let (none, before) = stored(&plain);
+            assert_eq!(none, Tally::default());
+            let mut wild = plain.clone();
+            (wild[3], wild[4], wild[5]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+            let (tally, after) = stored(&wild);
+            assert_eq!(tally, Tally { clipped: 2, not_a_number: 1 }, "{dtype}");
+            assert!(after.iter().all(|v| v.is_finite()) && after[256..] == before[256..] && after[4] > 60_000.0, "{dtype}");
+            wild = plain.clone();
+            wild[9] = 1e9;
+            let (tally, after) = stored(&wild);
+            assert!(tally == Tally { clipped: 1, not_a_number: 0 } && after.iter().all(|v| v.is_finite()), "{dtype}: {tally:?}");
+        }
     }
 
     proptest! {

@@ -37,6 +37,13 @@ pub struct PartFile {
 /// Fewer bytes in whole pages than these go through the page cache, which gathers small writes. Blocks of network file systems are larger.
 const DIRECT: u64 = 64 << 10;
 
+/// What journal and manifest beside a file take at most, by far.
+const NOTES: u64 = 1 << 20;
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl PartFile {
     /// Opens the part file of `target`, whether it was begun before or not, with room for `length` bytes on the disk.
     pub fn open(target: &Path, length: u64) -> Result<Self, ConversionError> {
@@ -84,7 +91,7 @@ impl PartFile {
     fn no_space(&self) -> ConversionError {
         let held = self.file.metadata().map_or(0, |m| m.blocks() * 512);
         let free = statvfs(&self.path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize));
-        let needed = self.length.saturating_sub(held);
+        let needed = self.length.saturating_sub(held).max(NOTES);
         ConversionError::NoSpace {
             path: self.target.clone(),
             needed: Bytes(needed),
@@ -99,11 +106,16 @@ impl PartFile {
         self.file.write_all_at(bytes, at).map_err(|error| self.refused(error))
     }
 
-    fn refused(&self, error: std::io::Error) -> ConversionError {
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => self.no_space(),
-            _ => ConversionError::io(&self.path, "writing it")(error),
+    /// Returns what is missing on the disk, where a file beside this one found no room, and otherwise the error as it is.
+    pub fn or_no_space(&self, error: ConversionError) -> ConversionError {
+        match error {
+            ConversionError::Io { source, .. } if is_full(&source) => self.no_space(),
+            other => other,
         }
+    }
+
+    fn refused(&self, error: std::io::Error) -> ConversionError {
+        if is_full(&error) { self.no_space() } else { ConversionError::io(&self.path, "writing it")(error) }
     }
 
     /// Returns where it lies.
@@ -206,6 +218,17 @@ mod tests {
         part.publish(false).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"\0\0cd");
         assert_eq!(fs::read_dir(folder.path().join(".perilune")).unwrap().count(), 0, "nothing stays behind");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_beside_it_is_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a_nf4.safetensors");
+        fs::create_dir(folder.path().join(".perilune")).unwrap();
+        let part = PartFile::open(&target, 6).unwrap();
+        let told = |kind: ErrorKind| part.or_no_space(ConversionError::io(&target, "writing it")(kind.into()));
+        assert!(matches!(told(ErrorKind::StorageFull), ConversionError::NoSpace { needed: Bytes(NOTES), .. }));
+        assert!(matches!(told(ErrorKind::PermissionDenied), ConversionError::Io { .. }));
     }
 
     /// Every byte of trays that begin and end anywhere is where it belongs, whichever way it went.

@@ -169,7 +169,7 @@ fn keep(
         let unflushed: u64 = batch.iter().flat_map(|c| &c.wrote).map(|s| s.length).sum();
         if !batch.is_empty() && (is_over || unflushed >= UNFLUSHED || kept.elapsed() >= UNKEPT) {
             part.sync()?;
-            journal.keep(&batch)?;
+            journal.keep(&batch).map_err(|error| part.or_no_space(error))?;
             for chunk in batch.drain(..) {
                 let n = chunk.n;
                 all[n] = Some(chunk);

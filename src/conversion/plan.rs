@@ -96,7 +96,7 @@ fn safetensors_output(source: &Opened, feeds: Vec<Feed>, target: &Target, recipe
         return Err(impossible(&source.path, Kind::Refused, reason, "choose a precision with scales for blocks, such as Q8_0 or nf4"));
     }
     let has_scales = tensors.iter().any(|(_, form, _)| *form == Form::ScaledFp8);
-    let constants = if has_scales { vec![marker(source.part)] } else { Vec::new() };
+    let constants = if has_scales { vec![rules.marker()] } else { Vec::new() };
     Ok(Output::safetensors(tensors, &constants, &metadata))
 }
 
@@ -109,6 +109,8 @@ struct Rules<'a> {
     architecture: Option<Architecture>,
     /// What narrow types are widened to, where a file says so: what most of the source is stored in.
     wide: DType,
+    /// The 16 bits of what comes in 32 and need not stay so: halves hold all of a UNet.
+    half: DType,
     sdnq: Option<(WeightsType, Config)>,
 }
 
@@ -134,7 +136,8 @@ impl<'a> Rules<'a> {
             }
             _ => None,
         };
-        Ok(Self { target, part: source.part, is_checkpoint: source.catalog.has_prefix(DENOISER), architecture, wide, sdnq })
+        let half = if known(source).is_some() { DType::F16 } else { DType::Bf16 };
+        Ok(Self { target, part: source.part, is_checkpoint: source.catalog.has_prefix(DENOISER), architecture, wide, half, sdnq })
     }
 
     fn form(&self, feed: &Feed) -> Form {
@@ -149,7 +152,11 @@ impl<'a> Rules<'a> {
             (Target::Bf16, _) => narrow(DType::Bf16),
             (Target::Fp8E4m3fn, _) if is_cast(self.architecture, name, DType::F32, shape) => narrow(DType::F8_E4M3),
             (Target::Fp8E5m2, _) if is_cast(self.architecture, name, DType::F32, shape) => narrow(DType::F8_E5M2),
-            (Target::Fp8E4m3fnScaled, _) if is_scaled(self.architecture, name, DType::F32, shape) => Form::ScaledFp8,
+            (Target::Fp8E4m3fnScaled, _) if self.is_network(name) && is_scaled(self.architecture, name, DType::F32, shape) => {
+                Form::ScaledFp8
+            }
+            // Such files have the rest in 16 bits; small tensors stay as wide as they were.
+            (Target::Fp8E4m3fnScaled, _) if dtype == DType::F32 && shape.rank() >= 2 => Form::Float(self.half),
             (Target::Nf4, _) if self.is_linear(name, shape) => Form::Nf4(self.wide),
             (Target::Int8, _) if self.is_linear(name, shape) => Form::Int8,
             (Target::Sdnq(_), Some((kind, config))) if is_sdnq(name, shape, config) => {
@@ -162,10 +169,21 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// Returns whether a tensor is one of the part that is converted, where a checkpoint holds others beside it.
+    fn is_network(&self, name: &str) -> bool {
+        self.part != Part::Whole || !self.is_checkpoint || name.starts_with(DENOISER)
+    }
+
+    /// Returns the tensor by which ComfyUI knows that weights have scales: at the root of what has them.
+    fn marker(&self) -> Product {
+        let name = if self.part == Part::Whole && self.is_checkpoint { "model.diffusion_model.scaled_fp8" } else { "scaled_fp8" };
+        // Two elements have ComfyUI multiply in full precision: nobody has measured the scales of what comes in.
+        Product { name: name.to_owned(), dtype: DType::F8_E4M3, shape: [2].into(), constant: Some(vec![0; 2]) }
+    }
+
     /// Returns whether a tensor is the weight of a linear layer of a network or an encoder.
     fn is_linear(&self, name: &str, shape: &Shape) -> bool {
-        let within = self.part != Part::Whole || !self.is_checkpoint || name.starts_with(DENOISER);
-        within && shape.rank() == 2 && name.ends_with(".weight") && !TABLES.iter().any(|end| name.ends_with(end))
+        self.is_network(name) && shape.rank() == 2 && name.ends_with(".weight") && !TABLES.iter().any(|end| name.ends_with(end))
     }
 }
 
@@ -197,16 +215,15 @@ fn config(kind: WeightsType, feeds: &[Feed]) -> Config {
     config
 }
 
-fn marker(part: Part) -> Product {
-    let name = if part == Part::Whole { "model.diffusion_model.scaled_fp8" } else { "scaled_fp8" };
-    // Two elements have ComfyUI multiply in full precision: nobody has measured the scales of what comes in.
-    Product { name: name.to_owned(), dtype: DType::F8_E4M3, shape: [2].into(), constant: Some(vec![0; 2]) }
-}
-
 fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
     if source.part != Part::One(Role::Denoiser) {
         let reason = format!("a GGUF file for ComfyUI holds a diffusion network alone, and this is {}", source.part);
-        return Err(impossible(&source.path, Kind::Refused, reason, "choose another precision, or leave --part out"));
+        return Err(impossible(
+            &source.path,
+            Kind::Refused,
+            reason,
+            "choose a precision that is stored as safetensors, or convert the network",
+        ));
     }
     let given = |f: &Feed| Given { name: f.name.clone(), dtype: plain(f), shape: f.shape.clone() };
     let given: Vec<Given> = feeds.iter().filter(|f| is_number(f.dtype)).map(given).collect();

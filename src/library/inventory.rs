@@ -137,8 +137,13 @@ fn locate(name: &str, role: Role, roots: &Roots) -> Result<PathBuf, Refusal> {
         Role::Vae => &[FolderKind::Vae, FolderKind::Checkpoints],
         Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => &[FolderKind::TextEncoders, FolderKind::Checkpoints],
     };
-    if let Some(path) = find(roots, kinds, name) {
-        return Ok(path);
+    match find(roots, kinds, name) {
+        Ok(Some(path)) => return Ok(path),
+        Ok(None) => {}
+        Err(names) => {
+            let message = format!("`{name}` may be any of {}", names.join(", "));
+            return Err(Refusal::new(Kind::NotFound, message, "say which: a name with its folder, or a path"));
+        }
     }
     if name == moonlet::NAME {
         return Ok(moonlet::path(&roots.cache)?);

@@ -99,9 +99,9 @@ pub fn scan(roots: &Roots, described: bool) -> Vec<ModelEntry> {
     entries
 }
 
-/// Returns the path of the model that goes by `name` in folders of these kinds.
-#[must_use]
-pub fn find(roots: &Roots, kinds: &[FolderKind], name: &str) -> Option<PathBuf> {
+/// Returns the path of the model that goes by `name` in folders of these kinds: by all of its name, or by the last part of it where
+/// only one has it. An error has the names of all that do.
+pub fn find(roots: &Roots, kinds: &[FolderKind], name: &str) -> Result<Option<PathBuf>, Vec<String>> {
     let named = |e: &ModelEntry| e.name == name || e.path.file_name().is_some_and(|f| f.to_string_lossy() == name);
     let stem_named = |e: &ModelEntry| Path::new(&e.name).file_name().is_some_and(|f| f.to_string_lossy() == name);
     for kind in kinds {
@@ -111,11 +111,18 @@ pub fn find(roots: &Roots, kinds: &[FolderKind], name: &str) -> Option<PathBuf> 
         }
         // Of a model that lies there both ways, the pickle is the one that nobody can use.
         entries.sort_by_key(|e| e.problem.is_some());
-        if let Some(entry) = entries.iter().find(|e| named(e)).or_else(|| entries.iter().find(|e| stem_named(e))) {
-            return Some(entry.path.clone());
+        if let Some(entry) = entries.iter().find(|e| named(e)) {
+            return Ok(Some(entry.path.clone()));
+        }
+        let alike: Vec<&ModelEntry> = entries.iter().filter(|e| stem_named(e)).collect();
+        let usable = alike.iter().filter(|e| e.problem.is_none()).map(|e| e.name.clone()).collect::<BTreeSet<_>>();
+        match alike.first() {
+            Some(_) if usable.len() > 1 => return Err(usable.into_iter().collect()),
+            Some(entry) => return Ok(Some(entry.path.clone())),
+            None => {}
         }
     }
-    None
+    Ok(None)
 }
 
 /// Returns every weight file and folder of one kind that can be opened.

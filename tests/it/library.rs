@@ -88,7 +88,7 @@ fn hostile_and_broken_files_get_one_clear_line() {
     check(
         "lora.safetensors",
         &zeros(&[("lora_unet_down.lora_up.weight".to_owned(), vec![4, 4])], ""),
-        "the file holds 1 tensors but none that names a model we know, such as `lora_unet_down.lora_up.weight`",
+        "this is a LoRA, as `lora_unet_down.lora_up.weight` shows, and no model",
     );
 }
 
@@ -284,7 +284,11 @@ fn folders_are_listed_with_families_and_problems() {
         .collect();
     assert_eq!(listed, ["checkpoints nights/blue sd15 ", "checkpoints old - !", "diffusion_models cut - !", "embedded moonlet sd15 "]);
     for name in ["nights/blue", "blue", "blue.safetensors"] {
-        assert!(find(&roots, FolderKind::ALL, name).is_some(), "{name}");
+        assert!(matches!(find(&roots, FolderKind::ALL, name), Ok(Some(_))), "{name}");
     }
-    assert_eq!(find(&roots, FolderKind::ALL, "green"), None);
+    assert_eq!(find(&roots, FolderKind::ALL, "green"), Ok(None));
+    // The last part of a name is one model's or nobody's.
+    write(folder.path(), "checkpoints/days/blue.safetensors", &whole);
+    assert_eq!(find(&roots, FolderKind::ALL, "blue"), Err(vec!["days/blue".to_owned(), "nights/blue".to_owned()]));
+    assert_eq!(find(&roots, FolderKind::ALL, "days/blue"), Ok(Some(folder.path().join("checkpoints/days/blue.safetensors"))));
 }

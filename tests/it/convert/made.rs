@@ -144,6 +144,28 @@ fn scales_of_8_bits_are_multiplied_in() {
     }
 }
 
+/// ComfyUI knows scaled weights by a marker at the root of each part: of a whole checkpoint, what has scales is the network alone. The
+/// rest of such a file is in 16 bits, but for what is small.
+#[test]
+fn a_whole_checkpoint_has_scales_where_its_marker_is() {
+    let home = Home::empty();
+    let source = moon(&home, "moon");
+    let wide = output(&convert(&home, &source, &["--to", "fp32", "--part", "whole"]).remove(0));
+    for source in [source, wide] {
+        let line = convert(&home, &source, &["--to", "fp8_scaled", "--part", "whole"]).remove(0);
+        let held = tensors(&output(&line));
+        let network = |name: &str| name.starts_with("model.diffusion_model.");
+        let (markers, others): (Vec<_>, Vec<_>) = held.iter().partition(|(name, _)| name.ends_with("scaled_fp8"));
+        assert_eq!(markers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["model.diffusion_model.scaled_fp8"]);
+        assert!(others.iter().any(|(name, _)| name.ends_with(".scale_weight")));
+        for (name, (dtype, shape, _)) in others {
+            let is_scaled = dtype == "F8_E4M3" || name.ends_with(".scale_weight");
+            assert!(network(name) || !is_scaled, "{name}");
+            assert!(dtype != "F32" || shape.len() < 2, "{name} {shape:?}");
+        }
+    }
+}
+
 #[test]
 fn a_gguf_file_comes_back_as_the_values_that_it_holds() {
     let home = Home::empty();

@@ -1,7 +1,9 @@
 //! What `convert` says, in words, in JSON, and by its exit code.
 
 use std::collections::BTreeSet;
+use std::fs;
 
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use super::{convert, lines, moon, output, run, stored};
@@ -100,6 +102,26 @@ fn values_beyond_a_type_are_counted_and_said() {
     assert!(done.stderr.contains("warning: 1 value was no numbers (NaN) in the source"), "{done:?}");
     let line = convert(&home, &source, &["--to", "fp16"]).remove(0);
     assert_eq!((&line["error"]["clipped"], &line["error"]["not_a_number"]), (&json!(2), &json!(1)));
+}
+
+/// Of blocks, too, a value that none can hold is told of, and the file holds none that is no number.
+#[test]
+fn values_that_no_block_holds_are_counted_and_said() {
+    let home = Home::empty();
+    let source = moon(&home, "moon");
+    let mut bytes = fs::read(&source).unwrap();
+    // Halves: one infinite, and one no number.
+    let network = SafeTensors::deserialize(&bytes).unwrap();
+    let weight = network.tensor("model.diffusion_model.middle_block.0.in_layers.2.weight").unwrap().data();
+    let at = weight.as_ptr().addr() - bytes.as_ptr().addr();
+    bytes[at..at + 4].copy_from_slice(&[0x00, 0x7c, 0x01, 0x7e]);
+    fs::write(&source, bytes).unwrap();
+    for to in ["Q8_0", "Q4_0", "Q4_K"] {
+        let line = convert(&home, &source, &["--to", to]).remove(0);
+        assert_eq!((&line["error"]["clipped"], &line["error"]["not_a_number"]), (&json!(1), &json!(1)), "{to}");
+        let made = line["output"].as_str().unwrap();
+        home.run(&["cache", "verify", "--full", made]).ok();
+    }
 }
 
 #[test]
