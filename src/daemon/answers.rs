@@ -36,6 +36,7 @@ fn go_on(core: &mut Core, pending: Pending, answer: Answer) {
             }
         }
         (Pending::Change(Some((asker, jobs))), Answer::Done) => core.answer(asker, Ok(Reply::Changed(jobs))),
+        (Pending::Setting(asker), Answer::Done) => core.answer(asker, Ok(Reply::Done)),
         (Pending::RetryCheck(asker), Answer::Jobs { entries, .. }) => handlers::retry::checked(core, asker, &entries),
         (Pending::Retry(asker, before), Answer::Jobs { entries, views }) => handlers::retry::retried(core, asker, &before, entries, views),
         (Pending::Explain(asker, verb), Answer::Jobs { entries, .. }) => handlers::explain(core, asker, verb, &entries),

@@ -62,6 +62,11 @@ enum Stage {
 }
 
 impl Desk {
+    /// Returns one where nothing is on its way, and nothing goes on where its operator has said so.
+    pub(super) fn new(paused: bool) -> Self {
+        Self { paused, ..Self::default() }
+    }
+
     /// Returns how far a conversion is that is being made.
     pub(super) fn progress(&self, wish: &Wish, now: Timestamp) -> Option<Progress> {
         let Stage::Making { since, done, bytes } = self.items.get(wish)?.stage else { return None };
@@ -253,24 +258,28 @@ fn died(core: &mut Core, wish: &Wish, exit: &Exit) {
     }
 }
 
-/// Keeps conversions, or one, from going on, or lets them. What is done of it is on the disk, and its child is not needed.
+/// Keeps conversions, or one, from going on, or lets them. What is done of it is on the disk, and its child is not needed. That none
+/// goes on holds for daemons to come, too.
 pub(super) fn pause(core: &mut Core, asker: Asker, which: Option<ConversionId>, paused: bool) {
-    let answer = match which {
+    match which {
         None => {
             core.conversions.paused = paused;
             // Who lets all go on lets each go on.
             let all = core.conversions.items.values_mut();
             all.filter(|_| !paused).for_each(|item| item.paused = false);
-            Ok(Reply::Done)
+            core.ask_ledger(Command::PauseConversions(paused), Pending::Setting(asker));
         }
-        Some(ConversionId(id)) => core.conversions.by_id(id).map_or_else(
-            || Err(unknown(id)),
-            |(_, item)| {
-                item.paused = paused;
-                Ok(Reply::Done)
-            },
-        ),
-    };
+        Some(ConversionId(id)) => {
+            let answer = match core.conversions.by_id(id) {
+                Some((_, item)) => {
+                    item.paused = paused;
+                    Ok(Reply::Done)
+                }
+                None => Err(unknown(id)),
+            };
+            core.answer(asker, answer);
+        }
+    }
     let all_are = core.conversions.paused;
     let mut stopped = Vec::new();
     for item in core.conversions.items.values_mut().filter(|item| item.paused || all_are) {
@@ -283,7 +292,6 @@ pub(super) fn pause(core: &mut Core, asker: Asker, which: Option<ConversionId>, 
         core.emit(Output::StopConversion(id));
     }
     core.news.conversions = true;
-    core.answer(asker, answer);
 }
 
 /// Gives a conversion up.

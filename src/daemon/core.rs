@@ -144,7 +144,7 @@ impl Core {
             engines: BTreeMap::new(),
             calibrations: BTreeMap::new(),
             stock: Stock::default(),
-            conversions: Desk::default(),
+            conversions: Desk::new(recovered.conversions_paused),
             cache: CacheView::default(),
             finished,
             experience: recovered.experience.clone(),

@@ -24,6 +24,8 @@ pub enum Pending {
     Append(Asker),
     /// Jobs were changed: tell everybody, and whoever asked for it.
     Change(Option<(Asker, Vec<JobId>)>),
+    /// What the operator set is kept: say so.
+    Setting(Asker),
     /// Jobs may be tried again if their state allows it.
     RetryCheck(Asker),
     /// Jobs are to be tried again: take them into the queue. They were in these states.
@@ -100,6 +102,7 @@ impl Pending {
             | Self::FirstReadings
             | Self::Append(_)
             | Self::Change(_)
+            | Self::Setting(_)
             | Self::Retry(..)
             | Self::Clear(_)
             | Self::Assign { .. }
@@ -114,6 +117,7 @@ impl Pending {
             Self::Change(asker) => asker.take().map(|(asker, _)| asker),
             Self::Draft { asker, .. }
             | Self::Append(asker)
+            | Self::Setting(asker)
             | Self::RetryCheck(asker)
             | Self::Retry(asker, _)
             | Self::Explain(asker, _)

@@ -69,7 +69,8 @@ fn named(catalog: &Catalog) -> Result<Option<(Catalog, Verdict)>, FamilyError> {
         prefix => catalog.strip(prefix),
     };
     let Some(verdict) = evidence::judge(&stripped) else { return Ok(None) };
-    match evidence::mixture(&stripped, verdict) {
+    let bare = || if evidence::denoiser_prefix(catalog).is_empty() { None } else { evidence::beside(catalog) };
+    match evidence::mixture(&stripped, verdict).or_else(bare) {
         Some((other, tensor)) => Err(FamilyError::Mixed { family: verdict.title(), other: other.title(), tensor }),
         None => Ok(Some((stripped, verdict))),
     }

@@ -115,6 +115,14 @@ pub enum FamilyError {
         /// The network's tensor that tells.
         tensor: &'static str,
     },
+    /// An autoencoder of another model.
+    #[error("this autoencoder's latents have {channels} channels, as `decoder.conv_in.weight` shows, and the network draws {wanted}")]
+    OtherVae {
+        /// What the autoencoder reads.
+        channels: u64,
+        /// What the network makes.
+        wanted: u64,
+    },
     /// The tensors are another part, or none.
     #[error("this is {found}, as `{tensor}` shows, and not the {role} that it was given as")]
     OtherPart {
@@ -168,6 +176,30 @@ pub enum FamilyError {
 }
 
 impl FamilyError {
+    /// Returns the part of the model that is at fault, where it is one.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        match self {
+            Self::Missing { role, .. }
+            | Self::WrongShape { role, .. }
+            | Self::UnloadableType { role, .. }
+            | Self::OtherEncoder { role, .. }
+            | Self::OddEncoder { role, .. }
+            | Self::OtherPart { role, .. }
+            | Self::NotFinite { role, .. }
+            | Self::NoSuchToken { role, .. }
+            | Self::Uncut { role, .. }
+            | Self::OddNumber { role, .. } => Some(*role),
+            Self::OtherVae { .. } => Some(Role::Vae),
+            Self::Unknown { .. }
+            | Self::NoModel { .. }
+            | Self::Unsupported { .. }
+            | Self::Mixed { .. }
+            | Self::Unfit { .. }
+            | Self::Joined { .. } => None,
+        }
+    }
+
     /// Returns what the operator can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -183,6 +215,7 @@ impl FamilyError {
             | Self::OddEncoder { .. }
             | Self::NotFinite { .. } => "the file is incomplete or mixes two models; get it again from its source",
             Self::Unfit { .. } => "give the text encoders that belong to the model; `perilune models inspect PATH` shows what a file holds",
+            Self::OtherVae { .. } => "give the autoencoder that belongs to the model with --vae",
             Self::OtherPart { .. } | Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
             Self::NoSuchToken { .. } => "give the vocabulary that belongs to the encoder",
             Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",

@@ -97,6 +97,12 @@ pub fn mixture(catalog: &Catalog, verdict: Verdict) -> Option<(Verdict, &'static
     other.map(|p| (p.verdict, p.all[0]))
 }
 
+/// Returns the network that bare names prove beside one whose names have a prefix, and the tensor that does.
+#[must_use]
+pub fn beside(catalog: &Catalog) -> Option<(Verdict, &'static str)> {
+    proven(catalog).find(|p| !matches!(p.verdict, Verdict::Refused(_))).map(|p| (p.verdict, p.all[0]))
+}
+
 fn proven(catalog: &Catalog) -> impl Iterator<Item = &'static Proof> {
     let holds = |name: &&'static str| if name.ends_with('.') { catalog.has_prefix(name) } else { catalog.has(name) };
     PROOFS.iter().filter(move |p| p.all.iter().all(holds))

@@ -2,6 +2,8 @@
 //!
 //! Source of the layout: CompVis `ldm/modules/diffusionmodules/openaimodel.py`.
 
+use std::cmp::Ordering;
+
 use super::{Family, FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape};
 
@@ -96,12 +98,13 @@ impl UnetConfig {
     /// Reads the configuration of a UNet in the original layout, prefix stripped.
     pub fn read(catalog: &Catalog) -> Result<Self, FamilyError> {
         let dim = |name: &str, axis| needed(catalog, Role::Denoiser, name, axis);
-        let stages = |kind: &str| -> Vec<Stage> {
-            (0..catalog.count(&format!("{kind}."))).map(|n| read_stage(catalog, format!("{kind}.{n}"))).collect()
+        let stages = |kind: &str| -> Result<Vec<Stage>, FamilyError> {
+            let stage = |n| read_stage(catalog, format!("{kind}.{n}")).and_then(some_layers);
+            (0..catalog.count(&format!("{kind}."))).map(stage).collect()
         };
-        let input = stages("input_blocks");
-        let middle = read_stage(catalog, "middle_block".to_owned());
-        let output = stages("output_blocks");
+        let input = stages("input_blocks")?;
+        let middle = read_stage(catalog, "middle_block".to_owned())?;
+        let output = stages("output_blocks")?;
         let transformer = first_transformer(&input, &middle, &output)
             .ok_or_else(|| missing("input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"))?;
         let proj_in = format!("{transformer}.proj_in.weight");
@@ -122,18 +125,45 @@ impl UnetConfig {
             output,
         };
         config.check_numbers()?;
+        config.check_layers()?;
         Ok(config)
     }
 
+    /// Fails where a layer seems to be lost: networks that were cut down on purpose were so evenly.
+    fn check_layers(&self) -> Result<(), FamilyError> {
+        let depth =
+            |stage: &Stage| stage.layers.iter().find_map(|l| if let Layer::Transformer { depth, .. } = l { Some(*depth) } else { None });
+        let is_down = |stage: &Stage| stage.layers.iter().any(|l| matches!(l, Layer::Downsample { .. }));
+        for level in self.input.get(1..).unwrap_or_default().split(is_down) {
+            let most = level.iter().map(|stage| depth(stage).unwrap_or(0)).max().unwrap_or(0);
+            if let Some((stage, held)) = level.iter().map(|stage| (stage, depth(stage).unwrap_or(0))).find(|(_, held)| *held < most) {
+                return Err(missing(&format!("{}.1.transformer_blocks.{held}.attn1.to_q.weight", stage.name)));
+            }
+        }
+        // Smaller networks, of one ResNet in a stage, do without a middle.
+        let is_whole = self.input.len() == RELEASED_STAGES.0 || self.input.len() == RELEASED_STAGES.1;
+        let is_resnet = |place: usize| matches!(self.middle.layers.get(place), Some(Layer::Resnet { .. }));
+        match self.middle.layers.len() {
+            0 if !is_whole => Ok(()),
+            0 => Err(missing("middle_block.0.in_layers.2.weight")),
+            _ if !is_resnet(0) => Err(missing("middle_block.0.in_layers.2.weight")),
+            2 => Err(missing("middle_block.2.in_layers.2.weight")),
+            _ => Ok(()),
+        }
+    }
+
     fn check_numbers(&self) -> Result<(), FamilyError> {
-        let odd = |what, value| Err(FamilyError::OddNumber { role: Role::Denoiser, family: Family::Sd15, what, value });
+        let family = if self.vector_width.is_some() { Family::Sdxl } else { Family::Sd15 };
+        let odd = |what, value| Err(FamilyError::OddNumber { role: Role::Denoiser, family, what, value });
         if !self.model_channels.is_multiple_of(32) || self.model_channels == 0 || self.model_channels > 4096 {
             return odd("number of channels", self.model_channels);
         }
-        if self.input.len() != self.output.len() {
-            return odd("number of output stages", self.output.len() as u64);
+        // Each way down has its way up.
+        match self.input.len().cmp(&self.output.len()) {
+            Ordering::Less => Err(missing(&format!("input_blocks.{}.0.in_layers.2.weight", self.input.len()))),
+            Ordering::Greater => Err(missing(&format!("output_blocks.{}.0.in_layers.2.weight", self.output.len()))),
+            Ordering::Equal => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns every stage in order of execution.
@@ -243,13 +273,24 @@ impl Expected {
     }
 }
 
+/// Stages on the way down of Stable Diffusion 1 and 2, and of SDXL.
+const RELEASED_STAGES: (usize, usize) = (12, 9);
+
 fn missing(tensor: &str) -> FamilyError {
     FamilyError::Missing { role: Role::Denoiser, tensor: tensor.to_owned() }
 }
 
-fn read_stage(catalog: &Catalog, name: String) -> Stage {
-    let layers = (0..catalog.count(&format!("{name}."))).filter_map(|place| read_layer(catalog, &format!("{name}.{place}"))).collect();
-    Stage { name, layers }
+fn read_stage(catalog: &Catalog, name: String) -> Result<Stage, FamilyError> {
+    let layer = |place| {
+        let at = format!("{name}.{place}");
+        read_layer(catalog, &at).ok_or_else(|| missing(&format!("{at}.in_layers.2.weight")))
+    };
+    let layers = (0..catalog.count(&format!("{name}."))).map(layer).collect::<Result<_, _>>()?;
+    Ok(Stage { name, layers })
+}
+
+fn some_layers(stage: Stage) -> Result<Stage, FamilyError> {
+    if stage.layers.is_empty() { Err(missing(&format!("{}.0.in_layers.2.weight", stage.name))) } else { Ok(stage) }
 }
 
 fn read_layer(catalog: &Catalog, at: &str) -> Option<Layer> {

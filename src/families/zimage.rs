@@ -96,7 +96,14 @@ impl ZImageConfig {
                 return odd(row, count);
             }
         }
-        if self.width == RELEASED_WIDTH { check_depth("layers", self.layers, 30, "attention.q.weight") } else { Ok(()) }
+        if self.width == RELEASED_WIDTH {
+            for (row, count, released) in
+                [(ROWS[0], self.noise_refiners, 2), (ROWS[1], self.context_refiners, 2), (ROWS[2], self.layers, 30)]
+            {
+                check_depth(row, count, released, "attention.q.weight")?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the variant's name. What was distilled has the shapes of what it was distilled from, and is what most people have.

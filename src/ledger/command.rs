@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
+use super::queue::Pausable;
 use super::{Entry, LedgerError, damage, history, lessons, queue, runs};
 use crate::families::Component;
 use crate::jobs::{Failure, JobRow, JobState, JobView, Placement, Rank, Timing};
@@ -121,6 +122,8 @@ pub enum Command {
     Place(Vec<(JobId, i32, Rank)>),
     /// Whether the operator keeps new jobs from starting.
     PauseQueue(bool),
+    /// Whether the operator keeps conversions from going on.
+    PauseConversions(bool),
     /// Finished jobs in these states are forgotten; none means all. Answer: [`Answer::Cleared`].
     Clear(Vec<JobState>),
     /// Something to remember.
@@ -255,7 +258,8 @@ impl Command {
             Self::Rebudget { job, ask } => queue::rebudget(connection, *job, ask, now),
             Self::Converted { jobs, result, component } => queue::converted(connection, jobs, result, component.as_deref(), now),
             Self::Place(places) => queue::place(connection, places),
-            Self::PauseQueue(paused) => queue::pause(connection, *paused, now),
+            Self::PauseQueue(paused) => queue::pause(connection, Pausable::Queue, *paused, now),
+            Self::PauseConversions(paused) => queue::pause(connection, Pausable::Conversions, *paused, now),
             Self::Clear(states) => history::clear(connection, states),
             Self::Note(notice) => history::event(connection, notice.time, &notice.level, notice.job, &notice.text).map(|()| Answer::Done),
             Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref()),

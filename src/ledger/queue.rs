@@ -163,10 +163,33 @@ pub(super) fn converted(
     changed(connection, jobs)
 }
 
-pub(super) fn pause(connection: &Connection, paused: bool, now: Timestamp) -> Result<Answer, LedgerError> {
-    let sqlite = || LedgerError::sqlite("pause the queue");
-    let mut write = connection.prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES ('paused', ?1)").map_err(sqlite())?;
-    write.execute([if paused { "yes" } else { "no" }]).map_err(sqlite())?;
-    history::event(connection, now, "info", None, if paused { "the queue is paused" } else { "the queue goes on" })?;
+/// What an operator keeps from going on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pausable {
+    Queue,
+    Conversions,
+}
+
+impl Pausable {
+    /// Returns the name under which it is kept.
+    pub(super) const fn setting(self) -> &'static str {
+        match self {
+            Self::Queue => "paused",
+            Self::Conversions => "conversions paused",
+        }
+    }
+}
+
+pub(super) fn pause(connection: &Connection, what: Pausable, paused: bool, now: Timestamp) -> Result<Answer, LedgerError> {
+    let sqlite = || LedgerError::sqlite("keep what is paused");
+    let mut write = connection.prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)").map_err(sqlite())?;
+    write.execute([what.setting(), if paused { "yes" } else { "no" }]).map_err(sqlite())?;
+    let told = match (what, paused) {
+        (Pausable::Queue, true) => "the queue is paused",
+        (Pausable::Queue, false) => "the queue goes on",
+        (Pausable::Conversions, true) => "conversions are paused",
+        (Pausable::Conversions, false) => "conversions go on",
+    };
+    history::event(connection, now, "info", None, told)?;
     Ok(Answer::Done)
 }

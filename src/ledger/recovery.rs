@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::error::is_nonsense;
 use super::lessons;
+use super::queue::Pausable;
 use super::rows::{ENTRY, entry, read_spec};
 use super::{Entry, Ledger, LedgerError, Planned};
 use crate::jobs::JobState;
@@ -30,6 +31,8 @@ pub struct Recovered {
     pub finished: HashMap<JobState, u64>,
     /// Whether the operator keeps new jobs from starting.
     pub paused: bool,
+    /// Whether the operator keeps conversions from going on.
+    pub conversions_paused: bool,
     /// The last things to hear of, oldest first.
     pub notices: Vec<Notice>,
     /// What tells this ledger's hidden files from those of others.
@@ -95,7 +98,8 @@ impl Ledger {
             unnamed,
             unreadable: problems.into_iter().map(|(job, problem)| Unreadable { job, problem }).collect(),
             finished,
-            paused: paused(connection)?,
+            paused: paused(connection, Pausable::Queue)?,
+            conversions_paused: paused(connection, Pausable::Conversions)?,
             notices: notices(connection)?,
             tag: tag(connection)?,
             experience: lessons::experience(connection)?,
@@ -232,9 +236,9 @@ fn tag(connection: &Connection) -> Result<String, LedgerError> {
     connection.query_row(sql, [], |row| row.get(0)).map_err(LedgerError::sqlite("read settings"))
 }
 
-fn paused(connection: &Connection) -> Result<bool, LedgerError> {
-    let sql = "SELECT value = 'yes' FROM settings WHERE name = 'paused'";
-    let paused = connection.query_row(sql, [], |row| row.get(0)).optional().map_err(LedgerError::sqlite("read settings"))?;
+fn paused(connection: &Connection, what: Pausable) -> Result<bool, LedgerError> {
+    let sql = "SELECT value = 'yes' FROM settings WHERE name = ?1";
+    let paused = connection.query_row(sql, [what.setting()], |row| row.get(0)).optional().map_err(LedgerError::sqlite("read settings"))?;
     Ok(paused.unwrap_or(false))
 }
 

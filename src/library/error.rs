@@ -207,7 +207,9 @@ impl LibraryError {
             Self::NotAFile { .. } => "give a .safetensors or .gguf file, or a diffusers folder".to_owned(),
             Self::Vocabulary { .. } => "get the model's tokenizer.json again".to_owned(),
             Self::NoVocabulary { .. } => {
-                "put the model's tokenizer.json beside its weights, or name its folder in config.yaml: `tokenizers: [FOLDER]`".to_owned()
+                "put the model's tokenizer.json beside its weights, or name its folder in config.yaml: `tokenizers: [FOLDER]`; a daemon that runs knows what is \
+                 new there after `perilune stop`"
+                    .to_owned()
             }
             Self::Picture { .. } => "give a PNG, JPEG or WebP file".to_owned(),
         }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, router, sources, vocabulary};
-use crate::families::{Description, Role, Source, describe_loadable, describe_with_parts, route};
+use crate::families::{Description, FamilyError, Role, Source, describe_loadable, describe_with_parts, route};
 use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::Size;
+use crate::workflow::resolve::check_member;
 use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
 
 /// Returns the model that a draft names, with its other VAE and text encoders in place.
@@ -29,15 +30,28 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     if let Some(vae) = &draft.vae {
         all.extend(given(vae, Role::Vae, roots)?);
     }
-    let mut description = describe_loadable(&all).map_err(&wrong)?;
+    let mut description = describe_loadable(&all).map_err(at_fault(&model, &all))?;
+    if let (Some(family), Some(variant), None) = (description.family, &description.variant, &draft.variant) {
+        // Nobody shall look for encoders of what does not run.
+        check_member(&set_name(&model), family, variant)?;
+    }
     let notes = found_elsewhere(&mut all, &description, roots)?;
     if !notes.is_empty() {
-        description = describe_loadable(&all).map_err(&wrong)?;
+        description = describe_loadable(&all).map_err(at_fault(&model, &all))?;
     }
     check_wanted(draft, &description)?;
     let vocabularies = vocabularies(&description, roots)?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
     Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, vocabularies, notes })
+}
+
+/// Names the file of the part that is at fault, where it was given apart, and otherwise the model's.
+fn at_fault<'a>(model: &'a Path, all: &'a [Source]) -> impl Fn(FamilyError) -> LibraryError + 'a {
+    move |error| {
+        let apart = error.role().and_then(|role| all.iter().find(|source| source.role == Some(role)));
+        let path = apart.and_then(|source| source.files.first()).map_or(model, PathBuf::as_path);
+        LibraryError::of_tensors(path)(error)
+    }
 }
 
 /// Refuses a text encoder that the model does not read with: whoever gave it means another model.

@@ -1,6 +1,7 @@
 //! Finds the parts that a model needs and does not bring: what is given is sorted by what it holds, and what is not given is looked
 //! for in the model folders. A file's name never counts.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, models_of};
@@ -58,7 +59,9 @@ pub fn search(role: Role, family: Family, roots: &Roots) -> Result<Option<Choice
         Role::Vae => &[FolderKind::Vae],
         Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => &[FolderKind::TextEncoders],
     };
-    let paths = kinds.iter().flat_map(|kind| models_of(roots, *kind));
+    // One file may lie in several folders, over links.
+    let mut seen = HashSet::new();
+    let paths = kinds.iter().flat_map(|kind| models_of(roots, *kind)).filter(|path| seen.insert(path.canonicalize().ok()));
     let opened = paths.filter_map(|path| {
         // What cannot be read is no candidate; whoever names it hears why.
         let mut sources = sources::open(&path, Some(role)).ok()?;

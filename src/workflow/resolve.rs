@@ -237,12 +237,9 @@ fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusa
             "give the checkpoint or UNet with --model, and this file with --vae or --clip",
         ));
     };
-    if !family.is_supported() {
-        return Err(Refusal::new(
-            Kind::BadFile,
-            format!("`{name}` is a model of the family {}, which this version cannot run", family.title()),
-            "SD1.5, SDXL, SD3, Flux.1 and Z-Image models run",
-        ));
+    let variant = variant(draft, family, description.variant.as_deref().unwrap_or("base"));
+    if let Ok(variant) = &variant {
+        check_member(name, family, variant)?;
     }
     if let Some(role) = description.missing.iter().find(|role| !family.can_do_without(**role)) {
         return Err(Refusal::new(
@@ -251,16 +248,28 @@ fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusa
             format!("give a file that holds it with {}", role.flag()),
         ));
     }
-    let variant = variant(draft, family, description.variant.as_deref().unwrap_or("base"))?;
-    if !family.members().contains(&variant.as_str()) {
+    let variant = variant?;
+    let (components, vocabularies) = (description.components.clone(), inventory.vocabularies.clone());
+    Ok(ModelSet { name: name.clone(), family, variant, components, vocabularies })
+}
+
+/// Refuses members of families that do not run.
+pub fn check_member(name: &str, family: Family, variant: &str) -> Result<(), Refusal> {
+    if !family.is_supported() {
+        return Err(Refusal::new(
+            Kind::BadFile,
+            format!("`{name}` is a model of the family {}, which this version cannot run", family.title()),
+            "SD1.5, SDXL, SD3, Flux.1 and Z-Image models run",
+        ));
+    }
+    if !family.members().contains(&variant) {
         return Err(Refusal::new(
             Kind::BadFile,
             format!("`{name}` is the {variant} variant of {}, which this version cannot run yet", family.title()),
             format!("of {} it runs {}", family.title(), family.members().join(", ")),
         ));
     }
-    let (components, vocabularies) = (description.components.clone(), inventory.vocabularies.clone());
-    Ok(ModelSet { name: name.clone(), family, variant, components, vocabularies })
+    Ok(())
 }
 
 /// Returns what the operator is told of each part that the family usually has and this model does not.
@@ -502,6 +511,10 @@ mod tests {
             (6, "`night` is a model of the family SD2, which this version cannot run".to_owned())
         );
         assert_eq!(refusal(&draft, &inventory(Some(Family::Sdxl), WHOLE)), (4, "`night` brings no clip_g, which SDXL needs".to_owned()));
+        // Nobody shall look for encoders of what does not run.
+        let mut fill = inventory(Some(Family::Flux), &[Role::Denoiser]);
+        fill.description.as_mut().unwrap().variant = Some("fill".to_owned());
+        assert_eq!(refusal(&draft, &fill), (6, "`night` is the fill variant of Flux.1, which this version cannot run yet".to_owned()));
         assert_eq!(refusal(&draft, &inventory(None, &[Role::Vae])), (6, "`night` holds no diffusion network, only vae".to_owned()));
         assert_eq!(
             refusal(&draft, &inventory(Some(Family::Sd15), &[Role::Denoiser, Role::ClipL])),

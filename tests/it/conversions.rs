@@ -266,6 +266,13 @@ fn conversions_are_paused_go_on_and_are_cancelled() {
     until_true("the other to be taken up", || talk.status().conversions.len() == 2);
     assert!(talk.status().conversions.iter().all(|c| c.paused && !c.running));
     assert_eq!(talk.show(job).reason, Some(WaitReason::Converting));
+    // The next daemon keeps to it.
+    home.kill();
+    home.start();
+    let daemon = home.daemon().id();
+    let mut talk = home.talk();
+    until_true("the next daemon to take them up", || talk.status().conversions.len() == 2);
+    assert!(talk.status().conversions.iter().all(|c| c.paused && !c.running));
     home.run(&["conversions", "resume"]).ok();
     until_true("a converter to work", || converters(daemon).len() == 1);
     // One by itself lets the other pass.

@@ -10,7 +10,7 @@ use perilune::weights::DType;
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
 use crate::support::weights_file::{
-    gguf, raw, tiny_checkpoint, tiny_clip, tiny_clip_of, tiny_t5, tiny_unet, tiny_vae, under, write, zeros,
+    gguf, raw, tiny_checkpoint, tiny_clip, tiny_clip_of, tiny_t5, tiny_unet, tiny_vae, tiny_vae_of, under, write, zeros,
 };
 
 fn draft(model: &Path) -> JobDraft {
@@ -110,6 +110,24 @@ fn a_tensor_that_is_missing_misshapen_or_of_another_type_is_named() {
 }
 
 #[test]
+fn a_layer_that_a_unet_has_lost_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (gone, told) in [
+        ("input_blocks.1.", "input_blocks.1.0.in_layers.2.weight"),
+        ("input_blocks.1.0.", "input_blocks.1.0.in_layers.2.weight"),
+        ("middle_block.0.", "middle_block.0.in_layers.2.weight"),
+        ("middle_block.2.", "middle_block.2.in_layers.2.weight"),
+        ("output_blocks.0.", "output_blocks.0.0.in_layers.2.weight"),
+        ("output_blocks.1.", "output_blocks.1.0.in_layers.2.weight"),
+    ] {
+        let gone = format!("model.diffusion_model.{gone}");
+        let rest: Vec<_> = tiny_checkpoint().into_iter().filter(|(name, _)| !name.starts_with(&gone)).collect();
+        let refusal = refused(folder.path(), "cut.safetensors", &zeros(&rest, ""));
+        assert_eq!(refusal.message, format!("the denoiser lacks the tensor `{told}`"));
+    }
+}
+
+#[test]
 fn a_whole_checkpoint_is_described_from_its_header() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "night.safetensors", &zeros(&tiny_checkpoint(), r#""modelspec.resolution":"64x64""#));
@@ -138,6 +156,10 @@ fn parts_given_apart_make_one_model() {
     let told = "clip_l is {}, the only one in the model folders that fits; --clip-l names another";
     assert_eq!(bare.notes[0], told.replace("{}", &folder.path().join("clip/text.safetensors").display().to_string()));
     assert!(bare.notes[1].starts_with("vae is "), "{:?}", bare.notes);
+    // A file that lies in two folders over a link is one.
+    std::os::unix::fs::symlink(folder.path().join("clip/text.safetensors"), folder.path().join("clip/again.safetensors")).unwrap();
+    assert_eq!(gather(&draft(&unet), &roots).unwrap().notes.len(), 2);
+    std::fs::remove_file(folder.path().join("clip/again.safetensors")).unwrap();
 
     let other = write(folder.path(), "clip/other.safetensors", &zeros(&tiny_clip(), ""));
     let refusal = gather(&draft(&unet), &roots).unwrap_err();
@@ -172,6 +194,11 @@ fn encoders_of_another_model_are_refused_by_what_they_make() {
     };
     let words = "what clip_l makes of words is 128 wide, and the network reads 64, as its `attn2.to_k.weight` shows";
     assert_eq!(refusal(Role::ClipL, &wide), format!("{}: {words}", whole.display()));
+    let latents = tiny_vae_of(16);
+    let vae = write(folder.path(), "vae/deep.safetensors", &zeros(&latents, "")).display().to_string();
+    let refusal_of_vae = gather(&JobDraft { vae: Some(vae.clone()), ..draft(&whole) }, &roots).unwrap_err();
+    let words = "this autoencoder's latents have 16 channels, as `decoder.conv_in.weight` shows, and the network draws 4";
+    assert_eq!((refusal_of_vae.kind, refusal_of_vae.message), (Kind::BadFile, format!("{vae}: {words}")));
     let words = "given with --t5, but SD1.5 reads no text with a t5";
     assert_eq!(refusal(Role::T5, &t5), format!("{t5}: {words}"));
 }

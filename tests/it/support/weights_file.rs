@@ -97,11 +97,15 @@ pub(crate) fn tiny_t5() -> Vec<(String, Vec<u64>)> {
 }
 
 pub(crate) fn tiny_vae() -> Vec<(String, Vec<u64>)> {
+    tiny_vae_of(4)
+}
+
+pub(crate) fn tiny_vae_of(latent_channels: u64) -> Vec<(String, Vec<u64>)> {
     use perilune::families::VaeConfig;
     use perilune::families::vae::HalfConfig;
 
     let half = |blocks: usize| HalfConfig { levels: vec![vec![(32, 32); blocks]], middle: 32, resamples: vec![false] };
-    let config = VaeConfig { latent_channels: 4, picture_channels: 3, quant_convs: true, encoder: Some(half(1)), decoder: half(2) };
+    let config = VaeConfig { latent_channels, picture_channels: 3, quant_convs: true, encoder: Some(half(1)), decoder: half(2) };
     config.expected().into_iter().map(|(name, shape)| (name, shape.0)).collect()
 }
 
