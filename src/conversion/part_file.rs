@@ -107,6 +107,7 @@ impl PartFile {
     }
 
     /// Returns what is missing on the disk, where a file beside this one found no room, and otherwise the error as it is.
+    #[must_use]
     pub fn or_no_space(&self, error: ConversionError) -> ConversionError {
         match error {
             ConversionError::Io { source, .. } if is_full(&source) => self.no_space(),
