@@ -10,6 +10,8 @@ const ENDS: &[(&str, &str)] = &[
     (".lora_A.weight", "a LoRA"),
     (".lora_B.weight", "a LoRA"),
     (".lora_A.default.weight", "a LoRA"),
+    (".processor.qkv_lora1.up.weight", "a LoRA"),
+    (".oft_blocks", "an OFT"),
     (".hada_w1_a", "a LoHa"),
     (".lokr_w1", "a LoKr"),
     ("zero_convs.0.0.weight", "a ControlNet"),
@@ -17,6 +19,7 @@ const ENDS: &[(&str, &str)] = &[
 ];
 
 const NAMES: &[(&str, &str)] = &[
+    ("emb_params", "an embedding of textual inversion"),
     ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 encoder"),
     ("enc.blk.0.attn_q.weight", "a T5 encoder"),
     ("text_model.encoder.layers.0.mlp.fc1.weight", "a text encoder of CLIP"),

@@ -12,9 +12,9 @@ const LOST: u64 = 3;
 
 /// Fails where a row of blocks seems to have lost its last ones, which no shape tells: `tensor` of the first that is gone is named.
 /// Some networks were cut down on purpose, by far more.
-pub(super) fn check_depth(row: &str, count: u64, released: u64, tensor: &str) -> Result<(), FamilyError> {
+pub(super) fn check_depth(role: Role, row: &str, count: u64, released: u64, tensor: &str) -> Result<(), FamilyError> {
     if count < released && released - count <= LOST {
-        return Err(FamilyError::Missing { role: Role::Denoiser, tensor: format!("{row}.{count}.{tensor}") });
+        return Err(FamilyError::Missing { role, tensor: format!("{row}.{count}.{tensor}") });
     }
     Ok(())
 }

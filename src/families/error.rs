@@ -64,7 +64,7 @@ pub enum FamilyError {
         storage: String,
     },
     /// Tensors that prove two families.
-    #[error("the file mixes two networks: it is a {family} model, but also holds `{tensor}` of a {other} model")]
+    #[error("the file mixes two networks: it is a {family} model, but also holds `{tensor}` of {} {other} model", if family == other { "another" } else { "a" })]
     Mixed {
         /// The family that it is.
         family: &'static str,

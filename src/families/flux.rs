@@ -109,8 +109,8 @@ impl FluxConfig {
             }
         }
         if self.width == RELEASED_WIDTH {
-            check_depth("double_blocks", self.double_blocks, 19, "img_mod.lin.weight")?;
-            check_depth("single_blocks", self.single_blocks, 38, "modulation.lin.weight")?;
+            check_depth(Role::Denoiser, "double_blocks", self.double_blocks, 19, "img_mod.lin.weight")?;
+            check_depth(Role::Denoiser, "single_blocks", self.single_blocks, 38, "modulation.lin.weight")?;
         }
         Ok(())
     }

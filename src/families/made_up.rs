@@ -237,9 +237,11 @@ fn two_families_in_one_file_are_told_apart_by_name() {
     let [sd3, flux, zimage] = all().map(|(_, config)| joined(&config.expected()));
     let unet = vec![("input_blocks.0.0.weight".to_owned(), Shape::from([32, 4, 3, 3]))];
     let below = prefixed(&flux, "model.diffusion_model.");
+    let twice = [&below[..], &flux].concat();
     for (tensors, told) in [
         ([&sd3[..], &flux].concat(), "it is a SD3 model, but also holds `double_blocks.0.img_attn.norm.key_norm.scale` of a Flux.1 model"),
         ([&flux[..], &zimage].concat(), "it is a Flux.1 model, but also holds `cap_embedder.1.weight` of a Z-Image model"),
+        (twice, "but also holds `double_blocks.0.img_attn.norm.key_norm.scale` of another Flux.1 model"),
         ([&below[..], &zimage].concat(), "it is a Flux.1 model, but also holds `cap_embedder.1.weight` of a Z-Image model"),
         ([&zimage[..], &unet].concat(), "it is a Z-Image model, but also holds `input_blocks.0.0.weight` of a Stable Diffusion model"),
     ] {

@@ -2,6 +2,7 @@
 //!
 //! Source of the layout: transformers `models/t5/modeling_t5.py`, `T5EncoderModel` with a gated feed-forward layer.
 
+use super::denoiser::check_depth;
 use super::unet::Expected;
 use super::{FamilyError, Role, needed};
 use crate::weights::{Catalog, Shape, Unit};
@@ -25,6 +26,9 @@ pub struct T5Config {
     pub buckets: u64,
 }
 
+/// Width and blocks of T5-XXL, the one that diffusion networks were trained with.
+const XXL: (u64, u64) = (4096, 24);
+
 /// The table of tokens.
 pub const TOKENS: &str = "shared.weight";
 const BIAS: &str = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
@@ -44,11 +48,15 @@ impl T5Config {
         if buckets < 4 || !buckets.is_multiple_of(4) {
             return Err(FamilyError::OddEncoder { role, what: "number of classes of distances", value: buckets });
         }
+        let (width, layers) = (dim(TOKENS, 1)?, catalog.count("encoder.block."));
+        if width == XXL.0 {
+            check_depth(role, "encoder.block", layers, XXL.1, "layer.0.SelfAttention.q.weight")?;
+        }
         Ok(Self {
             vocabulary: dim(TOKENS, 0)?,
-            width: dim(TOKENS, 1)?,
+            width,
             inner_width: dim("encoder.block.0.layer.1.DenseReluDense.wi_0.weight", 0)?,
-            layers: catalog.count("encoder.block."),
+            layers,
             heads,
             head_width: all_heads / heads,
             buckets,
@@ -123,6 +131,16 @@ mod tests {
             TensorEntry { name, dtype: DType::F16, shape, file: 0, start: 0, end, coded: None }
         };
         Catalog::new(tensors.into_iter().map(entry), BTreeMap::new())
+    }
+
+    #[test]
+    fn the_last_block_of_xxl_that_is_missing_is_named() {
+        let read = |layers| {
+            let xxl = T5Config { vocabulary: 100, width: 4096, inner_width: 128, layers, heads: 64, head_width: 64, buckets: 32 };
+            T5Config::read(&catalog(xxl.expected())).map(|config| config.layers)
+        };
+        assert_eq!((read(24), read(2)), (Ok(24), Ok(2)));
+        assert!(matches!(read(23), Err(FamilyError::Missing { tensor, .. }) if tensor.starts_with("encoder.block.23.layer.0.")));
     }
 
     #[test]

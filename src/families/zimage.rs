@@ -100,7 +100,7 @@ impl ZImageConfig {
             for (row, count, released) in
                 [(ROWS[0], self.noise_refiners, 2), (ROWS[1], self.context_refiners, 2), (ROWS[2], self.layers, 30)]
             {
-                check_depth(row, count, released, "attention.q.weight")?;
+                check_depth(Role::Denoiser, row, count, released, "attention.q.weight")?;
             }
         }
         Ok(())
