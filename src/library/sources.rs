@@ -66,6 +66,10 @@ fn folder(path: &Path) -> Result<Vec<Source>, LibraryError> {
         // A part that was left out is named, and of no class.
         let Some(class) = class.get(1).and_then(|c| c.as_str()) else { continue };
         if let Some(role) = role_of(part, class) {
+            // Many keep encoders and autoencoders elsewhere, once for several models.
+            if role != Role::Denoiser && !path.join(part).exists() {
+                continue;
+            }
             let mut source = weights_in(&path.join(part), Some(role)).map_err(LibraryError::of_a_part)?;
             if role == Role::Denoiser {
                 source.catalog = source.catalog.with_note(flux::PIPELINE, pipeline);
@@ -84,6 +88,8 @@ fn part_folder(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryEr
     match (role, weights_in(path, role)) {
         (Some(_), Ok(source)) => Ok(vec![source]),
         (Some(_), Err(error)) => Err(error),
+        // With a configuration beside its weights it is what diffusers writes of one part.
+        (None, Ok(source)) if path.join("config.json").is_file() => Ok(vec![source]),
         (None, _) => Err(LibraryError::NotDiffusers { path: path.to_owned() }),
     }
 }

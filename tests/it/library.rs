@@ -288,6 +288,14 @@ fn diffusers_folders_open_whole_sharded_and_with_reasons() {
     let clip = description.components.iter().find(|c| c.role == Role::ClipL).unwrap();
     assert_eq!((clip.files.len(), clip.tensors), (2, tiny_clip().len()));
 
+    // A part by itself is what its weights are; one that is kept elsewhere is missing, and no mistake of the folder's.
+    let vae = folder.path().join("vae");
+    assert!(refuse(&vae).message.ends_with("no model_index.json, so it is not a diffusers model"));
+    write(&vae, "config.json", b"{}");
+    assert_eq!(describe(&open(&vae, None).unwrap()).unwrap().components[0].role, Role::Vae);
+    fs::rename(&vae, folder.path().join("elsewhere")).unwrap();
+    assert_eq!(describe(&open(folder.path(), None).unwrap()).unwrap().components.len(), 1);
+
     fs::write(&index_path, weight_map.replace("model-2.safetensors", "model-1.safetensors")).unwrap();
     let refusal = refuse(folder.path());
     assert!(refusal.message.contains("the index puts the tensor"), "{refusal}");
