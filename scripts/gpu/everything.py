@@ -55,7 +55,7 @@ def compared(home, name, flags, device, precision, bar):
         return
     yield Row(f"{name} {precision}: picture", device, f"perilune, cpu {precision}", f"{greatest}/255", f"<= {bar}/255" if bar else "-",
               greatest <= bar if bar else None, f"mean {mean:.3f}")
-    yield Row(f"{name} {precision}: 90 % of each part on cpu", "the same bytes" if same else "OTHER bytes", "all resident", bar="the same", held=same)
+    yield Row(f"{name} {precision}: 90 % of each part elsewhere", "the same bytes" if same else "OTHER bytes", "all resident", bar="the same", held=same)
 
 
 def families(home, device, kept):

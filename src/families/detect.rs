@@ -64,12 +64,13 @@ fn transformer(family: Family, stripped: &Catalog) -> Result<(Catalog, &'static 
 
 /// Returns the tensors of the diffusion network, prefix stripped, and what their names prove.
 fn named(catalog: &Catalog) -> Result<Option<(Catalog, Verdict)>, FamilyError> {
-    let stripped = match evidence::denoiser_prefix(catalog) {
+    let prefix = evidence::denoiser_prefix(catalog);
+    let stripped = match prefix {
         "" => catalog.clone(),
         prefix => catalog.strip(prefix),
     };
     let Some(verdict) = evidence::judge(&stripped) else { return Ok(None) };
-    let bare = || if evidence::denoiser_prefix(catalog).is_empty() { None } else { evidence::beside(catalog) };
+    let bare = || if prefix.is_empty() { None } else { evidence::beside(catalog) };
     match evidence::mixture(&stripped, verdict).or_else(bare) {
         Some((other, tensor)) => Err(FamilyError::Mixed { family: verdict.title(), other: other.title(), tensor }),
         None => Ok(Some((stripped, verdict))),

@@ -131,21 +131,22 @@ impl UnetConfig {
 
     /// Fails where a layer seems to be lost: networks that were cut down on purpose were so evenly.
     fn check_layers(&self) -> Result<(), FamilyError> {
-        let depth =
-            |stage: &Stage| stage.layers.iter().find_map(|l| if let Layer::Transformer { depth, .. } = l { Some(*depth) } else { None });
+        let depth = |stage: &Stage| {
+            let of = |layer: &Layer| if let Layer::Transformer { depth, .. } = layer { Some(*depth) } else { None };
+            stage.layers.iter().find_map(of).unwrap_or(0)
+        };
         let is_down = |stage: &Stage| stage.layers.iter().any(|l| matches!(l, Layer::Downsample { .. }));
         for level in self.input.get(1..).unwrap_or_default().split(is_down) {
-            let most = level.iter().map(|stage| depth(stage).unwrap_or(0)).max().unwrap_or(0);
-            if let Some((stage, held)) = level.iter().map(|stage| (stage, depth(stage).unwrap_or(0))).find(|(_, held)| *held < most) {
-                return Err(missing(&format!("{}.1.transformer_blocks.{held}.attn1.to_q.weight", stage.name)));
+            let most = level.iter().map(depth).max().unwrap_or(0);
+            if let Some(stage) = level.iter().find(|stage| depth(stage) < most) {
+                return Err(missing(&format!("{}.1.transformer_blocks.{}.attn1.to_q.weight", stage.name, depth(stage))));
             }
         }
         // Smaller networks, of one ResNet in a stage, do without a middle.
-        let is_whole = self.input.len() == RELEASED_STAGES.0 || self.input.len() == RELEASED_STAGES.1;
+        let is_whole = RELEASED_STAGES.contains(&self.input.len());
         let is_resnet = |place: usize| matches!(self.middle.layers.get(place), Some(Layer::Resnet { .. }));
         match self.middle.layers.len() {
             0 if !is_whole => Ok(()),
-            0 => Err(missing("middle_block.0.in_layers.2.weight")),
             _ if !is_resnet(0) => Err(missing("middle_block.0.in_layers.2.weight")),
             2 => Err(missing("middle_block.2.in_layers.2.weight")),
             _ => Ok(()),
@@ -274,7 +275,7 @@ impl Expected {
 }
 
 /// Stages on the way down of Stable Diffusion 1 and 2, and of SDXL.
-const RELEASED_STAGES: (usize, usize) = (12, 9);
+const RELEASED_STAGES: [usize; 2] = [12, 9];
 
 fn missing(tensor: &str) -> FamilyError {
     FamilyError::Missing { role: Role::Denoiser, tensor: tensor.to_owned() }
