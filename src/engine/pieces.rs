@@ -11,6 +11,7 @@ use super::residency::Residency;
 use crate::families::Role;
 use crate::library::LibraryError;
 use crate::placement::OffloadAsk;
+use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
@@ -120,11 +121,13 @@ impl Piece {
     pub fn views(&self) -> Vec<PartView> {
         let residency = self.residency();
         let asked = residency.asked();
+        let held = detect::held(residency.table().stored().into_iter().map(|(_, entry)| entry));
+        let held = held.unwrap_or_else(|| self.content.precision.name().to_owned());
         let planned = |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
         let view = |share: crate::placement::Share| PartView {
             role: self.role,
             copy: self.copy,
-            precision: self.content.precision.name().to_owned(),
+            precision: held.clone(),
             planned: planned(share.device),
             bytes: share.bytes,
             device: share.device,

@@ -12,19 +12,29 @@ pub(super) fn check<'a>(part: impl Fn(Role) -> Option<&'a Catalog>) -> Result<()
     if let Some(vae) = part(Role::Vae).map(VaeConfig::read).transpose()? {
         autoencoder(&network, vae.latent_channels)?;
     }
-    let clip = |role: Role| part(role).map(|catalog| ClipConfig::read(role, catalog).map(|clip| clip.width)).transpose();
+    let config = |role: Role| part(role).map(|catalog| ClipConfig::read(role, catalog)).transpose();
+    let clip = |role: Role| config(role).map(|clip| clip.map(|clip| clip.width));
     let t5 = || part(Role::T5).map(|catalog| T5Config::read(catalog).map(|t5| t5.width)).transpose();
     match network {
         DenoiserConfig::Unet(unet) => {
             let read = "attn2.to_k.weight";
             match (clip(Role::ClipL)?, clip(Role::ClipG)?) {
                 // Only the two together are as wide as what SDXL reads, which is told of a picture's size, too.
-                (Some(l), Some(g)) => same("clip_l beside clip_g", l + g, unet.context_width, read),
+                (Some(l), Some(g)) => {
+                    in_their_places(l, g)?;
+                    same("clip_l beside clip_g", l + g, unet.context_width, read)
+                }
                 (Some(l), None) if unet.vector_width.is_none() => same("clip_l", l, unet.context_width, read),
                 (Some(_) | None, None) | (None, Some(_)) => Ok(()),
             }
         }
-        DenoiserConfig::Sd3(sd3) => t5()?.map_or(Ok(()), |width| same("t5", width, sd3.context_width, "context_embedder.weight")),
+        DenoiserConfig::Sd3(sd3) => {
+            t5()?.map_or(Ok(()), |width| same("t5", width, sd3.context_width, "context_embedder.weight"))?;
+            let (Some(l), Some(g)) = (config(Role::ClipL)?, config(Role::ClipG)?) else { return Ok(()) };
+            in_their_places(l.width, g.width)?;
+            let pooled = |clip: &ClipConfig| clip.projection.map_or(clip.width, |projection| projection.width);
+            same("clip_l beside clip_g", pooled(&l) + pooled(&g), sd3.pooled_width, "y_embedder.mlp.0.weight")
+        }
         DenoiserConfig::Flux(flux) => {
             t5()?.map_or(Ok(()), |width| same("t5", width, flux.context_width, "txt_in.weight"))?;
             clip(Role::ClipL)?.map_or(Ok(()), |width| same("clip_l", width, flux.pooled_width, "vector_in.in_layer.weight"))
@@ -34,6 +44,13 @@ pub(super) fn check<'a>(part: impl Fn(Role) -> Option<&'a Catalog>) -> Result<()
             qwen.map_or(Ok(()), |width| same("qwen", width, zimage.context_width, "cap_embedder.1.weight"))
         }
     }
+}
+
+/// Fails where two encoders that are read side by side were given for one another: their widths together are right, but of every
+/// pair CLIP-L is the narrow one.
+fn in_their_places(l: u64, g: u64) -> Result<(), FamilyError> {
+    let swapped = FamilyError::OtherEncoder { role: Role::ClipL, found: "an encoder wider than the one given as clip_g", width: l };
+    if l > g { Err(swapped) } else { Ok(()) }
 }
 
 /// Checks that an autoencoder's latents are what the network draws.
@@ -51,4 +68,53 @@ fn autoencoder(network: &DenoiserConfig, channels: u64) -> Result<(), FamilyErro
 
 fn same(encoders: &str, width: u64, wanted: u64, tensor: &'static str) -> Result<(), FamilyError> {
     if width == wanted { Ok(()) } else { Err(FamilyError::Unfit { encoders: encoders.to_owned(), width, wanted, tensor }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ClipActivation;
+    use super::super::apart::Halves;
+    use super::super::made_up::catalog;
+    use super::super::sd3::Sd3Config;
+    use super::*;
+
+    fn encoder(role: Role, width: u64) -> Catalog {
+        let activation = if role == Role::ClipG { ClipActivation::Gelu } else { ClipActivation::QuickGelu };
+        let inner_width = 4 * width;
+        let config = ClipConfig { role, vocabulary: 99, positions: 77, width, inner_width, layers: 2, activation, projection: None };
+        catalog(&config.expected())
+    }
+
+    /// What is said of an SD3 whose text is 192 wide, with encoders of these widths.
+    fn told(l: u64, g: u64) -> Result<(), FamilyError> {
+        let network = Sd3Config {
+            in_channels: 16,
+            out_channels: 16,
+            width: 128,
+            inner_width: 512,
+            head_width: 64,
+            context_width: 256,
+            pooled_width: 192,
+            positions: 16,
+            normed: false,
+            dual: vec![false, false],
+            last_text: Halves::Apart,
+            last: Halves::Apart,
+        };
+        let parts = [
+            (Role::Denoiser, catalog(&network.expected())),
+            (Role::ClipL, encoder(Role::ClipL, l)),
+            (Role::ClipG, encoder(Role::ClipG, g)),
+        ];
+        check(|role| parts.iter().find(|(r, _)| *r == role).map(|(_, catalog)| catalog))
+    }
+
+    #[test]
+    fn encoders_given_for_one_another_are_told_also_where_their_widths_add_up() {
+        assert_eq!(told(64, 128), Ok(()));
+        let error = told(128, 64).unwrap_err();
+        assert!(error.to_string().contains("128 wide, and not the clip_l that it was given as"), "{error}");
+        let error = told(64, 64).unwrap_err();
+        assert!(error.to_string().contains("is 128 wide, and the network reads 192, as its `y_embedder.mlp.0.weight` shows"), "{error}");
+    }
 }

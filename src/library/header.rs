@@ -68,6 +68,13 @@ pub fn stored(path: &Path) -> Result<Catalog, LibraryError> {
     safetensors::parse(&header, length).map_err(wrong)
 }
 
+/// Returns the name that a file itself has for the tensor that this byte belongs to: ours may be another, and of a part of it.
+#[must_use]
+pub fn name_at(path: &Path, byte: u64) -> Option<String> {
+    let catalog = stored(path).ok()?;
+    catalog.iter().find(|entry| (entry.start..entry.end).contains(&byte)).map(|entry| entry.name.clone())
+}
+
 /// The header of most GGUF files fits into this; those with a vocabulary take some ten times as much.
 const GGUF_FIRST_BYTES: usize = 1 << 20;
 

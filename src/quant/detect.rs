@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::precision::{Mix, SdnqType, Target};
-use crate::weights::{Catalog, Code, DType, TensorEntry};
+use crate::weights::{Catalog, Code, Coded, DType, TensorEntry};
 
 /// The prefix of the diffusion network in whole checkpoints.
 const DENOISER: &str = "model.diffusion_model.";
@@ -214,6 +214,22 @@ impl<'a> Looked<'a> {
     }
 }
 
+/// Returns what most of a part's bytes stay stored as while it is computed with: the storage of its codes. Nothing where plain numbers
+/// are most of it, which are held in what is computed in. Tensors are those that [`gather`](super::gather::gather) made.
+#[must_use]
+pub fn held<'a>(tensors: impl Iterator<Item = &'a TensorEntry>) -> Option<String> {
+    let mut bytes: BTreeMap<Option<String>, u64> = BTreeMap::new();
+    for entry in tensors {
+        let storage = match entry.coded.as_deref() {
+            Some(Coded { code: Code::Part, .. }) => continue,
+            Some(coded) => gathered(&coded.code, entry, !coded.beside.is_empty()).or_else(|| plain(entry.dtype).map(str::to_owned)),
+            None => None,
+        };
+        *bytes.entry(storage).or_default() += entry.bytes().get();
+    }
+    bytes.into_iter().max_by_key(|(_, bytes)| *bytes).and_then(|(storage, _)| storage)
+}
+
 /// Returns the storage of a weight that has what belongs to it already; nothing where its type says all.
 fn gathered(code: &Code, entry: &TensorEntry, has_scale: bool) -> Option<String> {
     match code {
@@ -349,5 +365,23 @@ mod tests {
         assert_eq!(shown(&norms, &[]), same("fp8_e4m3fn"), "Flux calls its norms' weights so");
         let quanto = [entry("a.weight._data", DType::I8, [64, 64]), entry("a.weight._scale", DType::F32, [64, 1])];
         assert_eq!(shown(&quanto, &[]).0, "quanto");
+    }
+
+    #[test]
+    fn what_is_held_is_what_most_bytes_stay_stored_as() {
+        let coded = |name: &str, dtype, rows: u64, code: Code, beside: Vec<TensorEntry>| {
+            let mut entry = entry(name, dtype, [rows, 32]);
+            entry.coded = Some(Box::new(Coded { code, beside }));
+            entry
+        };
+        let plain = entry("n.weight", DType::F32, [16, 32]);
+        let scale = TensorEntry { coded: Coded::alone(Code::Part), ..entry("a.scale", DType::F32, [999, 999]) };
+        let scaled = coded("a.weight", DType::F8_E4M3, 96, Code::Float8, vec![scale.clone()]);
+        assert_eq!(held([&plain, &scaled, &scale].into_iter()).as_deref(), Some("fp8_e4m3fn_scaled"), "parts beside do not count");
+        let blocks = coded("a.weight", DType::Q8_0, 96, Code::Blocks, Vec::new());
+        assert_eq!(held([&plain, &blocks].into_iter()).as_deref(), Some("Q8_0"));
+        let little = coded("a.weight", DType::Q8_0, 32, Code::Blocks, Vec::new());
+        assert_eq!(held([&plain, &little].into_iter()), None);
+        assert_eq!(held(std::iter::empty()), None);
     }
 }

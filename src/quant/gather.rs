@@ -21,6 +21,9 @@ pub type Read<'a> = dyn FnMut(&TensorEntry) -> Option<Vec<u8>> + 'a;
 /// Ends of names that say how 8-bit floats beside them came to be, and that nothing is computed with.
 const SIGNS: &[&str] = &["scale_input", "input_scale", "comfy_quant", "scaled_fp8", "weight_format"];
 
+/// Ends of names of the scale of a weight in 8-bit floats.
+const SCALES: [&str; 2] = ["scale_weight", "weight_scale"];
+
 /// Returns the catalog with one entry for each weight. `configuration` is what a file beside the weights says of SDNQ.
 pub fn gather(catalog: Catalog, configuration: Option<&[u8]>, read: &mut Read<'_>) -> Result<Catalog, QuantError> {
     if !is_needed(&catalog) {
@@ -86,7 +89,7 @@ impl Finder<'_> {
             self.expect(&entry.name, rows)?;
             return Ok(Some((entry.shape.clone(), Code::Rows8)));
         }
-        if is_float8(entry.dtype) && ["scale_weight", "weight_scale"].iter().any(|end| self.take(&format!("{layer}.{end}"))) {
+        if is_float8(entry.dtype) && SCALES.iter().any(|end| self.take(&format!("{layer}.{end}"))) {
             self.expect(&entry.name, 1)?;
             return Ok(Some((entry.shape.clone(), Code::Float8)));
         }
@@ -173,16 +176,25 @@ impl Finder<'_> {
     }
 }
 
-/// Fails where a file says that its 8-bit floats are scaled and holds not a single scale: every weight would be a constant off.
+/// Fails where 8-bit floats have lost their scale, so that they would be a constant off: in a file that says that its floats are
+/// scaled and holds not a single scale, and where weights of the same place in other blocks have one.
 fn check_scaled(catalog: &Catalog) -> Result<(), QuantError> {
-    let ends = |ends: &[&str]| catalog.iter().any(|e| e.name.rsplit('.').next().is_some_and(|last| ends.contains(&last)));
-    if !ends(&["scaled_fp8"]) || ends(&["scale_weight", "weight_scale"]) {
-        return Ok(());
-    }
-    match catalog.iter().find(|e| is_float8(e.dtype) && e.shape.rank() > 1) {
-        Some(entry) => {
-            Err(described(&entry.name, "8-bit floats without a scale".to_owned(), "those of which `scaled_fp8` says that they have one"))
-        }
+    let place = |layer: &str| layer.replace(|c: char| c.is_ascii_digit(), "");
+    let scales = catalog.iter().filter_map(|e| SCALES.iter().find_map(|end| e.name.strip_suffix(end)?.strip_suffix('.')));
+    let scaled: BTreeSet<&str> = scales.collect();
+    let places: BTreeSet<String> = scaled.iter().map(|layer| place(layer)).collect();
+    let says_so = catalog.iter().any(|e| e.name.rsplit('.').next() == Some("scaled_fp8"));
+    let wrong = catalog.iter().filter(|e| is_float8(e.dtype) && e.shape.rank() > 1).find(|e| {
+        let layer = e.name.strip_suffix(".weight").unwrap_or(&e.name);
+        !scaled.contains(layer) && if scaled.is_empty() { says_so } else { places.contains(&place(layer)) }
+    });
+    let expected = if scaled.is_empty() {
+        "those of which `scaled_fp8` says that they have one"
+    } else {
+        "one, as the same weight of other blocks has"
+    };
+    match wrong {
+        Some(entry) => Err(described(&entry.name, "8-bit floats without a scale".to_owned(), expected)),
         None => Ok(()),
     }
 }
@@ -277,6 +289,20 @@ mod tests {
         let catalog = gathered(rows, None, "").unwrap();
         assert_eq!(catalog.len(), 1);
         assert_eq!(catalog.get("a.weight").unwrap().coded.as_deref().unwrap().code, Code::Rows8);
+    }
+
+    #[test]
+    fn a_scale_that_is_missing_is_told_with_its_weight() {
+        let weight = |name: &str| entry(&format!("{name}.weight"), DType::F8_E4M3, &[4, 4]);
+        let scale = |name: &str| entry(&format!("{name}.scale_weight"), DType::F32, &[]);
+        let marker = || entry("scaled_fp8", DType::F8_E4M3, &[2]);
+        let told = |entries: Vec<TensorEntry>| gathered(entries, None, "").map(|c| c.len()).map_err(|e| e.to_string());
+        let lost = told(vec![weight("b.0.a"), scale("b.0.a"), weight("b.11.a")]).unwrap_err();
+        assert!(lost.contains("`b.11.a.weight`") && lost.contains("other blocks"), "{lost}");
+        let all = told(vec![marker(), weight("b.0.a")]).unwrap_err();
+        assert!(all.contains("`b.0.a.weight`") && all.contains("scaled_fp8"), "{all}");
+        assert_eq!(told(vec![weight("b.0.a"), scale("b.0.a"), weight("b.11.c")]), Ok(2), "which no other block has scaled");
+        assert_eq!(told(vec![weight("b.0.a"), weight("b.11.a")]), Ok(2), "plain ones");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct PartView {
     pub role: Role,
     /// Which of its engine's copies it is: the same in two sets that share it, and another one once it was loaded again.
     pub copy: u64,
-    /// What it is held in.
+    /// What it is held in: the storage where weights stay as they are stored, what is computed in where they are plain numbers.
     pub precision: String,
     /// Bytes that its plan puts on the device.
     pub planned: Bytes,

@@ -4,6 +4,7 @@ use super::Vault;
 use crate::engine::EngineError;
 use crate::families::{FamilyError, Role};
 use crate::kernels;
+use crate::library::header;
 use crate::weights::{BlockTable, Precision};
 
 /// Fails where a norm or a bias holds a value that is no number: it would spread to all of a text or picture. There are few of them.
@@ -17,7 +18,8 @@ pub(super) fn check(role: Role, table: &BlockTable, vault: &Vault) -> Result<(),
         let is_read = kernels::widen(param.entry.dtype, &bytes, &mut values).is_ok();
         if is_read && !values.iter().all(|v| v.is_finite()) {
             let path = file.path().to_owned();
-            return Err(EngineError::Family { path, source: FamilyError::NotFinite { role, tensor: param.name.clone() } });
+            let tensor = header::name_at(&path, param.entry.start).unwrap_or_else(|| param.name.clone());
+            return Err(EngineError::Family { path, source: FamilyError::NotFinite { role, tensor } });
         }
     }
     Ok(())
