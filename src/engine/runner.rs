@@ -29,7 +29,7 @@ use crate::placement::{Finding, Predicted, Share, Walk, verify};
 use crate::units::RunId;
 use crate::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, Memory};
 use crate::wire::{Report, RunOrder};
-use crate::workflow::{JobSpec, Refusal};
+use crate::workflow::{JobSpec, Kind, Refusal};
 
 /// Runs jobs on one device, and keeps what they loaded.
 #[derive(Debug)]
@@ -111,6 +111,10 @@ impl Runner {
         self.reporter.report(Report::Started(order.run));
         let mut run = Run::new(order, cancel);
         let result = infer(|| self.stages(&mut run));
+        if result.as_ref().is_err_and(|error| self.is_unloadable(error)) {
+            self.sets.forget();
+            self.compute.trim();
+        }
         heap::trim();
         self.report_memory();
         match result {
@@ -124,6 +128,11 @@ impl Runner {
                 !error.is_fatal()
             }
         }
+    }
+
+    /// Returns whether an error is that of a set whose files cannot be loaded: nobody is to see it among those that are.
+    pub(super) fn is_unloadable(&self, error: &EngineError) -> bool {
+        Refusal::from(error).kind == Kind::BadFile && !self.sets.is_whole()
     }
 
     /// Measures the machine, with nothing loaded, and reports how that ended. Returns whether the engine can go on.

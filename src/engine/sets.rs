@@ -155,6 +155,21 @@ impl Sets {
         self.wanted.clear();
     }
 
+    /// Returns whether the set in use has its network and its autoencoder, or finds it when it is asked for.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.piece(Role::Denoiser).is_some() && (self.piece(Role::Vae).is_some() || self.opened_vae.is_some())
+    }
+
+    /// Drops the set in use, and with it those of its parts that no other set lists: it cannot be loaded.
+    pub fn forget(&mut self) {
+        let current = self.shelf.get_mut().current.clone();
+        self.put_away();
+        if let Some(id) = current {
+            self.shelf.get_mut().unload(&id);
+        }
+    }
+
     /// Drops all parts of all sets.
     pub fn clear(&mut self) {
         self.put_away();

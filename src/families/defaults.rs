@@ -177,13 +177,18 @@ pub struct Choice {
     pub cfg: f64,
     /// Guidance that the network is told.
     pub guidance: Option<f64>,
+    /// How far levels of flow matching are shifted towards noise.
+    pub shift: Option<f64>,
+    /// How much of the unguided contrast is given back to what guidance makes.
+    pub cfg_rescale: Option<f64>,
 }
 
 /// Returns a warning where a choice cannot give a good picture with this model, whatever else is set.
 #[must_use]
 pub fn unsuitable(family: Family, variant: &str, choice: Choice) -> Option<String> {
     let habits = Habits::of(family, variant);
-    let found = [misspaced(family, habits, choice.schedule), misguided(family, variant, habits, choice)];
+    let idle = idle(family, habits, choice);
+    let found = [misspaced(family, habits, choice.schedule), misguided(family, variant, habits, choice), idle];
     let warnings: Vec<String> = found.into_iter().flatten().collect();
     (!warnings.is_empty()).then(|| warnings.join("; "))
 }
@@ -224,6 +229,17 @@ fn misspaced(family: Family, habits: Habits, schedule: Schedule) -> Option<Strin
             | Schedule::KlOptimal,
         ) => None,
     }
+}
+
+/// Returns which settings do nothing.
+fn idle(family: Family, habits: Habits, choice: Choice) -> Option<String> {
+    if choice.shift.is_some() && habits.levels == Levels::Betas {
+        return Some(format!("--shift is for flow matching: {} has levels of its own, so that setting does nothing", family.title()));
+    }
+    if choice.cfg_rescale.is_some_and(|rescale| rescale > 0.0) && choice.cfg <= 1.0 {
+        return Some(format!("--cfg-rescale corrects what --cfg does: with --cfg {} there is nothing to correct", choice.cfg));
+    }
+    None
 }
 
 /// Returns why guidance does not suit a network.
@@ -268,7 +284,7 @@ mod tests {
 
     fn usual(family: Family, variant: &str) -> Choice {
         let Habits { sampler, schedule, cfg, guidance, .. } = Habits::of(family, variant);
-        Choice { sampler, schedule, cfg, guidance }
+        Choice { sampler, schedule, cfg, guidance, shift: None, cfg_rescale: None }
     }
 
     #[test]
@@ -310,6 +326,16 @@ mod tests {
 
     fn warning(family: Family, variant: &str, choice: Choice) -> String {
         unsuitable(family, variant, choice).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_does_nothing_is_named() {
+        let sdxl = usual(Family::Sdxl, "base");
+        assert!(warning(Family::Sdxl, "base", Choice { shift: Some(3.0), ..sdxl }).contains("SDXL has levels of its own"));
+        assert!(warning(Family::Sdxl, "base", Choice { cfg_rescale: Some(0.7), cfg: 1.0, ..sdxl }).contains("nothing to correct"));
+        assert_eq!(warning(Family::Sdxl, "base", Choice { cfg_rescale: Some(0.7), ..sdxl }), "");
+        let sd3 = usual(Family::Sd3, "medium");
+        assert_eq!(warning(Family::Sd3, "medium", Choice { shift: Some(2.0), ..sd3 }), "");
     }
 
     #[test]

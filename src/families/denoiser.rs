@@ -7,11 +7,11 @@ use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
 /// More blocks in a row than any network has: what claims more is no network.
 pub(super) const MOST_BLOCKS: u64 = 1000;
 
-/// So few blocks short of a released network's depth is one that lost its last blocks, and not a shorter one that somebody made.
+/// So few blocks short of a released model's depth is one that lost its last blocks, and not a shorter one that somebody made.
 const LOST: u64 = 3;
 
-/// Fails where a row of blocks seems to have lost its last ones, which no shape tells: `tensor` of the first that is gone is named.
-/// Some networks were cut down on purpose, by far more.
+/// Fails where a row of blocks, a network's or an encoder's, seems to have lost its last ones, which no shape tells: `tensor` of the
+/// first that is gone is named. Some networks were cut down on purpose, by far more.
 pub(super) fn check_depth(role: Role, row: &str, count: u64, released: u64, tensor: &str) -> Result<(), FamilyError> {
     if count < released && released - count <= LOST {
         return Err(FamilyError::Missing { role, tensor: format!("{row}.{count}.{tensor}") });

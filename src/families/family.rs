@@ -87,6 +87,15 @@ impl Family {
         }
     }
 
+    /// Returns which of the members of the same shapes a model's title speaks of, if it does.
+    #[must_use]
+    pub fn told(self, variant: &str, title: &str) -> Option<&'static str> {
+        let title = title.to_ascii_lowercase();
+        let is_said = |twin: &&&str| twin.rsplit('-').next().is_some_and(|word| title.contains(word));
+        // A turbo's title says what it was made from, too.
+        self.twins(variant).iter().filter(is_said).max_by_key(|twin| twin.ends_with("turbo")).copied()
+    }
+
     /// Returns the text encoders that a run needs.
     pub fn encoders(self) -> impl Iterator<Item = Role> {
         self.roles().iter().copied().filter(|role| role.is_encoder())
@@ -180,5 +189,21 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_tell_members_of_the_same_shapes_apart() {
+        let told = |family: Family, found, title| family.told(found, title);
+        assert_eq!(told(Family::ZImage, "turbo", "Z-Image Base"), Some("base"));
+        assert_eq!(told(Family::ZImage, "turbo", "z_image_turbo, from the base model"), Some("turbo"));
+        assert_eq!(told(Family::ZImage, "turbo", "Z-Image"), None);
+        assert_eq!(told(Family::Sd3, "3.5-large", "Stable Diffusion 3.5 Large Turbo"), Some("3.5-large-turbo"));
+        assert_eq!(told(Family::Sd3, "3.5-large", "stable-diffusion-3.5-large"), Some("3.5-large"));
+        assert_eq!(told(Family::Flux, "dev", "a base model"), None, "shapes tell");
     }
 }

@@ -1,6 +1,7 @@
 //! Whether a model's text encoders make what its network reads, and its autoencoder reads what the network makes: their widths tell,
 //! whatever their names say.
 
+use super::denoiser::check_depth;
 use super::{ClipConfig, DenoiserConfig, Family, FamilyError, QwenConfig, Role, T5Config, VaeConfig};
 use crate::weights::Catalog;
 
@@ -17,6 +18,9 @@ pub(super) fn check<'a>(part: impl Fn(Role) -> Option<&'a Catalog>) -> Result<()
     let t5 = || part(Role::T5).map(|catalog| T5Config::read(catalog).map(|t5| t5.width)).transpose();
     match network {
         DenoiserConfig::Unet(unet) => {
+            if unet.vector_width.is_some() {
+                all_layers([config(Role::ClipL)?, config(Role::ClipG)?])?;
+            }
             let read = "attn2.to_k.weight";
             match (clip(Role::ClipL)?, clip(Role::ClipG)?) {
                 // Only the two together are as wide as what SDXL reads, which is told of a picture's size, too.
@@ -30,13 +34,16 @@ pub(super) fn check<'a>(part: impl Fn(Role) -> Option<&'a Catalog>) -> Result<()
         }
         DenoiserConfig::Sd3(sd3) => {
             t5()?.map_or(Ok(()), |width| same("t5", width, sd3.context_width, "context_embedder.weight"))?;
-            let (Some(l), Some(g)) = (config(Role::ClipL)?, config(Role::ClipG)?) else { return Ok(()) };
+            let (l, g) = (config(Role::ClipL)?, config(Role::ClipG)?);
+            all_layers([l, g])?;
+            let (Some(l), Some(g)) = (l, g) else { return Ok(()) };
             in_their_places(l.width, g.width)?;
             let pooled = |clip: &ClipConfig| clip.projection.map_or(clip.width, |projection| projection.width);
             same("clip_l beside clip_g", pooled(&l) + pooled(&g), sd3.pooled_width, "y_embedder.mlp.0.weight")
         }
         DenoiserConfig::Flux(flux) => {
             t5()?.map_or(Ok(()), |width| same("t5", width, flux.context_width, "txt_in.weight"))?;
+            all_layers([config(Role::ClipL)?, None])?;
             clip(Role::ClipL)?.map_or(Ok(()), |width| same("clip_l", width, flux.pooled_width, "vector_in.in_layer.weight"))
         }
         DenoiserConfig::ZImage(zimage) => {
@@ -44,6 +51,18 @@ pub(super) fn check<'a>(part: impl Fn(Role) -> Option<&'a Catalog>) -> Result<()
             qwen.map_or(Ok(()), |width| same("qwen", width, zimage.context_width, "cap_embedder.1.weight"))
         }
     }
+}
+
+/// Fails where released encoders lost their last layers, which no shape tells. Some SD1.5 folders have a CLIP-L of eleven layers on
+/// purpose, that is what they were trained with; what these families were trained with has all of them.
+fn all_layers(encoders: [Option<ClipConfig>; 2]) -> Result<(), FamilyError> {
+    const RELEASED: [(Role, u64, u64); 2] = [(Role::ClipL, 768, 12), (Role::ClipG, 1280, 32)];
+    for clip in encoders.into_iter().flatten() {
+        if let Some((role, _, layers)) = RELEASED.into_iter().find(|(role, width, _)| (*role, *width) == (clip.role, clip.width)) {
+            check_depth(role, "text_model.encoder.layers", clip.layers, layers, "self_attn.q_proj.weight")?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails where two encoders that are read side by side were given for one another: their widths together are right, but of every
@@ -107,6 +126,23 @@ mod tests {
             (Role::ClipG, encoder(Role::ClipG, g)),
         ];
         check(|role| parts.iter().find(|(r, _)| *r == role).map(|(_, catalog)| catalog))
+    }
+
+    #[test]
+    fn a_released_encoder_that_lost_its_last_layer_is_told() {
+        let clip = |role, width, layers| {
+            let tokens = encoder(role, width);
+            ClipConfig::read(role, &tokens).map(|config| ClipConfig { layers, ..config }).unwrap()
+        };
+        let lost = |clip| match all_layers([Some(clip), None]) {
+            Err(FamilyError::Missing { role, tensor }) => format!("{role} {tensor}"),
+            told => format!("{told:?}"),
+        };
+        let layer = |n: u64| format!("text_model.encoder.layers.{n}.self_attn.q_proj.weight");
+        assert_eq!(lost(clip(Role::ClipL, 768, 11)), format!("clip_l {}", layer(11)));
+        assert_eq!(lost(clip(Role::ClipG, 1280, 31)), format!("clip_g {}", layer(31)));
+        let whole = [clip(Role::ClipL, 768, 12), clip(Role::ClipG, 1280, 32)].map(Some);
+        assert_eq!((all_layers(whole), all_layers([Some(clip(Role::ClipL, 64, 3)), None])), (Ok(()), Ok(())));
     }
 
     #[test]

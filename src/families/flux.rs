@@ -52,7 +52,7 @@ pub const FILE: &str = "file.name";
 /// says so or its header's `ModelSpec`, and where neither says anything, the name of its file.
 #[must_use]
 pub fn is_kontext(catalog: &Catalog) -> bool {
-    let told = [PIPELINE, "modelspec.architecture", FILE].into_iter().find_map(|key| catalog.metadata().get(key));
+    let told = [PIPELINE, "modelspec.architecture", "modelspec.title", FILE].into_iter().find_map(|key| catalog.metadata().get(key));
     told.is_some_and(|text| says_kontext(text))
 }
 

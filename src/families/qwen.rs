@@ -35,6 +35,9 @@ const THETA: f64 = 1e6;
 /// The base of Qwen3-VL, for files that say none; its language part has the shapes of Qwen3's.
 const THETA_VL: f64 = 5e6;
 
+/// Width and layers of the encoders that were released for a family here: Qwen3-4B, and the language part of Qwen3-VL-4B.
+const RELEASED: &[(u64, u64)] = &[(2560, 36)];
+
 impl QwenConfig {
     /// Reads the configuration of a model under the names of transformers. The base of its rotations is what a GGUF header or a
     /// `config.json` beside the weights says, and the family's own where there is neither.
@@ -54,9 +57,15 @@ impl QwenConfig {
         if stored < 2 {
             return Err(FamilyError::OddEncoder { role, what: "number of layers", value: stored });
         }
+        let width = dim(TOKENS, 1)?;
+        if let Some((_, released)) = RELEASED.iter().find(|(of, released)| *of == width && stored < *released) {
+            // The last but one of all is what is read, so that any other count reads another.
+            let tensor = format!("model.layers.{}.self_attn.q_proj.weight", stored.min(*released));
+            return Err(FamilyError::Missing { role, tensor });
+        }
         Ok(Self {
             vocabulary: dim(TOKENS, 0)?,
-            width: dim(TOKENS, 1)?,
+            width,
             inner_width: dim("model.layers.0.mlp.gate_proj.weight", 0)?,
             layers: stored - 1,
             heads,
@@ -155,6 +164,28 @@ mod tests {
         let table = outline(Role::Qwen, &catalog).unwrap();
         assert!(table.blocks().len() == 5 && table.slot("model.layers.2.mlp.up_proj.weight").is_none());
         assert!(table.gathered(TOKENS).is_some());
+    }
+
+    #[test]
+    fn a_released_encoder_has_all_of_its_layers() {
+        let read = |layers| {
+            let config = QwenConfig {
+                vocabulary: 100,
+                width: 2560,
+                inner_width: 192,
+                layers,
+                heads: 4,
+                pair_heads: 2,
+                head_width: 32,
+                theta: THETA,
+            };
+            QwenConfig::read(&catalog(config.expected(), &[])).map(|config| config.layers)
+        };
+        assert_eq!(read(36), Ok(35));
+        for layers in [35, 15] {
+            let gone = format!("model.layers.{layers}.self_attn.q_proj.weight");
+            assert!(matches!(read(layers), Err(FamilyError::Missing { tensor, .. }) if tensor == gone));
+        }
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub struct Description {
     pub variant: Option<String>,
     /// Its parts.
     pub components: Vec<Component>,
+    /// What else it may be by its shapes, where its header does not say which of them it is (`modelspec.title`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub could_be: Vec<String>,
     /// Parts that a run needs and nobody gave.
     pub missing: Vec<Role>,
     /// The stored type of most weights.
@@ -128,13 +131,20 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<(Description, Vec<Catalog
         Some(_) => roles.iter().copied().filter(|r| !components.iter().any(|c| c.role == *r)).collect(),
         None => Vec::new(),
     };
-    let (family, variant) = family.unzip();
+    let hint = |key: &str| sources.iter().find_map(|s| s.catalog.metadata().get(key));
+    let (family, mut variant) = family.unzip();
+    let mut could_be = Vec::new();
+    if let (Some(family), Some(found)) = (family, &mut variant) {
+        match hint("modelspec.title").and_then(|title| family.told(found, title)) {
+            Some(told) => told.clone_into(found),
+            None => could_be = family.twins(found).iter().filter(|twin| *twin != found).map(|twin| (*twin).to_owned()).collect(),
+        }
+    }
     let bytes = components.iter().map(|c| c.bytes).sum();
     let precision = components.iter().max_by_key(|c| c.bytes).map(|c| c.precision);
-    let hint = |key: &str| sources.iter().find_map(|s| s.catalog.metadata().get(key));
     let resolution = hint("modelspec.resolution").and_then(|text| text.parse().ok());
     let predicts_v = predicts_v(sources);
-    Ok((Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v }, parts))
+    Ok((Description { family, variant, could_be, components, missing, precision, bytes, blocks, resolution, predicts_v }, parts))
 }
 
 /// SDXL files mark velocity with a tensor of this name; the `ModelSpec` header field is a hint for all.

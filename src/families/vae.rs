@@ -49,6 +49,11 @@ impl VaeConfig {
             decoder: read_half(catalog, "decoder.up", "decoder.mid", "upsample")?,
         };
         let levels = config.decoder.levels.len() as u64;
+        // Nothing but the other half tells of a last level that is gone: the rest would make smaller pictures.
+        if let Some(encoder) = config.encoder.as_ref().map(|encoder| encoder.levels.len() as u64).filter(|encoder| *encoder != levels) {
+            let (half, gone) = if levels < encoder { ("decoder.up", levels) } else { ("encoder.down", encoder) };
+            return Err(FamilyError::Missing { role: Role::Vae, tensor: format!("{half}.{gone}.block.0.conv1.weight") });
+        }
         if levels == 0 || levels > 8 {
             return Err(FamilyError::OddNumber { role: Role::Vae, family: Family::Sd15, what: "number of levels", value: levels });
         }
@@ -134,5 +139,28 @@ fn expect_resnet(list: &mut Expected, at: &str, input: u64, output: u64) {
     list.conv(&format!("{at}.conv2"), output, output, 3);
     if input != output {
         list.conv(&format!("{at}.nin_shortcut"), input, output, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::catalog;
+    use super::*;
+
+    #[test]
+    fn a_last_level_that_one_half_has_lost_is_named() {
+        let half = |levels: usize| HalfConfig {
+            levels: vec![vec![(32, 32)]; levels],
+            middle: 32,
+            resamples: (0..levels).map(|level| level > 0).collect(),
+        };
+        let read = |encoder: Option<HalfConfig>, decoder: HalfConfig| {
+            let config = VaeConfig { latent_channels: 4, picture_channels: 3, quant_convs: true, encoder, decoder };
+            VaeConfig::read(&catalog(&config.expected())).map(|config| config.decoder.levels.len())
+        };
+        let lost = |name: &str| Err(FamilyError::Missing { role: Role::Vae, tensor: name.to_owned() });
+        assert_eq!(read(Some(half(3)), half(2)), lost("decoder.up.2.block.0.conv1.weight"));
+        assert_eq!(read(Some(half(2)), half(3)), lost("encoder.down.2.block.0.conv1.weight"));
+        assert_eq!((read(Some(half(3)), half(3)), read(None, half(3))), (Ok(3), Ok(3)));
     }
 }

@@ -73,6 +73,10 @@ impl ZImageConfig {
             layers,
             fills_up: catalog.has("x_pad_token") && catalog.has("cap_pad_token"),
         };
+        let fillers = ["x_pad_token", "cap_pad_token"];
+        if let (true, Some(gone)) = (fillers.iter().any(|name| catalog.has(name)), fillers.iter().find(|name| !catalog.has(name))) {
+            return Err(FamilyError::Missing { role: Role::Denoiser, tensor: (*gone).to_owned() });
+        }
         if dim("final_layer.linear.weight", 0)? != config.token_width {
             return Err(FamilyError::Unsupported { name: "Z-Image in pixel space" });
         }
@@ -228,6 +232,18 @@ mod tests {
         let read = |layers: u64| ZImageConfig::read(&catalog(&ZImageConfig { layers, ..RELEASED }.expected())).map(|config| config.layers);
         assert!(matches!(read(29), Err(FamilyError::Missing { tensor, .. }) if tensor == "layers.29.attention.q.weight"));
         assert_eq!(read(15), Ok(15));
+    }
+
+    #[test]
+    fn one_filler_without_the_other_is_a_file_that_lost_it() {
+        let without = |gone: &str| {
+            let rest = RELEASED.expected().into_iter().filter(|(name, _)| name != gone);
+            ZImageConfig::read(&catalog(&rest.collect::<Vec<_>>())).map(|config| config.fills_up)
+        };
+        for gone in ["x_pad_token", "cap_pad_token"] {
+            assert!(matches!(without(gone), Err(FamilyError::Missing { tensor, .. }) if tensor == gone));
+        }
+        assert_eq!(without("nothing"), Ok(true));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub type Read<'a> = dyn FnMut(&TensorEntry) -> Option<Vec<u8>> + 'a;
 /// Ends of names that say how 8-bit floats beside them came to be, and that nothing is computed with.
 const SIGNS: &[&str] = &["scale_input", "input_scale", "comfy_quant", "scaled_fp8", "weight_format"];
 
+/// The tensor that says of a part that its 8-bit floats are scaled.
+const MARKER: &str = "scaled_fp8";
 /// Ends of names of the scale of a weight in 8-bit floats.
 const SCALES: [&str; 2] = ["scale_weight", "weight_scale"];
 
@@ -44,7 +46,7 @@ pub fn gather(catalog: Catalog, configuration: Option<&[u8]>, read: &mut Read<'_
     let layers: BTreeSet<String> = coded.keys().filter_map(|name| name.strip_suffix(".weight").map(str::to_owned)).collect();
     let is_sign = |name: &str| {
         let (layer, last) = name.rsplit_once('.').unwrap_or(("", name));
-        SIGNS.contains(&last) && (last == "scaled_fp8" || layers.contains(layer))
+        SIGNS.contains(&last) && (last == MARKER || layers.contains(layer))
     };
     let entries = catalog.iter().filter(|e| !taken.contains(&e.name) && !is_sign(&e.name)).cloned().map(|mut entry| {
         if let Some((shape, coded)) = coded.remove(&entry.name) {
@@ -176,27 +178,31 @@ impl Finder<'_> {
     }
 }
 
-/// Fails where 8-bit floats have lost their scale, so that they would be a constant off: in a file that says that its floats are
-/// scaled and holds not a single scale, and where weights of the same place in other blocks have one.
+/// Fails where 8-bit floats have lost their scale, so that they would be a constant off: in a part whose marker says that its
+/// floats are scaled and that holds not a single scale, and where weights of the same place in other blocks have one.
 fn check_scaled(catalog: &Catalog) -> Result<(), QuantError> {
     let place = |layer: &str| layer.replace(|c: char| c.is_ascii_digit(), "");
     let scales = catalog.iter().filter_map(|e| SCALES.iter().find_map(|end| e.name.strip_suffix(end)?.strip_suffix('.')));
     let scaled: BTreeSet<&str> = scales.collect();
     let places: BTreeSet<String> = scaled.iter().map(|layer| place(layer)).collect();
-    let says_so = catalog.iter().any(|e| e.name.rsplit('.').next() == Some("scaled_fp8"));
-    let wrong = catalog.iter().filter(|e| is_float8(e.dtype) && e.shape.rank() > 1).find(|e| {
-        let layer = e.name.strip_suffix(".weight").unwrap_or(&e.name);
-        !scaled.contains(layer) && if scaled.is_empty() { says_so } else { places.contains(&place(layer)) }
-    });
-    let expected = if scaled.is_empty() {
-        "those of which `scaled_fp8` says that they have one"
-    } else {
-        "one, as the same weight of other blocks has"
-    };
-    match wrong {
-        Some(entry) => Err(described(&entry.name, "8-bit floats without a scale".to_owned(), expected)),
-        None => Ok(()),
+    // A part is what is under its marker, and under no other within.
+    let parts: Vec<&str> = catalog.iter().filter_map(|e| e.name.strip_suffix(MARKER)).collect();
+    let part = |name: &str| parts.iter().copied().filter(|prefix| name.starts_with(prefix)).max_by_key(|prefix| prefix.len());
+    let with_scales: BTreeSet<Option<&str>> = scaled.iter().map(|layer| part(layer)).collect();
+    for entry in catalog.iter().filter(|e| is_float8(e.dtype) && e.shape.rank() > 1) {
+        let (layer, part) = (entry.name.strip_suffix(".weight").unwrap_or(&entry.name), part(&entry.name));
+        let expected = if part.is_some() && !with_scales.contains(&part) {
+            "those of which `scaled_fp8` says that they have one"
+        } else if places.contains(&place(layer)) {
+            "one, as the same weight of other blocks has"
+        } else {
+            continue;
+        };
+        if !scaled.contains(layer) {
+            return Err(described(&entry.name, "8-bit floats without a scale".to_owned(), expected));
+        }
     }
+    Ok(())
 }
 
 fn is_float8(dtype: DType) -> bool {
@@ -301,6 +307,9 @@ mod tests {
         assert!(lost.contains("`b.11.a.weight`") && lost.contains("other blocks"), "{lost}");
         let all = told(vec![marker(), weight("b.0.a")]).unwrap_err();
         assert!(all.contains("`b.0.a.weight`") && all.contains("scaled_fp8"), "{all}");
+        let two = ["net", "t5"].map(|part| entry(&format!("{part}.scaled_fp8"), DType::F8_E4M3, &[2])).to_vec();
+        let other = told([two, vec![weight("net.0.a"), scale("net.0.a"), weight("t5.0.b")]].concat()).unwrap_err();
+        assert!(other.contains("`t5.0.b.weight`") && other.contains("scaled_fp8"), "another part's scales are no help: {other}");
         assert_eq!(told(vec![weight("b.0.a"), scale("b.0.a"), weight("b.11.c")]), Ok(2), "which no other block has scaled");
         assert_eq!(told(vec![weight("b.0.a"), weight("b.11.a")]), Ok(2), "plain ones");
     }

@@ -64,6 +64,7 @@ mod tests {
         let description = Description {
             family: Some(Family::Sd15),
             variant: None,
+            could_be: Vec::new(),
             components: [Role::Denoiser, Role::ClipL, Role::Vae].map(part).to_vec(),
             missing: Vec::new(),
             precision: None,

@@ -57,8 +57,15 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
     check_ranges(&JobDraft { steps: Some(steps), cfg: Some(cfg), compute_device: Some(compute), ..draft.clone() })?;
     let trained = inventory.description.as_ref().and_then(|d| d.resolution);
     let predicts_v = inventory.description.as_ref().and_then(|d| d.predicts_v).unwrap_or(false);
-    let choice = Choice { sampler, schedule, cfg, guidance: draft.guidance };
-    let notes = inventory.notes.iter().cloned().chain(unsuitable(set.family, &set.variant, choice)).chain(done_without(&set)).collect();
+    let choice = Choice { sampler, schedule, cfg, guidance: draft.guidance, shift: draft.shift, cfg_rescale: draft.cfg_rescale };
+    let notes = inventory
+        .notes
+        .iter()
+        .cloned()
+        .chain(unsuitable(set.family, &set.variant, choice))
+        .chain(done_without(&set))
+        .chain(guessed(draft, inventory, &set))
+        .collect();
     Ok(JobSpec {
         prompt: draft.prompt.clone(),
         negative: draft.negative.clone(),
@@ -272,6 +279,16 @@ pub fn check_member(name: &str, family: Family, variant: &str) -> Result<(), Ref
     Ok(())
 }
 
+/// Returns what the operator is told where neither the header nor anybody says which member of the family a model is.
+fn guessed(draft: &JobDraft, inventory: &Inventory, set: &ModelSet) -> Option<String> {
+    let could_be = &inventory.description.as_ref()?.could_be;
+    if draft.variant.is_some() || could_be.is_empty() {
+        return None;
+    }
+    let (title, variant, other) = (set.family.title(), &set.variant, could_be.join(" or "));
+    Some(format!("its header does not say whether it is {title} {variant} or {other}: it runs as {variant}; --variant says which"))
+}
+
 /// Returns what the operator is told of each part that the family usually has and this model does not.
 fn done_without(set: &ModelSet) -> impl Iterator<Item = String> {
     let absent = set.family.roles().iter().filter(|role| set.component(**role).is_none());
@@ -328,6 +345,7 @@ mod tests {
             description: Some(Description {
                 family,
                 variant: Some("base".to_owned()),
+                could_be: Vec::new(),
                 components: roles.iter().map(component).collect(),
                 missing,
                 precision: Some(DType::F16),
@@ -352,6 +370,18 @@ mod tests {
         let spec = resolve(&JobDraft::default(), &inventory(Some(Family::Sd15), WHOLE), &defaults()).unwrap();
         assert_eq!((spec.steps, spec.batch, spec.size.width(), spec.seed), (20, 1, 512, Seed(7)));
         assert_eq!(spec.precision, None, "the device chooses");
+    }
+
+    #[test]
+    fn a_member_that_nothing_tells_is_named_with_the_others_that_it_may_be() {
+        let mut inventory = inventory(Some(Family::ZImage), &[Role::Denoiser, Role::Qwen, Role::Vae]);
+        let description = inventory.description.as_mut().unwrap();
+        (description.variant, description.could_be) = (Some("turbo".to_owned()), vec!["base".to_owned()]);
+        let notes = |draft: &JobDraft| resolve(draft, &inventory, &defaults()).unwrap().notes;
+        let words = "its header does not say whether it is Z-Image turbo or base: it runs as turbo; --variant says which";
+        assert_eq!(notes(&JobDraft::default()), [words]);
+        let base = JobDraft { variant: Some("base".to_owned()), ..JobDraft::default() };
+        assert_eq!(notes(&base), [""; 0], "somebody says it");
     }
 
     #[test]

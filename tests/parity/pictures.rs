@@ -12,7 +12,8 @@ use perilune::weights::Precision;
 use perilune::wire::{Order, Report};
 use perilune::workflow::{InitImage, JobSpec, Kind, Passes};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
 use crate::fixture::{of, sd15};
 use crate::process::{Engine, job, kind_of};
@@ -219,11 +220,36 @@ fn a_norm_that_is_no_number_is_named_and_nothing_is_loaded() {
         let path = folder.path().join(format!("broken-{number}.safetensors"));
         fs::write(&path, not_a_number_in(name)).unwrap();
         let mut engine = Engine::start();
-        let failed = engine.run(&job(&path), folder.path()).result.unwrap_err();
+        let ended = engine.run(&job(&path), folder.path());
+        let held =
+            ended.reports.iter().rev().find_map(|report| if let Report::Memory(memory) = report { Some(&memory.sets) } else { None });
+        assert!(held.is_some_and(Vec::is_empty), "nobody sees it among the loaded ones: {held:?}");
+        let failed = ended.result.unwrap_err();
         let named = failed.message.starts_with(&format!("{}: the {role}'s tensor `{name}` ", path.display()));
         assert!(named, "as the file has it: {}", failed.message);
         assert_eq!((failed.kind, failed.fatal), (Kind::BadFile, false), "{}", failed.message);
         assert_eq!(engine.paint(&tiny()).len(), 1, "the engine goes on");
+    }
+}
+
+/// Norms may be stored in 8 bits, as everything else.
+#[test]
+fn a_norm_of_eight_bits_that_is_no_number_is_named() {
+    let name = "model.diffusion_model.output_blocks.4.0.in_layers.0.weight";
+    let bytes = fs::read(sd15().join("sd15.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let shape = file.tensor(name).unwrap().shape().to_vec();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("eight.safetensors");
+    for (code, is_named) in [(0x7F_u8, true), (0x38, false)] {
+        let codes = vec![code; shape.iter().product()];
+        let eight = TensorView::new(Dtype::F8_E4M3, shape.clone(), &codes).unwrap();
+        let tensors = file.tensors().into_iter().map(|(n, tensor)| if n == name { (n, eight.clone()) } else { (n, tensor) });
+        safetensors::serialize_to_file(tensors, None, &path).unwrap();
+        let failed = Engine::start().run(&job(&path), folder.path()).result.err().map(|failed| failed.message);
+        let expected =
+            is_named.then(|| format!("{}: the denoiser's tensor `{name}` holds a value that is no finite number", path.display()));
+        assert_eq!(failed, expected, "{code:#x}");
     }
 }
 

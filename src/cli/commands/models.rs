@@ -61,9 +61,9 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
     };
     // Advice needs the file itself.
     let advised = sources.map(|sources| advice::advice(context, &path, &sources, &description));
-    let Description { family, variant, components, missing, precision, bytes, blocks, resolution, predicts_v } = description;
+    let Description { family, variant, could_be, components, missing, precision, bytes, blocks, resolution, predicts_v } = description;
     let shown = json!({
-        "path": path, "family": family, "variant": variant, "components": components, "missing": missing,
+        "path": path, "family": family, "variant": variant, "could_be": could_be, "components": components, "missing": missing,
         "precision": precision, "bytes": bytes, "blocks": blocks, "resolution": resolution, "predicts_v": predicts_v,
         "advice": advised,
     });
@@ -78,7 +78,7 @@ pub(super) fn inspect(context: &Context, model: &str) -> Result<(), Refusal> {
         let head = [
             vec!["path".to_owned(), path.display().to_string()],
             vec!["family".to_owned(), family.map_or_else(dash, |f| f.title().to_owned())],
-            vec!["variant".to_owned(), variant.clone().unwrap_or_else(dash)],
+            vec!["variant".to_owned(), variant.clone().map_or_else(dash, |variant| [&[variant], &could_be[..]].concat().join(" or "))],
             vec!["missing".to_owned(), if missing.is_empty() { dash() } else { missing.join(", ") }],
             vec!["size".to_owned(), bytes.to_string()],
             vec!["blocks".to_owned(), blocks.to_string()],
