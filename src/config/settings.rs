@@ -167,6 +167,9 @@ impl Settings {
         if !file.run.daemon.is_empty() {
             return Err(wrong(&file_path, "run.daemon: how the daemon behaves stands at the top of this file, or in a profile"));
         }
+        if !file.run.thresholds.is_empty() {
+            return Err(wrong(&file_path, "run.thresholds: thresholds stand in a theme or a profile"));
+        }
         let by_profile = Origin::Profile(profile.value.clone().unwrap_or_default());
         let (env_output, by_env) = env("PERILUNE_OUTPUT");
         let output = Told::default(paths.data.join("output"))
@@ -288,6 +291,7 @@ impl Settings {
             if names.is_empty() { Value::Null } else { json!(names) }
         };
         preset("run.simulated", names(file), names(own));
+        preset("thresholds", Value::Null, if own.thresholds.is_empty() { Value::Null } else { json!(own.thresholds) });
         rows
     }
 }

@@ -7,7 +7,7 @@ use super::effect::Effect;
 use super::keymap::{self, Layer};
 use super::model::{Confirm, Model, Then};
 use super::screens::compose::pick::Pick;
-use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::search::Search;
 use super::widgets::text_field;
 use super::{twin, verbs, wording};
@@ -36,6 +36,7 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         Layer::Wish => offload::update::press(model, chord),
         Layer::Confirm
         | Layer::Help
+        | Layer::Alerts
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
@@ -78,6 +79,7 @@ pub fn paste(model: &mut Model, text: &str) {
         Layer::Wish | Layer::Offload => offload::update::paste(model, text),
         Layer::Confirm
         | Layer::Help
+        | Layer::Alerts
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
@@ -148,11 +150,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             };
             return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(besides).collect();
         }
-        Action::GoTo(screen) => {
-            model.screen = screen;
-            (model.detail, model.help) = (None, None);
-            return enter(model, screen);
-        }
+        Action::GoTo(screen) => return go_to(model, screen),
         Action::Move(motion) => go(model, motion),
         Action::Open => return open(model),
         Action::Back => return back(model),
@@ -161,8 +159,13 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
                 search.typing = true;
             }
         }
-        Action::Palette => model.palette = Some(palette::State::open(model)),
+        Action::Palette => {
+            model.palette = Some(palette::State::open(model));
+            model.alarm = None;
+        }
         Action::Help => model.help = Some(help::State::of(model.layers_below())),
+        Action::Alerts => alerts::update::toggle(model),
+        Action::Hide => alerts::update::hide(model),
         Action::Complete => palette::update::complete(model),
         Action::CopyValue => return copy(model, value(model)),
         Action::CopyCommand => return copy(model, twin::command(model)),
@@ -189,6 +192,13 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Decline => model.confirm = None,
     }
     Vec::new()
+}
+
+/// Shows a screen and nothing above it.
+pub fn go_to(model: &mut Model, screen: Screen) -> Vec<Effect> {
+    model.screen = screen;
+    (model.detail, model.help, model.alarm) = (None, None, None);
+    enter(model, screen)
 }
 
 /// Asks for what a screen shows and nobody tells by itself.
@@ -248,6 +258,8 @@ fn go(model: &mut Model, motion: Motion) {
         palette::update::go(model, motion);
     } else if model.help.is_some() {
         help::update::go(model, motion);
+    } else if model.alarm.is_some() {
+        alerts::update::go(model, motion);
     } else if model.detail.is_some() {
         detail::update::go(model, motion);
     } else {
@@ -274,6 +286,9 @@ fn open(model: &mut Model) -> Vec<Effect> {
     {
         search.typing = false;
         return Vec::new();
+    }
+    if model.help.is_none() && model.alarm.is_some() {
+        return alerts::update::open(model);
     }
     if model.help.is_some() || model.detail.is_some() {
         return Vec::new();
@@ -306,7 +321,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
         search.clear();
         return Vec::new();
     }
-    if model.help.take().is_some() || model.detail.take().is_some() {
+    if model.help.take().is_some() || model.alarm.take().is_some() || model.detail.take().is_some() {
         return Vec::new();
     }
     match model.screen {
@@ -333,6 +348,9 @@ fn back(model: &mut Model) -> Vec<Effect> {
 
 /// The value under the cursor.
 fn value(model: &Model) -> Option<String> {
+    if model.alarm.is_some() {
+        return alerts::update::value(model);
+    }
     if let Some(detail) = &model.detail {
         return detail::update::value(model, &detail.subject);
     }

@@ -28,6 +28,10 @@ pub enum Action {
     Palette,
     /// Open the help of this screen.
     Help,
+    /// Open the alerts.
+    Alerts,
+    /// Hide an alert.
+    Hide,
     /// Complete what is typed.
     Complete,
     /// Copy the selected value.
@@ -270,6 +274,8 @@ impl Action {
             | Self::Filter
             | Self::Palette
             | Self::Help
+            | Self::Alerts
+            | Self::Hide
             | Self::Complete
             | Self::CopyValue
             | Self::CopyCommand

@@ -209,6 +209,9 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Log, &["-"], Action::Log(LogVerb::FewerLevels), "fewer", "show only more important lines"),
     // Above screens.
     shown(Layer::Detail, &["esc", "q"], Action::Back, "close", "close the details"),
+    shown(Layer::Alerts, &["enter"], Action::Open, "go there", "go to what the alert is about"),
+    shown(Layer::Alerts, &["x"], Action::Hide, "hide", "hide what is told of a job that is over; it stays in the queue"),
+    shown(Layer::Alerts, &["esc", "q", "a"], Action::Back, "close", "close the alerts"),
     shown(Layer::Help, &["esc", "q", "?", "f1"], Action::Back, "close", "close the help"),
     shown(Layer::Help, &["/"], Action::Filter, "search", "show only keys whose line holds some words"),
     // Where letters are typed.
@@ -274,6 +277,7 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Everywhere, &["7"], Action::GoTo(Screen::Compose), "run", "go to the form of a run"),
     hidden(Layer::Everywhere, &["8"], Action::GoTo(Screen::Log), "log", "go to the log"),
     hidden(Layer::Everywhere, &["9"], Action::GoTo(Screen::Gallery), "gallery", "go to the finished pictures"),
+    hidden(Layer::Everywhere, &["a"], Action::Alerts, "alerts", "show what needs a look or a hand, and what to do about it"),
     hidden(Layer::Everywhere, &["r"], Action::Refresh, "refresh", "read the devices now, and what the screen shows besides"),
     hidden(Layer::Everywhere, &[":", "ctrl-p"], Action::Palette, "command", "find a command and run it"),
     hidden(Layer::Everywhere, &["?", "f1"], Action::Help, "help", "show the keys of this screen"),

@@ -19,6 +19,8 @@ pub enum Layer {
     Wish,
     /// The presets of the tuner are open.
     Presets,
+    /// The alerts.
+    Alerts,
     /// Details of something.
     Detail,
     /// A job is selected, or could be.
@@ -79,6 +81,7 @@ impl Layer {
         Self::Log,
         Self::Gallery,
         Self::Detail,
+        Self::Alerts,
         Self::Filter,
         Self::Help,
         Self::Palette,
@@ -100,6 +103,7 @@ impl Layer {
             Self::Edit => "While typing in the form",
             Self::Wish => "While typing in the tuner",
             Self::Presets => "Presets of the tuner",
+            Self::Alerts => "Alerts",
             Self::Detail => "Details",
             Self::Jobs => "Jobs",
             Self::Overview => "Overview",

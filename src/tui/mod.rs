@@ -11,6 +11,7 @@
 
 pub mod act;
 pub mod action;
+pub mod alerts;
 pub mod answered;
 pub mod asked;
 pub mod chord;
@@ -32,6 +33,7 @@ pub mod player;
 pub mod prepare;
 pub mod run;
 pub mod screens;
+pub mod standing;
 pub mod station;
 pub mod subscriptions;
 pub mod terminal;

@@ -1,5 +1,6 @@
 //! Everything the dashboard knows and shows. Only `update` changes it, only views read it.
 
+use super::alerts::Alerts;
 use super::asked::{Asked, Purpose};
 use super::effect::Effect;
 use super::gallery::Gallery;
@@ -10,46 +11,18 @@ use super::options::{ColorDepth, Options};
 use super::paint::Paint;
 use super::player::Head;
 use super::screens::offload::deeds::SaveOrder;
-use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+pub use super::standing::{Freshness, Link, Urgency};
 use crate::jobs::JobView;
 use crate::theme::{Background, Role, Theme};
 use crate::units::{JobId, Timestamp};
 use crate::wire::{CleanAsk, ConversionId, Request, SignalAsk};
-use crate::workflow::{JobDraft, Refusal};
+use crate::workflow::JobDraft;
 
 /// Silence after which what is known is called old: two heartbeats were missed.
 const STALE_MS: i64 = 5_000;
 /// How long a toast stays.
 pub(super) const TOAST_MS: i64 = 5_000;
-
-/// The connection to the daemon.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Link {
-    /// Not yet.
-    Connecting,
-    /// It answers.
-    Up,
-    /// It does not.
-    Down {
-        /// Why, and what to do.
-        reason: Refusal,
-        /// Since when.
-        since: Timestamp,
-        /// When it will be tried again.
-        retry_at: Timestamp,
-    },
-}
-
-/// How old what is known is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Freshness {
-    /// Nothing was heard yet.
-    Unheard,
-    /// It is new.
-    Live,
-    /// It is so many seconds old.
-    Old(f64),
-}
 
 /// A question that must be answered before something is taken away.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,15 +84,6 @@ pub struct Toast {
     pub until: Timestamp,
 }
 
-/// How soon a change must be on the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
-    /// Soon: something was heard.
-    Data,
-    /// Now: the operator did something.
-    Input,
-}
-
 /// Everything the dashboard knows and shows.
 #[derive(Debug)]
 pub struct Model {
@@ -167,6 +131,10 @@ pub struct Model {
     pub palette: Option<palette::State>,
     /// The open question.
     pub confirm: Option<Confirm>,
+    /// What needs a look or a hand.
+    pub alerts: Alerts,
+    /// The open list of it.
+    pub alarm: Option<alerts::State>,
     /// Short messages, the oldest first.
     pub toasts: Vec<Toast>,
     /// Requests that wait for their answer.
@@ -214,6 +182,8 @@ impl Model {
             help: None,
             palette: None,
             confirm: None,
+            alerts: Alerts::default(),
+            alarm: None,
             toasts: Vec::new(),
             asked: Asked::default(),
             order_asked_at: Timestamp(0),
@@ -264,9 +234,12 @@ impl Model {
         self.layers_below()
     }
 
-    /// Returns the layers of the screen and its details, as if nothing were open above them.
+    /// Returns the layers of the screen and what is open of it, as if neither help nor palette were open above them.
     #[must_use]
     pub fn layers_below(&self) -> Vec<Layer> {
+        if self.alarm.is_some() {
+            return vec![Layer::Alerts, Layer::Everywhere, Layer::Always];
+        }
         let mut layers = match (&self.detail, self.screen) {
             (Some(detail), _) => match detail.subject {
                 detail::Subject::Job(_) => vec![Layer::Detail, Layer::Jobs, Layer::Everywhere],
@@ -384,5 +357,7 @@ fn theme(options: &Options, background: Background) -> Theme {
         ColorDepth::Mono => themes.get("mono"),
         ColorDepth::Ansi16 | ColorDepth::Indexed256 | ColorDepth::TrueColor => themes.choose(&options.theme, background),
     };
-    chosen.cloned().unwrap_or_else(Theme::plain)
+    let mut theme = chosen.cloned().unwrap_or_else(Theme::plain);
+    theme.thresholds = theme.thresholds.with(options.thresholds);
+    theme
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::screens::Screen;
 use crate::theme::{Background, Themes};
-use crate::units::JobId;
+use crate::units::{JobId, SaidThresholds};
 use crate::wire::control::Topics;
 
 /// How the dashboard is to look and where it starts.
@@ -15,6 +15,8 @@ pub struct Options {
     pub themes: Themes,
     /// The one to use; `auto` follows the terminal's background.
     pub theme: String,
+    /// Thresholds that win over the theme's.
+    pub thresholds: SaidThresholds,
     /// How pictures are shown.
     pub preview: PreviewChoice,
     /// What is known of the terminal.
@@ -38,6 +40,7 @@ impl Options {
         Self {
             themes: Themes::shipped(),
             theme: "auto".to_owned(),
+            thresholds: SaidThresholds::default(),
             preview: PreviewChoice::Auto,
             terminal,
             place: "local".to_owned(),

@@ -6,9 +6,8 @@ use ratatui::style::{Color, Modifier, Style};
 
 use super::options::{ColorDepth, Traits};
 use crate::theme::color::{nearest_indexed, nearest_named};
-use crate::theme::palette::Grade;
-use crate::theme::{self, Glyphs, Named, Role, Theme, Thresholds};
-use crate::units::DeviceId;
+use crate::theme::{self, Glyphs, Named, Role, Theme};
+use crate::units::{DeviceId, Grade, Thresholds};
 
 /// A theme made ready for a terminal.
 #[derive(Debug, Clone)]
@@ -75,11 +74,29 @@ impl Paint {
     /// Returns the role of a value between its thresholds.
     #[must_use]
     pub fn grade(limits: [f64; 2], value: f64) -> Role {
-        match Thresholds::grade(limits, value) {
+        Self::role_of(Thresholds::grade(limits, value))
+    }
+
+    /// Returns the role of a grade.
+    #[must_use]
+    pub fn role_of(grade: Grade) -> Role {
+        match grade {
             Grade::Fine => Role::Text,
             Grade::Warn => Role::Warn,
             Grade::Crit => Role::Crit,
         }
+    }
+
+    /// Returns the role of a busy share; there need be no thresholds for it.
+    #[must_use]
+    pub fn load(&self, share: f64) -> Role {
+        self.thresholds().util.map_or(Role::Text, |limits| Self::grade(limits, share))
+    }
+
+    /// Returns what stands before a value of this role: the mark of what needs a look or a hand, before others nothing.
+    #[must_use]
+    pub fn mark_of_value(&self, role: Role) -> &str {
+        if matches!(role, Role::Warn | Role::Crit) { self.mark(role) } else { "" }
     }
 
     /// Returns a cell with one pixel above another, or `None` where there are no colours to do it with.

@@ -18,6 +18,8 @@ const ORDER_MS: i64 = 1_000;
 
 /// Takes in a message.
 pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+    let second = model.now.0.div_euclid(1000);
+    let is_time = matches!(message, Message::Tick(_));
     let mut effects = match message {
         Message::Tick(now) => tick(model, now),
         Message::Pressed(chord) => {
@@ -76,6 +78,10 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             Vec::new()
         }
     };
+    if !is_time || model.now.0.div_euclid(1000) != second {
+        let thresholds = model.paint.thresholds();
+        model.alerts.look(&model.known, thresholds, model.now);
+    }
     effects.extend(devices::update::watch(model));
     effects.extend(pictures::settle(model));
     effects

@@ -4,7 +4,7 @@ use super::action::{Action, DeviceVerb, JobVerb, LogVerb};
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, cache, compose, detail, devices, offload, sets};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, offload, sets};
 use super::{twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
@@ -23,6 +23,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         Action::Tune(verb) => offload::deeds::reason_against(model, verb),
         Action::Cache(verb) => cache::deeds::reason_against(model, verb),
         Action::Set(verb) => sets::deeds::reason_against(model, verb),
+        Action::Hide => alerts::update::reason_against_hiding(model),
         Action::Device(DeviceVerb::Signal) => devices::processes::reason_against(model),
         Action::CopyCommand if model.help.is_none() => match (twin::command(model), model.screen) {
             (Some(_), _) => None,
@@ -55,6 +56,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::Filter
         | Action::Palette
         | Action::Help
+        | Action::Alerts
         | Action::Complete
         | Action::CopyValue
         | Action::CopyCommand
@@ -78,7 +80,7 @@ fn is_only_read(model: &Model, action: Action) -> bool {
     if model.palette.is_some() || model.help.as_ref().is_some_and(|h| h.search.typing) {
         return false;
     }
-    model.help.is_some() || (model.detail.is_some() && action == Action::Open)
+    model.help.is_some() || (model.alarm.is_none() && model.detail.is_some() && action == Action::Open)
 }
 
 fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {

@@ -17,13 +17,11 @@ use super::hosts;
 use super::keymap::{self, Binding, Footer, Layer};
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
-use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::line::{self, piece};
 use super::widgets::popup;
 use super::{verbs, wording};
-use crate::devices::Health;
 use crate::theme::Role;
-use crate::wire::EngineState;
 
 /// The least columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
@@ -68,6 +66,9 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     if let Some(open) = &model.detail {
         detail::view::draw(model, open, paint, frame, screen);
     }
+    if let Some(open) = &model.alarm {
+        alerts::view::draw(model, open, paint, frame, screen);
+    }
     if let Some(open) = &model.help {
         help::view::draw(open, paint, frame, screen);
     }
@@ -110,12 +111,12 @@ fn header(model: &Model, width: u16) -> Line<'static> {
             format!("Q {}r/{}w/{}h", counts.running, counts.queued, counts.held)
         };
         parts.push((4, line::text(&old, Role::Text, text)));
-        let alerts = alerts(model);
+        let (alerts, worst) = (model.alerts.all().len(), Paint::role_of(model.alerts.worst()));
         let replay = model.replay.map(|head| format!("REPLAY {}", head.told(model.now)));
         let flags = [
             (replay.is_some(), 10, Role::Warn, replay.unwrap_or_default()),
             (known.paused, 5, Role::Warn, "PAUSED".to_owned()),
-            (alerts > 0, 7, Role::Crit, format!("ALERT {alerts}")),
+            (alerts > 0, 7, worst, format!("ALERT {alerts}")),
             (known.devices.iter().any(|d| d.simulated), 6, Role::Warn, "SIMULATED".to_owned()),
         ];
         let raised = flags.into_iter().filter(|(raised, ..)| *raised);
@@ -153,13 +154,6 @@ fn link(model: &Model, wide: bool) -> Span<'static> {
             (Freshness::Unheard, _) => piece(paint, Role::Dim, "daemon ..."),
         },
     }
-}
-
-/// How many things need a hand now.
-fn alerts(model: &Model) -> usize {
-    let lost = model.known.devices.iter().filter(|d| matches!(d.health, Health::Lost { .. })).count();
-    let broken = model.known.engines.iter().filter(|e| matches!(e.state, EngineState::Broken | EngineState::Backoff)).count();
-    lost + broken
 }
 
 fn tabs(model: &Model, width: u16) -> Line<'static> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod alerts;
 mod bad_input;
 mod cached;
 mod calibrate;

@@ -142,7 +142,7 @@ fn purpose(path: &Path, paths: &Paths) -> Purpose {
     let has = |key: &str| text.lines().any(|l| l.starts_with(&format!("{key}:")));
     if *path == paths.file() || path.file_name().is_some_and(|name| name == "config.yaml") {
         Purpose::Settings
-    } else if path.starts_with(paths.themes()) || ["roles", "extends", "glyphs", "background", "thresholds"].into_iter().any(has) {
+    } else if path.starts_with(paths.themes()) || ["name", "roles", "extends", "glyphs", "background"].into_iter().any(has) {
         Purpose::Theme
     } else {
         Purpose::Profile

@@ -1,5 +1,6 @@
 //! The screens, and what opens above them. Each has a state of its own, an update and a view.
 
+pub mod alerts;
 pub mod cache;
 pub mod compose;
 pub mod detail;

@@ -111,6 +111,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::GoTo(Screen::Compose) => "run",
         Action::GoTo(Screen::Log) => "log",
         Action::Help => "help",
+        Action::Alerts => "alerts",
         Action::CopyValue => "copy value",
         Action::CopyCommand => "copy command",
         Action::MarkAll => "mark all",
@@ -132,6 +133,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         | Action::Open
         | Action::Back
         | Action::Filter
+        | Action::Hide
         | Action::Palette
         | Action::Complete
         | Action::Mark
