@@ -4,7 +4,7 @@ use super::action::{Action, Motion};
 use super::asked::Purpose;
 use super::chord::Chord;
 use super::effect::Effect;
-use super::keymap::{self, Layer};
+use super::layer::Layer;
 use super::model::{Confirm, Model, Then};
 use super::screens::compose::pick::Pick;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
@@ -17,7 +17,7 @@ use crate::wire::Request;
 /// Takes in a key.
 pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
     let layers = model.layers();
-    if let Some(action) = layers.iter().find_map(|layer| keymap::resolve(*layer, chord)) {
+    if let Some(action) = layers.iter().find_map(|layer| model.options.keys.resolve(*layer, chord)) {
         return act(model, action);
     }
     match layers[0] {

@@ -1,10 +1,10 @@
-//! The one table of keys. Handling, footers, help, palette and documentation are made from it.
+//! The one table of keys. Handling, footers, help, palette and documentation are made from it, by way of [`keys`](super::keys),
+//! which knows what the operator has changed.
 //!
 //! A layer is a place where keys have a meaning. Several are open at once, the innermost first; a key
 //! means what the first layer says that knows it, and a closed layer hides all below but `Always`.
 
 use super::action::{Action, CacheVerb, DeviceVerb, JobVerb, LogVerb, Motion, SetVerb, TuneVerb};
-use super::chord::Chord;
 pub use super::layer::Layer;
 use super::player::Play;
 use super::screens::Screen;
@@ -292,18 +292,6 @@ pub fn of(layer: Layer) -> impl Iterator<Item = &'static Binding> {
     BINDINGS.iter().filter(move |b| b.layer == layer)
 }
 
-/// Returns what a key means in a layer.
-#[must_use]
-pub fn resolve(layer: Layer, chord: Chord) -> Option<Action> {
-    of(layer).find(|b| b.keys.iter().any(|key| key.parse() == Ok(chord))).map(|b| b.action)
-}
-
-/// Returns the key to show for an action, looked for in the layers that are open.
-#[must_use]
-pub fn key_of(layers: &[Layer], action: Action) -> Option<&'static str> {
-    layers.iter().find_map(|layer| of(*layer).find(|b| b.action == action)).and_then(|b| b.keys.first().copied())
-}
-
 /// Returns the whole table as Markdown, for the documentation.
 #[must_use]
 pub fn markdown() -> String {
@@ -330,6 +318,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::tui::chord::Chord;
 
     #[test]
     fn every_key_can_be_read() {

@@ -91,6 +91,40 @@ impl Layer {
         Self::Always,
     ];
 
+    /// Returns the name that `keys.yaml` uses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Palette => "palette",
+            Self::Help => "help",
+            Self::Filter => "filter",
+            Self::Pick => "pick",
+            Self::Edit => "edit",
+            Self::Wish => "wish",
+            Self::Presets => "presets",
+            Self::Alerts => "alerts",
+            Self::Detail => "detail",
+            Self::Jobs => "jobs",
+            Self::Overview => "overview",
+            Self::Devices => "devices",
+            Self::Signals => "signals",
+            Self::Sets => "sets",
+            Self::Stays => "stays",
+            Self::Cache => "cache",
+            Self::Rules => "rules",
+            Self::Gallery => "gallery",
+            Self::Offload => "offload",
+            Self::Queue => "queue",
+            Self::Compose => "run",
+            Self::Log => "log",
+            Self::Replay => "recording",
+            Self::Hosts => "boxes",
+            Self::Everywhere => "everywhere",
+            Self::Always => "always",
+        }
+    }
+
     /// Returns its heading in help and documentation.
     #[must_use]
     pub fn title(self) -> &'static str {

@@ -11,6 +11,7 @@
 
 pub mod act;
 pub mod action;
+pub mod action_names;
 pub mod alerts;
 pub mod answered;
 pub mod asked;
@@ -21,6 +22,7 @@ pub mod gallery;
 pub mod history;
 pub mod hosts;
 pub mod keymap;
+pub mod keys;
 pub mod known;
 pub mod layer;
 pub mod message;
@@ -31,6 +33,7 @@ pub mod paint;
 pub mod pictures;
 pub mod player;
 pub mod prepare;
+pub mod rebind;
 pub mod run;
 pub mod screens;
 pub mod standing;

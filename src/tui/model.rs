@@ -5,8 +5,8 @@ use super::asked::{Asked, Purpose};
 use super::effect::Effect;
 use super::gallery::Gallery;
 use super::hosts::Hosts;
-use super::keymap::Layer;
 use super::known::Known;
+use super::layer::Layer;
 use super::options::{ColorDepth, Options};
 use super::paint::Paint;
 use super::player::Head;
@@ -160,7 +160,8 @@ impl Model {
         let detail = options.focus_job.map(|id| detail::State { subject: detail::Subject::Job(id), scroll: 0 });
         let queue = queue::State { selected: options.focus_job, ..queue::State::default() };
         let screen = if options.focus_job.is_some() { Screen::Queue } else { options.start_screen };
-        Self {
+        let problem = options.keys_problem.clone();
+        let mut model = Self {
             paint,
             background,
             now,
@@ -192,7 +193,11 @@ impl Model {
             hosts: None,
             dirty: Some(Urgency::Input),
             options,
+        };
+        if let Some(problem) = problem {
+            model.toast(Role::Warn, problem);
         }
+        model
     }
 
     /// Uses another theme, or the same on another background.

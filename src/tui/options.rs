@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::keys::Keys;
 use super::screens::Screen;
 use crate::theme::{Background, Themes};
 use crate::units::{JobId, SaidThresholds};
@@ -17,6 +19,10 @@ pub struct Options {
     pub theme: String,
     /// Thresholds that win over the theme's.
     pub thresholds: SaidThresholds,
+    /// What keys do.
+    pub keys: Arc<Keys>,
+    /// Why the operator's own keys are not used, where they cannot be.
+    pub keys_problem: Option<String>,
     /// How pictures are shown.
     pub preview: PreviewChoice,
     /// What is known of the terminal.
@@ -41,6 +47,8 @@ impl Options {
             themes: Themes::shipped(),
             theme: "auto".to_owned(),
             thresholds: SaidThresholds::default(),
+            keys: Arc::default(),
+            keys_problem: None,
             preview: PreviewChoice::Auto,
             terminal,
             place: "local".to_owned(),

@@ -12,9 +12,11 @@ use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
-use super::action::{Action, JobVerb};
+use super::action::{Action, JobVerb, Motion};
 use super::hosts;
-use super::keymap::{self, Binding, Footer, Layer};
+use super::keymap::Footer;
+use super::keys::Bound;
+use super::layer::Layer;
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
@@ -43,7 +45,8 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
     let area = match &model.hosts {
         Some(hosts) => {
-            frame.render_widget(hosts::row(hosts, paint, area.width), row(0));
+            let key = model.options.keys.key_of(&[Layer::Hosts], Action::NextHost);
+            frame.render_widget(hosts::row(hosts, paint, key.as_deref(), area.width), row(0));
             Rect { y: area.y + 1, height: area.height - 1, ..area }
         }
         None => area,
@@ -70,13 +73,13 @@ pub fn draw(model: &Model, frame: &mut Frame) {
         alerts::view::draw(model, open, paint, frame, screen);
     }
     if let Some(open) = &model.help {
-        help::view::draw(open, paint, frame, screen);
+        help::view::draw(model, open, paint, frame, screen);
     }
     if let Some(open) = &model.palette {
         palette::view::draw(open, paint, frame, screen);
     }
     if let Some(open) = &model.confirm {
-        confirm(open, paint, frame, screen);
+        confirm(model, open, frame, screen);
     }
     toasts(model, frame, screen);
     footer(model, frame, row(area.height - 1));
@@ -158,8 +161,8 @@ fn link(model: &Model, wide: bool) -> Span<'static> {
 
 fn tabs(model: &Model, width: u16) -> Line<'static> {
     let paint = &model.paint;
-    let tabs = |here: fn(Screen) -> String, there: fn(Screen) -> String| {
-        let tab = move |screen: &Screen| {
+    let tabs = |here: &dyn Fn(Screen) -> String, there: &dyn Fn(Screen) -> String| {
+        let tab = |screen: &Screen| {
             if *screen == model.screen {
                 line::text(paint, Role::Tab, format!("[{}]", here(*screen)))
             } else {
@@ -168,19 +171,30 @@ fn tabs(model: &Model, width: u16) -> Line<'static> {
         };
         line::join(Screen::ALL.iter().map(tab), 0)
     };
-    let full = |s: Screen| format!("{} {}", s.number(), s.title());
-    let short = |s: Screen| format!("{} {}", s.number(), s.short());
+    let keyed = |s: Screen, name: &str| match number(model, s) {
+        Some(key) => format!("{key} {name}"),
+        None => name.to_owned(),
+    };
+    let full = |s: Screen| keyed(s, s.title());
+    let short = |s: Screen| keyed(s, s.short());
+    let least_name = |s: Screen| number(model, s).unwrap_or_else(|| s.short().to_owned());
     // The help key stays, whatever names have to become.
     let least = usize::from(width).saturating_sub(8);
-    let fitting = [tabs(full, full), tabs(short, short)].into_iter().find(|tabs| line::width(tabs) <= least);
-    let left = fitting.unwrap_or_else(|| tabs(full, |s| s.number().to_string()));
+    let fitting = [tabs(&full, &full), tabs(&short, &short)].into_iter().find(|tabs| line::width(tabs) <= least);
+    let left = fitting.unwrap_or_else(|| tabs(&full, &least_name));
     let room = usize::from(width).saturating_sub(line::width(&left) + 2);
-    let keys = [(":", "command"), ("?", "help"), ("q", "quit")].map(|(key, label)| hint(paint, key, label));
-    let mut right = line::join(keys, 2);
+    let keyed = |(action, label)| Some(hint(paint, &model.options.keys.key_of(&[Layer::Everywhere, Layer::Always], action)?, label));
+    let keys = [(Action::Palette, "command"), (Action::Help, "help"), (Action::Quit, "quit")];
+    let mut right = line::join(keys.into_iter().filter_map(keyed), 2);
     if line::width(&right) > room {
-        right = hint(paint, "?", "help");
+        right = keyed((Action::Help, "help")).unwrap_or_default();
     }
     line::ends(left, line::join([right, Line::raw(" ")], 0), usize::from(width), paint.glyphs)
+}
+
+/// The key of a screen.
+fn number(model: &Model, screen: Screen) -> Option<String> {
+    model.options.keys.key_of(&[Layer::Everywhere], Action::GoTo(screen))
 }
 
 fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {
@@ -195,11 +209,12 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
         keys.push(line::text(paint, Role::Warn, "no daemon: jobs cannot be changed"));
     }
     let mut taken = 1 + keys.iter().map(|k| line::width(k) + 2).sum::<usize>();
-    for binding in layers.iter().flat_map(|layer| keymap::of(*layer)).filter(|b| b.footer == Footer::Shown) {
-        if is_hidden_by(&layers, binding) || verbs::reason_against(model, binding.action).is_some() {
+    for bound in layers.iter().flat_map(|layer| model.options.keys.of(*layer)).filter(|b| b.row.footer == Footer::Shown) {
+        let Some(key) = bound.shown() else { continue };
+        if is_hidden_by(model, &layers, bound) || verbs::reason_against(model, bound.row.action).is_some() {
             continue;
         }
-        let hint = hint(paint, binding.keys[0], label(model, binding));
+        let hint = hint(paint, &key, label(model, bound));
         taken += line::width(&hint) + 2;
         if taken > usize::from(area.width) {
             break;
@@ -221,15 +236,16 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
 }
 
 /// A pause key says what it would do.
-fn label(model: &Model, binding: &Binding) -> &'static str {
-    let resumes = binding.action == Action::Job(JobVerb::PauseQueue) && model.known.paused;
-    if resumes { "resume queue" } else { binding.label }
+fn label(model: &Model, bound: &Bound) -> &'static str {
+    let resumes = bound.row.action == Action::Job(JobVerb::PauseQueue) && model.known.paused;
+    if resumes { "resume queue" } else { bound.row.label }
 }
 
 /// A key means what the innermost layer says.
-fn is_hidden_by(layers: &[Layer], binding: &Binding) -> bool {
-    let inner = layers.iter().take_while(|l| **l != binding.layer);
-    inner.flat_map(|l| keymap::of(*l)).any(|b| b.keys.contains(&binding.keys[0]) || b.action == binding.action)
+fn is_hidden_by(model: &Model, layers: &[Layer], bound: &Bound) -> bool {
+    let inner = layers.iter().take_while(|l| **l != bound.row.layer).flat_map(|l| model.options.keys.of(*l));
+    let hides = |other: &Bound| bound.keys.first().is_some_and(|key| other.keys.contains(key)) || other.row.action == bound.row.action;
+    inner.into_iter().any(hides)
 }
 
 fn open_search(model: &Model) -> Option<&tui_input::Input> {
@@ -253,19 +269,23 @@ fn open_search(model: &Model) -> Option<&tui_input::Input> {
 /// │ y yes   n no   Y copy command               │
 /// └─────────────────────────────────────────────┘
 /// ```
-fn confirm(open: &Confirm, paint: &Paint, frame: &mut Frame, area: Rect) {
+fn confirm(model: &Model, open: &Confirm, frame: &mut Frame, area: Rect) {
+    let paint = &model.paint;
+    let key = |action| model.options.keys.key_of(&[Layer::Confirm], action).unwrap_or_default();
     let mut lines = vec![line::text(paint, Role::Text, &open.consequence)];
     // Question, consequence, command and answers stay; the list gives way.
     let room = usize::from(area.height.saturating_sub(7)).max(1);
     let first = open.scroll.min(open.list.len().saturating_sub(room));
     let rest = open.list.len().saturating_sub(first + room);
     lines.extend(open.list.iter().skip(first).take(room).map(|row| line::text(paint, Role::Text, format!("  {row}"))));
-    lines.extend((rest > 0).then(|| line::text(paint, Role::Dim, format!("  {rest} more below, j scrolls"))));
+    lines.extend(
+        (rest > 0).then(|| line::text(paint, Role::Dim, format!("  {rest} more below, {} scrolls", key(Action::Move(Motion::Down))))),
+    );
     lines.extend(open.command.as_ref().map(|c| line::text(paint, Role::Dim, c)));
     let widest = lines.iter().map(line::width).max().unwrap_or(0).max(wording::width(&open.question) + 2);
     let size = ((widest as u16).saturating_add(4).max(40), lines.len() as u16 + 3);
     let inside = popup::draw(frame, area, paint, &open.question, "", size);
-    lines.push(line::join([hint(paint, "y", "yes"), hint(paint, "n", "no")], 3));
+    lines.push(line::join([hint(paint, &key(Action::Accept), "yes"), hint(paint, &key(Action::Decline), "no")], 3));
     for (y, text) in (inside.y..inside.bottom()).zip(lines) {
         frame.render_widget(line::fit(text, usize::from(inside.width), paint.glyphs), Rect { y, height: 1, ..inside });
     }

@@ -15,6 +15,7 @@ mod dashboard;
 mod frames;
 mod gpu_states;
 mod hosts;
+mod keys;
 mod ledger;
 mod legible;
 mod library;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::devices::Labelled;
 use crate::jobs::{JobState, JobView};
 use crate::tui::action::{Action, CacheVerb, DeviceVerb, JobVerb, SetVerb, TuneVerb};
-use crate::tui::keymap::{self, Layer};
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
 use crate::tui::screens::sets::{self, Target};
@@ -44,7 +44,7 @@ pub struct Entry {
     /// What it does.
     pub about: String,
     /// The key that does the same.
-    pub key: Option<&'static str>,
+    pub key: Option<String>,
     /// What to do.
     pub command: Command,
     /// Why it cannot be done now.
@@ -58,12 +58,12 @@ pub fn all(model: &Model) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let screen_layers = layers.iter().copied().chain([Layer::Everywhere, Layer::Jobs]);
     for layer in screen_layers {
-        for binding in keymap::of(layer) {
+        for binding in model.options.keys.of(layer).map(|bound| bound.row) {
             let Some(words) = words(model, binding.action) else { continue };
             if entries.iter().any(|e| e.words == words) {
                 continue;
             }
-            let key = keymap::key_of(&layers, binding.action);
+            let key = model.options.keys.key_of(&layers, binding.action);
             let refused = verbs::reason_against(model, binding.action);
             entries.push(Entry { words, about: binding.about.to_owned(), key, command: Command::Do(binding.action), refused });
         }
