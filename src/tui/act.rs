@@ -8,9 +8,8 @@ use super::layer::Layer;
 use super::model::{Confirm, Model, Then};
 use super::screens::compose::pick::Pick;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
-use super::widgets::search::Search;
 use super::widgets::text_field;
-use super::{twin, verbs, wording};
+use super::{searching, twin, verbs, wording};
 use crate::theme::Role;
 use crate::wire::Request;
 
@@ -23,7 +22,7 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
     match layers[0] {
         Layer::Palette => palette::update::press(model, chord),
         Layer::Filter => {
-            if let Some(search) = open_search(model) {
+            if let Some(search) = searching::open_mut(model) {
                 search.press(chord);
             }
         }
@@ -65,7 +64,7 @@ pub fn paste(model: &mut Model, text: &str) {
     match model.layers()[0] {
         Layer::Palette => palette::update::paste(model, text),
         Layer::Filter => {
-            if let Some(search) = open_search(model) {
+            if let Some(search) = searching::open_mut(model) {
                 text_field::paste(&mut search.input, text);
             }
         }
@@ -109,25 +108,6 @@ fn open_pick(model: &mut Model) -> Option<&mut Pick> {
     }
 }
 
-/// The words that are being typed or could be.
-fn open_search(model: &mut Model) -> Option<&mut Search> {
-    if let Some(help) = &mut model.help {
-        return Some(&mut help.search);
-    }
-    if model.detail.is_some() {
-        return None;
-    }
-    match model.screen {
-        Screen::Devices => Some(&mut model.devices.filter),
-        Screen::Sets => Some(&mut model.sets.filter),
-        Screen::Cache => Some(&mut model.cache.filter),
-        Screen::Gallery => Some(&mut model.finished.filter),
-        Screen::Queue => Some(&mut model.queue.filter),
-        Screen::Log => Some(&mut model.log.search),
-        Screen::Overview | Screen::Offload | Screen::Compose => None,
-    }
-}
-
 /// Does what an action asks for, or says why not.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     if let Some(reason) = verbs::reason_against(model, action) {
@@ -155,7 +135,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Open => return open(model),
         Action::Back => return back(model),
         Action::Filter => {
-            if let Some(search) = open_search(model) {
+            if let Some(search) = searching::open_mut(model) {
                 search.typing = true;
             }
         }
@@ -281,10 +261,12 @@ fn open(model: &mut Model) -> Vec<Effect> {
     if model.palette.is_some() {
         return palette::update::run(model);
     }
-    if let Some(search) = open_search(model)
-        && search.typing
-    {
-        search.typing = false;
+    if searching::open(model).is_some_and(|search| search.typing) {
+        if let Some(problem) = searching::problem(model) {
+            model.toast(Role::Warn, problem.message);
+        } else if let Some(search) = searching::open_mut(model) {
+            search.typing = false;
+        }
         return Vec::new();
     }
     if model.help.is_none() && model.alarm.is_some() {
@@ -315,7 +297,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
     if model.palette.take().is_some() {
         return Vec::new();
     }
-    if let Some(search) = open_search(model)
+    if let Some(search) = searching::open_mut(model)
         && search.typing
     {
         search.clear();

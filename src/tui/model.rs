@@ -168,7 +168,7 @@ impl Model {
             size: (80, 24),
             link: Link::Connecting,
             place: options.place.clone(),
-            known: Known::default(),
+            known: Known { now, ..Known::default() },
             screen,
             overview: overview::State::default(),
             devices: devices::State::default(),
@@ -317,7 +317,7 @@ impl Model {
             Screen::Overview => self.overview.pane == overview::Pane::Queue,
             Screen::Devices | Screen::Sets | Screen::Cache | Screen::Offload | Screen::Compose | Screen::Log | Screen::Gallery => false,
         };
-        let shown = self.queue.shown(&self.known.jobs);
+        let shown = self.queue.shown(&self.known);
         let cursor = self.queue.cursor(&shown).filter(|_| lists_jobs)?;
         shown.get(cursor).map(|j| j.job)
     }

@@ -90,6 +90,7 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
 fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
     let before = model.now;
     model.now = now;
+    model.known.now = now;
     let toasts = model.toasts.len();
     model.toasts.retain(|t| t.until > now && t.until.0 - now.0 <= TOAST_MS);
     // The clock of the header, ages and countdowns show whole seconds.

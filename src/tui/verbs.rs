@@ -38,7 +38,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
             let files = model.known.cached.iter().flatten().next();
             files.is_none().then(|| "no file is shown".to_owned())
         }
-        Action::Mark | Action::MarkAll if model.queue.shown(&model.known.jobs).is_empty() => Some("no job is shown".to_owned()),
+        Action::Mark | Action::MarkAll if model.queue.shown(&model.known).is_empty() => Some("no job is shown".to_owned()),
         Action::Log(LogVerb::NextMatch | LogVerb::PreviousMatch) if model.log.search.is_empty() => {
             Some("nothing is searched for; / does".to_owned())
         }

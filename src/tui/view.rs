@@ -9,20 +9,17 @@
 //! ```
 
 use ratatui::Frame;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::action::{Action, JobVerb, Motion};
-use super::hosts;
-use super::keymap::Footer;
-use super::keys::Bound;
+use super::action::{Action, Motion};
 use super::layer::Layer;
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::line::{self, piece};
 use super::widgets::popup;
-use super::{verbs, wording};
+use super::{footer, hosts, wording};
 use crate::theme::Role;
 
 /// The least columns and rows.
@@ -82,7 +79,7 @@ pub fn draw(model: &Model, frame: &mut Frame) {
         confirm(model, open, frame, screen);
     }
     toasts(model, frame, screen);
-    footer(model, frame, row(area.height - 1));
+    footer::draw(model, frame, row(area.height - 1));
 }
 
 /// Returns the area of the screens.
@@ -197,69 +194,8 @@ fn number(model: &Model, screen: Screen) -> Option<String> {
     model.options.keys.key_of(&[Layer::Everywhere], Action::GoTo(screen))
 }
 
-fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {
+pub(super) fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {
     Line::from(vec![piece(paint, Role::Key, key), Span::raw(" "), piece(paint, Role::Text, label)])
-}
-
-fn footer(model: &Model, frame: &mut Frame, area: Rect) {
-    let paint = &model.paint;
-    let layers = model.layers();
-    let mut keys: Vec<Line<'static>> = Vec::new();
-    if layers.contains(&Layer::Jobs) && !model.is_up() {
-        keys.push(line::text(paint, Role::Warn, "no daemon: jobs cannot be changed"));
-    }
-    let mut taken = 1 + keys.iter().map(|k| line::width(k) + 2).sum::<usize>();
-    for bound in layers.iter().flat_map(|layer| model.options.keys.of(*layer)).filter(|b| b.row.footer == Footer::Shown) {
-        let Some(key) = bound.shown() else { continue };
-        if is_hidden_by(model, &layers, bound) || verbs::reason_against(model, bound.row.action).is_some() {
-            continue;
-        }
-        let hint = hint(paint, &key, label(model, bound));
-        taken += line::width(&hint) + 2;
-        if taken > usize::from(area.width) {
-            break;
-        }
-        keys.push(hint);
-    }
-    let keys = line::join(keys, 2);
-    let typed = if layers[0] == Layer::Filter { open_search(model) } else { None };
-    match typed {
-        Some(input) => {
-            let text = wording::tail(&wording::clean(input.value()), usize::from(area.width) / 2, paint.glyphs);
-            let x = area.x + 2 + wording::width(&text) as u16;
-            let left = Line::from(vec![piece(paint, Role::Key, " /"), piece(paint, Role::Input, text)]);
-            frame.render_widget(line::ends(left, keys, usize::from(area.width) - 1, paint.glyphs), area);
-            frame.set_cursor_position(Position { x: x.min(area.right() - 1), y: area.y });
-        }
-        None => frame.render_widget(line::join([Line::raw(""), keys], 1), area),
-    }
-}
-
-/// A pause key says what it would do.
-fn label(model: &Model, bound: &Bound) -> &'static str {
-    let resumes = bound.row.action == Action::Job(JobVerb::PauseQueue) && model.known.paused;
-    if resumes { "resume queue" } else { bound.row.label }
-}
-
-/// A key means what the innermost layer says.
-fn is_hidden_by(model: &Model, layers: &[Layer], bound: &Bound) -> bool {
-    let inner = layers.iter().take_while(|l| **l != bound.row.layer).flat_map(|l| model.options.keys.of(*l));
-    let hides = |other: &Bound| bound.keys.first().is_some_and(|key| other.keys.contains(key)) || other.row.action == bound.row.action;
-    inner.into_iter().any(hides)
-}
-
-fn open_search(model: &Model) -> Option<&tui_input::Input> {
-    let search = match (&model.help, model.screen) {
-        (Some(help), _) => &help.search,
-        (None, Screen::Queue) => &model.queue.filter,
-        (None, Screen::Devices) => &model.devices.filter,
-        (None, Screen::Sets) => &model.sets.filter,
-        (None, Screen::Cache) => &model.cache.filter,
-        (None, Screen::Gallery) => &model.finished.filter,
-        (None, Screen::Log) => &model.log.search,
-        (None, Screen::Overview | Screen::Offload | Screen::Compose) => return None,
-    };
-    search.typing.then_some(&search.input)
 }
 
 /// ```text

@@ -12,6 +12,7 @@ mod cli_plan;
 mod convert;
 mod conversions;
 mod dashboard;
+mod filters;
 mod frames;
 mod gpu_states;
 mod hosts;

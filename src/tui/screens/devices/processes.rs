@@ -4,6 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use super::fields::whose;
 use super::state::{Identity, Signals};
 use crate::devices::{DeviceReading, Health, ProcessReading};
 use crate::theme::Role;
@@ -56,10 +57,10 @@ pub fn draw(model: &Model, reading: &DeviceReading, paint: &Paint, data: &Paint,
 }
 
 fn cells(model: &Model, process: &ProcessReading, paint: &Paint) -> Vec<Line<'static>> {
-    let (whose, role) = match process.owner.as_str() {
-        "engine" => ("ours", Role::Ok),
-        "foreign" => ("others", Role::Text),
-        _ => ("unseen", Role::Dim),
+    let role = match process.owner.as_str() {
+        "engine" => Role::Ok,
+        "foreign" => Role::Text,
+        _ => Role::Dim,
     };
     let command = process.command.as_deref().or(process.name.as_deref()).unwrap_or("(in another namespace of processes)");
     let dim = |text: Option<&str>| line::text(paint, Role::Dim, text.unwrap_or(ABSENT));
@@ -70,7 +71,7 @@ fn cells(model: &Model, process: &ProcessReading, paint: &Paint) -> Vec<Line<'st
         dim(process.container.as_deref()),
         line::text(paint, Role::Text, process.bytes.map_or_else(|| ABSENT.to_owned(), |b| b.to_string())),
         dim(since.as_deref()),
-        line::text(paint, role, whose),
+        line::text(paint, role, whose(&process.owner)),
         line::text(paint, Role::Text, command),
     ]
 }

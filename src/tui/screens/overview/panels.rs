@@ -132,7 +132,7 @@ pub fn queue(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, area
     let focus = Focus::when(focused(model, Pane::Queue));
     let note = rows::note(model);
     let inside = panel::draw(frame, area, paint, "Queue", &note, focus);
-    let shown = model.queue.shown(&model.known.jobs);
+    let shown = model.queue.shown(&model.known);
     if shown.is_empty() {
         return sentence(frame, inside, paint, model, rows::empty(model));
     }

@@ -85,7 +85,7 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let areas = Areas::of(area);
     let note = rows::note(model);
     let inside = panel::draw(frame, areas.list, paint, "Queue", &note, Focus::Here);
-    let shown = model.queue.shown(&model.known.jobs);
+    let shown = model.queue.shown(&model.known);
     let grid = Grid::fit(rows::FULL, inside.width);
     if shown.is_empty() {
         let sentence = match (model.freshness(), &model.link) {
