@@ -97,6 +97,8 @@ pub struct Settings {
     pub theme: Told<Option<String>>,
     /// Pictures in the dashboard.
     pub preview: Told<Option<String>>,
+    /// Whether the mouse selects in the dashboard.
+    pub mouse: Told<bool>,
     /// What a run is like: the file's words.
     pub run: Preset,
     /// What a run is like: the profile's words, which win.
@@ -216,6 +218,7 @@ impl Settings {
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
             theme: Told::default(None).or_some(file.theme.clone(), Origin::File),
             preview: Told::default(None).or_some(file.preview.clone(), Origin::File),
+            mouse: Told::default(false).or_told(file.mouse, Origin::File),
             supervision: supervision(file.supervision, &file_path)?,
             run: file.run.clone(),
             user_home: environment.home().cloned(),
@@ -268,6 +271,7 @@ impl Settings {
             row("profile", &self.profile),
             row("theme", &self.theme),
             row("preview", &self.preview),
+            row("mouse", &self.mouse),
         ];
         let profile = Origin::Profile(self.profile.value.clone().unwrap_or_default());
         let mut preset = |name, file: Value, profiled: Value| {

@@ -144,6 +144,12 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             model.alarm = None;
         }
         Action::Help => model.help = Some(help::State::of(model.layers_below())),
+        Action::Freeze => model.freeze(),
+        Action::Mouse => {
+            let on = !model.mouse;
+            model.toast(Role::Ok, if on { "the mouse selects rows and screens" } else { "the mouse is the terminal's again" });
+            return vec![Effect::Mouse(on)];
+        }
         Action::Alerts => alerts::update::toggle(model),
         Action::Hide => alerts::update::hide(model),
         Action::Complete => palette::update::complete(model),
@@ -231,7 +237,8 @@ fn quit(model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }
 
-fn go(model: &mut Model, motion: Motion) {
+/// Goes somewhere in what is open.
+pub fn go(model: &mut Model, motion: Motion) {
     if let Some(confirm) = &mut model.confirm {
         confirm.scroll = motion.row(confirm.scroll, confirm.list.len(), 1);
     } else if model.palette.is_some() {
@@ -304,6 +311,10 @@ fn back(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     if model.help.take().is_some() || model.alarm.take().is_some() || model.detail.take().is_some() {
+        return Vec::new();
+    }
+    if model.frozen.is_some() && model.layers().contains(&Layer::Everywhere) {
+        model.freeze();
         return Vec::new();
     }
     match model.screen {

@@ -32,6 +32,10 @@ pub enum Action {
     Alerts,
     /// Hide an alert.
     Hide,
+    /// Stop the display, or show the present again.
+    Freeze,
+    /// Have the mouse select, or leave it to the terminal.
+    Mouse,
     /// Complete what is typed.
     Complete,
     /// Copy the selected value.
@@ -276,6 +280,8 @@ impl Action {
             | Self::Help
             | Self::Alerts
             | Self::Hide
+            | Self::Freeze
+            | Self::Mouse
             | Self::Complete
             | Self::CopyValue
             | Self::CopyCommand

@@ -22,6 +22,8 @@ impl Action {
             Self::Help => "help",
             Self::Alerts => "alerts",
             Self::Hide => "hide",
+            Self::Freeze => "freeze",
+            Self::Mouse => "mouse",
             Self::Complete => "complete",
             Self::CopyValue => "copy",
             Self::CopyCommand => "copy-command",

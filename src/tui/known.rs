@@ -22,7 +22,7 @@ const NOTICES: usize = 200;
 const FINISHED: usize = 200;
 
 /// What the daemon has told.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The time at which all this is looked at.
     pub now: Timestamp,

@@ -7,7 +7,8 @@
 //!                              └─> view(&Model) ─> one frame ─> one write
 //! ```
 //!
-//! Only [`terminal`] touches the real one. `update` does no IO and reads no clock; `view` changes nothing.
+//! Only [`terminal`] touches the real one. `update` does no IO and reads no clock; `view` changes nothing, and
+//! leaves behind only where rows stand ([`hits`]).
 
 pub mod act;
 pub mod action;
@@ -20,8 +21,10 @@ pub mod effect;
 pub mod estimates;
 pub mod filter;
 pub mod footer;
+pub mod frozen;
 pub mod gallery;
 pub mod history;
+pub mod hits;
 pub mod hosts;
 pub mod keymap;
 pub mod keys;
@@ -34,6 +37,7 @@ pub mod pace;
 pub mod paint;
 pub mod pictures;
 pub mod player;
+pub mod pointer;
 pub mod prepare;
 pub mod rebind;
 pub mod run;

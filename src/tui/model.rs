@@ -3,6 +3,7 @@
 use super::alerts::Alerts;
 use super::asked::{Asked, Purpose};
 use super::effect::Effect;
+use super::frozen::Frozen;
 use super::gallery::Gallery;
 use super::hosts::Hosts;
 use super::known::Known;
@@ -135,6 +136,10 @@ pub struct Model {
     pub alerts: Alerts,
     /// The open list of it.
     pub alarm: Option<alerts::State>,
+    /// The present, where what is shown stands still.
+    pub frozen: Option<Box<Frozen>>,
+    /// Whether the mouse selects.
+    pub mouse: bool,
     /// Short messages, the oldest first.
     pub toasts: Vec<Toast>,
     /// Requests that wait for their answer.
@@ -185,6 +190,8 @@ impl Model {
             confirm: None,
             alerts: Alerts::default(),
             alarm: None,
+            frozen: None,
+            mouse: options.mouse,
             toasts: Vec::new(),
             asked: Asked::default(),
             order_asked_at: Timestamp(0),
@@ -209,8 +216,8 @@ impl Model {
     /// Returns how old what is known is.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
-        let Some(heard) = self.known.heard_at else { return Freshness::Unheard };
-        let age = self.now.0 - heard.0;
+        let Some(heard) = self.heard_at() else { return Freshness::Unheard };
+        let age = self.clock().0 - heard.0;
         match self.link {
             Link::Up if age < STALE_MS => Freshness::Live,
             Link::Up | Link::Connecting | Link::Down { .. } => Freshness::Old(age.max(0) as f64 / 1000.0),
@@ -330,7 +337,7 @@ impl Model {
 
     /// Shows a short message.
     pub fn toast(&mut self, role: Role, text: impl Into<String>) {
-        let until = Timestamp(self.now.0 + TOAST_MS);
+        let until = Timestamp(self.clock().0 + TOAST_MS);
         self.toasts.push(Toast { text: text.into(), role, until });
         // More than a few would hide the screen.
         if self.toasts.len() > 3 {

@@ -23,6 +23,8 @@ pub struct Options {
     pub keys: Arc<Keys>,
     /// Why the operator's own keys are not used, where they cannot be.
     pub keys_problem: Option<String>,
+    /// Whether the mouse selects from the start; else it is the terminal's until the operator says so.
+    pub mouse: bool,
     /// How pictures are shown.
     pub preview: PreviewChoice,
     /// What is known of the terminal.
@@ -49,6 +51,7 @@ impl Options {
             thresholds: SaidThresholds::default(),
             keys: Arc::default(),
             keys_problem: None,
+            mouse: false,
             preview: PreviewChoice::Auto,
             terminal,
             place: "local".to_owned(),

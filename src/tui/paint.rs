@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use ratatui::style::{Color, Modifier, Style};
 
+use super::hits::Hits;
 use super::options::{ColorDepth, Traits};
 use crate::theme::color::{nearest_indexed, nearest_named};
 use crate::theme::{self, Glyphs, Named, Role, Theme};
@@ -16,6 +17,8 @@ pub struct Paint {
     styles: Vec<Style>,
     depth: ColorDepth,
     faded: bool,
+    /// Where rows are drawn.
+    pub hits: Hits,
     /// The characters to draw with.
     pub glyphs: &'static Glyphs,
 }
@@ -25,7 +28,14 @@ impl Paint {
     #[must_use]
     pub fn new(theme: &Theme, terminal: &Traits) -> Self {
         let styles = Role::ALL.iter().map(|role| style(theme.style(*role), terminal.colors)).collect();
-        Self { theme: theme.clone(), styles, depth: terminal.colors, faded: false, glyphs: theme.glyphs.resolve(terminal.unicode) }
+        Self {
+            theme: theme.clone(),
+            styles,
+            depth: terminal.colors,
+            faded: false,
+            hits: Hits::default(),
+            glyphs: theme.glyphs.resolve(terminal.unicode),
+        }
     }
 
     /// Returns the same in grey, for values that grew old.

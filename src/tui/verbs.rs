@@ -5,7 +5,7 @@ use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::{Confirm, Model, Then};
 use super::screens::{Screen, alerts, cache, compose, detail, devices, offload, sets};
-use super::{twin, wording};
+use super::{frozen, twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
 use crate::units::JobId;
@@ -17,6 +17,9 @@ use crate::workflow::JobDraft;
 pub fn reason_against(model: &Model, action: Action) -> Option<String> {
     if action.needs_daemon() && !model.is_up() {
         return Some("the daemon does not answer".to_owned());
+    }
+    if let Some(reason) = frozen::reason_against(model, action) {
+        return Some(reason);
     }
     match action {
         Action::Job(verb) => reason_against_verb(model, verb),
@@ -57,6 +60,8 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::Palette
         | Action::Help
         | Action::Alerts
+        | Action::Freeze
+        | Action::Mouse
         | Action::Complete
         | Action::CopyValue
         | Action::CopyCommand

@@ -13,6 +13,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::action::{Action, Motion};
+use super::hits::Hit;
 use super::layer::Layer;
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
@@ -31,6 +32,7 @@ const WIDE: u16 = 110;
 pub fn draw(model: &Model, frame: &mut Frame) {
     let area = frame.area();
     let paint = &model.paint;
+    paint.hits.clear();
     if let Some(ground) = paint.ground() {
         frame.buffer_mut().set_style(area, ground);
     }
@@ -40,17 +42,14 @@ pub fn draw(model: &Model, frame: &mut Frame) {
         return;
     }
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
-    let area = match &model.hosts {
-        Some(hosts) => {
-            let key = model.options.keys.key_of(&[Layer::Hosts], Action::NextHost);
-            frame.render_widget(hosts::row(hosts, paint, key.as_deref(), area.width), row(0));
-            Rect { y: area.y + 1, height: area.height - 1, ..area }
-        }
-        None => area,
-    };
+    if let Some(hosts) = &model.hosts {
+        let key = model.options.keys.key_of(&[Layer::Hosts], Action::NextHost);
+        frame.render_widget(hosts::row(hosts, paint, key.as_deref(), area.width), row(0));
+    }
+    let area = below_hosts(model, area);
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
     frame.render_widget(header(model, area.width), row(0));
-    frame.render_widget(tabs(model, area.width), row(1));
+    frame.render_widget(tabs(model, row(1)), row(1));
     let screen = body(area);
     match model.screen {
         Screen::Overview => overview::view::draw(model, paint, frame, screen),
@@ -80,6 +79,13 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     }
     toasts(model, frame, screen);
     footer::draw(model, frame, row(area.height - 1));
+}
+
+/// Returns what the row of all boxes leaves of an area.
+#[must_use]
+pub fn below_hosts(model: &Model, area: Rect) -> Rect {
+    let taken = u16::from(model.hosts.is_some()).min(area.height);
+    Rect { y: area.y + taken, height: area.height - taken, ..area }
 }
 
 /// Returns the area of the screens.
@@ -113,7 +119,9 @@ fn header(model: &Model, width: u16) -> Line<'static> {
         parts.push((4, line::text(&old, Role::Text, text)));
         let (alerts, worst) = (model.alerts.all().len(), Paint::role_of(model.alerts.worst()));
         let replay = model.replay.map(|head| format!("REPLAY {}", head.told(model.now)));
+        let frozen = model.frozen.as_ref().map(|frozen| format!("FROZEN since {}", frozen.since.time_of_day()));
         let flags = [
+            (frozen.is_some(), 11, Role::Warn, frozen.unwrap_or_default()),
             (replay.is_some(), 10, Role::Warn, replay.unwrap_or_default()),
             (known.paused, 5, Role::Warn, "PAUSED".to_owned()),
             (alerts > 0, 7, worst, format!("ALERT {alerts}")),
@@ -122,7 +130,7 @@ fn header(model: &Model, width: u16) -> Line<'static> {
         let raised = flags.into_iter().filter(|(raised, ..)| *raised);
         parts.extend(raised.map(|(_, keep, role, text)| (keep, line::text(&old, role, text))));
     }
-    let clock = line::text(paint, Role::Text, format!("{} UTC ", model.now.time_of_day()));
+    let clock = line::text(paint, Role::Text, format!("{} UTC ", model.clock().time_of_day()));
     let gap = if wide { 3 } else { 2 };
     let room = usize::from(width).saturating_sub(line::width(&clock) + 1);
     while parts.iter().map(|(_, part)| line::width(part) + gap).sum::<usize>() > room + gap && parts.len() > 1 {
@@ -138,8 +146,9 @@ fn link(model: &Model, wide: bool) -> Span<'static> {
     match &model.link {
         Link::Connecting => piece(paint, Role::Dim, "connecting ..."),
         Link::Down { since, retry_at, .. } => {
-            let age = wording::span(model.now.since(*since).as_secs_f64());
-            let retry = match retry_at.since(model.now).as_secs_f64() {
+            let now = model.clock();
+            let age = wording::span(now.since(*since).as_secs_f64());
+            let retry = match retry_at.since(now).as_secs_f64() {
                 s if s < 0.5 => "retrying".to_owned(),
                 s => format!("retry in {}", wording::span(s)),
             };
@@ -156,8 +165,8 @@ fn link(model: &Model, wide: bool) -> Span<'static> {
     }
 }
 
-fn tabs(model: &Model, width: u16) -> Line<'static> {
-    let paint = &model.paint;
+fn tabs(model: &Model, area: Rect) -> Line<'static> {
+    let (paint, width) = (&model.paint, area.width);
     let tabs = |here: &dyn Fn(Screen) -> String, there: &dyn Fn(Screen) -> String| {
         let tab = |screen: &Screen| {
             if *screen == model.screen {
@@ -166,7 +175,7 @@ fn tabs(model: &Model, width: u16) -> Line<'static> {
                 line::text(paint, Role::Text, format!(" {} ", there(*screen)))
             }
         };
-        line::join(Screen::ALL.iter().map(tab), 0)
+        Screen::ALL.iter().map(tab).collect::<Vec<_>>()
     };
     let keyed = |s: Screen, name: &str| match number(model, s) {
         Some(key) => format!("{key} {name}"),
@@ -177,8 +186,15 @@ fn tabs(model: &Model, width: u16) -> Line<'static> {
     let least_name = |s: Screen| number(model, s).unwrap_or_else(|| s.short().to_owned());
     // The help key stays, whatever names have to become.
     let least = usize::from(width).saturating_sub(8);
-    let fitting = [tabs(&full, &full), tabs(&short, &short)].into_iter().find(|tabs| line::width(tabs) <= least);
-    let left = fitting.unwrap_or_else(|| tabs(&full, &least_name));
+    let fitting = [tabs(&full, &full), tabs(&short, &short)].into_iter().find(|tabs| tabs.iter().map(line::width).sum::<usize>() <= least);
+    let names = fitting.unwrap_or_else(|| tabs(&full, &least_name));
+    let mut x = area.x;
+    for (screen, name) in Screen::ALL.iter().zip(&names) {
+        let columns = line::width(name) as u16;
+        paint.hits.note(Rect { x, width: columns, ..area }.intersection(area), Hit::Tab(*screen));
+        x += columns;
+    }
+    let left = line::join(names, 0);
     let room = usize::from(width).saturating_sub(line::width(&left) + 2);
     let keyed = |(action, label)| Some(hint(paint, &model.options.keys.key_of(&[Layer::Everywhere, Layer::Always], action)?, label));
     let keys = [(Action::Palette, "command"), (Action::Help, "help"), (Action::Quit, "quit")];

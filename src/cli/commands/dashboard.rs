@@ -116,6 +116,7 @@ fn options(context: &Context) -> Result<Options, Refusal> {
     });
     options.profiles = Some(settings.paths.profiles());
     options.thresholds = settings.profiled.thresholds;
+    options.mouse = settings.mouse.value;
     match keys(context) {
         Ok(keys) => options.keys = Arc::new(keys),
         // Whoever mistypes a key must still be able to look at the box.

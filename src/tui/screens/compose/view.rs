@@ -18,6 +18,7 @@ use super::pick::{Choice, Pick, choices};
 use super::state::Problem;
 use super::{Field, Mode, State};
 use crate::theme::Role;
+use crate::tui::hits::Hit;
 use crate::tui::model::{Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line::{self, piece};
@@ -109,6 +110,7 @@ fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, prob
     for (place, laid) in laid.iter().enumerate() {
         let Some(y) = before(place).checked_sub(first).map(|y| area.y + y).filter(|y| y + laid.rows <= area.bottom()) else { continue };
         let problem = problems.iter().find(|(f, _)| *f == laid.field);
+        paint.hits.note(Rect { y, height: laid.rows, ..area }, Hit::Row { at: place, selected: at });
         draw_field(model, paint, frame, Rect { y, height: laid.rows, ..area }, (values, notes), laid, problem);
     }
     total

@@ -10,7 +10,7 @@ use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
 use crate::tui::screens::sets::{self, Target};
 use crate::tui::screens::{Screen, detail, overview};
-use crate::tui::verbs;
+use crate::tui::{frozen, verbs};
 use crate::units::JobId;
 
 /// What a command does.
@@ -112,6 +112,10 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::GoTo(Screen::Log) => "log",
         Action::Help => "help",
         Action::Alerts => "alerts",
+        Action::Freeze if model.frozen.is_some() => "unfreeze",
+        Action::Freeze => "freeze",
+        Action::Mouse if model.mouse => "mouse off",
+        Action::Mouse => "mouse on",
         Action::CopyValue => "copy value",
         Action::CopyCommand => "copy command",
         Action::MarkAll => "mark all",
@@ -231,7 +235,7 @@ fn of_job(model: &Model, job: &JobView) -> Vec<Entry> {
 
 /// Verbs for sets, each with the set's name, and for models that could be loaded.
 fn of_sets(model: &Model) -> Vec<Entry> {
-    let no_daemon = (!model.is_up()).then(|| "the daemon does not answer".to_owned());
+    let no_daemon = (!model.is_up()).then(|| "the daemon does not answer".to_owned()).or_else(|| frozen::reason(model));
     let mut entries = Vec::new();
     // There may be a thousand of them: names are counted once for all.
     let mut named: HashMap<&str, usize> = HashMap::new();
