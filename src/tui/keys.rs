@@ -77,6 +77,12 @@ impl Keys {
     pub fn key_of(&self, layers: &[Layer], action: Action) -> Option<String> {
         layers.iter().find_map(|layer| self.of(*layer).filter(|bound| bound.row.action == action).find_map(Bound::shown))
     }
+
+    /// Returns the same for a sentence, where a layer is open upon a screen: the name of the action where it has no key.
+    #[must_use]
+    pub fn said(&self, layer: Layer, action: Action) -> String {
+        self.key_of(&[layer, Layer::Everywhere], action).unwrap_or_else(|| format!("`{}`", action.name()))
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +107,9 @@ mod tests {
         assert_eq!(keys.resolve(Layer::Everywhere, "end".parse().unwrap()), keys.resolve(Layer::Everywhere, "G".parse().unwrap()));
         assert_eq!(keys.key_of(&[Layer::Queue, Layer::Everywhere], Action::Quit), Some("q".to_owned()));
         assert_eq!(keys.key_of(&[Layer::Queue], Action::Quit), None);
+        assert_eq!(
+            (keys.said(Layer::Queue, Action::Quit), keys.said(Layer::Queue, Action::Accept)),
+            ("q".to_owned(), "`accept`".to_owned())
+        );
     }
 }

@@ -53,6 +53,21 @@ fn footer_tabs_help_and_questions_show_the_keys_of_the_file() {
     assert!(palette.lines().any(|l| l.contains("go to the overview") && l.contains(" o │")), "{palette}");
 }
 
+/// What sentences say of keys follows the file, too.
+#[test]
+fn sentences_name_the_keys_of_the_file() {
+    let mine = "run: [f7]\nback: [esc, f9]\nhold-job: [f8]\nload-set: [f6]\nsubmit: [f10, ctrl-s]\nfollow: []\n";
+    let shown = |status, keys: &str| {
+        let options = Options { keys: Arc::new(rebind::parse(mine).unwrap()), ..options() };
+        Screen::with(options, 120, 36).told(status).keys(keys).text()
+    };
+    assert!(shown(fixtures::empty(), "6").contains("The queue is empty. f7 opens the Run form."));
+    assert!(shown(fixtures::busy(), "6").contains("by operator; f8 releases it"));
+    assert!(shown(fixtures::empty(), "3").contains("No model set is loaded. f6 loads one"));
+    assert!(shown(fixtures::busy(), "6/nothing<enter>").contains("No job is like that. esc drops the filter."));
+    assert!(shown(fixtures::busy(), "8k").contains("not following, `follow` follows"));
+}
+
 #[test]
 fn a_key_that_was_taken_away_is_shown_nowhere() {
     let mut screen = with("cancel-job: []\noverview: []\n").keys("6");

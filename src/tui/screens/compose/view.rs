@@ -18,7 +18,9 @@ use super::pick::{Choice, Pick, choices};
 use super::state::Problem;
 use super::{Field, Mode, State};
 use crate::theme::Role;
+use crate::tui::action::Action;
 use crate::tui::hits::Hit;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line::{self, piece};
@@ -85,7 +87,11 @@ fn says(model: &Model, paint: &Paint, problems: &[Problem]) -> Line<'static> {
             format!("{} no daemon answers; the draft is kept. Start one: perilune serve", paint.mark(Role::Warn)),
         ),
         (_, Some((field, refusal))) => line::text(paint, Role::Dim, format!("not ready: {}: {}", field.name(), refusal.message)),
-        (_, None) => line::text(paint, Role::Ok, "ready: ctrl-s submits, ctrl-t submits it held"),
+        (_, None) => {
+            let key = |action| model.options.keys.said(Layer::Compose, action);
+            let (now, held) = (key(Action::SubmitJob), key(Action::SubmitHeld));
+            line::text(paint, Role::Ok, format!("ready: {now} submits, {held} submits it held"))
+        }
     }
 }
 

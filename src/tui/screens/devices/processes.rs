@@ -8,6 +8,8 @@ use super::fields::whose;
 use super::state::{Identity, Signals};
 use crate::devices::{DeviceReading, Health, ProcessReading};
 use crate::theme::Role;
+use crate::tui::action::Action;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::paint::Paint;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
@@ -37,7 +39,7 @@ pub fn draw(model: &Model, reading: &DeviceReading, paint: &Paint, data: &Paint,
         let why = reading.why.get("processes");
         let sentence = match why {
             _ if !model.devices.filter.is_empty() && !reading.processes.is_empty() => {
-                "No process holds these words. esc drops the filter.".to_owned()
+                format!("No process is like that. {} drops the filter.", model.options.keys.said(Layer::Devices, Action::Back))
             }
             Some(reason) => format!("unknown: {reason}"),
             None if matches!(reading.health, Health::Lost { .. }) => "unknown since the device was lost".to_owned(),

@@ -14,6 +14,8 @@ use ratatui::text::{Line, Span};
 use super::Level;
 use super::fields::{Beside, FIELDS};
 use crate::theme::Role;
+use crate::tui::action::{Action, LogVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::searching;
@@ -30,10 +32,12 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let inside = panel::draw(frame, area, paint, "Log", &note(model, &shown), Focus::Here);
     if shown.is_empty() {
         let sentence = match (model.freshness(), &model.link) {
-            (Freshness::Unheard, Link::Down { .. }) => "The log is unknown until a daemon answers. Start one: perilune serve",
-            (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
-            (Freshness::Live | Freshness::Old(_), _) if model.known.log.is_empty() => "Nothing was logged yet.",
-            (Freshness::Live | Freshness::Old(_), _) => "No line is so important. + shows more.",
+            (Freshness::Unheard, Link::Down { .. }) => "The log is unknown until a daemon answers. Start one: perilune serve".to_owned(),
+            (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING.to_owned(),
+            (Freshness::Live | Freshness::Old(_), _) if model.known.log.is_empty() => "Nothing was logged yet.".to_owned(),
+            (Freshness::Live | Freshness::Old(_), _) => {
+                format!("No line is so important. {} shows more.", model.options.keys.said(Layer::Log, Action::Log(LogVerb::MoreLevels)))
+            }
         };
         frame.render_widget(line::text(paint, Role::Dim, sentence), Rect { height: inside.height.min(1), ..inside });
         return;
@@ -54,7 +58,8 @@ fn finder(model: &Model) -> impl Fn(&LogLine) -> bool {
 
 fn note(model: &Model, shown: &[(u64, &LogLine)]) -> String {
     let state = &model.log;
-    let following = if state.at.is_none() { "following" } else { "not following, f follows" };
+    let key = || model.options.keys.said(Layer::Log, Action::Log(LogVerb::Follow));
+    let following = if state.at.is_none() { "following".to_owned() } else { format!("not following, {} follows", key()) };
     let found = if state.search.is_empty() {
         String::new()
     } else {
