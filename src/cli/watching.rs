@@ -76,7 +76,9 @@ pub enum ConfigCommand {
     Print,
     /// Prints where `config.yaml` lies
     Path,
-    /// Checks `config.yaml`, your profiles and your themes, and tells every mistake with line and column
+    /// Lists what keys do in the dashboard, by the names that `keys.yaml` uses
+    Keys,
+    /// Checks `config.yaml`, `keys.yaml`, your profiles and your themes, and tells every mistake with line and column
     ///
     /// Ends with code 2 where there is one.
     Validate {

@@ -50,6 +50,8 @@ pub struct ConfigFile {
     pub theme: Option<String>,
     /// Pictures in the dashboard: `auto`, `kitty`, `sixel`, `halfblocks`, `off`.
     pub preview: Option<String>,
+    /// Whether the mouse selects in the dashboard.
+    pub mouse: Option<bool>,
     /// What a run is like where nothing else is said.
     pub run: Preset,
     /// Patience with engines.

@@ -6,6 +6,7 @@
 pub mod environment;
 pub mod error;
 pub mod file;
+pub mod key_file;
 pub mod keys;
 pub mod layers;
 pub mod paths;

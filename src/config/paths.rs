@@ -114,6 +114,12 @@ impl Paths {
         self.cache.join("embeddings")
     }
 
+    /// Returns the file of keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.config.join("keys.yaml")
+    }
+
     /// Returns the file of settings.
     #[must_use]
     pub fn file(&self) -> PathBuf {

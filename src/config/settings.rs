@@ -97,6 +97,8 @@ pub struct Settings {
     pub theme: Told<Option<String>>,
     /// Pictures in the dashboard.
     pub preview: Told<Option<String>>,
+    /// Whether the mouse selects in the dashboard.
+    pub mouse: Told<bool>,
     /// What a run is like: the file's words.
     pub run: Preset,
     /// What a run is like: the profile's words, which win.
@@ -167,6 +169,9 @@ impl Settings {
         if !file.run.daemon.is_empty() {
             return Err(wrong(&file_path, "run.daemon: how the daemon behaves stands at the top of this file, or in a profile"));
         }
+        if !file.run.thresholds.is_empty() {
+            return Err(wrong(&file_path, "run.thresholds: thresholds stand in a theme or a profile"));
+        }
         let by_profile = Origin::Profile(profile.value.clone().unwrap_or_default());
         let (env_output, by_env) = env("PERILUNE_OUTPUT");
         let output = Told::default(paths.data.join("output"))
@@ -213,6 +218,7 @@ impl Settings {
             log: Told::default("info".to_owned()).or_told(file.log.clone(), Origin::File).or_told(env_log, by_env_log),
             theme: Told::default(None).or_some(file.theme.clone(), Origin::File),
             preview: Told::default(None).or_some(file.preview.clone(), Origin::File),
+            mouse: Told::default(false).or_told(file.mouse, Origin::File),
             supervision: supervision(file.supervision, &file_path)?,
             run: file.run.clone(),
             user_home: environment.home().cloned(),
@@ -265,6 +271,7 @@ impl Settings {
             row("profile", &self.profile),
             row("theme", &self.theme),
             row("preview", &self.preview),
+            row("mouse", &self.mouse),
         ];
         let profile = Origin::Profile(self.profile.value.clone().unwrap_or_default());
         let mut preset = |name, file: Value, profiled: Value| {
@@ -288,6 +295,7 @@ impl Settings {
             if names.is_empty() { Value::Null } else { json!(names) }
         };
         preset("run.simulated", names(file), names(own));
+        preset("thresholds", Value::Null, if own.thresholds.is_empty() { Value::Null } else { json!(own.thresholds) });
         rows
     }
 }

@@ -11,7 +11,7 @@ use crate::devices::SimulatedGpu;
 use crate::placement::{Allocation, Part, PartAsks, Pins, VirtualVram};
 use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
-use crate::units::{DeviceId, Size};
+use crate::units::{DeviceId, SaidThresholds, Size};
 
 /// What a run is to be like, as far as it is said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Preset {
     /// How a daemon with this profile behaves.
     #[serde(skip_serializing_if = "DaemonPreset::is_empty")]
     pub daemon: DaemonPreset,
+    /// Where values of this box's devices begin to need a look; they win over the theme's.
+    #[serde(skip_serializing_if = "SaidThresholds::is_empty")]
+    pub thresholds: SaidThresholds,
 }
 
 /// A preset that cannot be read.
@@ -86,10 +89,10 @@ impl Preset {
     pub fn parse(text: &str, file: &str) -> Result<Self, PresetError> {
         // An empty document is a preset that says nothing.
         let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
-        match read {
-            Ok(preset) => Ok(preset.unwrap_or_default()),
-            Err(e) => {
-                let told = e.to_string();
+        let read = read.map(Option::unwrap_or_default).map_err(|e| e.to_string());
+        match read.and_then(|preset| preset.thresholds.checked().map(|_| preset).map_err(|e| e.to_string())) {
+            Ok(preset) => Ok(preset),
+            Err(told) => {
                 let (line, column) = position::position(&told, text);
                 let words = position::split(&told).map_or(told.as_str(), |(before, _)| before);
                 Err(PresetError { file: file.to_owned(), problem: format!("{words} at line {line} column {column}") })
@@ -147,6 +150,7 @@ impl Preset {
             priority: self.priority.or(below.priority),
             schema: Schema,
             daemon: self.daemon.over(below.daemon),
+            thresholds: self.thresholds.over(below.thresholds),
             simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },
         }
     }
@@ -200,6 +204,11 @@ mod tests {
         check("sampler: fastest\n", "unknown variant `fastest`");
         check("virtual_vram_gb: [4]\n", "a number of gigabytes");
         check("virtual_vram_gb: 4 gigs\n", "virtual_vram_gb");
+        check(
+            "steps: 20\nthresholds:\n  temp: [80, 90]\n  mem: [90, 97]\n",
+            "90 is no share of a whole; write 0.9 for 90 % at line 4 column 3",
+        );
+        check("thresholds: {temp: [90, 80]}\n", "at line 1 column");
         assert_eq!(Preset::parse("", "mine.yaml").unwrap(), Preset::default());
     }
 

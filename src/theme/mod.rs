@@ -14,7 +14,7 @@ pub mod style;
 
 pub use color::{Color, Named};
 pub use glyphs::{GlyphChoice, Glyphs};
-pub use palette::{Background, Theme, Thresholds};
+pub use palette::{Background, Theme};
 pub use parse::{ThemeError, parse};
 pub use role::Role;
 pub use shipped::Themes;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Color, GlyphChoice, Role, Style};
-use crate::units::DeviceId;
+use crate::units::{DeviceId, Thresholds};
 
 /// The background that a theme's colours are meant for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -16,43 +16,6 @@ pub enum Background {
     Dark,
     /// A light one.
     Light,
-}
-
-/// Where a value begins to need a look, and where a hand.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds {
-    /// Core temperature in °C.
-    pub temp: [f64; 2],
-    /// Used share of a memory.
-    pub mem: [f64; 2],
-    /// Below the first a device is idle, above the second it is saturated.
-    pub util: [f64; 2],
-}
-
-/// Where a value lies between its thresholds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grade {
-    /// Below both.
-    Fine,
-    /// Needs a look.
-    Warn,
-    /// Needs a hand.
-    Crit,
-}
-
-impl Thresholds {
-    /// The values where no theme says otherwise: throttling begins near 83 °C on consumer cards.
-    pub const DEFAULT: Self = Self { temp: [80.0, 90.0], mem: [0.90, 0.97], util: [0.1, 0.9] };
-
-    /// Returns the grade of a value.
-    #[must_use]
-    pub fn grade(limits: [f64; 2], value: f64) -> Grade {
-        match value {
-            v if v >= limits[1] => Grade::Crit,
-            v if v >= limits[0] => Grade::Warn,
-            _ => Grade::Fine,
-        }
-    }
 }
 
 /// A theme.
@@ -118,12 +81,6 @@ fn device_key(id: DeviceId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_graded_at_their_thresholds() {
-        let grade = |v| Thresholds::grade(Thresholds::DEFAULT.temp, v);
-        assert_eq!([grade(79.9), grade(80.0), grade(90.0)], [Grade::Fine, Grade::Warn, Grade::Crit]);
-    }
 
     #[test]
     fn a_device_without_a_colour_has_that_of_graphs() {

@@ -4,9 +4,10 @@ use serde::Deserialize;
 
 use super::role::Written;
 use super::{Background, GlyphChoice, Role, Theme};
+use crate::units::{SaidThresholds, ThresholdsError};
 
 /// Why a text is no theme.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ThemeError {
     /// Not YAML, or a key or value that themes do not have.
     #[error("theme `{theme}` cannot be read: {reason}")]
@@ -40,6 +41,14 @@ pub enum ThemeError {
         /// The key.
         device: String,
     },
+    /// Thresholds that no value could lie between.
+    #[error("theme `{theme}`: {problem}")]
+    Thresholds {
+        /// What the theme is called.
+        theme: String,
+        /// What is wrong with them.
+        problem: ThresholdsError,
+    },
 }
 
 #[derive(Deserialize)]
@@ -56,18 +65,7 @@ struct File {
     #[serde(default)]
     roles: Written,
     #[serde(default)]
-    thresholds: Limits,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Limits {
-    #[serde(default)]
-    temp: Option<[f64; 2]>,
-    #[serde(default)]
-    mem: Option<[f64; 2]>,
-    #[serde(default)]
-    util: Option<[f64; 2]>,
+    thresholds: SaidThresholds,
 }
 
 /// Reads a theme. `known` finds the theme that it extends.
@@ -95,10 +93,8 @@ pub fn parse(source: &str, text: &str, known: impl Fn(&str) -> Option<Theme>) ->
     theme.name = file.name;
     theme.background = file.background.unwrap_or(theme.background);
     theme.glyphs = file.glyphs.unwrap_or(theme.glyphs);
-    let limits = &mut theme.thresholds;
-    limits.temp = file.thresholds.temp.unwrap_or(limits.temp);
-    limits.mem = file.thresholds.mem.unwrap_or(limits.mem);
-    limits.util = file.thresholds.util.unwrap_or(limits.util);
+    let said = file.thresholds.checked().map_err(|problem| ThemeError::Thresholds { theme: theme.name.clone(), problem })?;
+    theme.thresholds = theme.thresholds.with(said);
     Ok(theme)
 }
 
@@ -143,6 +139,8 @@ mod tests {
         check("schema: 1\nname: x\nroles: {warning: red}\n", "unknown field `warning`");
         check("schema: 1\nname: x\nroles: {warn: mauve}\n", "`mauve` is not a colour");
         check("schema: 1\nname: x\nroles: {devices: {gpu0: red}}\n", "names a device `gpu0`");
+        check("schema: 1\nname: x\nthresholds: {mem: [90, 97]}\n", "theme `x`: mem of thresholds: 90 is no share");
+        check("schema: 1\nname: x\nthresholds: {heat: [1, 2]}\n", "unknown field `heat`");
         check("schema: 1\nname: x\nfont: big\n", "unknown field `font`");
         check("schema: 1\n", "missing field `name`");
         check("\t- no", "mine.yaml");

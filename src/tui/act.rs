@@ -4,26 +4,25 @@ use super::action::{Action, Motion};
 use super::asked::Purpose;
 use super::chord::Chord;
 use super::effect::Effect;
-use super::keymap::{self, Layer};
+use super::layer::Layer;
 use super::model::{Confirm, Model, Then};
 use super::screens::compose::pick::Pick;
-use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
-use super::widgets::search::Search;
+use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::text_field;
-use super::{twin, verbs, wording};
+use super::{searching, twin, verbs, wording};
 use crate::theme::Role;
 use crate::wire::Request;
 
 /// Takes in a key.
 pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
     let layers = model.layers();
-    if let Some(action) = layers.iter().find_map(|layer| keymap::resolve(*layer, chord)) {
+    if let Some(action) = layers.iter().find_map(|layer| model.options.keys.resolve(*layer, chord)) {
         return act(model, action);
     }
     match layers[0] {
         Layer::Palette => palette::update::press(model, chord),
         Layer::Filter => {
-            if let Some(search) = open_search(model) {
+            if let Some(search) = searching::open_mut(model) {
                 search.press(chord);
             }
         }
@@ -36,6 +35,7 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         Layer::Wish => offload::update::press(model, chord),
         Layer::Confirm
         | Layer::Help
+        | Layer::Alerts
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
@@ -64,7 +64,7 @@ pub fn paste(model: &mut Model, text: &str) {
     match model.layers()[0] {
         Layer::Palette => palette::update::paste(model, text),
         Layer::Filter => {
-            if let Some(search) = open_search(model) {
+            if let Some(search) = searching::open_mut(model) {
                 text_field::paste(&mut search.input, text);
             }
         }
@@ -78,6 +78,7 @@ pub fn paste(model: &mut Model, text: &str) {
         Layer::Wish | Layer::Offload => offload::update::paste(model, text),
         Layer::Confirm
         | Layer::Help
+        | Layer::Alerts
         | Layer::Detail
         | Layer::Jobs
         | Layer::Overview
@@ -107,25 +108,6 @@ fn open_pick(model: &mut Model) -> Option<&mut Pick> {
     }
 }
 
-/// The words that are being typed or could be.
-fn open_search(model: &mut Model) -> Option<&mut Search> {
-    if let Some(help) = &mut model.help {
-        return Some(&mut help.search);
-    }
-    if model.detail.is_some() {
-        return None;
-    }
-    match model.screen {
-        Screen::Devices => Some(&mut model.devices.filter),
-        Screen::Sets => Some(&mut model.sets.filter),
-        Screen::Cache => Some(&mut model.cache.filter),
-        Screen::Gallery => Some(&mut model.finished.filter),
-        Screen::Queue => Some(&mut model.queue.filter),
-        Screen::Log => Some(&mut model.log.search),
-        Screen::Overview | Screen::Offload | Screen::Compose => None,
-    }
-}
-
 /// Does what an action asks for, or says why not.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     if let Some(reason) = verbs::reason_against(model, action) {
@@ -148,21 +130,28 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             };
             return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(besides).collect();
         }
-        Action::GoTo(screen) => {
-            model.screen = screen;
-            (model.detail, model.help) = (None, None);
-            return enter(model, screen);
-        }
+        Action::GoTo(screen) => return go_to(model, screen),
         Action::Move(motion) => go(model, motion),
         Action::Open => return open(model),
         Action::Back => return back(model),
         Action::Filter => {
-            if let Some(search) = open_search(model) {
+            if let Some(search) = searching::open_mut(model) {
                 search.typing = true;
             }
         }
-        Action::Palette => model.palette = Some(palette::State::open(model)),
+        Action::Palette => {
+            model.palette = Some(palette::State::open(model));
+            model.alarm = None;
+        }
         Action::Help => model.help = Some(help::State::of(model.layers_below())),
+        Action::Freeze => model.freeze(),
+        Action::Mouse => {
+            let on = !model.mouse;
+            model.toast(Role::Ok, if on { "the mouse selects rows and screens" } else { "the mouse is the terminal's again" });
+            return vec![Effect::Mouse(on)];
+        }
+        Action::Alerts => alerts::update::toggle(model),
+        Action::Hide => alerts::update::hide(model),
         Action::Complete => palette::update::complete(model),
         Action::CopyValue => return copy(model, value(model)),
         Action::CopyCommand => return copy(model, twin::command(model)),
@@ -189,6 +178,13 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Decline => model.confirm = None,
     }
     Vec::new()
+}
+
+/// Shows a screen and nothing above it.
+pub fn go_to(model: &mut Model, screen: Screen) -> Vec<Effect> {
+    model.screen = screen;
+    (model.detail, model.help, model.alarm) = (None, None, None);
+    enter(model, screen)
 }
 
 /// Asks for what a screen shows and nobody tells by itself.
@@ -241,13 +237,16 @@ fn quit(model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }
 
-fn go(model: &mut Model, motion: Motion) {
+/// Goes somewhere in what is open.
+pub fn go(model: &mut Model, motion: Motion) {
     if let Some(confirm) = &mut model.confirm {
         confirm.scroll = motion.row(confirm.scroll, confirm.list.len(), 1);
     } else if model.palette.is_some() {
         palette::update::go(model, motion);
     } else if model.help.is_some() {
         help::update::go(model, motion);
+    } else if model.alarm.is_some() {
+        alerts::update::go(model, motion);
     } else if model.detail.is_some() {
         detail::update::go(model, motion);
     } else {
@@ -269,11 +268,16 @@ fn open(model: &mut Model) -> Vec<Effect> {
     if model.palette.is_some() {
         return palette::update::run(model);
     }
-    if let Some(search) = open_search(model)
-        && search.typing
-    {
-        search.typing = false;
+    if searching::open(model).is_some_and(|search| search.typing) {
+        if let Some(problem) = searching::problem(model) {
+            model.toast(Role::Warn, problem.message);
+        } else if let Some(search) = searching::open_mut(model) {
+            search.typing = false;
+        }
         return Vec::new();
+    }
+    if model.help.is_none() && model.alarm.is_some() {
+        return alerts::update::open(model);
     }
     if model.help.is_some() || model.detail.is_some() {
         return Vec::new();
@@ -300,13 +304,17 @@ fn back(model: &mut Model) -> Vec<Effect> {
     if model.palette.take().is_some() {
         return Vec::new();
     }
-    if let Some(search) = open_search(model)
+    if let Some(search) = searching::open_mut(model)
         && search.typing
     {
         search.clear();
         return Vec::new();
     }
-    if model.help.take().is_some() || model.detail.take().is_some() {
+    if model.help.take().is_some() || model.alarm.take().is_some() || model.detail.take().is_some() {
+        return Vec::new();
+    }
+    if model.frozen.is_some() && model.layers().contains(&Layer::Everywhere) {
+        model.freeze();
         return Vec::new();
     }
     match model.screen {
@@ -333,6 +341,9 @@ fn back(model: &mut Model) -> Vec<Effect> {
 
 /// The value under the cursor.
 fn value(model: &Model) -> Option<String> {
+    if model.alarm.is_some() {
+        return alerts::update::value(model);
+    }
     if let Some(detail) = &model.detail {
         return detail::update::value(model, &detail.subject);
     }

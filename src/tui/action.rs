@@ -28,6 +28,14 @@ pub enum Action {
     Palette,
     /// Open the help of this screen.
     Help,
+    /// Open the alerts.
+    Alerts,
+    /// Hide an alert.
+    Hide,
+    /// Stop the display, or show the present again.
+    Freeze,
+    /// Have the mouse select, or leave it to the terminal.
+    Mouse,
     /// Complete what is typed.
     Complete,
     /// Copy the selected value.
@@ -270,6 +278,10 @@ impl Action {
             | Self::Filter
             | Self::Palette
             | Self::Help
+            | Self::Alerts
+            | Self::Hide
+            | Self::Freeze
+            | Self::Mouse
             | Self::Complete
             | Self::CopyValue
             | Self::CopyCommand

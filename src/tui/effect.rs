@@ -25,6 +25,8 @@ pub enum Effect {
     Profiles,
     /// Play a recording otherwise.
     Play(Play),
+    /// Have the terminal tell of the mouse, or keep it for itself.
+    Mouse(bool),
     /// Show the next box.
     NextHost,
     /// Draw everything anew.

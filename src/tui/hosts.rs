@@ -71,12 +71,12 @@ pub fn summary(model: &Model) -> Summary {
     }
 }
 
-/// Returns the row.
+/// Returns the row. `key` shows the next box.
 #[must_use]
-pub fn row(hosts: &Hosts, paint: &Paint, width: u16) -> Line<'static> {
+pub fn row(hosts: &Hosts, paint: &Paint, key: Option<&str>, width: u16) -> Line<'static> {
     let parts = hosts.all.iter().enumerate().map(|(at, summary)| part(summary, at == hosts.at, paint));
-    let key = Line::from(vec![piece(paint, Role::Key, ">"), piece(paint, Role::Text, " next box ")]);
-    line::ends(line::join([vec![Line::raw("")], parts.collect()].concat(), 1), key, usize::from(width), paint.glyphs)
+    let key = key.map(|key| Line::from(vec![piece(paint, Role::Key, key), piece(paint, Role::Text, " next box ")]));
+    line::ends(line::join([vec![Line::raw("")], parts.collect()].concat(), 1), key.unwrap_or_default(), usize::from(width), paint.glyphs)
 }
 
 fn part(summary: &Summary, shown: bool, paint: &Paint) -> Line<'static> {

@@ -1,10 +1,10 @@
-//! The one table of keys. Handling, footers, help, palette and documentation are made from it.
+//! The one table of keys. Handling, footers, help, palette and documentation are made from it, by way of [`keys`](super::keys),
+//! which knows what the operator has changed.
 //!
 //! A layer is a place where keys have a meaning. Several are open at once, the innermost first; a key
 //! means what the first layer says that knows it, and a closed layer hides all below but `Always`.
 
 use super::action::{Action, CacheVerb, DeviceVerb, JobVerb, LogVerb, Motion, SetVerb, TuneVerb};
-use super::chord::Chord;
 pub use super::layer::Layer;
 use super::player::Play;
 use super::screens::Screen;
@@ -92,7 +92,13 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Devices, &["[", "h", "left"], Action::Move(Motion::Left), "device before", "go to the device before"),
     shown(Layer::Devices, &["t"], Action::Device(DeviceVerb::Span), "time", "show one minute, ten minutes or an hour"),
     shown(Layer::Devices, &["x"], Action::Device(DeviceVerb::Signal), "signal", "choose a signal for the process at hand; asks first"),
-    shown(Layer::Devices, &["/"], Action::Filter, "filter", "show only processes whose line holds some words"),
+    shown(
+        Layer::Devices,
+        &["/"],
+        Action::Filter,
+        "filter",
+        "show only processes with some words, or of which something is true: memory>1GiB",
+    ),
     shown(Layer::Signals, &["enter"], Action::Open, "send", "send the signal; asks first"),
     shown(Layer::Signals, &["esc", "q"], Action::Back, "close", "send nothing"),
     shown(Layer::Signals, &["j", "down"], Action::Move(Motion::Down), "next", "go to the next signal"),
@@ -101,7 +107,13 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Sets, &["p"], Action::Set(SetVerb::Pin), "pin", "have the set stay whoever asks for its memory, or let it leave again"),
     shown(Layer::Sets, &["t"], Action::Set(SetVerb::Keep), "keep", "choose how long the set stays after its last job"),
     shown(Layer::Sets, &["x"], Action::Set(SetVerb::Unload), "unload", "have the set leave, when no job uses it; asks first"),
-    shown(Layer::Sets, &["/"], Action::Filter, "filter", "show only sets and parts whose line holds some words"),
+    shown(
+        Layer::Sets,
+        &["/"],
+        Action::Filter,
+        "filter",
+        "show only sets and parts with some words, or of which something is true: size>4GiB",
+    ),
     shown(Layer::Sets, &["Y"], Action::CopyCommand, "copy command", "copy the command that does what was done last, or lists the sets"),
     shown(Layer::Stays, &["enter"], Action::Open, "take", "let it stay so long"),
     shown(Layer::Stays, &["esc", "q"], Action::Back, "close", "leave it as it is"),
@@ -114,7 +126,7 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Cache, &["x"], Action::Cache(CacheVerb::Remove), "remove", "remove the file, or the marked ones; asks first"),
     shown(Layer::Cache, &["space"], Action::Mark, "mark", "mark the file for the next verb, or unmark it"),
     hidden(Layer::Cache, &["*"], Action::MarkAll, "mark all", "mark every file that is shown, or unmark all"),
-    shown(Layer::Cache, &["/"], Action::Filter, "filter", "show only conversions whose line holds some words"),
+    shown(Layer::Cache, &["/"], Action::Filter, "filter", "show only conversions with some words, or of which something is true: used>7d"),
     shown(Layer::Cache, &["s"], Action::Cache(CacheVerb::Sort), "sort", "order by use, size, age, uses, state or name"),
     hidden(Layer::Cache, &["S"], Action::Cache(CacheVerb::Reverse), "reverse", "turn the order around"),
     shown(
@@ -145,7 +157,13 @@ pub const BINDINGS: &[Binding] = &[
         "again",
         "take the picture's settings into the Run form, to change them",
     ),
-    shown(Layer::Gallery, &["/"], Action::Filter, "filter", "show only pictures whose line holds some words"),
+    shown(
+        Layer::Gallery,
+        &["/"],
+        Action::Filter,
+        "filter",
+        "show only pictures with some words, or of which something is true: steps>20 & age<1d",
+    ),
     hidden(Layer::Gallery, &["l", "right"], Action::Move(Motion::Right), "next", "go to the next picture"),
     hidden(Layer::Gallery, &["h", "left"], Action::Move(Motion::Left), "before", "go to the picture before"),
     shown(Layer::Offload, &["enter"], Action::Tune(TuneVerb::Apply), "apply", "put the wish into the Run form: the next job asks for it"),
@@ -189,7 +207,13 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Offload, &["tab"], Action::Move(Motion::NextPane), "next part", "go to the text, the donors or the blocks"),
     hidden(Layer::Offload, &["shift-tab"], Action::Move(Motion::PreviousPane), "part before", "go to the part before"),
     hidden(Layer::Offload, &["esc"], Action::Back, "back", "from a job's weights back to those of the Run form"),
-    shown(Layer::Queue, &["/"], Action::Filter, "filter", "show only jobs whose line holds some words"),
+    shown(
+        Layer::Queue,
+        &["/"],
+        Action::Filter,
+        "filter",
+        "show only jobs with some words, or of which something is true: state=failed & owner=ana",
+    ),
     shown(Layer::Queue, &["space"], Action::Mark, "mark", "mark the job for the next verb, or unmark it"),
     hidden(Layer::Queue, &["*"], Action::MarkAll, "mark all", "mark every job that is shown, or unmark all"),
     shown(Layer::Compose, &["ctrl-s", "f10"], Action::SubmitJob, "submit", "submit the job"),
@@ -201,7 +225,7 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Compose, &["h", "left"], Action::Move(Motion::Left), "choice before", "take the choice before"),
     shown(Layer::Compose, &["x"], Action::ClearField, "default", "set the field back to its default"),
     shown(Layer::Compose, &["X"], Action::ClearForm, "empty", "empty the form; asks first"),
-    shown(Layer::Log, &["/"], Action::Filter, "search", "search the lines"),
+    shown(Layer::Log, &["/"], Action::Filter, "search", "search the lines for words, or for what is true of them: level>=warn & age<1h"),
     shown(Layer::Log, &["n"], Action::Log(LogVerb::NextMatch), "next", "go to the next line found"),
     hidden(Layer::Log, &["N"], Action::Log(LogVerb::PreviousMatch), "before", "go to the line found before"),
     shown(Layer::Log, &["f"], Action::Log(LogVerb::Follow), "follow", "follow the end of the log, or stop"),
@@ -209,6 +233,9 @@ pub const BINDINGS: &[Binding] = &[
     shown(Layer::Log, &["-"], Action::Log(LogVerb::FewerLevels), "fewer", "show only more important lines"),
     // Above screens.
     shown(Layer::Detail, &["esc", "q"], Action::Back, "close", "close the details"),
+    shown(Layer::Alerts, &["enter"], Action::Open, "go there", "go to what the alert is about"),
+    shown(Layer::Alerts, &["x"], Action::Hide, "hide", "hide what is told of a job that is over; it stays in the queue"),
+    shown(Layer::Alerts, &["esc", "q", "a"], Action::Back, "close", "close the alerts"),
     shown(Layer::Help, &["esc", "q", "?", "f1"], Action::Back, "close", "close the help"),
     shown(Layer::Help, &["/"], Action::Filter, "search", "show only keys whose line holds some words"),
     // Where letters are typed.
@@ -274,6 +301,15 @@ pub const BINDINGS: &[Binding] = &[
     hidden(Layer::Everywhere, &["7"], Action::GoTo(Screen::Compose), "run", "go to the form of a run"),
     hidden(Layer::Everywhere, &["8"], Action::GoTo(Screen::Log), "log", "go to the log"),
     hidden(Layer::Everywhere, &["9"], Action::GoTo(Screen::Gallery), "gallery", "go to the finished pictures"),
+    hidden(Layer::Everywhere, &["a"], Action::Alerts, "alerts", "show what needs a look or a hand, and what to do about it"),
+    hidden(Layer::Everywhere, &["z"], Action::Freeze, "freeze", "stop the display while data go on arriving, or show the present"),
+    hidden(
+        Layer::Everywhere,
+        &["M"],
+        Action::Mouse,
+        "mouse",
+        "have clicks select and the wheel scroll, or leave the mouse to the terminal",
+    ),
     hidden(Layer::Everywhere, &["r"], Action::Refresh, "refresh", "read the devices now, and what the screen shows besides"),
     hidden(Layer::Everywhere, &[":", "ctrl-p"], Action::Palette, "command", "find a command and run it"),
     hidden(Layer::Everywhere, &["?", "f1"], Action::Help, "help", "show the keys of this screen"),
@@ -286,18 +322,6 @@ pub const BINDINGS: &[Binding] = &[
 /// Returns the rows of a layer.
 pub fn of(layer: Layer) -> impl Iterator<Item = &'static Binding> {
     BINDINGS.iter().filter(move |b| b.layer == layer)
-}
-
-/// Returns what a key means in a layer.
-#[must_use]
-pub fn resolve(layer: Layer, chord: Chord) -> Option<Action> {
-    of(layer).find(|b| b.keys.iter().any(|key| key.parse() == Ok(chord))).map(|b| b.action)
-}
-
-/// Returns the key to show for an action, looked for in the layers that are open.
-#[must_use]
-pub fn key_of(layers: &[Layer], action: Action) -> Option<&'static str> {
-    layers.iter().find_map(|layer| of(*layer).find(|b| b.action == action)).and_then(|b| b.keys.first().copied())
 }
 
 /// Returns the whole table as Markdown, for the documentation.
@@ -326,6 +350,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::tui::chord::Chord;
 
     #[test]
     fn every_key_can_be_read() {

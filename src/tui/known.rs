@@ -22,8 +22,10 @@ const NOTICES: usize = 200;
 const FINISHED: usize = 200;
 
 /// What the daemon has told.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
+    /// The time at which all this is looked at.
+    pub now: Timestamp,
     /// When something was last heard; `None` before the first snapshot.
     pub heard_at: Option<Timestamp>,
     /// The time of the last snapshot, by the daemon's clock.

@@ -19,6 +19,8 @@ pub enum Layer {
     Wish,
     /// The presets of the tuner are open.
     Presets,
+    /// The alerts.
+    Alerts,
     /// Details of something.
     Detail,
     /// A job is selected, or could be.
@@ -79,6 +81,7 @@ impl Layer {
         Self::Log,
         Self::Gallery,
         Self::Detail,
+        Self::Alerts,
         Self::Filter,
         Self::Help,
         Self::Palette,
@@ -87,6 +90,40 @@ impl Layer {
         Self::Hosts,
         Self::Always,
     ];
+
+    /// Returns the name that `keys.yaml` uses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Palette => "palette",
+            Self::Help => "help",
+            Self::Filter => "filter",
+            Self::Pick => "pick",
+            Self::Edit => "edit",
+            Self::Wish => "wish",
+            Self::Presets => "presets",
+            Self::Alerts => "alerts",
+            Self::Detail => "detail",
+            Self::Jobs => "jobs",
+            Self::Overview => "overview",
+            Self::Devices => "devices",
+            Self::Signals => "signals",
+            Self::Sets => "sets",
+            Self::Stays => "stays",
+            Self::Cache => "cache",
+            Self::Rules => "rules",
+            Self::Gallery => "gallery",
+            Self::Offload => "offload",
+            Self::Queue => "queue",
+            Self::Compose => "run",
+            Self::Log => "log",
+            Self::Replay => "recording",
+            Self::Hosts => "boxes",
+            Self::Everywhere => "everywhere",
+            Self::Always => "always",
+        }
+    }
 
     /// Returns its heading in help and documentation.
     #[must_use]
@@ -100,6 +137,7 @@ impl Layer {
             Self::Edit => "While typing in the form",
             Self::Wish => "While typing in the tuner",
             Self::Presets => "Presets of the tuner",
+            Self::Alerts => "Alerts",
             Self::Detail => "Details",
             Self::Jobs => "Jobs",
             Self::Overview => "Overview",

@@ -2,6 +2,7 @@
 
 use super::chord::Chord;
 use super::gallery::{Picture, Source};
+use super::pointer::Pointer;
 use super::screens::offload::deeds::SaveOrder;
 use super::terminal::probe::Answers;
 use crate::config::presets::Saved;
@@ -17,6 +18,8 @@ pub enum Message {
     Tick(Timestamp),
     /// A key was pressed.
     Pressed(Chord),
+    /// The mouse did something.
+    Pointed(Pointer),
     /// Text was pasted.
     Pasted(String),
     /// The terminal has this many columns and rows now.

@@ -7,19 +7,27 @@
 //!                              └─> view(&Model) ─> one frame ─> one write
 //! ```
 //!
-//! Only [`terminal`] touches the real one. `update` does no IO and reads no clock; `view` changes nothing.
+//! Only [`terminal`] touches the real one. `update` does no IO and reads no clock; `view` changes nothing, and
+//! leaves behind only where rows stand ([`hits`]).
 
 pub mod act;
 pub mod action;
+pub mod action_names;
+pub mod alerts;
 pub mod answered;
 pub mod asked;
 pub mod chord;
 pub mod effect;
 pub mod estimates;
+pub mod filter;
+pub mod footer;
+pub mod frozen;
 pub mod gallery;
 pub mod history;
+pub mod hits;
 pub mod hosts;
 pub mod keymap;
+pub mod keys;
 pub mod known;
 pub mod layer;
 pub mod message;
@@ -29,9 +37,13 @@ pub mod pace;
 pub mod paint;
 pub mod pictures;
 pub mod player;
+pub mod pointer;
 pub mod prepare;
+pub mod rebind;
 pub mod run;
 pub mod screens;
+pub mod searching;
+pub mod standing;
 pub mod station;
 pub mod subscriptions;
 pub mod terminal;

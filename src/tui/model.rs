@@ -1,55 +1,29 @@
 //! Everything the dashboard knows and shows. Only `update` changes it, only views read it.
 
+use super::alerts::Alerts;
 use super::asked::{Asked, Purpose};
 use super::effect::Effect;
+use super::frozen::Frozen;
 use super::gallery::Gallery;
 use super::hosts::Hosts;
-use super::keymap::Layer;
 use super::known::Known;
+use super::layer::Layer;
 use super::options::{ColorDepth, Options};
 use super::paint::Paint;
 use super::player::Head;
 use super::screens::offload::deeds::SaveOrder;
-use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+pub use super::standing::{Freshness, Link, Urgency};
 use crate::jobs::JobView;
 use crate::theme::{Background, Role, Theme};
 use crate::units::{JobId, Timestamp};
 use crate::wire::{CleanAsk, ConversionId, Request, SignalAsk};
-use crate::workflow::{JobDraft, Refusal};
+use crate::workflow::JobDraft;
 
 /// Silence after which what is known is called old: two heartbeats were missed.
 const STALE_MS: i64 = 5_000;
 /// How long a toast stays.
 pub(super) const TOAST_MS: i64 = 5_000;
-
-/// The connection to the daemon.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Link {
-    /// Not yet.
-    Connecting,
-    /// It answers.
-    Up,
-    /// It does not.
-    Down {
-        /// Why, and what to do.
-        reason: Refusal,
-        /// Since when.
-        since: Timestamp,
-        /// When it will be tried again.
-        retry_at: Timestamp,
-    },
-}
-
-/// How old what is known is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Freshness {
-    /// Nothing was heard yet.
-    Unheard,
-    /// It is new.
-    Live,
-    /// It is so many seconds old.
-    Old(f64),
-}
 
 /// A question that must be answered before something is taken away.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,15 +85,6 @@ pub struct Toast {
     pub until: Timestamp,
 }
 
-/// How soon a change must be on the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
-    /// Soon: something was heard.
-    Data,
-    /// Now: the operator did something.
-    Input,
-}
-
 /// Everything the dashboard knows and shows.
 #[derive(Debug)]
 pub struct Model {
@@ -167,6 +132,14 @@ pub struct Model {
     pub palette: Option<palette::State>,
     /// The open question.
     pub confirm: Option<Confirm>,
+    /// What needs a look or a hand.
+    pub alerts: Alerts,
+    /// The open list of it.
+    pub alarm: Option<alerts::State>,
+    /// The present, where what is shown stands still.
+    pub frozen: Option<Box<Frozen>>,
+    /// Whether the mouse selects.
+    pub mouse: bool,
     /// Short messages, the oldest first.
     pub toasts: Vec<Toast>,
     /// Requests that wait for their answer.
@@ -192,14 +165,15 @@ impl Model {
         let detail = options.focus_job.map(|id| detail::State { subject: detail::Subject::Job(id), scroll: 0 });
         let queue = queue::State { selected: options.focus_job, ..queue::State::default() };
         let screen = if options.focus_job.is_some() { Screen::Queue } else { options.start_screen };
-        Self {
+        let problem = options.keys_problem.clone();
+        let mut model = Self {
             paint,
             background,
             now,
             size: (80, 24),
             link: Link::Connecting,
             place: options.place.clone(),
-            known: Known::default(),
+            known: Known { now, ..Known::default() },
             screen,
             overview: overview::State::default(),
             devices: devices::State::default(),
@@ -214,6 +188,10 @@ impl Model {
             help: None,
             palette: None,
             confirm: None,
+            alerts: Alerts::default(),
+            alarm: None,
+            frozen: None,
+            mouse: options.mouse,
             toasts: Vec::new(),
             asked: Asked::default(),
             order_asked_at: Timestamp(0),
@@ -222,7 +200,11 @@ impl Model {
             hosts: None,
             dirty: Some(Urgency::Input),
             options,
+        };
+        if let Some(problem) = problem {
+            model.toast(Role::Warn, problem);
         }
+        model
     }
 
     /// Uses another theme, or the same on another background.
@@ -234,8 +216,8 @@ impl Model {
     /// Returns how old what is known is.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
-        let Some(heard) = self.known.heard_at else { return Freshness::Unheard };
-        let age = self.now.0 - heard.0;
+        let Some(heard) = self.heard_at() else { return Freshness::Unheard };
+        let age = self.clock().0 - heard.0;
         match self.link {
             Link::Up if age < STALE_MS => Freshness::Live,
             Link::Up | Link::Connecting | Link::Down { .. } => Freshness::Old(age.max(0) as f64 / 1000.0),
@@ -264,9 +246,12 @@ impl Model {
         self.layers_below()
     }
 
-    /// Returns the layers of the screen and its details, as if nothing were open above them.
+    /// Returns the layers of the screen and what is open of it, as if neither help nor palette were open above them.
     #[must_use]
     pub fn layers_below(&self) -> Vec<Layer> {
+        if self.alarm.is_some() {
+            return vec![Layer::Alerts, Layer::Everywhere, Layer::Always];
+        }
         let mut layers = match (&self.detail, self.screen) {
             (Some(detail), _) => match detail.subject {
                 detail::Subject::Job(_) => vec![Layer::Detail, Layer::Jobs, Layer::Everywhere],
@@ -339,7 +324,7 @@ impl Model {
             Screen::Overview => self.overview.pane == overview::Pane::Queue,
             Screen::Devices | Screen::Sets | Screen::Cache | Screen::Offload | Screen::Compose | Screen::Log | Screen::Gallery => false,
         };
-        let shown = self.queue.shown(&self.known.jobs);
+        let shown = self.queue.shown(&self.known);
         let cursor = self.queue.cursor(&shown).filter(|_| lists_jobs)?;
         shown.get(cursor).map(|j| j.job)
     }
@@ -352,7 +337,7 @@ impl Model {
 
     /// Shows a short message.
     pub fn toast(&mut self, role: Role, text: impl Into<String>) {
-        let until = Timestamp(self.now.0 + TOAST_MS);
+        let until = Timestamp(self.clock().0 + TOAST_MS);
         self.toasts.push(Toast { text: text.into(), role, until });
         // More than a few would hide the screen.
         if self.toasts.len() > 3 {
@@ -384,5 +369,7 @@ fn theme(options: &Options, background: Background) -> Theme {
         ColorDepth::Mono => themes.get("mono"),
         ColorDepth::Ansi16 | ColorDepth::Indexed256 | ColorDepth::TrueColor => themes.choose(&options.theme, background),
     };
-    chosen.cloned().unwrap_or_else(Theme::plain)
+    let mut theme = chosen.cloned().unwrap_or_else(Theme::plain);
+    theme.thresholds = theme.thresholds.with(options.thresholds);
+    theme
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::keys::Keys;
 use super::screens::Screen;
 use crate::theme::{Background, Themes};
-use crate::units::JobId;
+use crate::units::{JobId, SaidThresholds};
 use crate::wire::control::Topics;
 
 /// How the dashboard is to look and where it starts.
@@ -15,6 +17,14 @@ pub struct Options {
     pub themes: Themes,
     /// The one to use; `auto` follows the terminal's background.
     pub theme: String,
+    /// Thresholds that win over the theme's.
+    pub thresholds: SaidThresholds,
+    /// What keys do.
+    pub keys: Arc<Keys>,
+    /// Why the operator's own keys are not used, where they cannot be.
+    pub keys_problem: Option<String>,
+    /// Whether the mouse selects from the start; else it is the terminal's until the operator says so.
+    pub mouse: bool,
     /// How pictures are shown.
     pub preview: PreviewChoice,
     /// What is known of the terminal.
@@ -38,6 +48,10 @@ impl Options {
         Self {
             themes: Themes::shipped(),
             theme: "auto".to_owned(),
+            thresholds: SaidThresholds::default(),
+            keys: Arc::default(),
+            keys_problem: None,
+            mouse: false,
             preview: PreviewChoice::Auto,
             terminal,
             place: "local".to_owned(),

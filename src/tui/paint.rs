@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use ratatui::style::{Color, Modifier, Style};
 
+use super::hits::Hits;
 use super::options::{ColorDepth, Traits};
 use crate::theme::color::{nearest_indexed, nearest_named};
-use crate::theme::palette::Grade;
-use crate::theme::{self, Glyphs, Named, Role, Theme, Thresholds};
-use crate::units::DeviceId;
+use crate::theme::{self, Glyphs, Named, Role, Theme};
+use crate::units::{DeviceId, Grade, Thresholds};
 
 /// A theme made ready for a terminal.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Paint {
     styles: Vec<Style>,
     depth: ColorDepth,
     faded: bool,
+    /// Where rows are drawn.
+    pub hits: Hits,
     /// The characters to draw with.
     pub glyphs: &'static Glyphs,
 }
@@ -26,7 +28,14 @@ impl Paint {
     #[must_use]
     pub fn new(theme: &Theme, terminal: &Traits) -> Self {
         let styles = Role::ALL.iter().map(|role| style(theme.style(*role), terminal.colors)).collect();
-        Self { theme: theme.clone(), styles, depth: terminal.colors, faded: false, glyphs: theme.glyphs.resolve(terminal.unicode) }
+        Self {
+            theme: theme.clone(),
+            styles,
+            depth: terminal.colors,
+            faded: false,
+            hits: Hits::default(),
+            glyphs: theme.glyphs.resolve(terminal.unicode),
+        }
     }
 
     /// Returns the same in grey, for values that grew old.
@@ -75,11 +84,29 @@ impl Paint {
     /// Returns the role of a value between its thresholds.
     #[must_use]
     pub fn grade(limits: [f64; 2], value: f64) -> Role {
-        match Thresholds::grade(limits, value) {
+        Self::role_of(Thresholds::grade(limits, value))
+    }
+
+    /// Returns the role of a grade.
+    #[must_use]
+    pub fn role_of(grade: Grade) -> Role {
+        match grade {
             Grade::Fine => Role::Text,
             Grade::Warn => Role::Warn,
             Grade::Crit => Role::Crit,
         }
+    }
+
+    /// Returns the role of a busy share; there need be no thresholds for it.
+    #[must_use]
+    pub fn load(&self, share: f64) -> Role {
+        self.thresholds().util.map_or(Role::Text, |limits| Self::grade(limits, share))
+    }
+
+    /// Returns what stands before a value of this role: the mark of what needs a look or a hand, before others nothing.
+    #[must_use]
+    pub fn mark_of_value(&self, role: Role) -> &str {
+        if matches!(role, Role::Warn | Role::Crit) { self.mark(role) } else { "" }
     }
 
     /// Returns a cell with one pixel above another, or `None` where there are no colours to do it with.

@@ -33,7 +33,8 @@ fn of_queue(model: &Model) -> Option<Wanted> {
 /// Returns whether pictures can be seen: their screen is open and nothing lies above it.
 #[must_use]
 pub fn shows_pictures(model: &Model) -> bool {
-    let above = model.detail.is_some() || model.help.is_some() || model.palette.is_some() || model.confirm.is_some();
+    let above =
+        model.alarm.is_some() || model.detail.is_some() || model.help.is_some() || model.palette.is_some() || model.confirm.is_some();
     matches!(model.screen, Screen::Queue | Screen::Gallery) && !above
 }
 

@@ -94,7 +94,9 @@ pub async fn run_all(boxes: Vec<(Options, Handle)>, player: Option<Player>) -> R
     let out = File::from(stdout.as_fd().try_clone_to_owned().map_err(failed("open"))?);
     guard::restore_on_panic();
     let asking = boxes.first().map_or(Asking::Forbidden, |(options, _)| options.terminal.asking);
-    let mut guard = Guard::enter(out.try_clone().map_err(failed("open"))?).map_err(failed("prepare"))?;
+    // What is clicked before the terminal has answered would be taken for its answer.
+    let mouse = asking == Asking::Forbidden && boxes.first().is_some_and(|(options, _)| options.mouse);
+    let mut guard = Guard::enter(out.try_clone().map_err(failed("open"))?, mouse).map_err(failed("prepare"))?;
     if asking == Asking::Allowed {
         guard.write(probe::QUESTIONS.as_bytes()).map_err(failed("write to"))?;
     }
@@ -186,9 +188,13 @@ impl Desk {
     fn hear(&mut self, heard: Input) -> Result<Flow, RunError> {
         Ok(match heard {
             Input::Key(chord) => self.tell(self.at, Message::Pressed(chord)),
+            Input::Pointer(pointer) => self.tell(self.at, Message::Pointed(pointer)),
             Input::Paste(text) => self.tell(self.at, Message::Pasted(text)),
             Input::Resized => self.resized(),
             Input::Answers(answers) => {
+                if self.stations[self.at].model.mouse {
+                    self.mouse(true);
+                }
                 let answers = Answers { cell: answers.cell.or_else(guard::cell_size), ..answers };
                 self.tell_all(|| Message::Probed(answers.clone()))
             }
@@ -250,6 +256,7 @@ impl Desk {
                     // Who plays it ends only with the dashboard.
                     let _ended = self.player.as_ref().map(|player| player.orders.send(play));
                 }
+                Effect::Mouse(on) => self.mouse(on),
                 Effect::NextHost => self.show((self.at + 1) % self.stations.len()),
                 Effect::Redraw => self.redraw(),
                 Effect::Suspend => flow = Flow::Suspend,
@@ -267,6 +274,14 @@ impl Desk {
         }
         self.stations[at].model.touch(Urgency::Input);
         self.redraw();
+    }
+
+    /// The mouse is one, however many boxes there are.
+    fn mouse(&mut self, on: bool) {
+        self.writer.beside(self.guard.mouse(on));
+        for station in &mut self.stations {
+            station.model.mouse = on;
+        }
     }
 
     fn redraw(&mut self) {

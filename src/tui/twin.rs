@@ -1,7 +1,7 @@
 //! The command that does what a key does, for scripts and for those who learn.
 
 use super::model::Model;
-use super::screens::{Screen, cache, detail, overview, sets};
+use super::screens::{Screen, alerts, cache, detail, overview, sets};
 use crate::units::JobId;
 use crate::workflow::{JobDraft, command_line, quote};
 
@@ -10,6 +10,9 @@ use crate::workflow::{JobDraft, command_line, quote};
 pub fn command(model: &Model) -> Option<String> {
     if let Some(confirm) = &model.confirm {
         return confirm.command.clone();
+    }
+    if model.alarm.is_some() {
+        return Some(alerts::update::command(model));
     }
     if let Some(detail) = &model.detail {
         return match &detail.subject {

@@ -5,7 +5,7 @@ use super::effect::Effect;
 use super::message::Message;
 use super::model::{Link, Model, TOAST_MS, Urgency};
 use super::screens::{Screen, cache, detail, devices, gallery, offload};
-use super::{act, answered, pictures};
+use super::{act, answered, pictures, pointer};
 use crate::theme::Role;
 use crate::units::{JobId, Timestamp};
 use crate::wire::{Change, Request};
@@ -18,11 +18,33 @@ const ORDER_MS: i64 = 1_000;
 
 /// Takes in a message.
 pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
-    let mut effects = match message {
+    let is_by_hand = matches!(message, Message::Pressed(_) | Message::Pasted(_) | Message::Pointed(_) | Message::Resized(..));
+    let mut effects = if is_by_hand {
+        take(model, message)
+    } else {
+        // News belong to the present, whatever is shown.
+        model.swap();
+        let effects = take(model, message);
+        model.swap();
+        effects
+    };
+    effects.extend(devices::update::watch(model));
+    effects.extend(pictures::settle(model));
+    effects
+}
+
+fn take(model: &mut Model, message: Message) -> Vec<Effect> {
+    let second = model.now.0.div_euclid(1000);
+    let is_time = matches!(message, Message::Tick(_));
+    let effects = match message {
         Message::Tick(now) => tick(model, now),
         Message::Pressed(chord) => {
             model.touch(Urgency::Input);
             act::press(model, chord)
+        }
+        Message::Pointed(pointer) => {
+            model.touch(Urgency::Input);
+            pointer::point(model, pointer)
         }
         Message::Pasted(text) => {
             model.touch(Urgency::Input);
@@ -76,14 +98,17 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             Vec::new()
         }
     };
-    effects.extend(devices::update::watch(model));
-    effects.extend(pictures::settle(model));
+    if !is_time || model.now.0.div_euclid(1000) != second {
+        let thresholds = model.paint.thresholds();
+        model.alerts.look(&model.known, thresholds, model.now);
+    }
     effects
 }
 
 fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {
     let before = model.now;
     model.now = now;
+    model.known.now = now;
     let toasts = model.toasts.len();
     model.toasts.retain(|t| t.until > now && t.until.0 - now.0 <= TOAST_MS);
     // The clock of the header, ages and countdowns show whole seconds.
@@ -151,7 +176,7 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
     let made = model.screen == Screen::Cache && is_over(model, &change);
     match &change {
         Change::Preview(preview) => {
-            if model.gallery.heard(preview, model.now) {
+            if model.frozen.is_none() && model.gallery.heard(preview, model.now) {
                 model.touch(Urgency::Data);
             }
             model.known.heard_at = Some(model.now);

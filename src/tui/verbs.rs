@@ -4,8 +4,8 @@ use super::action::{Action, DeviceVerb, JobVerb, LogVerb};
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::{Confirm, Model, Then};
-use super::screens::{Screen, cache, compose, detail, devices, offload, sets};
-use super::{twin, wording};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, offload, sets};
+use super::{frozen, twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
 use crate::units::JobId;
@@ -18,11 +18,15 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
     if action.needs_daemon() && !model.is_up() {
         return Some("the daemon does not answer".to_owned());
     }
+    if let Some(reason) = frozen::reason_against(model, action) {
+        return Some(reason);
+    }
     match action {
         Action::Job(verb) => reason_against_verb(model, verb),
         Action::Tune(verb) => offload::deeds::reason_against(model, verb),
         Action::Cache(verb) => cache::deeds::reason_against(model, verb),
         Action::Set(verb) => sets::deeds::reason_against(model, verb),
+        Action::Hide => alerts::update::reason_against_hiding(model),
         Action::Device(DeviceVerb::Signal) => devices::processes::reason_against(model),
         Action::CopyCommand if model.help.is_none() => match (twin::command(model), model.screen) {
             (Some(_), _) => None,
@@ -37,7 +41,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
             let files = model.known.cached.iter().flatten().next();
             files.is_none().then(|| "no file is shown".to_owned())
         }
-        Action::Mark | Action::MarkAll if model.queue.shown(&model.known.jobs).is_empty() => Some("no job is shown".to_owned()),
+        Action::Mark | Action::MarkAll if model.queue.shown(&model.known).is_empty() => Some("no job is shown".to_owned()),
         Action::Log(LogVerb::NextMatch | LogVerb::PreviousMatch) if model.log.search.is_empty() => {
             Some("nothing is searched for; / does".to_owned())
         }
@@ -55,6 +59,9 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::Filter
         | Action::Palette
         | Action::Help
+        | Action::Alerts
+        | Action::Freeze
+        | Action::Mouse
         | Action::Complete
         | Action::CopyValue
         | Action::CopyCommand
@@ -78,7 +85,7 @@ fn is_only_read(model: &Model, action: Action) -> bool {
     if model.palette.is_some() || model.help.as_ref().is_some_and(|h| h.search.typing) {
         return false;
     }
-    model.help.is_some() || (model.detail.is_some() && action == Action::Open)
+    model.help.is_some() || (model.alarm.is_none() && model.detail.is_some() && action == Action::Open)
 }
 
 fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {

@@ -9,21 +9,19 @@
 //! ```
 
 use ratatui::Frame;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::action::{Action, JobVerb};
-use super::hosts;
-use super::keymap::{self, Binding, Footer, Layer};
+use super::action::{Action, Motion};
+use super::hits::Hit;
+use super::layer::Layer;
 use super::model::{Confirm, Freshness, Link, Model};
 use super::paint::Paint;
-use super::screens::{Screen, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
+use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::line::{self, piece};
 use super::widgets::popup;
-use super::{verbs, wording};
-use crate::devices::Health;
+use super::{footer, hosts, wording};
 use crate::theme::Role;
-use crate::wire::EngineState;
 
 /// The least columns and rows.
 pub const LEAST: (u16, u16) = (60, 16);
@@ -34,6 +32,7 @@ const WIDE: u16 = 110;
 pub fn draw(model: &Model, frame: &mut Frame) {
     let area = frame.area();
     let paint = &model.paint;
+    paint.hits.clear();
     if let Some(ground) = paint.ground() {
         frame.buffer_mut().set_style(area, ground);
     }
@@ -43,16 +42,14 @@ pub fn draw(model: &Model, frame: &mut Frame) {
         return;
     }
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
-    let area = match &model.hosts {
-        Some(hosts) => {
-            frame.render_widget(hosts::row(hosts, paint, area.width), row(0));
-            Rect { y: area.y + 1, height: area.height - 1, ..area }
-        }
-        None => area,
-    };
+    if let Some(hosts) = &model.hosts {
+        let key = model.options.keys.key_of(&[Layer::Hosts], Action::NextHost);
+        frame.render_widget(hosts::row(hosts, paint, key.as_deref(), area.width), row(0));
+    }
+    let area = below_hosts(model, area);
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
     frame.render_widget(header(model, area.width), row(0));
-    frame.render_widget(tabs(model, area.width), row(1));
+    frame.render_widget(tabs(model, row(1)), row(1));
     let screen = body(area);
     match model.screen {
         Screen::Overview => overview::view::draw(model, paint, frame, screen),
@@ -68,17 +65,27 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     if let Some(open) = &model.detail {
         detail::view::draw(model, open, paint, frame, screen);
     }
+    if let Some(open) = &model.alarm {
+        alerts::view::draw(model, open, paint, frame, screen);
+    }
     if let Some(open) = &model.help {
-        help::view::draw(open, paint, frame, screen);
+        help::view::draw(model, open, paint, frame, screen);
     }
     if let Some(open) = &model.palette {
         palette::view::draw(open, paint, frame, screen);
     }
     if let Some(open) = &model.confirm {
-        confirm(open, paint, frame, screen);
+        confirm(model, open, frame, screen);
     }
     toasts(model, frame, screen);
-    footer(model, frame, row(area.height - 1));
+    footer::draw(model, frame, row(area.height - 1));
+}
+
+/// Returns what the row of all boxes leaves of an area.
+#[must_use]
+pub fn below_hosts(model: &Model, area: Rect) -> Rect {
+    let taken = u16::from(model.hosts.is_some()).min(area.height);
+    Rect { y: area.y + taken, height: area.height - taken, ..area }
 }
 
 /// Returns the area of the screens.
@@ -110,18 +117,20 @@ fn header(model: &Model, width: u16) -> Line<'static> {
             format!("Q {}r/{}w/{}h", counts.running, counts.queued, counts.held)
         };
         parts.push((4, line::text(&old, Role::Text, text)));
-        let alerts = alerts(model);
+        let (alerts, worst) = (model.alerts.all().len(), Paint::role_of(model.alerts.worst()));
         let replay = model.replay.map(|head| format!("REPLAY {}", head.told(model.now)));
+        let frozen = model.frozen.as_ref().map(|frozen| format!("FROZEN since {}", frozen.since.time_of_day()));
         let flags = [
+            (frozen.is_some(), 11, Role::Warn, frozen.unwrap_or_default()),
             (replay.is_some(), 10, Role::Warn, replay.unwrap_or_default()),
             (known.paused, 5, Role::Warn, "PAUSED".to_owned()),
-            (alerts > 0, 7, Role::Crit, format!("ALERT {alerts}")),
+            (alerts > 0, 7, worst, format!("ALERT {alerts}")),
             (known.devices.iter().any(|d| d.simulated), 6, Role::Warn, "SIMULATED".to_owned()),
         ];
         let raised = flags.into_iter().filter(|(raised, ..)| *raised);
         parts.extend(raised.map(|(_, keep, role, text)| (keep, line::text(&old, role, text))));
     }
-    let clock = line::text(paint, Role::Text, format!("{} UTC ", model.now.time_of_day()));
+    let clock = line::text(paint, Role::Text, format!("{} UTC ", model.clock().time_of_day()));
     let gap = if wide { 3 } else { 2 };
     let room = usize::from(width).saturating_sub(line::width(&clock) + 1);
     while parts.iter().map(|(_, part)| line::width(part) + gap).sum::<usize>() > room + gap && parts.len() > 1 {
@@ -137,8 +146,9 @@ fn link(model: &Model, wide: bool) -> Span<'static> {
     match &model.link {
         Link::Connecting => piece(paint, Role::Dim, "connecting ..."),
         Link::Down { since, retry_at, .. } => {
-            let age = wording::span(model.now.since(*since).as_secs_f64());
-            let retry = match retry_at.since(model.now).as_secs_f64() {
+            let now = model.clock();
+            let age = wording::span(now.since(*since).as_secs_f64());
+            let retry = match retry_at.since(now).as_secs_f64() {
                 s if s < 0.5 => "retrying".to_owned(),
                 s => format!("retry in {}", wording::span(s)),
             };
@@ -155,101 +165,53 @@ fn link(model: &Model, wide: bool) -> Span<'static> {
     }
 }
 
-/// How many things need a hand now.
-fn alerts(model: &Model) -> usize {
-    let lost = model.known.devices.iter().filter(|d| matches!(d.health, Health::Lost { .. })).count();
-    let broken = model.known.engines.iter().filter(|e| matches!(e.state, EngineState::Broken | EngineState::Backoff)).count();
-    lost + broken
-}
-
-fn tabs(model: &Model, width: u16) -> Line<'static> {
-    let paint = &model.paint;
-    let tabs = |here: fn(Screen) -> String, there: fn(Screen) -> String| {
-        let tab = move |screen: &Screen| {
+fn tabs(model: &Model, area: Rect) -> Line<'static> {
+    let (paint, width) = (&model.paint, area.width);
+    let tabs = |here: &dyn Fn(Screen) -> String, there: &dyn Fn(Screen) -> String| {
+        let tab = |screen: &Screen| {
             if *screen == model.screen {
                 line::text(paint, Role::Tab, format!("[{}]", here(*screen)))
             } else {
                 line::text(paint, Role::Text, format!(" {} ", there(*screen)))
             }
         };
-        line::join(Screen::ALL.iter().map(tab), 0)
+        Screen::ALL.iter().map(tab).collect::<Vec<_>>()
     };
-    let full = |s: Screen| format!("{} {}", s.number(), s.title());
-    let short = |s: Screen| format!("{} {}", s.number(), s.short());
+    let keyed = |s: Screen, name: &str| match number(model, s) {
+        Some(key) => format!("{key} {name}"),
+        None => name.to_owned(),
+    };
+    let full = |s: Screen| keyed(s, s.title());
+    let short = |s: Screen| keyed(s, s.short());
+    let least_name = |s: Screen| number(model, s).unwrap_or_else(|| s.short().to_owned());
     // The help key stays, whatever names have to become.
     let least = usize::from(width).saturating_sub(8);
-    let fitting = [tabs(full, full), tabs(short, short)].into_iter().find(|tabs| line::width(tabs) <= least);
-    let left = fitting.unwrap_or_else(|| tabs(full, |s| s.number().to_string()));
+    let fitting = [tabs(&full, &full), tabs(&short, &short)].into_iter().find(|tabs| tabs.iter().map(line::width).sum::<usize>() <= least);
+    let names = fitting.unwrap_or_else(|| tabs(&full, &least_name));
+    let mut x = area.x;
+    for (screen, name) in Screen::ALL.iter().zip(&names) {
+        let columns = line::width(name) as u16;
+        paint.hits.note(Rect { x, width: columns, ..area }.intersection(area), Hit::Tab(*screen));
+        x += columns;
+    }
+    let left = line::join(names, 0);
     let room = usize::from(width).saturating_sub(line::width(&left) + 2);
-    let keys = [(":", "command"), ("?", "help"), ("q", "quit")].map(|(key, label)| hint(paint, key, label));
-    let mut right = line::join(keys, 2);
+    let keyed = |(action, label)| Some(hint(paint, &model.options.keys.key_of(&[Layer::Everywhere, Layer::Always], action)?, label));
+    let keys = [(Action::Palette, "command"), (Action::Help, "help"), (Action::Quit, "quit")];
+    let mut right = line::join(keys.into_iter().filter_map(keyed), 2);
     if line::width(&right) > room {
-        right = hint(paint, "?", "help");
+        right = keyed((Action::Help, "help")).unwrap_or_default();
     }
     line::ends(left, line::join([right, Line::raw(" ")], 0), usize::from(width), paint.glyphs)
 }
 
-fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {
+/// The key of a screen.
+fn number(model: &Model, screen: Screen) -> Option<String> {
+    model.options.keys.key_of(&[Layer::Everywhere], Action::GoTo(screen))
+}
+
+pub(super) fn hint(paint: &Paint, key: &str, label: &str) -> Line<'static> {
     Line::from(vec![piece(paint, Role::Key, key), Span::raw(" "), piece(paint, Role::Text, label)])
-}
-
-fn footer(model: &Model, frame: &mut Frame, area: Rect) {
-    let paint = &model.paint;
-    let layers = model.layers();
-    let mut keys: Vec<Line<'static>> = Vec::new();
-    if layers.contains(&Layer::Jobs) && !model.is_up() {
-        keys.push(line::text(paint, Role::Warn, "no daemon: jobs cannot be changed"));
-    }
-    let mut taken = 1 + keys.iter().map(|k| line::width(k) + 2).sum::<usize>();
-    for binding in layers.iter().flat_map(|layer| keymap::of(*layer)).filter(|b| b.footer == Footer::Shown) {
-        if is_hidden_by(&layers, binding) || verbs::reason_against(model, binding.action).is_some() {
-            continue;
-        }
-        let hint = hint(paint, binding.keys[0], label(model, binding));
-        taken += line::width(&hint) + 2;
-        if taken > usize::from(area.width) {
-            break;
-        }
-        keys.push(hint);
-    }
-    let keys = line::join(keys, 2);
-    let typed = if layers[0] == Layer::Filter { open_search(model) } else { None };
-    match typed {
-        Some(input) => {
-            let text = wording::tail(&wording::clean(input.value()), usize::from(area.width) / 2, paint.glyphs);
-            let x = area.x + 2 + wording::width(&text) as u16;
-            let left = Line::from(vec![piece(paint, Role::Key, " /"), piece(paint, Role::Input, text)]);
-            frame.render_widget(line::ends(left, keys, usize::from(area.width) - 1, paint.glyphs), area);
-            frame.set_cursor_position(Position { x: x.min(area.right() - 1), y: area.y });
-        }
-        None => frame.render_widget(line::join([Line::raw(""), keys], 1), area),
-    }
-}
-
-/// A pause key says what it would do.
-fn label(model: &Model, binding: &Binding) -> &'static str {
-    let resumes = binding.action == Action::Job(JobVerb::PauseQueue) && model.known.paused;
-    if resumes { "resume queue" } else { binding.label }
-}
-
-/// A key means what the innermost layer says.
-fn is_hidden_by(layers: &[Layer], binding: &Binding) -> bool {
-    let inner = layers.iter().take_while(|l| **l != binding.layer);
-    inner.flat_map(|l| keymap::of(*l)).any(|b| b.keys.contains(&binding.keys[0]) || b.action == binding.action)
-}
-
-fn open_search(model: &Model) -> Option<&tui_input::Input> {
-    let search = match (&model.help, model.screen) {
-        (Some(help), _) => &help.search,
-        (None, Screen::Queue) => &model.queue.filter,
-        (None, Screen::Devices) => &model.devices.filter,
-        (None, Screen::Sets) => &model.sets.filter,
-        (None, Screen::Cache) => &model.cache.filter,
-        (None, Screen::Gallery) => &model.finished.filter,
-        (None, Screen::Log) => &model.log.search,
-        (None, Screen::Overview | Screen::Offload | Screen::Compose) => return None,
-    };
-    search.typing.then_some(&search.input)
 }
 
 /// ```text
@@ -259,19 +221,23 @@ fn open_search(model: &Model) -> Option<&tui_input::Input> {
 /// │ y yes   n no   Y copy command               │
 /// └─────────────────────────────────────────────┘
 /// ```
-fn confirm(open: &Confirm, paint: &Paint, frame: &mut Frame, area: Rect) {
+fn confirm(model: &Model, open: &Confirm, frame: &mut Frame, area: Rect) {
+    let paint = &model.paint;
+    let key = |action| model.options.keys.key_of(&[Layer::Confirm], action).unwrap_or_default();
     let mut lines = vec![line::text(paint, Role::Text, &open.consequence)];
     // Question, consequence, command and answers stay; the list gives way.
     let room = usize::from(area.height.saturating_sub(7)).max(1);
     let first = open.scroll.min(open.list.len().saturating_sub(room));
     let rest = open.list.len().saturating_sub(first + room);
     lines.extend(open.list.iter().skip(first).take(room).map(|row| line::text(paint, Role::Text, format!("  {row}"))));
-    lines.extend((rest > 0).then(|| line::text(paint, Role::Dim, format!("  {rest} more below, j scrolls"))));
+    lines.extend(
+        (rest > 0).then(|| line::text(paint, Role::Dim, format!("  {rest} more below, {} scrolls", key(Action::Move(Motion::Down))))),
+    );
     lines.extend(open.command.as_ref().map(|c| line::text(paint, Role::Dim, c)));
     let widest = lines.iter().map(line::width).max().unwrap_or(0).max(wording::width(&open.question) + 2);
     let size = ((widest as u16).saturating_add(4).max(40), lines.len() as u16 + 3);
     let inside = popup::draw(frame, area, paint, &open.question, "", size);
-    lines.push(line::join([hint(paint, "y", "yes"), hint(paint, "n", "no")], 3));
+    lines.push(line::join([hint(paint, &key(Action::Accept), "yes"), hint(paint, &key(Action::Decline), "no")], 3));
     for (y, text) in (inside.y..inside.bottom()).zip(lines) {
         frame.render_widget(line::fit(text, usize::from(inside.width), paint.glyphs), Rect { y, height: 1, ..inside });
     }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod ids;
 pub mod pixels;
 pub mod seed;
+pub mod thresholds;
 
 pub use bytes::Bytes;
 pub use capability::Capability;
@@ -16,3 +17,4 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use ids::{BlockIndex, DeviceId, JobId, RunId, SessionId};
 pub use pixels::Size;
 pub use seed::Seed;
+pub use thresholds::{Grade, SaidThresholds, Thresholds, ThresholdsError};

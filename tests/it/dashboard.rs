@@ -8,6 +8,7 @@ use perilune::tui::gallery::Graphics;
 use perilune::tui::keymap::{BINDINGS, Layer};
 use perilune::tui::message::Message;
 use perilune::tui::options::{Distance, Options, PreviewChoice, Traits};
+use perilune::tui::pointer::{Gesture, Pointer};
 use perilune::tui::screens;
 use perilune::tui::terminal::probe::Answers;
 use perilune::units::{JobId, Timestamp};
@@ -399,6 +400,10 @@ fn anything() -> impl Strategy<Value = Message> {
     ];
     prop_oneof![
         12 => key.prop_map(Message::Pressed),
+        1 => (0u16..220, 0u16..70, 0u8..3).prop_map(|(column, row, which)| {
+            let gesture = [Gesture::Click, Gesture::WheelUp, Gesture::WheelDown][usize::from(which)];
+            Message::Pointed(Pointer { gesture, column, row })
+        }),
         1 => "\\PC{0,30}".prop_map(Message::Pasted),
         2 => (0u16..220, 0u16..70).prop_map(|(w, h)| Message::Resized(w, h)),
         1 => (0i64..30).prop_map(|s| Message::Tick(Timestamp(fixtures::NOW.0 + s * 1000))),
@@ -441,6 +446,7 @@ proptest! {
     #[test]
     fn nothing_brings_it_down(messages in prop::collection::vec(anything(), 0..80)) {
         let mut screen = busy();
+        screen.model.mouse = true;
         for message in messages {
             let resized = matches!(message, Message::Resized(..));
             screen.tell(message);

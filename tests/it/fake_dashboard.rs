@@ -1,5 +1,5 @@
 //! The dashboard on a link that is not there, for tests in a pseudo-terminal and for a look by hand:
-//! `cargo run --features fakes --bin perilune-fake-dashboard [light|mono|panics]`.
+//! `cargo run --features fakes --bin perilune-fake-dashboard [light|mono|panics|mouse|mouse-panics]`.
 
 #[path = "support/fake_link.rs"]
 mod fake_link;
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     let options = match std::env::args().nth(1).as_deref() {
         Some("light") => Options { theme: "light".to_owned(), ..plain },
         Some("mono") => Options { terminal: Traits { colors: ColorDepth::Mono, ..XTERM }, ..plain },
+        Some("mouse") => Options { mouse: true, ..plain },
+        Some("mouse-panics") => Options { mouse: true, count_tokens: fail_on_boom, ..plain },
         Some("panics") => Options { count_tokens: fail_on_boom, ..plain },
         _ => plain,
     };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod alerts;
 mod bad_input;
 mod cached;
 mod calibrate;
@@ -11,9 +12,12 @@ mod cli_plan;
 mod convert;
 mod conversions;
 mod dashboard;
+mod filters;
 mod frames;
+mod frozen;
 mod gpu_states;
 mod hosts;
+mod keys;
 mod ledger;
 mod legible;
 mod library;
@@ -21,6 +25,7 @@ mod link;
 mod metrics;
 mod plain;
 mod plan;
+mod pointer;
 mod profiles;
 mod protocol;
 mod queue;

@@ -11,6 +11,7 @@ use crate::config::file::ConfigFile;
 use crate::config::{Environment, Flags, Paths, Settings};
 use crate::profile::{EMBEDDED, Preset, position};
 use crate::theme::Themes;
+use crate::tui::rebind;
 use crate::workflow::{Kind, Refusal};
 
 /// Code of an exit where a file is wrong, as for wrong flags.
@@ -20,6 +21,7 @@ const WRONG: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Settings,
+    Keys,
     Profile,
     Theme,
 }
@@ -28,6 +30,7 @@ impl Purpose {
     fn name(self) -> &'static str {
         match self {
             Self::Settings => "settings",
+            Self::Keys => "keys",
             Self::Profile => "profile",
             Self::Theme => "theme",
         }
@@ -66,6 +69,7 @@ pub(in crate::cli) fn validate(global: &Global, environment: &Environment, outpu
         let name = file.display().to_string();
         let problem = match purpose {
             Purpose::Settings => settings(&text, &file, global, environment),
+            Purpose::Keys => rebind::parse(&text).err().map(|e| e.to_string()),
             Purpose::Profile => Preset::parse(&text, &name).err().map(|e| e.problem),
             Purpose::Theme => themes.add(&name, &text).err().map(|e| e.to_string()),
         };
@@ -101,6 +105,9 @@ fn all(paths: &Paths) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     if paths.file().exists() {
         all.push((paths.file(), Purpose::Settings, None));
+    }
+    if paths.keys().exists() {
+        all.push((paths.keys(), Purpose::Keys, None));
     }
     for (folder, purpose) in [(paths.profiles(), Purpose::Profile), (paths.themes(), Purpose::Theme)] {
         // A folder that is not there holds no files.
@@ -142,7 +149,9 @@ fn purpose(path: &Path, paths: &Paths) -> Purpose {
     let has = |key: &str| text.lines().any(|l| l.starts_with(&format!("{key}:")));
     if *path == paths.file() || path.file_name().is_some_and(|name| name == "config.yaml") {
         Purpose::Settings
-    } else if path.starts_with(paths.themes()) || ["roles", "extends", "glyphs", "background", "thresholds"].into_iter().any(has) {
+    } else if *path == paths.keys() || path.file_name().is_some_and(|name| name == "keys.yaml") {
+        Purpose::Keys
+    } else if path.starts_with(paths.themes()) || ["name", "roles", "extends", "glyphs", "background"].into_iter().any(has) {
         Purpose::Theme
     } else {
         Purpose::Profile

@@ -10,12 +10,13 @@ use crate::cli::context::Context;
 use crate::cli::output;
 use crate::cli::plain::Plain;
 use crate::client::{Handle, follow};
-use crate::config::{ConfigError, themes};
+use crate::config::{ConfigError, key_file, themes};
 use crate::prompt::Dialect;
+use crate::tui::keys::Keys;
 use crate::tui::options::{PreviewChoice, Surroundings};
 use crate::tui::player::Player;
 use crate::tui::screens::Screen;
-use crate::tui::{self, Options, RunError};
+use crate::tui::{self, Options, RunError, rebind, wording};
 use crate::units::{Clock, SystemClock};
 use crate::wire::control::Topics;
 use crate::workflow::{Kind, Refusal, text};
@@ -114,6 +115,13 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         (count.tokens, count.windows)
     });
     options.profiles = Some(settings.paths.profiles());
+    options.thresholds = settings.profiled.thresholds;
+    options.mouse = settings.mouse.value;
+    match keys(context) {
+        Ok(keys) => options.keys = Arc::new(keys),
+        // Whoever mistypes a key must still be able to look at the box.
+        Err(problem) => options.keys_problem = Some(format!("the built-in keys are used: {problem}")),
+    }
     options.themes = themes::load(&settings.paths)?;
     let wrong = |origin: String, problem: String| ConfigError::Value { origin, problem };
     if let Some(name) = &settings.theme.value {
@@ -127,6 +135,16 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         options.preview = text.parse::<PreviewChoice>().map_err(|e| wrong(settings.preview.origin.to_string(), e.to_string()))?;
     }
     Ok(options)
+}
+
+/// Returns the keys as the operator has them, or why they cannot be used.
+pub(super) fn keys(context: &Context) -> Result<Keys, String> {
+    let text = key_file::read(&context.settings.paths).map_err(|e| e.to_string())?;
+    let file = wording::file_name(&context.settings.paths.keys());
+    text.map_or_else(
+        || Ok(Keys::built_in()),
+        |text| rebind::parse(&text).map_err(|e| format!("{file}:{}:{}: {}", e.line, e.column, e.problem)),
+    )
 }
 
 /// Returns what the environment says about the terminal.

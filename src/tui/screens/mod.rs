@@ -1,5 +1,6 @@
 //! The screens, and what opens above them. Each has a state of its own, an update and a view.
 
+pub mod alerts;
 pub mod cache;
 pub mod compose;
 pub mod detail;
@@ -13,7 +14,7 @@ pub mod palette;
 pub mod queue;
 pub mod sets;
 
-/// A screen. Their numbers are fixed.
+/// A screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Screen {
     /// Devices, sets, queue and events at a glance.
@@ -40,22 +41,6 @@ impl Screen {
     /// Every screen, in the order of the tabs.
     pub const ALL: &[Self] =
         &[Self::Overview, Self::Devices, Self::Sets, Self::Cache, Self::Offload, Self::Queue, Self::Compose, Self::Log, Self::Gallery];
-
-    /// Returns the key that leads to it.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Overview => 1,
-            Self::Devices => 2,
-            Self::Sets => 3,
-            Self::Cache => 4,
-            Self::Offload => 5,
-            Self::Queue => 6,
-            Self::Compose => 7,
-            Self::Log => 8,
-            Self::Gallery => 9,
-        }
-    }
 
     /// Returns its name.
     #[must_use]

@@ -8,8 +8,12 @@ use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
 /// Alternate screen, bracketed paste, no cursor.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l\x1b[H\x1b[2J";
-/// What undoes all that a frame or [`ENTER`] may have left: a frame half drawn, colours, paste, cursor, screen.
-pub const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?2004l\x1b[?25h\x1b[?1049l";
+/// What undoes all that a frame, [`ENTER`] or [`MOUSE_ON`] may have left: a frame half drawn, colours, mouse, paste, cursor, screen.
+pub const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?25h\x1b[?1049l";
+/// Has the terminal tell of buttons and of the wheel, also beyond column 223.
+pub const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
+/// Has it keep them for itself.
+pub const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 
 /// Whether the terminal is ours now. A panic hook has no other way to know.
 static OURS: AtomicBool = AtomicBool::new(false);
@@ -18,12 +22,13 @@ static OURS: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct Guard {
     out: File,
+    mouse: bool,
 }
 
 impl Guard {
-    /// Takes the terminal that `out` writes to.
-    pub fn enter(out: File) -> io::Result<Self> {
-        let mut guard = Self { out };
+    /// Takes the terminal that `out` writes to, with or without its mouse.
+    pub fn enter(out: File, mouse: bool) -> io::Result<Self> {
+        let mut guard = Self { out, mouse };
         guard.come_back()?;
         Ok(guard)
     }
@@ -39,7 +44,14 @@ impl Guard {
         // Where raw mode is thought to be on already, turning it on would do nothing.
         disable_raw_mode()?;
         enable_raw_mode()?;
-        self.out.write_all(ENTER)
+        self.out.write_all(ENTER)?;
+        if self.mouse { self.out.write_all(MOUSE_ON) } else { Ok(()) }
+    }
+
+    /// Notes whether the mouse is ours, also after somebody else had the terminal; returns what is to be written for it.
+    pub fn mouse(&mut self, on: bool) -> &'static [u8] {
+        self.mouse = on;
+        if on { MOUSE_ON } else { MOUSE_OFF }
     }
 
     /// Gives the terminal back for a while.
@@ -99,7 +111,7 @@ mod tests {
     /// Every mode that is set on entering, or by a frame, is reset on leaving.
     #[test]
     fn leaving_undoes_all_that_entering_did() {
-        let frame = [ENTER, crate::tui::terminal::stage::FRAME_BEGINS].concat();
+        let frame = [ENTER, MOUSE_ON, crate::tui::terminal::stage::FRAME_BEGINS].concat();
         let text = String::from_utf8(frame).unwrap();
         let leave = String::from_utf8(LEAVE.to_vec()).unwrap();
         for set in text.split('\u{1b}').filter(|s| s.starts_with("[?")) {

@@ -3,13 +3,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, KeyEventKind};
+use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::probe::{self, Answers, Heard, Late, Listener};
 use crate::tui::chord::Chord;
 use crate::tui::options::Asking;
+use crate::tui::pointer::{Gesture, Pointer};
 
 /// Answers that come later than this are keys.
 const LATE: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ const LATE: Duration = Duration::from_secs(5);
 pub enum Input {
     /// A key.
     Key(Chord),
+    /// The mouse.
+    Pointer(Pointer),
     /// Pasted text.
     Paste(String),
     /// Its size has changed.
@@ -77,11 +80,31 @@ fn read(keys: &Keys, asking: Asking) -> Result<(), Unheard> {
             }
             Ok(Event::Paste(text)) => Input::Paste(text),
             Ok(Event::Resize(..)) => Input::Resized,
-            Ok(Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost) => continue,
+            Ok(Event::Mouse(mouse)) => match pointer(mouse) {
+                Some(pointer) => Input::Pointer(pointer),
+                None => continue,
+            },
+            Ok(Event::Key(_) | Event::FocusGained | Event::FocusLost) => continue,
             Err(_) => return keys.send(Input::Closed),
         };
         keys.send(input)?;
     }
+}
+
+/// What the mouse did, where it is something that we know.
+fn pointer(mouse: MouseEvent) -> Option<Pointer> {
+    let gesture = match mouse.kind {
+        MouseEventKind::Down(MouseButton::Left) => Gesture::Click,
+        MouseEventKind::ScrollUp => Gesture::WheelUp,
+        MouseEventKind::ScrollDown => Gesture::WheelDown,
+        MouseEventKind::Down(_)
+        | MouseEventKind::Up(_)
+        | MouseEventKind::Drag(_)
+        | MouseEventKind::Moved
+        | MouseEventKind::ScrollLeft
+        | MouseEventKind::ScrollRight => return None,
+    };
+    Some(Pointer { gesture, column: mouse.column, row: mouse.row })
 }
 
 /// Reads what the terminal says about itself, for as long as its patience lasts.

@@ -6,6 +6,7 @@ use ratatui::text::Line;
 
 use super::{bar, line};
 use crate::theme::Role;
+use crate::tui::hits::Hit;
 use crate::tui::paint::Paint;
 
 /// Whether keys act on a list.
@@ -42,6 +43,7 @@ pub fn draw(
         if selected == Some((at, Focus::Here)) {
             line = select(line, area.width, paint);
         }
+        paint.hits.note(place, Hit::Row { at, selected: selected.map_or(0, |(at, _)| at) });
         frame.render_widget(line, place);
     }
 }

@@ -6,6 +6,7 @@ use ratatui::widgets::Clear;
 
 use super::list::Focus;
 use super::panel;
+use crate::tui::hits::Hit;
 use crate::tui::paint::Paint;
 
 /// Draws an empty box in the middle of an area, at most so wide and high; returns the area inside.
@@ -13,6 +14,7 @@ pub fn draw(frame: &mut Frame, area: Rect, paint: &Paint, title: &str, note: &st
     let width = size.0.min(area.width);
     let height = size.1.min(area.height);
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    paint.hits.note(place, Hit::Box);
     clear(frame, place, paint);
     panel::boxed(frame, place, paint, title, note, Focus::Here)
 }

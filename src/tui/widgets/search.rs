@@ -1,11 +1,12 @@
-//! Words that lines must hold, and the line that they are typed into.
+//! What rows must be, and the line that it is typed into.
 
 use tui_input::Input;
 
 use super::text_field;
 use crate::tui::chord::Chord;
+use crate::tui::filter::{self, Field, Filter};
 
-/// Words that lines must hold.
+/// What rows must be: words, and where rows have fields what is true of them.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
     /// The words, and the cursor among them.
@@ -23,6 +24,12 @@ impl Search {
         }
         let line = line.to_lowercase();
         self.input.value().to_lowercase().split_whitespace().all(|word| line.contains(word))
+    }
+
+    /// Returns what rows with these fields must be. What cannot be read lets every row through, until it can be.
+    #[must_use]
+    pub fn filter(&self, fields: &'static [Field]) -> Filter {
+        filter::parse(self.input.value(), fields).unwrap_or_default()
     }
 
     /// Returns whether there are no words.

@@ -49,6 +49,11 @@ impl Terminal {
         (screen.alternate_screen(), screen.hide_cursor(), screen.bracketed_paste())
     }
 
+    /// Whether the terminal tells of its mouse instead of selecting text.
+    pub(crate) fn gives_mouse(&self) -> bool {
+        self.parser.lock().unwrap().screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None
+    }
+
     pub(crate) fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
@@ -67,9 +72,9 @@ impl Terminal {
         assert!(ended, "it does not end\n{}", self.text());
     }
 
-    /// The terminal is as it was: no other screen, a cursor, no bracketed paste.
+    /// The terminal is as it was: no other screen, a cursor, no bracketed paste, a mouse of its own.
     pub(crate) fn check_restored(&self) {
-        self.wait_until("restored", |t| t.modes() == (false, false, false));
+        self.wait_until("restored", |t| t.modes() == (false, false, false) && !t.gives_mouse());
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

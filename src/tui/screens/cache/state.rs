@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use super::Menu;
+use super::fields::{Beside, FIELDS};
 use crate::tui::known::Known;
 use crate::tui::widgets::search::Search;
-use crate::tui::wording;
 use crate::wire::{CachedView, ConversionId, ConversionView, VerifiedView};
 
 /// Where the operator is: by what it is, never by row.
@@ -121,9 +121,10 @@ impl State {
     /// Returns the rows: conversions on their way, then files in their order.
     #[must_use]
     pub fn shown<'a>(&self, known: &'a Known) -> Vec<Row<'a>> {
-        let on_their_way = known.conversions.iter().filter(|c| self.filter.matches(&haystack_of_conversion(c))).map(Row::Conversion);
-        let mut files: Vec<&CachedView> =
-            known.cached.iter().flatten().filter(|f| self.filter.is_empty() || self.filter.matches(&haystack(f))).collect();
+        let filter = self.filter.filter(FIELDS);
+        let fits = |row: Row<'_>| filter.matches(&Beside { row, now: known.now });
+        let on_their_way = known.conversions.iter().filter(|c| fits(Row::Conversion(c))).map(Row::Conversion);
+        let mut files: Vec<&CachedView> = known.cached.iter().flatten().filter(|f| fits(Row::File(f))).collect();
         match self.order {
             Order::Used => files.sort_by_key(|f| std::cmp::Reverse(f.used)),
             Order::Size => files.sort_by_key(|f| std::cmp::Reverse(f.bytes)),
@@ -135,7 +136,8 @@ impl State {
         if self.reversed {
             files.reverse();
         }
-        on_their_way.chain(files.into_iter().map(Row::File)).collect()
+        let on_their_way: Vec<Row<'a>> = on_their_way.collect();
+        on_their_way.into_iter().chain(files.into_iter().map(Row::File)).collect()
     }
 
     /// Returns the row at which the operator is.
@@ -177,15 +179,4 @@ impl State {
     pub fn read(&self, path: &Path) -> Option<&VerifiedView> {
         self.verified.iter().find(|v| v.path == path)
     }
-}
-
-/// What the filter looks at: everything that a row shows.
-fn haystack(file: &CachedView) -> String {
-    let source = file.source.as_deref().map(wording::file_name).unwrap_or_default();
-    let (from, to) = (file.from.as_deref().unwrap_or_default(), file.to.as_deref().unwrap_or_default());
-    format!("{} {source} {from} {to} {}", file.path.display(), file.state.name())
-}
-
-fn haystack_of_conversion(conversion: &ConversionView) -> String {
-    format!("{} {} converting", conversion.source.display(), conversion.to)
 }

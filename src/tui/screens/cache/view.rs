@@ -18,6 +18,8 @@ use ratatui::text::{Line, Span};
 
 use super::{Menu, Row, menu, rows};
 use crate::theme::Role;
+use crate::tui::action::{Action, CacheVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::screens::compose::view::draw_choices;
@@ -75,12 +77,15 @@ fn trouble(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) -> Rect 
     Rect { y: area.y + 1, height: area.height - 1, ..area }
 }
 
-fn empty(model: &Model) -> &'static str {
+fn empty(model: &Model) -> String {
+    let keys = &model.options.keys;
     match (model.freshness(), &model.link, &model.known.cached) {
-        (_, Link::Down { .. }, None) => "The cache is unknown until a daemon answers. Start one: perilune serve",
-        (Freshness::Unheard, ..) | (_, _, None) => PENDING,
-        (_, _, Some(files)) if files.is_empty() => "Nothing was converted yet. c converts a model.",
-        (_, _, Some(_)) => "No conversion holds these words. esc drops the filter.",
+        (_, Link::Down { .. }, None) => "The cache is unknown until a daemon answers. Start one: perilune serve".to_owned(),
+        (Freshness::Unheard, ..) | (_, _, None) => PENDING.to_owned(),
+        (_, _, Some(files)) if files.is_empty() => {
+            format!("Nothing was converted yet. {} converts a model.", keys.said(Layer::Cache, Action::Cache(CacheVerb::Convert)))
+        }
+        (_, _, Some(_)) => format!("No conversion is like that. {} drops the filter.", keys.said(Layer::Cache, Action::Back)),
     }
 }
 

@@ -18,6 +18,9 @@ use super::pick::{Choice, Pick, choices};
 use super::state::Problem;
 use super::{Field, Mode, State};
 use crate::theme::Role;
+use crate::tui::action::Action;
+use crate::tui::hits::Hit;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line::{self, piece};
@@ -84,7 +87,11 @@ fn says(model: &Model, paint: &Paint, problems: &[Problem]) -> Line<'static> {
             format!("{} no daemon answers; the draft is kept. Start one: perilune serve", paint.mark(Role::Warn)),
         ),
         (_, Some((field, refusal))) => line::text(paint, Role::Dim, format!("not ready: {}: {}", field.name(), refusal.message)),
-        (_, None) => line::text(paint, Role::Ok, "ready: ctrl-s submits, ctrl-t submits it held"),
+        (_, None) => {
+            let key = |action| model.options.keys.said(Layer::Compose, action);
+            let (now, held) = (key(Action::SubmitJob), key(Action::SubmitHeld));
+            line::text(paint, Role::Ok, format!("ready: {now} submits, {held} submits it held"))
+        }
     }
 }
 
@@ -109,6 +116,7 @@ fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, prob
     for (place, laid) in laid.iter().enumerate() {
         let Some(y) = before(place).checked_sub(first).map(|y| area.y + y).filter(|y| y + laid.rows <= area.bottom()) else { continue };
         let problem = problems.iter().find(|(f, _)| *f == laid.field);
+        paint.hits.note(Rect { y, height: laid.rows, ..area }, Hit::Row { at: place, selected: at });
         draw_field(model, paint, frame, Rect { y, height: laid.rows, ..area }, (values, notes), laid, problem);
     }
     total

@@ -90,8 +90,9 @@ pub fn entry(paint: &Paint, name: &str, role: Role, value: &str, columns: usize)
     lines
 }
 
-/// Breaks a text at spaces, and within words that are longer than a line.
-fn folded(text: &str, columns: usize) -> Vec<String> {
+/// Returns the rows of a text that is broken at spaces, and within words that are longer than a line.
+#[must_use]
+pub fn folded(text: &str, columns: usize) -> Vec<String> {
     let input = tui_input::Input::new(text.to_owned());
     crate::tui::widgets::text_field::wrap(&input, columns + 1).rows
 }

@@ -94,7 +94,7 @@ pub fn memory(model: &Model, reading: &DeviceReading, paint: &Paint, columns: us
         return line::fit(text, columns, paint.glyphs);
     };
     let role = Paint::grade(paint.thresholds().mem, memory.used.ratio_of(memory.total));
-    let mark = if role == Role::Text { "" } else { paint.mark(Role::Warn) };
+    let mark = paint.mark_of_value(role);
     let parts = shares(model, reading, memory);
     let sums = [(parts.weights, "weights"), (parts.donated, "donated"), (parts.activation, "activations"), (parts.other, "others")];
     let told = sums.into_iter().filter(|(bytes, _)| bytes.get() > 0).map(|(bytes, word)| format!("{word} {}", wording::gib(bytes)));
@@ -134,11 +134,12 @@ fn of_gpu(facts: &mut Facts<'_>, reading: &DeviceReading) {
     let (extras, thresholds) = (&reading.extras, facts.paint.thresholds());
     let text = |text: String| (Role::Text, text);
     let of = |value: Option<u32>| value.map(|v| format!(" of {v}")).unwrap_or_default();
-    facts.known("busy", "utilization", reading.utilization.map(|u| text(wording::percent(u))));
+    let busy = reading.utilization.map(|u| load(facts.paint, u));
+    facts.known("busy", "utilization", busy);
     let limit = reading.power_limit_w.map(|w| format!(" of {w:.0}")).unwrap_or_default();
     facts.known("power", "power_w", reading.power_w.map(|w| text(format!("{w:.0}{limit} W"))));
     let slows = extras.slowdown_c.map(|t| format!(", slows down at {t:.0}")).unwrap_or_default();
-    let mark = |role| if role == Role::Text { "" } else { facts.paint.mark(role) };
+    let mark = |role| facts.paint.mark_of_value(role);
     let temperature = reading.temperature_c.map(|t| {
         let role = Paint::grade(thresholds.temp, t);
         (role, format!("{}{t:.0} C{slows}", mark(role)))
@@ -173,6 +174,12 @@ fn of_gpu(facts: &mut Facts<'_>, reading: &DeviceReading) {
     }
 }
 
+/// How busy a device is.
+fn load(paint: &Paint, share: f64) -> (Role, String) {
+    let role = paint.load(share);
+    (role, format!("{}{}", paint.mark_of_value(role), wording::percent(share)))
+}
+
 /// What keeps clocks down. Having nothing to do is no trouble.
 fn throttle(reasons: &[String]) -> (Role, String) {
     let trouble: Vec<&str> = reasons.iter().map(String::as_str).filter(|r| *r != "idle").collect();
@@ -185,7 +192,8 @@ fn throttle(reasons: &[String]) -> (Role, String) {
 
 fn of_host(facts: &mut Facts<'_>, host: &HostReading) {
     let text = |text: String| (Role::Text, text);
-    facts.known("busy", "utilization", host.cpu_utilization.map(|u| text(wording::percent(u))));
+    let busy = host.cpu_utilization.map(|u| load(facts.paint, u));
+    facts.known("busy", "utilization", busy);
     facts.known("cores", "", host.cpus.map(|n| text(n.to_string())));
     facts.known("load", "", host.load.map(|[one, five, fifteen]| text(format!("{one:.1} {five:.1} {fifteen:.1} over 1, 5, 15 min"))));
     let swap = host.swap.map(|swap| match swap.total.get() {

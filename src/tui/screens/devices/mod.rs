@@ -1,6 +1,7 @@
 //! One device: everything that is read of it, its past, and who holds its memory.
 
 pub mod facts;
+pub mod fields;
 pub mod graphs;
 pub mod processes;
 pub mod state;

@@ -4,9 +4,12 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use super::fields::whose;
 use super::state::{Identity, Signals};
 use crate::devices::{DeviceReading, Health, ProcessReading};
 use crate::theme::Role;
+use crate::tui::action::Action;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::paint::Paint;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
@@ -36,7 +39,7 @@ pub fn draw(model: &Model, reading: &DeviceReading, paint: &Paint, data: &Paint,
         let why = reading.why.get("processes");
         let sentence = match why {
             _ if !model.devices.filter.is_empty() && !reading.processes.is_empty() => {
-                "No process holds these words. esc drops the filter.".to_owned()
+                format!("No process is like that. {} drops the filter.", model.options.keys.said(Layer::Devices, Action::Back))
             }
             Some(reason) => format!("unknown: {reason}"),
             None if matches!(reading.health, Health::Lost { .. }) => "unknown since the device was lost".to_owned(),
@@ -56,10 +59,10 @@ pub fn draw(model: &Model, reading: &DeviceReading, paint: &Paint, data: &Paint,
 }
 
 fn cells(model: &Model, process: &ProcessReading, paint: &Paint) -> Vec<Line<'static>> {
-    let (whose, role) = match process.owner.as_str() {
-        "engine" => ("ours", Role::Ok),
-        "foreign" => ("others", Role::Text),
-        _ => ("unseen", Role::Dim),
+    let role = match process.owner.as_str() {
+        "engine" => Role::Ok,
+        "foreign" => Role::Text,
+        _ => Role::Dim,
     };
     let command = process.command.as_deref().or(process.name.as_deref()).unwrap_or("(in another namespace of processes)");
     let dim = |text: Option<&str>| line::text(paint, Role::Dim, text.unwrap_or(ABSENT));
@@ -70,7 +73,7 @@ fn cells(model: &Model, process: &ProcessReading, paint: &Paint) -> Vec<Line<'st
         dim(process.container.as_deref()),
         line::text(paint, Role::Text, process.bytes.map_or_else(|| ABSENT.to_owned(), |b| b.to_string())),
         dim(since.as_deref()),
-        line::text(paint, role, whose),
+        line::text(paint, role, whose(&process.owner)),
         line::text(paint, Role::Text, command),
     ]
 }

@@ -1,5 +1,6 @@
 //! Which device is shown, how far back, and at which process the operator is.
 
+use super::fields::{Beside, FIELDS};
 use crate::devices::{DeviceReading, ProcessReading};
 use crate::tui::known::Known;
 use crate::tui::screens::overview::devices::ids;
@@ -62,8 +63,9 @@ impl State {
     /// Returns the processes that are shown.
     #[must_use]
     pub fn shown<'a>(&self, known: &'a Known) -> Vec<&'a ProcessReading> {
-        let processes = self.reading(known).map(|d| d.processes.as_slice()).unwrap_or_default();
-        processes.iter().filter(|p| self.filter.matches(&haystack(p))).collect()
+        let Some(device) = self.reading(known) else { return Vec::new() };
+        let filter = self.filter.filter(FIELDS);
+        device.processes.iter().filter(|process| filter.matches(&Beside { process, device, now: known.now })).collect()
     }
 
     /// Returns the row of the selected process among those shown.
@@ -79,11 +81,4 @@ impl State {
         let shown = self.shown(known);
         self.cursor(&shown).map(|at| shown[at])
     }
-}
-
-/// What the filter looks at: everything that a row shows.
-fn haystack(process: &ProcessReading) -> String {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let ProcessReading { pid, name, user, command, container, owner, .. } = process;
-    format!("{pid} {} {} {} {} {owner}", text(name), text(user), text(command), text(container))
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fields::{Beside, FIELDS};
 use crate::jobs::{ImageRecord, JobRow, JobState, JobView};
 use crate::tui::known::Known;
 use crate::tui::widgets::search::Search;
@@ -56,10 +57,11 @@ impl State {
     #[must_use]
     pub fn entries<'a>(&'a self, known: &'a Known) -> Vec<Entry<'a>> {
         let of_job = |view: &'a JobView| (0..view.images.len()).map(move |place| Entry { job: view.job, place, view: Some(view) });
-        let fits = |view: &JobView| view.state == JobState::Done && self.filter.matches(&haystack(view));
+        let filter = self.filter.filter(FIELDS);
+        let fits = |view: &JobView| view.state == JobState::Done && filter.matches(&Beside::Whole(view, known.now));
         let recent = known.jobs.iter().filter(|j| fits(j)).flat_map(of_job);
         let rest = self.listed.iter().filter(|row| known.job(row.job).is_none() && !self.unknown.contains(&row.job));
-        let listed = |row: &JobRow| self.filter.matches(&format!("{} {} {}", row.job, row.model, row.prompt));
+        let listed = |row: &JobRow| filter.matches(&Beside::Listed(row, known.now));
         let older = rest.flat_map(|row| match self.older.get(&row.job) {
             Some(view) => of_job(view).take(if fits(view) { usize::MAX } else { 0 }).collect::<Vec<_>>(),
             None => listed(row).then_some(Entry { job: row.job, place: 0, view: None }).into_iter().collect(),
@@ -80,10 +82,4 @@ impl State {
         let entries = self.entries(known);
         self.cursor(&entries).map(|at| entries[at])
     }
-}
-
-/// What the filter looks at.
-fn haystack(job: &JobView) -> String {
-    let paths: Vec<String> = job.images.iter().map(|i| i.path.display().to_string()).collect();
-    format!("{} {} {} {} {}", job.job, job.spec.set.name, job.spec.size, job.spec.prompt, paths.join(" "))
 }

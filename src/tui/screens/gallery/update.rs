@@ -1,6 +1,6 @@
 //! What keys do among finished pictures, and which of them are to be made ready.
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use super::layout::Layout;
 use super::{Entry, view};
@@ -49,6 +49,17 @@ pub fn go(model: &mut Model, motion: Motion) {
         Motion::PageDown => (at + columns * rows).min(last),
     };
     model.finished.selected = Some((entries[to].job, entries[to].place));
+}
+
+/// Goes to the picture at a column and row of the screen, if there is one.
+pub fn select_at(model: &mut Model, (x, y): (u16, u16)) {
+    let entries = model.finished.entries(&model.known);
+    let Some(selected) = model.finished.cursor(&entries).filter(|_| !model.finished.large) else { return };
+    let tiles = layout(model).tiles(entries.len(), selected);
+    let found = tiles.into_iter().find(|(_, tile)| tile.contains(Position { x, y })).map(|(at, _)| (entries[at].job, entries[at].place));
+    if found.is_some() {
+        model.finished.selected = found;
+    }
 }
 
 /// Shows the picture large, or the grid again.

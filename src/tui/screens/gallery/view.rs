@@ -15,10 +15,13 @@ use ratatui::text::Line;
 use super::Entry;
 use super::layout::Layout;
 use crate::theme::Role;
+use crate::tui::action::Action;
 use crate::tui::gallery::{Frame as Shown, Graphics, Picture, Source};
+use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::pictures;
+use crate::tui::screens::Screen;
 use crate::tui::screens::detail;
 use crate::tui::screens::detail::view::entry as fact;
 use crate::tui::widgets::list::{self, Focus};
@@ -63,14 +66,17 @@ fn note(model: &Model, entries: &[Entry<'_>]) -> String {
     if model.finished.filter.is_empty() { count } else { format!("{count}, filter: {}", model.finished.filter.input.value().trim()) }
 }
 
-fn empty(model: &Model) -> &'static str {
+fn empty(model: &Model) -> String {
+    let keys = &model.options.keys;
     match (model.freshness(), &model.link) {
-        (Freshness::Unheard, Link::Down { .. }) => "Pictures are unknown until a daemon answers. Start one: perilune serve",
-        (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
+        (Freshness::Unheard, Link::Down { .. }) => "Pictures are unknown until a daemon answers. Start one: perilune serve".to_owned(),
+        (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING.to_owned(),
         (Freshness::Live | Freshness::Old(_), _) if !model.finished.filter.is_empty() => {
-            "No picture holds these words. esc drops the filter."
+            format!("No picture is like that. {} drops the filter.", keys.said(Layer::Gallery, Action::Back))
         }
-        (Freshness::Live | Freshness::Old(_), _) => "No picture is finished yet. 7 opens the Run form.",
+        (Freshness::Live | Freshness::Old(_), _) => {
+            format!("No picture is finished yet. {} opens the Run form.", keys.said(Layer::Gallery, Action::GoTo(Screen::Compose)))
+        }
     }
 }
 

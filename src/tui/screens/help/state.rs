@@ -1,6 +1,7 @@
 //! Which keys the help shows.
 
-use crate::tui::keymap::{self, Binding, Layer};
+use crate::tui::keys::{Bound, Keys};
+use crate::tui::layer::Layer;
 use crate::tui::widgets::search::Search;
 
 /// Which keys the help shows.
@@ -16,11 +17,11 @@ pub struct State {
 
 /// One row of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Row {
+pub enum Row<'a> {
     /// The heading of a layer.
     Title(Layer),
     /// A key.
-    Key(&'static Binding),
+    Key(&'a Bound),
 }
 
 impl State {
@@ -46,10 +47,11 @@ impl State {
 
     /// Returns the rows to show.
     #[must_use]
-    pub fn rows(&self) -> Vec<Row> {
+    pub fn rows<'a>(&self, keys: &'a Keys) -> Vec<Row<'a>> {
         let mut rows = Vec::new();
         for layer in &self.layers {
-            let found: Vec<&Binding> = keymap::of(*layer).filter(|b| self.search.matches(&haystack(b))).collect();
+            let bound = keys.of(*layer).filter(|bound| !bound.keys.is_empty());
+            let found: Vec<&Bound> = bound.filter(|bound| self.search.matches(&haystack(bound))).collect();
             if !found.is_empty() {
                 rows.push(Row::Title(*layer));
                 rows.extend(found.into_iter().map(Row::Key));
@@ -59,6 +61,6 @@ impl State {
     }
 }
 
-fn haystack(binding: &Binding) -> String {
-    format!("{} {} {}", binding.keys.join(" "), binding.label, binding.about)
+fn haystack(bound: &Bound) -> String {
+    format!("{} {} {} {}", bound.written(), bound.name(), bound.row.label, bound.row.about)
 }

@@ -1,5 +1,6 @@
 //! Lines that the daemon and its engines wrote.
 
+pub mod fields;
 pub mod state;
 pub mod update;
 pub mod view;

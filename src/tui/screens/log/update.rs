@@ -1,9 +1,9 @@
 //! What keys do in the log.
 
+use super::fields::{Beside, FIELDS};
 use crate::tui::action::{LogVerb, Motion};
 use crate::tui::model::Model;
 use crate::tui::screens::detail;
-use crate::wire::LogLine;
 
 /// Goes to another line.
 pub fn go(model: &mut Model, motion: Motion) {
@@ -51,15 +51,10 @@ fn find(model: &mut Model, forward: bool) {
     let Some(at) = model.log.cursor(&shown) else { return };
     let order: Vec<usize> =
         (1..=shown.len()).map(|by| if forward { (at + by) % shown.len() } else { (at + shown.len() - by) % shown.len() }).collect();
-    let matches = |line: &LogLine| model.log.search.matches(&haystack(line));
+    let filter = model.log.search.filter(FIELDS);
+    let matches = |line| filter.matches(&Beside { line, now: model.known.now });
     let found = order.into_iter().find(|row| matches(shown[*row].1)).map(|row| shown[row].0);
     if found.is_some() {
         model.log.at = found;
     }
-}
-
-/// What a search looks at.
-#[must_use]
-pub fn haystack(line: &LogLine) -> String {
-    format!("{} {} {}", line.level, line.source, line.text)
 }

@@ -27,8 +27,11 @@ use super::wish::Way;
 use super::{Facts, blocks, donors, memory, seconds};
 use crate::placement::Planned;
 use crate::theme::Role;
+use crate::tui::action::{Action, JobVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::{Link, Model};
 use crate::tui::paint::Paint;
+use crate::tui::screens::Screen;
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list::{self, Focus};
 use crate::tui::widgets::{panel, popup};
@@ -116,8 +119,13 @@ fn nothing(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let mut lines = Vec::new();
     match (&model.offload.refusal, &model.link) {
         _ if model.offload.draft.model.trim().is_empty() => {
-            lines.push(line::text(paint, Role::Dim, "No model is chosen. 7 opens the Run form, where one can be."));
-            lines.push(line::text(paint, Role::Dim, "6 shows jobs; O there opens this screen for a job's model."));
+            let keys = &model.options.keys;
+            let to = |screen| keys.said(Layer::Offload, Action::GoTo(screen));
+            let (run, queue) = (to(Screen::Compose), to(Screen::Queue));
+            let tune = keys.said(Layer::Jobs, Action::Job(JobVerb::Offload));
+            let choose = format!("No model is chosen. {run} opens the Run form, where one can be.");
+            lines.push(line::text(paint, Role::Dim, choose));
+            lines.push(line::text(paint, Role::Dim, format!("{queue} shows jobs; {tune} there opens this screen for a job's model.")));
         }
         (Some(refusal), _) => {
             lines.push(line::text(

@@ -177,7 +177,8 @@ fn row(model: &Model, reading: &DeviceReading, grid: &Grid<'_>, paint: &Paint) -
     let busy = reading.utilization.or(model.known.host.cpu_utilization.filter(|_| reading.kind == DeviceKind::Cpu));
     let busy_bar = busy.map_or_else(Line::default, |b| bar::share(paint, Role::Bar, b, grid.width(BUSY)));
     let temp_role = reading.temperature_c.map_or(Role::Text, |t| Paint::grade(thresholds.temp, t));
-    let temp_mark = if temp_role == Role::Text { "" } else { paint.mark(temp_role) };
+    let temp_mark = paint.mark_of_value(temp_role);
+    let busy_role = busy.map_or(Role::Text, |b| paint.load(b));
     let pcie = match (reading.pcie.rx_bps, reading.pcie.tx_bps) {
         (None, None) => line::text(paint, Role::Dim, ABSENT),
         (rx, tx) => line::text(paint, Role::Text, format!("{}/{}", rate(rx), rate(tx))),
@@ -186,7 +187,7 @@ fn row(model: &Model, reading: &DeviceReading, grid: &Grid<'_>, paint: &Paint) -
         name,
         bar,
         used,
-        blank_or(number(busy, Role::Text, &wording::percent), busy.is_some()),
+        blank_or(number(busy, busy_role, &|b| marked(paint.mark_of_value(busy_role), &wording::percent(b))), busy.is_some()),
         busy_bar,
         blank_or(number(reading.power_w, Role::Text, &|w| format!("{w:.0}W")), reading.power_w.is_some()),
         blank_or(number(reading.temperature_c, temp_role, &|t| format!("{temp_mark}{t:.0}C")), reading.temperature_c.is_some()),
@@ -194,6 +195,13 @@ fn row(model: &Model, reading: &DeviceReading, grid: &Grid<'_>, paint: &Paint) -
         state(model, reading, paint),
     ];
     grid.row(cells, paint)
+}
+
+/// A percentage of four columns with as much of its mark as fits: the value stays, and what stands before it tells.
+fn marked(mark: &str, percent: &str) -> String {
+    let digits = if mark.is_empty() { percent } else { percent.trim_end_matches('%') };
+    let room = 4_usize.saturating_sub(digits.len());
+    format!("{}{digits}", mark.chars().take(room).collect::<String>())
 }
 
 fn rate(bytes_per_second: Option<f64>) -> String {
@@ -206,7 +214,7 @@ fn memory_of(model: &Model, reading: &DeviceReading) -> Option<Memory> {
 
 fn used(memory: Memory, paint: &Paint) -> Line<'static> {
     let role = Paint::grade(paint.thresholds().mem, memory.used.ratio_of(memory.total));
-    let mark = if role == Role::Text { "" } else { paint.mark(Role::Warn) };
+    let mark = paint.mark_of_value(role);
     Line::from(vec![piece(paint, role, mark), piece(paint, role, wording::used_of(memory))])
 }
 

@@ -19,9 +19,12 @@ use super::view::focused;
 use crate::devices::{DeviceKind, DeviceReading, Health, SIMULATED};
 use crate::families::Role as FamilyRole;
 use crate::theme::Role;
+use crate::tui::action::Action;
 use crate::tui::history::Past;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
+use crate::tui::screens::Screen;
 use crate::tui::screens::queue::rows;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
@@ -61,7 +64,9 @@ pub fn sets(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, area:
     let inside = panel::draw(frame, area, paint, "Sets", "", focus);
     let sets = &model.known.sets;
     if sets.is_empty() {
-        return sentence(frame, inside, paint, model, "No model set is loaded. 7 opens the Run form; its first job loads one.");
+        let key = model.options.keys.said(Layer::Overview, Action::GoTo(Screen::Compose));
+        let empty = format!("No model set is loaded. {key} opens the Run form; its first job loads one.");
+        return sentence(frame, inside, paint, model, &empty);
     }
     let grid = Grid::fit(SETS, inside.width);
     let inside = grid.draw_heads(frame, area, inside, paint, ("Sets", ""));
@@ -132,9 +137,9 @@ pub fn queue(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, area
     let focus = Focus::when(focused(model, Pane::Queue));
     let note = rows::note(model);
     let inside = panel::draw(frame, area, paint, "Queue", &note, focus);
-    let shown = model.queue.shown(&model.known.jobs);
+    let shown = model.queue.shown(&model.known);
     if shown.is_empty() {
-        return sentence(frame, inside, paint, model, rows::empty(model));
+        return sentence(frame, inside, paint, model, &rows::empty(model));
     }
     let grid = Grid::fit(rows::BRIEF, inside.width);
     let inside = grid.draw_heads(frame, area, inside, paint, ("Queue", &note));

@@ -15,7 +15,7 @@
 //! ```
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use super::{Pane, devices, panels};
 use crate::tui::model::{Freshness, Model};
@@ -38,6 +38,14 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         panels::history(model, paint, &data, frame, area);
     }
     panels::events(model, paint, &data, frame, areas.events);
+}
+
+/// Returns the panel at a column and row, where `area` is that of the screen.
+#[must_use]
+pub fn pane_at(model: &Model, area: Rect, (x, y): (u16, u16)) -> Option<Pane> {
+    let areas = Areas::of(model, area);
+    let panes = [(areas.devices, Pane::Devices), (areas.sets, Pane::Sets), (areas.queue, Pane::Queue), (areas.events, Pane::Events)];
+    panes.into_iter().find(|(area, _)| area.contains(Position { x, y })).map(|(_, pane)| pane)
 }
 
 struct Areas {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use crate::devices::Labelled;
 use crate::jobs::{JobState, JobView};
 use crate::tui::action::{Action, CacheVerb, DeviceVerb, JobVerb, SetVerb, TuneVerb};
-use crate::tui::keymap::{self, Layer};
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::screens::compose::{Field, pick};
 use crate::tui::screens::sets::{self, Target};
 use crate::tui::screens::{Screen, detail, overview};
-use crate::tui::verbs;
+use crate::tui::{frozen, verbs};
 use crate::units::JobId;
 
 /// What a command does.
@@ -44,7 +44,7 @@ pub struct Entry {
     /// What it does.
     pub about: String,
     /// The key that does the same.
-    pub key: Option<&'static str>,
+    pub key: Option<String>,
     /// What to do.
     pub command: Command,
     /// Why it cannot be done now.
@@ -58,12 +58,12 @@ pub fn all(model: &Model) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let screen_layers = layers.iter().copied().chain([Layer::Everywhere, Layer::Jobs]);
     for layer in screen_layers {
-        for binding in keymap::of(layer) {
+        for binding in model.options.keys.of(layer).map(|bound| bound.row) {
             let Some(words) = words(model, binding.action) else { continue };
             if entries.iter().any(|e| e.words == words) {
                 continue;
             }
-            let key = keymap::key_of(&layers, binding.action);
+            let key = model.options.keys.key_of(&layers, binding.action);
             let refused = verbs::reason_against(model, binding.action);
             entries.push(Entry { words, about: binding.about.to_owned(), key, command: Command::Do(binding.action), refused });
         }
@@ -111,6 +111,11 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::GoTo(Screen::Compose) => "run",
         Action::GoTo(Screen::Log) => "log",
         Action::Help => "help",
+        Action::Alerts => "alerts",
+        Action::Freeze if model.frozen.is_some() => "unfreeze",
+        Action::Freeze => "freeze",
+        Action::Mouse if model.mouse => "mouse off",
+        Action::Mouse => "mouse on",
         Action::CopyValue => "copy value",
         Action::CopyCommand => "copy command",
         Action::MarkAll => "mark all",
@@ -132,6 +137,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         | Action::Open
         | Action::Back
         | Action::Filter
+        | Action::Hide
         | Action::Palette
         | Action::Complete
         | Action::Mark
@@ -229,7 +235,7 @@ fn of_job(model: &Model, job: &JobView) -> Vec<Entry> {
 
 /// Verbs for sets, each with the set's name, and for models that could be loaded.
 fn of_sets(model: &Model) -> Vec<Entry> {
-    let no_daemon = (!model.is_up()).then(|| "the daemon does not answer".to_owned());
+    let no_daemon = (!model.is_up()).then(|| "the daemon does not answer".to_owned()).or_else(|| frozen::reason(model));
     let mut entries = Vec::new();
     // There may be a thousand of them: names are counted once for all.
     let mut named: HashMap<&str, usize> = HashMap::new();

@@ -50,5 +50,5 @@ fn row(entry: &Entry, columns: usize, paint: &Paint) -> Line<'static> {
     };
     let words = line::fit(line::text(paint, role, &entry.words), 26.min(columns / 2), paint.glyphs);
     let left = line::join([words, line::text(paint, Role::Dim, about)], 1);
-    line::ends(left, line::text(paint, Role::Key, entry.key.unwrap_or("")), columns, paint.glyphs)
+    line::ends(left, line::text(paint, Role::Key, entry.key.as_deref().unwrap_or("")), columns, paint.glyphs)
 }

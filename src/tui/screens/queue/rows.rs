@@ -5,9 +5,12 @@ use ratatui::text::{Line, Span};
 use crate::devices::SIMULATED;
 use crate::jobs::{JobState, JobView, Phase, WaitReason};
 use crate::theme::Role;
+use crate::tui::action::{Action, JobVerb};
 use crate::tui::estimates;
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
+use crate::tui::screens::Screen;
 use crate::tui::widgets::bar;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
@@ -47,7 +50,8 @@ const BRIEF_PROGRESS: usize = 3;
 pub fn note(model: &Model) -> String {
     let mut parts: Vec<String> = Vec::new();
     if model.known.paused {
-        parts.push("paused: no job starts until p".to_owned());
+        let key = model.options.keys.said(Layer::Jobs, Action::Job(JobVerb::PauseQueue));
+        parts.push(format!("paused: no job starts until {key}"));
     }
     if !model.queue.filter.is_empty() {
         parts.push(format!("filter: {}", model.queue.filter.input.value().trim()));
@@ -81,11 +85,12 @@ fn how_far(conversion: &ConversionView) -> String {
 
 /// Returns the sentence that stands where no job is shown.
 #[must_use]
-pub fn empty(model: &Model) -> &'static str {
+pub fn empty(model: &Model) -> String {
+    let keys = &model.options.keys;
     if model.known.jobs.is_empty() {
-        "The queue is empty. 7 opens the Run form."
+        format!("The queue is empty. {} opens the Run form.", keys.said(Layer::Queue, Action::GoTo(Screen::Compose)))
     } else {
-        "No job holds these words. esc drops the filter."
+        format!("No job is like that. {} drops the filter.", keys.said(Layer::Queue, Action::Back))
     }
 }
 
@@ -171,7 +176,10 @@ fn progress(model: &Model, job: &JobView, columns: u16, paint: &Paint) -> Line<'
         JobState::Running | JobState::Paused => running(job, columns, paint),
         JobState::Queued if job.reason == Some(WaitReason::Converting) && job.progress.is_some() => running(job, columns, paint),
         JobState::Queued => line::text(paint, Role::Dim, job.reason.as_ref().map_or_else(String::new, |r| reason(model, job, r))),
-        JobState::Held => line::text(paint, Role::Dim, "by operator; H releases it"),
+        JobState::Held => {
+            let key = model.options.keys.said(Layer::Jobs, Action::Job(JobVerb::Hold));
+            line::text(paint, Role::Dim, format!("by operator; {key} releases it"))
+        }
         JobState::Done => {
             let took = job.timing.as_ref().map(|t| format!(", {}", wording::measured(t.total))).unwrap_or_default();
             line::text(paint, Role::Dim, format!("{}{took}", wording::count(job.images.len() as u64, "image")))
@@ -208,7 +216,8 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
         WaitReason::Converting => {
             let conversion = model.known.conversions.iter().find(|c| c.jobs.contains(&job.job));
             let is_paused = conversion.is_some_and(|c| c.paused);
-            if is_paused { "conversion paused; v lets it go on" } else { "to be converted" }.to_owned()
+            let key = || model.options.keys.said(Layer::Jobs, Action::Job(JobVerb::PauseConversions));
+            if is_paused { format!("conversion paused; {} lets it go on", key()) } else { "to be converted".to_owned() }
         }
         WaitReason::Disk => "the disk is full".to_owned(),
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::fields::{FIELDS, Row};
 use crate::jobs::JobView;
+use crate::tui::known::Known;
 use crate::tui::widgets::search::Search;
 use crate::units::JobId;
 
@@ -20,8 +22,9 @@ pub struct State {
 impl State {
     /// Returns the jobs that are shown.
     #[must_use]
-    pub fn shown<'a>(&self, jobs: &'a [JobView]) -> Vec<&'a JobView> {
-        jobs.iter().filter(|j| self.filter.matches(&haystack(j))).collect()
+    pub fn shown<'a>(&self, known: &'a Known) -> Vec<&'a JobView> {
+        let filter = self.filter.filter(FIELDS);
+        known.jobs.iter().filter(|job| filter.matches(&Row { job, known })).collect()
     }
 
     /// Returns the row of the selected job among those shown.
@@ -33,10 +36,4 @@ impl State {
         let at = self.selected.and_then(|id| shown.iter().position(|j| j.job == id));
         Some(at.unwrap_or(0))
     }
-}
-
-/// What the filter looks at: everything that a row shows.
-fn haystack(job: &JobView) -> String {
-    let spec = &job.spec;
-    format!("{} {} {} {} {} {}", job.job, job.state, spec.set.name, spec.compute, spec.owner, spec.prompt)
 }

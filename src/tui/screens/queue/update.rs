@@ -7,7 +7,7 @@ use crate::units::JobId;
 
 /// Goes to another row.
 pub fn go(model: &mut Model, motion: Motion) {
-    let shown = model.queue.shown(&model.known.jobs);
+    let shown = model.queue.shown(&model.known);
     let Some(at) = model.queue.cursor(&shown) else { return };
     let page = usize::from(model.size.1).saturating_sub(6);
     let to = shown[motion.row(at, shown.len(), page)].job;
@@ -25,7 +25,7 @@ pub fn mark(model: &mut Model) {
 
 /// Marks every job that is shown, or unmarks all where all are marked.
 pub fn mark_all(model: &mut Model) {
-    let shown: Vec<JobId> = model.queue.shown(&model.known.jobs).iter().map(|j: &&JobView| j.job).collect();
+    let shown: Vec<JobId> = model.queue.shown(&model.known).iter().map(|j: &&JobView| j.job).collect();
     let all = shown.iter().all(|id| model.queue.marked.contains(id));
     if all {
         model.queue.marked.clear();

@@ -85,12 +85,12 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let areas = Areas::of(area);
     let note = rows::note(model);
     let inside = panel::draw(frame, areas.list, paint, "Queue", &note, Focus::Here);
-    let shown = model.queue.shown(&model.known.jobs);
+    let shown = model.queue.shown(&model.known);
     let grid = Grid::fit(rows::FULL, inside.width);
     if shown.is_empty() {
         let sentence = match (model.freshness(), &model.link) {
-            (Freshness::Unheard, Link::Down { .. }) => "The queue is unknown until a daemon answers. Start one: perilune serve",
-            (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
+            (Freshness::Unheard, Link::Down { .. }) => "The queue is unknown until a daemon answers. Start one: perilune serve".to_owned(),
+            (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING.to_owned(),
             (Freshness::Live | Freshness::Old(_), _) => rows::empty(model),
         };
         frame.render_widget(line::text(paint, Role::Dim, sentence), Rect { height: inside.height.min(1), ..inside });

@@ -1,6 +1,7 @@
 //! Model sets that engines hold: their parts, where each lies, who uses and shares them; loaded, pinned, kept and let go.
 
 pub mod deeds;
+pub mod fields;
 pub mod menu;
 pub mod rows;
 pub mod state;

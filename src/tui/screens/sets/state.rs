@@ -1,6 +1,7 @@
 //! At which set or part the operator is.
 
 use super::Menu;
+use super::fields::{Beside, FIELDS};
 use crate::tui::known::Known;
 use crate::tui::widgets::search::Search;
 use crate::units::DeviceId;
@@ -112,7 +113,8 @@ impl State {
             std::iter::once(Row { set, part: None }).chain(parts)
         };
         let rows = known.sets.iter().flat_map(of_set);
-        rows.filter(|row| self.filter.is_empty() || self.filter.matches(&haystack(row))).collect()
+        let filter = self.filter.filter(FIELDS);
+        rows.filter(|row| filter.matches(&Beside { row: *row, known })).collect()
     }
 
     /// Returns the row at which the operator is.
@@ -132,15 +134,5 @@ impl State {
         }
         let shown = self.shown(known);
         self.cursor(&shown).map(|at| shown[at].set)
-    }
-}
-
-/// What the filter looks at. A part is found by the name of its set, too.
-fn haystack(row: &Row<'_>) -> String {
-    let SetView { id, name, family, device, pinned, .. } = row.set;
-    let pinned = if *pinned { "pinned" } else { "" };
-    match row.part {
-        None => format!("{name} {id} {family} {device} {pinned}"),
-        Some((_, part)) => format!("{name} {id} {family} {} {} {} {pinned}", part.role.name(), part.precision, part.device),
     }
 }

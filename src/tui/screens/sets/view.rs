@@ -21,6 +21,8 @@ use super::menu::{Keep, Stay};
 use super::{Menu, rows};
 use crate::devices::Labelled;
 use crate::theme::Role;
+use crate::tui::action::{Action, SetVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::screens::compose::Field;
@@ -88,12 +90,17 @@ fn draw_keep(keep: &Keep, paint: &Paint, frame: &mut Frame, area: Rect) {
     });
 }
 
-fn empty(model: &Model) -> &'static str {
+fn empty(model: &Model) -> String {
+    let keys = &model.options.keys;
     match (model.freshness(), &model.link) {
-        (Freshness::Unheard, Link::Down { .. }) => "Sets are unknown until a daemon answers. Start one: perilune serve",
-        (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
-        (Freshness::Live | Freshness::Old(_), _) if model.known.sets.is_empty() => "No model set is loaded. L loads one; a job does, too.",
-        (Freshness::Live | Freshness::Old(_), _) => "No set holds these words. esc drops the filter.",
+        (Freshness::Unheard, Link::Down { .. }) => "Sets are unknown until a daemon answers. Start one: perilune serve".to_owned(),
+        (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING.to_owned(),
+        (Freshness::Live | Freshness::Old(_), _) if model.known.sets.is_empty() => {
+            format!("No model set is loaded. {} loads one; a job does, too.", keys.said(Layer::Sets, Action::Set(SetVerb::Load)))
+        }
+        (Freshness::Live | Freshness::Old(_), _) => {
+            format!("No set is like that. {} drops the filter.", keys.said(Layer::Sets, Action::Back))
+        }
     }
 }
 
