@@ -288,6 +288,10 @@ impl Settings {
             if names.is_empty() { Value::Null } else { json!(names) }
         };
         preset("run.simulated", names(file), names(own));
+        let floors = |preset: &Preset| if preset.floors.is_empty() { Value::Null } else { json!(preset.floors) };
+        preset("run.floors", floors(file), floors(own));
+        let sets = |preset: &Preset| if preset.sets.is_empty() { Value::Null } else { json!(preset.sets) };
+        preset("run.sets", sets(file), sets(own));
         rows
     }
 }

@@ -31,6 +31,7 @@ pub mod pictures;
 pub mod player;
 pub mod prepare;
 pub mod run;
+pub mod saving;
 pub mod screens;
 pub mod station;
 pub mod subscriptions;

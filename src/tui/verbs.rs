@@ -10,7 +10,7 @@ use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
 use crate::units::JobId;
 use crate::wire::{Cursor, Request};
-use crate::workflow::JobDraft;
+use crate::workflow::{JobDraft, script};
 
 /// Returns why an action cannot be done now, if it cannot.
 #[must_use]
@@ -64,6 +64,8 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::SubmitHeld
         | Action::ClearField
         | Action::ClearForm
+        | Action::TakeProfile
+        | Action::SaveProfile
         | Action::Device(DeviceVerb::Span)
         | Action::Log(_)
         | Action::Play(_)
@@ -102,6 +104,11 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::PauseJob => unless(running(model).is_some(), "no job runs"),
         JobVerb::PauseConversions | JobVerb::CancelConversion => unless(!model.known.conversions.is_empty(), "no conversion is on its way"),
         JobVerb::PauseQueue => None,
+        JobVerb::Save => match (waiting(model), model.known.unseen_waiting()) {
+            (0, _) => Some("no job waits".to_owned()),
+            (_, 0) => None,
+            (_, unseen) => Some(format!("{unseen} more wait than are shown here; perilune queue save FILE writes them all")),
+        },
         JobVerb::CancelWaiting => unless(waiting(model) > 0, "no job waits"),
         JobVerb::ClearFinished => unless(finished(model) > 0, "no job is finished"),
     }
@@ -161,6 +168,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         JobVerb::Duplicate => into_form(model, false),
         JobVerb::Edit => into_form(model, true),
         JobVerb::Offload => tune(model),
+        JobVerb::Save => vec![Effect::WriteQueue(script(&written(model)))],
     }
 }
 
@@ -297,6 +305,12 @@ fn into_form(model: &mut Model, replace: bool) -> Vec<Effect> {
         offer(model, draft, replace.then_some(job));
     }
     Vec::new()
+}
+
+/// Returns the drafts of the jobs that wait, in their order.
+fn written(model: &Model) -> Vec<JobDraft> {
+    let waiting = model.known.jobs.iter().filter(|j| waits(j.state));
+    waiting.map(|j| JobDraft { held: j.state == JobState::Held, ..JobDraft::again(&j.spec) }).collect()
 }
 
 fn tune(model: &mut Model) -> Vec<Effect> {

@@ -75,8 +75,17 @@ pub enum Request {
     CleanCache(CleanAsk),
     /// Reads a conversion and compares every byte with what was written. Answer, once all of it is read: [`Reply::Verified`].
     VerifyCached(PathBuf),
+    /// Keeps a conversion whatever rule cleans, or lets it go again. Answer: [`Reply::Done`].
+    KeepCached {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is kept.
+        kept: bool,
+    },
     /// Measures the traffic on this device's bus too, as long as this client stays and names no other. Answer: [`Reply::Done`].
     Watch(Option<DeviceId>),
+    /// Takes a job back if it still waits: another has taken its place. Answer: [`Reply::Changed`], of nothing where it has begun.
+    Withdraw(JobId),
     /// Sends a signal to a process that holds memory of a GPU. Answer: [`Reply::Done`].
     Signal(SignalAsk),
     /// A page of jobs. Answer: [`Reply::Rows`].

@@ -114,6 +114,7 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         (count.tokens, count.windows)
     });
     options.profiles = Some(settings.paths.profiles());
+    options.written = Some(settings.paths.data.clone());
     options.themes = themes::load(&settings.paths)?;
     let wrong = |origin: String, problem: String| ConfigError::Value { origin, problem };
     if let Some(name) = &settings.theme.value {

@@ -183,7 +183,8 @@ impl State {
 fn haystack(file: &CachedView) -> String {
     let source = file.source.as_deref().map(wording::file_name).unwrap_or_default();
     let (from, to) = (file.from.as_deref().unwrap_or_default(), file.to.as_deref().unwrap_or_default());
-    format!("{} {source} {from} {to} {}", file.path.display(), file.state.name())
+    let kept = if file.kept { "kept" } else { "" };
+    format!("{} {source} {from} {to} {} {kept}", file.path.display(), file.state.name())
 }
 
 fn haystack_of_conversion(conversion: &ConversionView) -> String {
