@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CacheError, Item, State, beside, uses};
+use super::{CacheError, Item, State, beside, kept, uses};
 use crate::units::{Bytes, Timestamp};
 
 /// What the operator wants gone. What is set holds together: an item goes if any of it says so.
@@ -32,10 +32,10 @@ pub struct Choice<'a> {
     pub reason: String,
 }
 
-/// Returns what goes by a rule. What is in use is never among it.
+/// Returns what goes by a rule. What is in use and what the operator keeps is never among it.
 #[must_use]
 pub fn choose<'a>(items: &'a [Item], rule: &Rule, now: Timestamp, in_use: impl Fn(&Item) -> bool) -> Vec<Choice<'a>> {
-    let (used, free): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| in_use(item));
+    let (used, free): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.kept || in_use(item));
     // A file and the part that will take its place have one path.
     let key = |item: &Item| (item.path.clone(), item.is_finished());
     let mut chosen = BTreeMap::new();
@@ -109,7 +109,7 @@ fn worth(item: &Item, now: Timestamp) -> f64 {
 /// have replaced.
 pub fn discard(item: &Item) -> Result<(), CacheError> {
     let about = |kinds: &[&str]| kinds.iter().map(|kind| beside(&item.path, kind)).collect::<Vec<_>>();
-    let done = about(&["json", "sums", "upload", uses::KIND]);
+    let done = about(&["json", "sums", "upload", uses::KIND, kept::KIND]);
     let mut gone = Vec::new();
     if item.is_finished() {
         // The file first: a manifest without one is nothing.

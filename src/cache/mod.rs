@@ -1,7 +1,7 @@
 //! Converted weights on disk: what each was made of, and what may be used.
 //!
 //! Beside every conversion, in a folder `.perilune` that no loader looks into, lie its manifest (what it was made of) and its
-//! sums (which bytes are where), and once it was used again, how often. The file itself says in its header what it was made of, so one whose manifest was lost is made
+//! sums (which bytes are where), once it was used again, how often, and whether the operator keeps it. The file itself says in its header what it was made of, so one whose manifest was lost is made
 //! again in its place, and is nobody else's.
 //!
 //! Apart from all that, [`embeddings`] keeps what text encoders made of texts.
@@ -13,6 +13,7 @@ pub mod clean;
 pub mod embeddings;
 pub mod error;
 mod index;
+pub mod kept;
 mod looking;
 pub mod manifest;
 pub mod outside;

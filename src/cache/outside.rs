@@ -57,7 +57,7 @@ pub fn items(links: &Path) -> Result<Vec<Item>, CacheError> {
         // What says what it is was lost, and it is still that file.
         let is_it = Origin::of(&path).is_ok_and(|now| (now.bytes, now.modified_ns) == (link.bytes, link.modified_ns));
         if is_it && !found.contains_key(&path) {
-            found.insert(path.clone(), Item { path, bytes: link.bytes, manifest: None, state: State::Damaged });
+            found.insert(path.clone(), Item { path, bytes: link.bytes, manifest: None, state: State::Damaged, kept: false });
         }
     }
     Ok(found.into_values().collect())

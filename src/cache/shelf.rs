@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::looking::Opened;
-use super::{FOLDER, Manifest, Origin, Uses, index, uses};
+use super::{FOLDER, Manifest, Origin, Uses, index, kept, uses};
 use crate::units::{Bytes, Timestamp};
 
 /// How a conversion stands to its source.
@@ -39,6 +39,8 @@ pub struct Item {
     pub manifest: Option<Box<Manifest>>,
     /// How it stands.
     pub state: State,
+    /// Whether the operator keeps it, whatever rule cleans.
+    pub kept: bool,
 }
 
 impl Item {
@@ -117,6 +119,7 @@ struct Names {
     manifests: Vec<String>,
     parts: Vec<String>,
     used: HashSet<String>,
+    kept: HashSet<String>,
 }
 
 impl Names {
@@ -128,6 +131,7 @@ impl Names {
                 Some((name, "json")) => names.manifests.push(name.to_owned()),
                 Some((name, "part")) => names.parts.push(name.to_owned()),
                 Some((name, uses::KIND)) => drop(names.used.insert(name.to_owned())),
+                Some((name, kept::KIND)) => drop(names.kept.insert(name.to_owned())),
                 _ => {}
             }
         }
@@ -147,7 +151,7 @@ impl Names {
             }
             // One whose file was removed by hand is none.
             let bytes = Bytes(here.look_at(name)?.st_size.cast_unsigned());
-            Some(finished(path, bytes, manifest))
+            Some(Item { kept: self.kept.contains(name), ..finished(path, bytes, manifest) })
         });
         let unfinished = self.parts.par_iter().filter_map(|name| unfinished(folder.join(name)));
         finished.chain(unfinished).collect()
@@ -156,14 +160,14 @@ impl Names {
 
 fn unfinished(path: PathBuf) -> Option<Item> {
     let bytes = Bytes(fs::metadata(super::beside(&path, "part")).ok().filter(fs::Metadata::is_file)?.len());
-    Some(Item { path, bytes, manifest: None, state: State::Unfinished })
+    Some(Item { path, bytes, manifest: None, state: State::Unfinished, kept: false })
 }
 
 /// Returns the conversion at a path, of this size.
 fn finished(path: PathBuf, bytes: Bytes, manifest: Box<Manifest>) -> Item {
     let is_whole = bytes == manifest.bytes && manifest.damage.is_none();
     let state = if is_whole { State::Valid } else { State::Damaged };
-    Item { path, bytes, manifest: Some(manifest), state }
+    Item { path, bytes, manifest: Some(manifest), state, kept: false }
 }
 
 /// Returns how a conversion stands to its source, by what the file system says of it.

@@ -321,6 +321,11 @@ pub enum QueueCommand {
         #[command(flatten)]
         offload: OffloadArgs,
     },
+    /// Writes the jobs that wait to a file, as the commands that submit them again; they go on waiting
+    Save {
+        /// The file; one that is there is not replaced
+        file: PathBuf,
+    },
     /// Keeps the queue, or one job, from going on
     Pause {
         /// Its number; the queue as a whole when left out

@@ -152,6 +152,18 @@ pub enum CacheCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Keeps conversions: no rule removes them, and no other takes their room
+    Keep {
+        /// A file, or its name
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<PathBuf>,
+    },
+    /// Lets kept conversions go again when a rule says so
+    Unkeep {
+        /// A file, or its name
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<PathBuf>,
+    },
     /// Removes conversions by a rule; on a terminal it shows what would go, until told --yes
     #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless", "files"]))]
     Clean {

@@ -126,6 +126,8 @@ impl Tape {
             // The log is told line by line, as it was heard.
             Request::Log { .. } => Ok(Reply::Log(Vec::new())),
             Request::Models => Ok(Reply::Models(Vec::new())),
+            // What a bus carried was measured then, or was not.
+            Request::Watch(_) => Ok(Reply::Done),
             // A snapshot comes every minute.
             Request::Status => return Ok(()),
             _ => Err(Refusal::new(Kind::Refused, "this is a recording: nothing can be asked or changed", "`perilune` shows what is now")),

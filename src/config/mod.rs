@@ -12,6 +12,7 @@ pub mod layers;
 pub mod paths;
 pub mod presets;
 pub mod private_folder;
+pub mod queue_file;
 pub mod settings;
 pub mod themes;
 

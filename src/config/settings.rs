@@ -296,6 +296,10 @@ impl Settings {
         };
         preset("run.simulated", names(file), names(own));
         preset("thresholds", Value::Null, if own.thresholds.is_empty() { Value::Null } else { json!(own.thresholds) });
+        let floors = |preset: &Preset| if preset.floors.is_empty() { Value::Null } else { json!(preset.floors) };
+        preset("run.floors", floors(file), floors(own));
+        let sets = |preset: &Preset| if preset.sets.is_empty() { Value::Null } else { json!(preset.sets) };
+        preset("run.sets", sets(file), sets(own));
         rows
     }
 }

@@ -9,6 +9,7 @@ use crate::cache::{self, CacheError, Item, Rule, Shelf, State, Users, outside};
 use crate::library::Roots;
 use crate::units::Timestamp;
 use crate::wire::{CachedState, CachedView, CleanAsk, GoneView, VerifiedView};
+use crate::workflow::{Kind, Refusal};
 
 /// The conversions of a box, and what programs use of them.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Stock {
     }
 
     /// Returns what goes: what a rule says, among these files where some are named; without a rule these files. What is in use
-    /// stays.
+    /// or kept stays.
     #[must_use]
     pub fn chosen(&self, rule: Option<&Rule>, files: &[PathBuf], now: Timestamp) -> Vec<(&Item, String)> {
         let files: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
@@ -51,7 +52,7 @@ impl Stock {
             }
             None if files.is_empty() => Vec::new(),
             None => {
-                let free = self.shelf.items.iter().filter(|item| is_named(item) && !self.is_in_use(item));
+                let free = self.shelf.items.iter().filter(|item| is_named(item) && !item.kept && !self.is_in_use(item));
                 free.map(|item| (item, "it was named".to_owned())).collect()
             }
         }
@@ -113,6 +114,16 @@ pub fn verify(path: &Path) -> VerifiedView {
     VerifiedView { path: path.to_owned(), problem }
 }
 
+/// Keeps a conversion whatever rule cleans, or lets it go again.
+pub fn keep(path: &Path, kept: bool) -> Result<(), Refusal> {
+    let folder: BTreeSet<PathBuf> = path.parent().map(Path::to_owned).into_iter().collect();
+    if !Shelf::look(&folder).items.iter().any(|item| item.is_finished() && item.path == path) {
+        let message = format!("{}: this is no conversion that was made here", path.display());
+        return Err(Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them"));
+    }
+    cache::kept::keep(path, kept).map_err(Refusal::from)
+}
+
 fn view(item: &Item, outside: bool, in_use: bool) -> CachedView {
     let about = item.manifest.as_ref();
     CachedView {
@@ -131,6 +142,7 @@ fn view(item: &Item, outside: bool, in_use: bool) -> CachedView {
         damage: about.and_then(|m| m.damage.clone()),
         outside,
         in_use,
+        kept: item.kept,
         made: about.map(|m| m.made),
         used: item.used(),
         hits: about.map(|m| m.hits),

@@ -55,12 +55,12 @@ pub fn candidate(reading: &DeviceReading) -> Option<Candidate> {
     let memory = reading.memory.filter(|_| computes)?;
     // What our own engines hold makes room for another model.
     let ours = reading.held.iter().map(|held| held.bytes).sum();
-    Some(Candidate { capability: reading.capability, ..of(reading.id, memory, ours) })
+    Some(Candidate { capability: reading.capability, ..of(reading.id, memory, ours, reading.floor) })
 }
 
-/// Returns a device of which only its memory is known, and what our own engines hold of that.
+/// Returns a device of which only its memory is known, what our own engines hold of that, and what of it is to stay free.
 #[must_use]
-pub fn of(device: DeviceId, memory: Memory, ours: Bytes) -> Candidate {
+pub fn of(device: DeviceId, memory: Memory, ours: Bytes, floor: Option<Bytes>) -> Candidate {
     let free = (memory.free + ours).min(memory.total);
-    Candidate { device, capability: None, total: memory.total, free, margin: usual_reserve(device, memory.total) }
+    Candidate { device, capability: None, total: memory.total, free, margin: floor.unwrap_or_else(|| usual_reserve(device, memory.total)) }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::calibrations::Calibration;
 use super::conversions::Desk;
 use super::handlers;
@@ -22,7 +23,7 @@ use crate::config::Supervision;
 use crate::devices::{SimulatedGpu, Visible};
 use crate::jobs::JobState;
 use crate::ledger::{Command, Recovered};
-use crate::placement::Experience;
+use crate::placement::{Experience, Floors};
 use crate::telemetry::Frame;
 use crate::units::{DeviceId, JobId, RunId, SessionId, Timestamp};
 use crate::wire::control::{Counts, Topics};
@@ -56,6 +57,10 @@ pub struct Policy {
     pub engine_log: String,
     /// The most conversions that are made at once.
     pub conversions_at_once: usize,
+    /// How much of each device stays free, where the operator has said it.
+    pub floors: Floors,
+    /// Sets that are loaded before a job wants them.
+    pub ahead: Vec<Ahead>,
     /// This process.
     pub pid: u32,
 }
@@ -86,6 +91,8 @@ pub struct Core {
     pub(super) trouble: Option<String>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) frame: Arc<Frame>,
+    /// The last fault of each GPU that operators were told of.
+    pub(super) told_faults: BTreeMap<DeviceId, Timestamp>,
     /// Drafts that wait for the first readings, in the order in which they came.
     pub(super) unread: VecDeque<(Asker, Box<JobDraft>)>,
     /// Whether drafts have waited for readings before.
@@ -152,6 +159,7 @@ impl Core {
             trouble: None,
             notices: recovered.notices.clone().into(),
             frame: Arc::new(Frame::empty(now)),
+            told_faults: BTreeMap::new(),
             unread: VecDeque::new(),
             waited_for_readings: false,
             listeners: BTreeMap::new(),
@@ -167,6 +175,7 @@ impl Core {
             out: Vec::new(),
         };
         super::recovery::take_up(&mut core, recovered);
+        super::ahead::begin(&mut core);
         core.emit(Output::Count);
         core.settle();
         let first = std::mem::take(&mut core.out);

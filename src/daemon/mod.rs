@@ -4,12 +4,14 @@
 //! lie two lists: `Input`, everything that can happen, and `Output`, everything that can be asked for.
 
 pub mod advising;
+pub mod ahead;
 mod answers;
 mod calibrations;
 mod conversions;
 pub mod converters;
 pub mod core;
 pub mod engines;
+mod faults;
 mod grounds;
 mod handlers;
 pub mod input;

@@ -141,6 +141,13 @@ pub enum LookUp {
     Clean(CleanAsk),
     /// Whether a conversion is what was written.
     Verify(PathBuf),
+    /// Whether a conversion is kept from now on.
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is kept.
+        kept: bool,
+    },
     /// The process that is to get a signal.
     Signal(SignalAsk),
 }

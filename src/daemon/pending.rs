@@ -13,6 +13,10 @@ pub enum Pending {
     Nothing,
     /// The devices were read: look at the drafts that wait for it.
     FirstReadings,
+    /// The devices were read: look at what is loaded ahead.
+    ReadingsAhead,
+    /// What is loaded ahead was looked at: have the set of this place in the profile loaded.
+    LookAhead(usize),
     /// A draft was looked at: append it.
     Draft {
         /// Who wants it.
@@ -93,6 +97,8 @@ impl Pending {
             | Self::Calibrate(..)
             | Self::Calibration { .. }
             | Self::LoadSet(_)
+            | Self::ReadingsAhead
+            | Self::LookAhead(_)
             | Self::Tune(..)
             | Self::StatusReadings(_)
             | Self::Status(_)
@@ -134,7 +140,13 @@ impl Pending {
             | Self::StatusReadings(asker)
             | Self::Status(asker)
             | Self::Subscribe(asker, _) => Some(*asker),
-            Self::Nothing | Self::FirstReadings | Self::Refresh(..) | Self::Assign { .. } | Self::Record(_) => None,
+            Self::Nothing
+            | Self::FirstReadings
+            | Self::ReadingsAhead
+            | Self::LookAhead(_)
+            | Self::Refresh(..)
+            | Self::Assign { .. }
+            | Self::Record(_) => None,
         }
     }
 }

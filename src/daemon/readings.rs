@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Settings;
-use crate::telemetry::{Frame, Poller, Sources};
+use crate::telemetry::{Frame, Listener, Poller, Sources};
 use crate::units::{DeviceId, SystemClock};
 
 /// Between two readings while somebody looks.
@@ -39,7 +39,12 @@ pub fn of_machine(settings: &Settings) -> Start {
     let mut disks: Vec<PathBuf> = settings.models.value.clone();
     disks.extend([settings.output.value.clone(), settings.paths.cache.clone()]);
     let sources = Sources { nvml: settings.nvml.value.clone(), sys: PathBuf::from("/sys"), disks, simulated: settings.simulated() };
-    Box::new(move |sink| Ok(Arc::new(Poller::start(sources.probes(), INTERVAL, Arc::new(SystemClock), sink)?)))
+    let listener = Listener { nvml: sources.nvml.clone(), sys: sources.sys.clone() };
+    Box::new(move |sink| {
+        let mut poller = Poller::start(sources.probes(), INTERVAL, Arc::new(SystemClock), sink)?;
+        poller.listen(listener)?;
+        Ok(Arc::new(poller))
+    })
 }
 
 impl Sensors for Poller {

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::advising;
+use super::ahead::Ahead;
 use super::converters::{self, Converters};
 use super::core::{Core, Policy};
 use super::engines::spawn::SpawnSpec;
@@ -133,7 +134,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
 }
 
 fn policy(settings: &Settings) -> Policy {
-    let run = &settings.run;
+    let (run, preset) = (&settings.run, settings.preset());
     Policy {
         defaults: Defaults {
             steps: run.steps,
@@ -155,6 +156,8 @@ fn policy(settings: &Settings) -> Policy {
         engine_idle_s: settings.engine_idle_s.value,
         conversions_at_once: settings.conversions_at_once.value as usize,
         engine_log: settings.log.value.clone(),
+        floors: preset.floors.clone(),
+        ahead: Ahead::of(&preset),
         pid: std::process::id(),
     }
 }
@@ -343,6 +346,7 @@ impl Hands {
                 LookUp::Cache => stock::list(&roots, &noted).map(Reply::Cached).map_err(Refusal::from),
                 LookUp::Clean(ask) => Ok(Reply::Cleaned(stock::clean(&roots, &ask, SystemClock.now()))),
                 LookUp::Verify(path) => Ok(Reply::Verified(stock::verify(&path))),
+                LookUp::Keep { path, kept } => stock::keep(&path, kept).map(|()| Reply::Done),
                 LookUp::Signal(ask) => signals::send(&ask).map(|()| Reply::Done),
                 LookUp::Tune(question) => planning::facts(*question, &roots).map(|view| Reply::Tune(Box::new(view))),
             };

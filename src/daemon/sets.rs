@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::ahead;
 use super::core::Core;
 use super::input::Asker;
 use super::output::Output;
@@ -38,11 +39,20 @@ pub(super) struct Stock {
     loads_before: i64,
 }
 
+/// Who wants a set loaded.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// A client, who waits for it.
+    By(Asker),
+    /// The profile, as its set of this place.
+    Ahead(usize),
+}
+
 /// A set that is loaded without a job.
 #[derive(Debug)]
 struct Load {
     run: RunId,
-    asker: Asker,
+    wanted: Wanted,
     spec: Box<JobSpec>,
     /// Whether the engine has been told.
     is_ordered: bool,
@@ -202,7 +212,7 @@ pub(super) fn lost(core: &mut Core, device: DeviceId, how: &str) {
     let done: Vec<Load> = core.stock.loads.extract_if(.., |load| load.spec.compute == device).collect();
     for load in done {
         let refusal = Refusal::new(Kind::Failed, format!("the engine of {device} {how}"), "`perilune doctor` says what is missing");
-        core.answer(load.asker, Err(refusal));
+        refuse(core, load.wanted, refusal);
     }
 }
 
@@ -262,9 +272,25 @@ pub(super) fn tick(core: &mut Core) {
 
 /// It is known what is to be loaded: has it done when the engine is there.
 pub(super) fn load(core: &mut Core, asker: Asker, spec: Box<JobSpec>) {
+    want(core, Wanted::By(asker), spec);
+}
+
+/// The same for a set of the profile.
+pub(super) fn load_ahead(core: &mut Core, at: usize, spec: Box<JobSpec>) {
+    want(core, Wanted::Ahead(at), spec);
+}
+
+fn want(core: &mut Core, wanted: Wanted, spec: Box<JobSpec>) {
     core.stock.loads_before += 1;
     let run = RunId(-core.stock.loads_before);
-    core.stock.loads.push(Load { run, asker, spec, is_ordered: false });
+    core.stock.loads.push(Load { run, wanted, spec, is_ordered: false });
+}
+
+fn refuse(core: &mut Core, wanted: Wanted, refusal: Refusal) {
+    match wanted {
+        Wanted::By(asker) => core.answer(asker, Err(refusal)),
+        Wanted::Ahead(at) => ahead::failed(core, at, &refusal),
+    }
 }
 
 /// Has sets loaded whose engines are there, and starts the engines of the others. A busy engine does it after its job.
@@ -302,22 +328,26 @@ pub(super) fn loaded(core: &mut Core, run: RunId, failure: Option<FailedRun>) {
     match failure {
         None => {
             used(core, device, id.clone());
-            let set = views(core).into_iter().filter(|set| set.device == device && set.id == id).collect();
-            core.answer(load.asker, Ok(Reply::Sets(set)));
+            let set: Vec<SetView> = views(core).into_iter().filter(|set| set.device == device && set.id == id).collect();
+            match load.wanted {
+                Wanted::By(asker) => core.answer(asker, Ok(Reply::Sets(set))),
+                Wanted::Ahead(at) => set.iter().for_each(|set| ahead::loaded(core, at, set)),
+            }
         }
-        Some(failed) => core.answer(load.asker, Err(Refusal { kind: failed.kind, message: failed.message, hint: failed.hint })),
+        Some(failed) => refuse(core, load.wanted, Refusal { kind: failed.kind, message: failed.message, hint: failed.hint }),
     }
 }
 
 /// A client is gone: what it wants loaded and is not begun is not wanted any more.
 pub(super) fn left(core: &mut Core, session: SessionId) {
-    core.stock.loads.retain(|load| load.asker.session != session || load.is_ordered);
+    let is_theirs = |load: &Load| matches!(load.wanted, Wanted::By(asker) if asker.session == session);
+    core.stock.loads.retain(|load| !is_theirs(load) || load.is_ordered);
 }
 
 /// The daemon ends.
 pub(super) fn give_up(core: &mut Core) {
     for load in std::mem::take(&mut core.stock.loads) {
         let refusal = Refusal::new(Kind::Interrupted, "the daemon is ending, and the set is not loaded", "load it again");
-        core.answer(load.asker, Err(refusal));
+        refuse(core, load.wanted, refusal);
     }
 }

@@ -5,10 +5,11 @@ use super::output::Output;
 use super::pending::Pending;
 use super::state::Engine;
 use super::{conversions, scheduler, sets, simulated};
-use crate::devices::{DeviceReading, Held};
+use crate::devices::{DeviceReading, Held, HostReading, MeasuredSpeed};
 use crate::jobs::{JobView, WaitReason};
 use crate::ledger::Command;
-use crate::units::{Bytes, JobId, SessionId};
+use crate::placement::Subject;
+use crate::units::{Bytes, DeviceId, JobId, SessionId};
 use crate::wire::control::Topics;
 use crate::wire::{Change, DaemonView, EngineView, QueueView, Status};
 
@@ -54,7 +55,7 @@ pub(super) fn status(core: &Core, views: Vec<JobView>) -> Status {
         time: core.now,
         daemon: DaemonView { pid: core.policy.pid, uptime_s: core.now.since(core.started).as_secs_f64() },
         devices: devices(core),
-        host: core.frame.host.clone(),
+        host: host(core),
         sets: sets::views(core),
         engines: engines(core),
         cache: core.cache.clone(),
@@ -79,7 +80,7 @@ pub(super) fn for_topics(core: &Core, topics: &Topics, views: Vec<JobView>) -> S
     if let Some(job) = topics.job {
         status.devices.clear();
         status.sets.clear();
-        status.host = crate::devices::HostReading::default();
+        status.host = HostReading::default();
         status.notices.retain(|n| n.job == Some(job));
     }
     status
@@ -91,6 +92,7 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
     for reading in &mut devices {
         reading.age_s += core.now.since(core.frame.taken).as_secs_f64();
         simulated::account(core, reading);
+        reading.floor = core.policy.floors.said(reading.id);
         for engine in core.engines.values() {
             let memory = engine.memory.as_ref();
             if engine.device == reading.id && !reading.simulated {
@@ -107,6 +109,17 @@ pub(super) fn devices(core: &Core) -> Vec<DeviceReading> {
         }
     }
     devices
+}
+
+/// Returns the host's readings, with how fast the disk of the models was when it was measured.
+pub(super) fn host(core: &Core) -> HostReading {
+    let mut host = core.frame.host.clone();
+    let models = core.frame.devices.iter().find(|d| d.id == DeviceId::Disk).and_then(|d| d.name.as_ref());
+    let measured = core.experience.speed_of(Subject::Device(DeviceId::Disk));
+    for disk in host.disks.iter_mut().filter(|disk| Some(&disk.mount) == models) {
+        disk.measured = measured.map(|(speed, time)| MeasuredSpeed { read_bps: speed.bytes_per_second, time });
+    }
+    host
 }
 
 /// Returns what an engine holds on its GPU beyond weights, by the driver's table of processes. `None` where that

@@ -8,7 +8,7 @@ use super::input::{Exit, Heard};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::{Engine, FAILED_STARTS, Mode};
-use super::{calibrations, conversions, handlers, reports, sets, snapshot};
+use super::{calibrations, conversions, faults, handlers, reports, sets, snapshot};
 use crate::jobs::{Failure, JobState};
 use crate::ledger::{Command, Interruption};
 use crate::telemetry::Frame;
@@ -51,7 +51,8 @@ pub(super) fn heard(core: &mut Core, device: DeviceId, generation: u64, heard: H
                 DeviceId::Sim(_) => (core.policy.simulated.clone(), Some(core.policy.tally.clone())),
                 DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => (Vec::new(), None),
             };
-            let order = Order::Configure(Configure { device, threads, log, simulated, tally, texts });
+            let floors = core.policy.floors.clone();
+            let order = Order::Configure(Configure { device, threads, log, simulated, tally, texts, floors });
             core.emit(Output::Order { device, order: Box::new(order) });
         }
         Heard::Said(report) => said(core, device, report),
@@ -240,8 +241,9 @@ pub(super) fn trouble(core: &mut Core, trouble: Option<String>) {
 /// New readings are there.
 pub(super) fn readings(core: &mut Core, frame: Arc<Frame>) {
     core.frame = frame;
+    faults::tell(core);
     if !core.listeners.is_empty() {
-        let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
+        let (devices, host) = (snapshot::devices(core), Box::new(snapshot::host(core)));
         core.publish(Change::Devices { devices, host });
     }
 }

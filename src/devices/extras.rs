@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Faults;
+
 /// How far a GPU could go, and what keeps it from it now.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Extras {
@@ -21,6 +23,9 @@ pub struct Extras {
     pub pcie_max_width: Option<u32>,
     /// Errors of its memory.
     pub ecc: Option<Ecc>,
+    /// Faults that its driver has told of.
+    #[serde(default)]
+    pub xid: Option<Faults>,
 }
 
 /// Errors of a memory that corrects them.
@@ -46,6 +51,7 @@ impl Extras {
             ("extras.pcie_max_generation", self.pcie_max_generation.is_none()),
             ("extras.pcie_max_width", self.pcie_max_width.is_none()),
             ("extras.ecc", self.ecc.is_none()),
+            ("extras.xid", self.xid.is_none()),
         ]
         .into_iter()
         .filter_map(|(name, absent)| absent.then_some(name))

@@ -151,6 +151,9 @@ pub struct DeviceReading {
     pub source: String,
     /// Its memory.
     pub memory: Option<Memory>,
+    /// How much of it is to stay free, where the operator has said it.
+    #[serde(default)]
+    pub floor: Option<Bytes>,
     /// Busy share of the last sampling period, 0…1.
     pub utilization: Option<f64>,
     /// Core temperature in °C.
@@ -213,6 +216,7 @@ impl DeviceReading {
             parent: None,
             source: source.to_owned(),
             memory: None,
+            floor: None,
             utilization: None,
             temperature_c: None,
             power_w: None,
@@ -284,6 +288,18 @@ pub struct DiskReading {
     /// Why these are absent, where they are.
     #[serde(default)]
     pub why: Option<String>,
+    /// How fast it was when weights were read from it, where somebody measured that.
+    #[serde(default)]
+    pub measured: Option<MeasuredSpeed>,
+}
+
+/// A speed that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredSpeed {
+    /// Bytes a second.
+    pub read_bps: f64,
+    /// When it was measured.
+    pub time: Timestamp,
 }
 
 /// One reading of the host.

@@ -39,7 +39,7 @@ impl Runner {
         let precision = spec.computes_in();
         let mut machine = self.speeds.machine(&self.compute, precision, files);
         if let Some(simulated) = &self.compute.simulated {
-            machine = simulated.seen(machine, network::beside(spec, role, precision)?);
+            machine = simulated.seen(machine, &self.compute.floors, network::beside(spec, role, precision)?);
         }
         self.count_what_others_hold(&mut machine);
         for room in machine.rooms.iter_mut().filter(|room| room.device == self.compute.id) {

@@ -11,8 +11,8 @@ use tch::{Cuda, Device, Kind};
 use super::simulated::Simulated;
 use super::{EngineError, allocator, heap};
 use crate::devices::{SIMULATED, SimulatedGpu, host_memory};
-use crate::placement::Room;
-use crate::placement::budget::usual_reserve;
+use crate::placement::budget::margin;
+use crate::placement::{Floors, Room};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
 use crate::wire::work::Configure;
@@ -28,15 +28,18 @@ pub struct Compute {
     pub about: String,
     /// Memory and links, where it is simulated: then libtorch computes on the processor.
     pub simulated: Option<Arc<Simulated>>,
+    /// How much of each device stays free, where the operator has said it.
+    pub floors: Floors,
 }
 
 impl Compute {
     /// Opens the device that an engine is for.
     pub fn of(configure: &Configure) -> Result<Self, EngineError> {
-        match configure.device {
+        let compute = match configure.device {
             DeviceId::Sim(_) => Self::shared(configure),
             DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Self::open(configure.device, configure.threads),
-        }
+        };
+        Ok(Self { floors: configure.floors.clone(), ..compute? })
     }
 
     /// Opens a simulated GPU whose memory other engines take, too.
@@ -70,7 +73,7 @@ impl Compute {
         match id {
             DeviceId::Cpu => {
                 let about = format!("libtorch{VERSION} on {} threads", tch::get_num_threads());
-                Ok(Self { id, device: Device::Cpu, about, simulated: None })
+                Ok(Self { id, device: Device::Cpu, about, simulated: None, floors: Floors::default() })
             }
             DeviceId::Cuda(index) => {
                 load_cuda().map_err(no_device)?;
@@ -81,7 +84,7 @@ impl Compute {
                 // The same result from run to run.
                 tch::Cuda::cudnn_set_benchmark(false);
                 let about = format!("libtorch{VERSION} with {}, device {index} of {count}", card(index));
-                Ok(Self { id, device: Device::Cuda(usize::from(index)), about, simulated: None })
+                Ok(Self { id, device: Device::Cuda(usize::from(index)), about, simulated: None, floors: Floors::default() })
             }
             DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => Err(no_device("nothing can be computed there".to_owned())),
         }
@@ -133,7 +136,7 @@ impl Compute {
             device,
             total,
             free,
-            reserve: usual_reserve(device, total),
+            reserve: self.floors.reserve(device, total),
             committed: Bytes::ZERO,
         };
         // A simulated GPU keeps its own books; its memory here is the host's.
@@ -146,6 +149,13 @@ impl Compute {
             rooms.extend(others.filter_map(other));
         }
         rooms
+    }
+
+    /// Returns how much of its memory must be free between two steps. That of a simulated GPU is counted, and is not what its
+    /// steps are computed in.
+    #[must_use]
+    pub fn margin(&self, total: Bytes) -> Bytes {
+        if self.simulated.is_some() { margin(self.id, total) } else { self.floors.margin(self.id, total) }
     }
 
     /// Gives memory back that libtorch keeps for later, the host's and the device's own.

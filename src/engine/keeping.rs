@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::device::Compute;
-use crate::placement::budget::margin;
 use crate::placement::pressure::{Pressure, Verdict};
 use crate::units::Bytes;
 
@@ -53,7 +52,7 @@ impl Keeper {
     /// Looks at the device's memory and says what is to be done. Where it cannot be read, nothing is.
     pub fn look(&mut self, compute: &Compute) -> Verdict {
         let Some((total, free)) = (self.senses.memory)(compute) else { return Verdict::Keep };
-        let margin = margin(compute.id, total);
+        let margin = compute.margin(total);
         let pressure = self.pressure.take().filter(|p| p.margin() == margin);
         let mut pressure = pressure.unwrap_or_else(|| Pressure::new(margin));
         let verdict = pressure.look(free, (self.senses.now)());
@@ -64,7 +63,7 @@ impl Keeper {
     /// Returns what is to stay free of the device; nothing where its memory cannot be read.
     #[must_use]
     pub fn margin(&self, compute: &Compute) -> Bytes {
-        (self.senses.memory)(compute).map_or(Bytes::ZERO, |(total, _)| margin(compute.id, total))
+        (self.senses.memory)(compute).map_or(Bytes::ZERO, |(total, _)| compute.margin(total))
     }
 
     /// Says in words what is free of the device.

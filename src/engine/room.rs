@@ -7,7 +7,6 @@ use super::runner::{Run, Runner};
 use crate::families::Role;
 use crate::library::network;
 use crate::placement::Machine;
-use crate::placement::budget::usual_reserve;
 use crate::units::{Bytes, DeviceId, RunId};
 use crate::weights::Precision;
 use crate::wire::Report;
@@ -99,7 +98,7 @@ impl Runner {
             return None;
         }
         let (total, free) = self.compute.memory()?;
-        Some(free.saturating_sub(usual_reserve(self.compute.id, total)))
+        Some(free.saturating_sub(self.compute.floors.reserve(self.compute.id, total)))
     }
 
     /// Counts what sets hold that no run works with: as free, where they would leave for others; of simulated GPUs, where all

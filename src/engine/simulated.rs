@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::tally::{Tally, Turn};
 use crate::devices::{SimulatedGpu, simulated};
 use crate::placement::pool::{Full, Grant, Pool};
-use crate::placement::{Machine, Room, Share};
+use crate::placement::{Floors, Machine, Room, Share};
 use crate::units::{Bytes, DeviceId};
 
 /// All simulated GPUs, seen from the one that computes.
@@ -123,9 +123,9 @@ impl Simulated {
     /// Returns the memory that weights may take. What this engine holds counts as free: a part that is placed anew takes
     /// the place of the one before, and what other parts take is `promised` to them.
     #[must_use]
-    pub fn seen(&self, mut machine: Machine, promised: Bytes) -> Machine {
+    pub fn seen(&self, mut machine: Machine, floors: &Floors, promised: Bytes) -> Machine {
         let elsewhere = |device| self.books.pools.iter().find(|p| p.device() == device).map_or(Bytes::ZERO, Pool::elsewhere);
-        machine.rooms.extend(crate::placement::simulated::rooms(&self.gpus, elsewhere).collect::<Vec<Room>>());
+        machine.rooms.extend(crate::placement::simulated::rooms(&self.gpus, floors, elsewhere).collect::<Vec<Room>>());
         machine.seen_from(self.compute, &self.gpus, promised)
     }
 }
@@ -203,7 +203,12 @@ mod tests {
         let held: Vec<_> = simulated.held().into_iter().map(|s| s.bytes.get()).collect();
         assert_eq!((held, here.bytes()), (vec![900, 0], Bytes(900)));
         simulated.books.pools[1].set_elsewhere(Bytes(200));
-        let rooms: Vec<_> = simulated.seen(Machine::default(), Bytes(50)).rooms.iter().map(|r| (r.free.get(), r.committed.get())).collect();
+        let rooms: Vec<_> = simulated
+            .seen(Machine::default(), &Floors::default(), Bytes(50))
+            .rooms
+            .iter()
+            .map(|r| (r.free.get(), r.committed.get()))
+            .collect();
         assert_eq!(rooms, [(1000, 50), (100, 0)]);
         assert!(Simulated::new(DeviceId::Sim(2), &gpus()).is_none());
     }
@@ -232,7 +237,7 @@ mod tests {
             "1 B of sim:1 are needed, and 0 B are free: other engines have taken 120 B"
         );
         second.look().unwrap();
-        let seen = second.seen(Machine::default(), Bytes::ZERO).rooms;
+        let seen = second.seen(Machine::default(), &Floors::default(), Bytes::ZERO).rooms;
         assert_eq!(seen.iter().map(|r| r.free.get()).collect::<Vec<_>>(), [1000, 120], "what one holds itself counts as free");
         drop((held, rest));
         drop(second.take_here(Bytes(300)).unwrap());

@@ -288,6 +288,15 @@ impl Experience {
         self.learned.iter().rev().map(|l| &l.basis).find(fits)
     }
 
+    /// Returns how fast something is, by whoever measured it last and for whatever device.
+    #[must_use]
+    pub fn speed_of(&self, subject: Subject) -> Option<(Speed, Timestamp)> {
+        self.learned.iter().rev().find_map(|l| match l.finding {
+            Finding::Speed(of, speed) if of == subject => Some((speed, l.found)),
+            Finding::Speed(..) | Finding::Step(_) => None,
+        })
+    }
+
     /// Returns what was found on a basis.
     #[must_use]
     pub fn known(&self, basis: &Basis) -> Vec<Learned> {

@@ -1,6 +1,7 @@
 //! What is known of a machine with simulated GPUs: their links are as fast as their profile says, to the byte.
 
-use super::budget::{Room, usual_reserve};
+use super::budget::Room;
+use super::floors::Floors;
 use super::propose::{Machine, Speed};
 use crate::devices::{SimulatedGpu, simulated};
 use crate::units::{Bytes, DeviceId};
@@ -12,12 +13,12 @@ pub fn gpu(device: DeviceId, gpus: &[SimulatedGpu]) -> Option<&SimulatedGpu> {
 }
 
 /// Returns the memory of simulated GPUs, of which others hold something.
-pub fn rooms(gpus: &[SimulatedGpu], held_by_others: impl Fn(DeviceId) -> Bytes) -> impl Iterator<Item = Room> {
+pub fn rooms(gpus: &[SimulatedGpu], floors: &Floors, held_by_others: impl Fn(DeviceId) -> Bytes) -> impl Iterator<Item = Room> {
     simulated::numbered(gpus).map(move |(device, gpu)| Room {
         device,
         total: gpu.memory,
         free: gpu.memory - held_by_others(device),
-        reserve: usual_reserve(device, gpu.memory),
+        reserve: floors.reserve(device, gpu.memory),
         committed: Bytes::ZERO,
     })
 }
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn what_is_held_and_what_is_promised_leaves_less() {
         let others = |device| if device == DeviceId::Sim(1) { Bytes::mib(100) } else { Bytes::ZERO };
-        let machine = Machine { rooms: rooms(&gpus(), others).collect(), ..Machine::default() };
+        let machine = Machine { rooms: rooms(&gpus(), &Floors::default(), others).collect(), ..Machine::default() };
         let machine = machine.seen_from(DeviceId::Sim(0), &gpus(), Bytes::mib(10));
         let told: Vec<_> = machine.rooms.iter().map(|r| (r.device, r.free, r.committed)).collect();
         assert_eq!(told, [(DeviceId::Sim(0), Bytes::gib(1), Bytes::mib(10)), (DeviceId::Sim(1), Bytes::mib(924), Bytes::ZERO)]);

@@ -5,7 +5,9 @@ pub mod daemon;
 pub mod part;
 pub mod position;
 pub mod preset;
+pub mod set;
 
 pub use daemon::DaemonPreset;
 pub use part::{PartPreset, PartPresets};
 pub use preset::{EMBEDDED, Preset, PresetError};
+pub use set::SetPreset;

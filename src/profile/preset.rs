@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::daemon::{DaemonPreset, Schema};
 use super::part::{self, PartPreset, PartPresets};
 use super::position;
+use super::set::SetPreset;
 use crate::devices::SimulatedGpu;
-use crate::placement::{Allocation, Part, PartAsks, Pins, VirtualVram};
+use crate::placement::{Allocation, Floors, Part, PartAsks, Pins, VirtualVram};
 use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, SaidThresholds, Size};
@@ -54,6 +55,12 @@ pub struct Preset {
     /// GPUs that a daemon with this profile simulates; the N-th is `sim:N`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub simulated: Vec<SimulatedGpu>,
+    /// How much of each device stays free.
+    #[serde(skip_serializing_if = "Floors::is_empty")]
+    pub floors: Floors,
+    /// Models that a daemon with this profile loads before any job wants them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<SetPreset>,
     /// How a daemon with this profile behaves.
     #[serde(skip_serializing_if = "DaemonPreset::is_empty")]
     pub daemon: DaemonPreset,
@@ -149,6 +156,8 @@ impl Preset {
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
             schema: Schema,
+            floors: self.floors.over(below.floors),
+            sets: if self.sets.is_empty() { below.sets } else { self.sets },
             daemon: self.daemon.over(below.daemon),
             thresholds: self.thresholds.over(below.thresholds),
             simulated: if self.simulated.is_empty() { below.simulated } else { self.simulated },

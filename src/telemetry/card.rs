@@ -4,6 +4,7 @@
 
 use crate::devices::{DeviceKind, DeviceReading, Ecc, Extras, Memory};
 use crate::telemetry::condition::Verdict;
+use crate::telemetry::listener;
 use crate::telemetry::processes::RawProcess;
 use crate::units::{Bytes, Capability, DeviceId};
 
@@ -187,6 +188,7 @@ pub(super) fn row(id: DeviceId, identity: &Identity) -> DeviceReading {
     reading.name.clone_from(&identity.name);
     reading.uuid.clone_from(&identity.uuid);
     reading.pci.clone_from(&identity.pci);
+    reading.why.insert(listener::NAME.to_owned(), "nobody listens for its faults yet".to_owned());
     reading
 }
 
@@ -252,6 +254,8 @@ fn extras(tally: &mut Tally<'_>, more: More) -> Extras {
         pcie_max_generation: tally.take("extras.pcie_max_generation", more.pcie_max_generation),
         pcie_max_width: tally.take("extras.pcie_max_width", more.pcie_max_width),
         ecc: tally.take("extras.ecc", more.ecc),
+        // Heard, not asked.
+        xid: None,
     }
 }
 
@@ -345,13 +349,13 @@ mod tests {
         assert_eq!(reading.utilization, Some(0.42));
         assert_eq!(reading.power_w, Some(312.5));
         assert_eq!(reading.fan, Some(0.44), "the fastest fan");
-        assert_eq!(reading.absent(), ["pcie.rx_bps", "pcie.tx_bps"]);
+        assert_eq!(reading.absent(), ["pcie.rx_bps", "pcie.tx_bps", "extras.xid"]);
     }
 
     #[test]
     fn nothing_is_ever_zero_for_want_of_an_answer() {
         let folded = folded(refused(&never()));
-        assert_eq!(folded.reading.absent().len(), 21);
+        assert_eq!(folded.reading.absent().len(), 22);
         for name in folded.reading.absent() {
             assert!(folded.reading.why.contains_key(name), "{name} has no reason");
         }

@@ -121,6 +121,7 @@ fn disk(path: &Path, mounts: &str) -> Result<(DiskReading, Option<String>), Stri
         read_bps: None,
         write_bps: None,
         why: None,
+        measured: None,
     };
     Ok((reading, device))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::devices::{DeviceReading, Health};
 use crate::telemetry::card::{Answer, Answers, Closed, Identity, Refusal, Traffic, fold, row};
 use crate::telemetry::condition::{Condition, Verdict};
+use crate::telemetry::listener;
 use crate::telemetry::nvml::{Address, Bus, Library};
 use crate::telemetry::processes::RawProcess;
 use crate::telemetry::roster::{Entry, Roster};
@@ -152,6 +153,7 @@ impl Gpu {
             let id = roster.number(std::slice::from_ref(&entry))[0];
             let mut folded = fold(id, &identity, answers)?;
             folded.reading.parent = Some(self.id);
+            folded.reading.why.insert(listener::NAME.to_owned(), "told of the whole GPU only".to_owned());
             fresh.push(Fresh { place: self.rows.len(), processes: folded.processes });
             self.rows.push(folded.reading);
         }

@@ -5,6 +5,8 @@
 //!   amdgpu ── sysfs ─┤ a thread each,       frame: the last answers,       latest()
 //!   host ── sysinfo ─┼ asked by the poller ─> put together ──────────────> read_now()
 //!   disk ── statvfs ─┘ once per tick          at once, never changed       the sink
+//!
+//!   listener ── faults that the NVIDIA driver tells of by itself, whoever looks; laid over every frame
 //! ```
 //!
 //! Everything here blocks and runs on threads of its own; it knows no jobs, no engines but their
@@ -23,6 +25,7 @@ mod card;
 mod condition;
 mod driver;
 mod gpu;
+mod listener;
 mod names;
 mod nvml;
 mod pci;
@@ -39,6 +42,7 @@ pub use amdgpu::AmdProbe;
 pub use disk::DiskProbe;
 pub use frame::{Frame, Waiting};
 pub use host::HostProbe;
+pub use listener::Listener;
 pub use names::start_ticks;
 pub use nvidia::NvidiaProbe;
 pub use poller::{Poller, Sources};

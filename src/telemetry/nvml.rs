@@ -3,14 +3,17 @@
 //! The only file that knows the binding. It keeps no state but the open library, decides nothing
 //! about devices, and never asks what measures for long unless told to.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, PcieUtilCounter, TemperatureSensor, TemperatureThreshold};
 use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
-use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
+use nvml_wrapper::{Device, EventSet, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 
 use crate::devices::{Ecc, Memory};
 use crate::telemetry::card::{Answer, Answers, Identity, More, Refusal, Traffic};
@@ -47,6 +50,20 @@ pub(super) struct Found {
     pub(super) index: u32,
     pub(super) identity: Answer<Identity>,
 }
+
+/// What is heard by whoever listens for faults.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A device is listened to, or why it cannot be.
+    Listens(Identity, Answer<()>),
+    /// A device has a fault of this number.
+    Fault(Identity, u64),
+    /// Nothing more for the moment.
+    Quiet,
+}
+
+/// The most faults of a device that are taken in at once: one that tells without end must not keep us from the others.
+const AT_ONCE: usize = 16;
 
 /// The open library.
 pub(super) struct Library {
@@ -121,6 +138,50 @@ impl Library {
         Ok(slices)
     }
 
+    /// Listens for faults of these devices, or of all that are listed, until `hear` has heard enough. Whoever hears that it is
+    /// quiet waits as long as it likes.
+    pub(super) fn listen(&self, which: Option<&[Address]>, hear: &mut dyn FnMut(Told) -> ControlFlow<()>) -> Answer<()> {
+        let listed = match which {
+            Some(addresses) => addresses.to_vec(),
+            None => (0..self.nvml.device_count().map_err(refusal)?).map(Address::Index).collect(),
+        };
+        // A set for each device: one that is lost no longer says who it is.
+        let mut ears = Vec::new();
+        for address in listed {
+            // Who does not say who it is cannot be told apart.
+            let found = self.device(&address).and_then(|device| Ok((identity(&device)?, device)));
+            let Ok((who, device)) = found else { continue };
+            let ear = self.ear(&device);
+            let told = Told::Listens(who.clone(), ear.as_ref().map(|_| ()).map_err(Clone::clone));
+            ears.extend(ear.ok().map(|ear| (who, ear)));
+            if hear(told).is_break() {
+                return Ok(());
+            }
+        }
+        loop {
+            for (who, ear) in &ears {
+                for code in faults(ear)? {
+                    if hear(Told::Fault(who.clone(), code)).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            if hear(Told::Quiet).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns what the faults of a device come to.
+    fn ear<'a>(&'a self, device: &Device<'a>) -> Answer<EventSet<'a>> {
+        let told = device.supported_event_types().map_err(refusal)?;
+        if !told.contains(EventTypes::CRITICAL_XID_ERROR) {
+            return Err(Refusal::Never("its driver tells of no faults".to_owned()));
+        }
+        let set = self.nvml.create_event_set().map_err(refusal)?;
+        device.register_events(EventTypes::CRITICAL_XID_ERROR, set).map_err(|error| refusal(error.error))
+    }
+
     fn device(&self, address: &Address) -> Answer<Device<'_>> {
         match address {
             Address::Index(index) => self.nvml.device_by_index(*index).map_err(refusal),
@@ -128,6 +189,26 @@ impl Library {
         }
     }
 }
+
+/// Returns the faults that were told since the last look. A device that is lost tells no more, and is told of by others.
+fn faults(ear: &EventSet<'_>) -> Answer<Vec<u64>> {
+    let mut codes = Vec::new();
+    while codes.len() < AT_ONCE {
+        match ear.wait(1).map(|event| event.event_data) {
+            Ok(Some(XidError::Value(code))) => codes.push(code),
+            Ok(Some(XidError::Unknown)) => codes.push(UNKNOWN_XID),
+            Ok(None) | Err(NvmlError::Timeout) => break,
+            Err(error) => match refusal(error) {
+                Refusal::Closed(reason) => return Err(Refusal::Closed(reason)),
+                Refusal::Never(_) | Refusal::Failed(_) | Refusal::Gone(_) => break,
+            },
+        }
+    }
+    Ok(codes)
+}
+
+/// What the library says of a fault whose number it does not know.
+const UNKNOWN_XID: u64 = 999;
 
 fn identity(device: &Device<'_>) -> Answer<Identity> {
     let uuid = known(device.uuid())?;

@@ -12,6 +12,7 @@ use crate::telemetry::amdgpu::AmdProbe;
 use crate::telemetry::disk::DiskProbe;
 use crate::telemetry::frame::Frame;
 use crate::telemetry::host::HostProbe;
+use crate::telemetry::listener::Listener;
 use crate::telemetry::nvidia::NvidiaProbe;
 use crate::telemetry::probe::{Ask, Probe};
 use crate::telemetry::rounds::{CONDUCTOR, Running, Shared, conduct, serve};
@@ -20,6 +21,9 @@ use crate::units::{Clock, DeviceId};
 
 /// Nobody needs readings more often, and GPUs slow down when asked too often.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The listener's name among the threads.
+const LISTENER: &str = "faults";
 
 /// How long an end may take before a thread that hangs in a driver is left behind.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -77,6 +81,11 @@ impl Poller {
             poller.spawn(probe.name(), move |shared| serve(shared, place, probe))?;
         }
         Ok(poller)
+    }
+
+    /// Listens to what drivers tell by themselves, on a thread of its own, whether anybody watches or not.
+    pub fn listen(&mut self, listener: Listener) -> io::Result<()> {
+        self.spawn(LISTENER, move |shared| listener.listen(&mut |time, put| shared.rest(time, put)))
     }
 
     fn spawn(&mut self, name: &'static str, work: impl FnOnce(&Shared) + Send + 'static) -> io::Result<()> {

@@ -10,10 +10,12 @@
 //! one frame; a late answer makes a frame of its own. It waits for no source that was late before, and
 //! nobody holds the lock while asking, putting away or handing on.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::frame::{Frame, Part, STALE_AFTER, compose};
+use crate::telemetry::listener::{Hearsay, Put};
 use crate::telemetry::{Ask, Probe};
 use crate::units::{Clock, Timestamp};
 
@@ -45,6 +47,8 @@ pub(super) struct State {
     /// Whether an answer came that no frame shows yet.
     news: bool,
     frame: Arc<Frame>,
+    /// What drivers have told by themselves.
+    hearsay: Hearsay,
     /// Names of the threads that still run.
     pub(super) running: Vec<&'static str>,
 }
@@ -89,6 +93,7 @@ impl Shared {
             served_round: 0,
             news: false,
             frame,
+            hearsay: Hearsay::default(),
             running: Vec::new(),
         };
         Self {
@@ -128,6 +133,25 @@ impl Shared {
         Arc::new(state.compose(self.clock.now()))
     }
 
+    /// Takes in what a listener has heard, and then waits so long, or until the end; that is a reason to break.
+    pub(super) fn rest(&self, time: Duration, put: &mut Put<'_>) -> ControlFlow<()> {
+        let deadline = Instant::now() + time;
+        let mut state = self.lock();
+        let before = state.hearsay.clone();
+        put(&mut state.hearsay, self.clock.now());
+        if state.hearsay != before {
+            state.news = true;
+            self.desk.notify_one();
+        }
+        while !state.stopping {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                return ControlFlow::Continue(());
+            };
+            state = wait(&self.turn, state, left);
+        }
+        ControlFlow::Break(())
+    }
+
     /// Waits until every thread has ended, or until time is up, and returns those that have not.
     pub(super) fn wait_for_end(&self, within: Duration) -> Vec<&'static str> {
         let deadline = Instant::now() + within;
@@ -142,7 +166,9 @@ impl Shared {
 
 impl State {
     fn compose(&self, now: Timestamp) -> Frame {
-        compose(self.slots.iter().map(|slot| &slot.part), now)
+        let mut frame = compose(self.slots.iter().map(|slot| &slot.part), now);
+        self.hearsay.dress(&mut frame.devices);
+        frame
     }
 
     /// Asks the sources whose reading is used up; where a reader insists, all of them.

@@ -7,6 +7,7 @@ use super::effect::Effect;
 use super::layer::Layer;
 use super::model::{Confirm, Model, Then};
 use super::screens::compose::pick::Pick;
+use super::screens::compose::profiles::Way;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::text_field;
 use super::{searching, twin, verbs, wording};
@@ -103,6 +104,7 @@ pub fn paste(model: &mut Model, text: &str) {
 fn open_pick(model: &mut Model) -> Option<&mut Pick> {
     match (model.screen, &mut model.compose.mode, &mut model.cache.menu, &mut model.sets.menu) {
         (Screen::Compose, compose::Mode::Picking(pick), _, _) | (Screen::Sets, _, _, Some(sets::Menu::Load(pick))) => Some(pick),
+        (Screen::Compose, compose::Mode::Profiles(choosing), _, _) => Some(&mut choosing.pick),
         (Screen::Cache, _, Some(cache::Menu::Convert(convert)), _) => Some(&mut convert.pick),
         _ => None,
     }
@@ -168,6 +170,8 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::SubmitHeld => return verbs::submit(model, true),
         Action::ClearField => model.compose.edit(tui_input::Input::reset),
         Action::ClearForm => compose::update::clear(model),
+        Action::TakeProfile => return compose::profiles::open(model, Way::Taken),
+        Action::SaveProfile => return compose::profiles::open(model, Way::Saved),
         Action::Log(verb) => log::update::look(model, verb),
         Action::Play(play) => return vec![Effect::Play(play)],
         Action::NextHost => return vec![Effect::NextHost],

@@ -64,6 +64,10 @@ pub enum Action {
     ClearField,
     /// Empty the form.
     ClearForm,
+    /// Take a profile into the form.
+    TakeProfile,
+    /// Save the form as a profile.
+    SaveProfile,
     /// Look at the log in another way.
     Log(LogVerb),
     /// Play a recording otherwise.
@@ -108,6 +112,8 @@ pub enum JobVerb {
     Cancel,
     /// Take every waiting job back.
     CancelWaiting,
+    /// Save the jobs that wait to a file.
+    Save,
     /// Forget finished jobs.
     ClearFinished,
     /// Start no more jobs after the current ones, or go on.
@@ -186,6 +192,8 @@ pub enum CacheVerb {
     Clean,
     /// Remove the file, or the marked ones.
     Remove,
+    /// Keep the file, or the marked ones, whatever rule cleans, or let them go again.
+    Keep,
     /// Order the rows by something else.
     Sort,
     /// Turn the order of the rows around.
@@ -263,6 +271,7 @@ impl Action {
                 | JobVerb::Duplicate
                 | JobVerb::Edit
                 | JobVerb::Offload
+                | JobVerb::Save
                 | JobVerb::MoveDown
                 | JobVerb::MoveUp => false,
             },
@@ -290,8 +299,12 @@ impl Action {
             | Self::SubmitJob
             | Self::SubmitHeld
             | Self::ClearField
+            | Self::TakeProfile
+            | Self::SaveProfile
             | Self::Tune(_)
-            | Self::Cache(CacheVerb::Convert | CacheVerb::Verify | CacheVerb::Clean | CacheVerb::Sort | CacheVerb::Reverse)
+            | Self::Cache(
+                CacheVerb::Convert | CacheVerb::Verify | CacheVerb::Clean | CacheVerb::Keep | CacheVerb::Sort | CacheVerb::Reverse,
+            )
             | Self::Set(SetVerb::Load | SetVerb::Pin | SetVerb::Keep)
             | Self::Device(DeviceVerb::Span | DeviceVerb::Signal)
             | Self::Log(_)
@@ -306,7 +319,7 @@ impl Action {
     #[must_use]
     pub fn needs_daemon(self) -> bool {
         match self {
-            Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit | JobVerb::Offload),
+            Self::Job(verb) => !matches!(verb, JobVerb::Duplicate | JobVerb::Edit | JobVerb::Offload | JobVerb::Save),
             Self::Tune(verb) => matches!(verb, TuneVerb::Trial | TuneVerb::ApplyNow | TuneVerb::Probe),
             Self::Cache(verb) => !matches!(verb, CacheVerb::Sort | CacheVerb::Reverse),
             Self::Device(verb) => verb == DeviceVerb::Signal,

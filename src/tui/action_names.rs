@@ -39,6 +39,8 @@ impl Action {
             Self::SubmitHeld => "submit-held",
             Self::ClearField => "clear-field",
             Self::ClearForm => "clear-form",
+            Self::TakeProfile => "take-profile",
+            Self::SaveProfile => "save-form",
             Self::Log(verb) => of_log(verb),
             Self::Play(play) => of_recording(play),
             Self::NextHost => "next-box",
@@ -93,6 +95,7 @@ fn of_jobs(verb: JobVerb) -> &'static str {
         JobVerb::MoveUp => "move-job-up",
         JobVerb::PauseConversions => "pause-conversions",
         JobVerb::CancelConversion => "cancel-conversion",
+        JobVerb::Save => "save-jobs",
     }
 }
 
@@ -125,6 +128,7 @@ fn of_cache(verb: CacheVerb) -> &'static str {
         CacheVerb::Verify => "verify-file",
         CacheVerb::Clean => "clean-cache",
         CacheVerb::Remove => "remove-file",
+        CacheVerb::Keep => "keep-file",
         CacheVerb::Sort => "sort",
         CacheVerb::Reverse => "reverse",
     }

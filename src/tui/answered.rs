@@ -3,7 +3,7 @@
 use super::asked::{Purpose, Submission};
 use super::effect::Effect;
 use super::model::Model;
-use super::screens::{cache, offload, sets};
+use super::screens::{cache, compose, offload, sets};
 use super::{verbs, wording};
 use crate::jobs::Move;
 use crate::theme::Role;
@@ -19,6 +19,10 @@ pub fn take(model: &mut Model, id: u64, result: Result<Reply, Refusal>) -> Vec<E
         // The tuner shows by itself why it knows nothing.
         Err(refusal) => match purpose {
             Purpose::Tune(draft) => offload::update::told(model, &draft, Err(refusal)),
+            Purpose::Estimate(of) => {
+                compose::estimate::told(model, *of, Err(refusal));
+                Vec::new()
+            }
             // What is no model is said where it is submitted; every precision can be chosen without advice.
             Purpose::Advice(_) => Vec::new(),
             Purpose::Verify(path) => {
@@ -51,6 +55,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         }
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
         (Purpose::Tune(draft), Reply::Tune(view)) => return offload::update::told(model, &draft, Ok(*view)),
+        (Purpose::Estimate(of), Reply::Plan(view)) => compose::estimate::told(model, *of, Ok(view)),
         (Purpose::Advice(of), Reply::Advice(suggestions)) => model.known.advice = Some((of, suggestions)),
         (Purpose::Cache, Reply::Cached(files)) => {
             model.cache.marked.retain(|path| files.iter().any(|f| f.path == *path));
@@ -60,6 +65,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         (Purpose::CleanShown(ask), Reply::Cleaned(gone)) => cache::deeds::would_go(model, &ask, &gone),
         (Purpose::Clean, Reply::Cleaned(gone)) => return cache::deeds::cleaned(model, &gone),
         (Purpose::Verify(path), Reply::Verified(view)) => return cache::deeds::verified(model, &path, Some(view)),
+        (Purpose::Keep(path, kept), Reply::Done) => cache::deeds::kept(model, &path, kept),
         (Purpose::Watch, _) => {}
         (Purpose::Set { name, deed }, Reply::Sets(sets)) => sets::deeds::done(model, &name, deed, &sets),
         (Purpose::Set { name, deed }, Reply::Done) => sets::deeds::done(model, &name, deed, &[]),
@@ -79,6 +85,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
             }
             return effects;
         }
+        (Purpose::Replace { old, new }, Reply::Changed(gone)) => replaced(model, old, new, &gone),
         (Purpose::Clear, Reply::Cleared(count)) => model.toast(Role::Ok, format!("{} forgotten", wording::count(count, "job"))),
         (Purpose::Conversions(done), Reply::Done) => model.toast(Role::Ok, done),
         (Purpose::Verb { done, .. }, Reply::Changed(jobs)) => changed(model, done, &jobs),
@@ -98,15 +105,25 @@ fn accepted(model: &mut Model, job: JobId, submission: &Submission) -> Vec<Effec
         model.toast(Role::Ok, format!("job {job} is {state}; 6 shows the queue"));
         return Vec::new();
     };
-    model.toast(Role::Ok, format!("job {job} is {state} in the place of job {old}"));
     let mut effects = Vec::new();
-    let same_priority = model.known.job(old).is_some_and(|j| j.spec.priority == submission.draft.priority.unwrap_or(0));
-    if same_priority {
+    // A job that has begun meanwhile stands before nobody.
+    let priority = submission.draft.priority.unwrap_or(0);
+    if model.known.job(old).is_some_and(|j| verbs::waits(j.state) && j.spec.priority == priority) {
         let request = Request::Move { job, to: Move::Before(old) };
         effects.push(model.ask(Purpose::Verb { done: None, jobs: vec![job] }, request));
     }
-    effects.push(model.ask(Purpose::Verb { done: None, jobs: vec![old] }, Request::Cancel(vec![old])));
+    effects.push(model.ask(Purpose::Replace { old, new: job }, Request::Withdraw(old)));
     effects
+}
+
+/// The job that another was to take the place of was taken back, or had begun before that.
+fn replaced(model: &mut Model, old: JobId, new: JobId, gone: &[JobId]) {
+    model.known.order_doubtful = true;
+    if gone.is_empty() {
+        model.toast(Role::Warn, format!("job {old} had begun and goes on; job {new} is a new one beside it"));
+    } else {
+        model.toast(Role::Ok, format!("job {new} has taken the place of job {old}"));
+    }
 }
 
 fn changed(model: &mut Model, done: Option<&'static str>, jobs: &[JobId]) {
@@ -126,7 +143,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
     match purpose {
         Purpose::Submit(_) => model.compose.refusal = Some(refusal.clone()),
         Purpose::Show(id) if model.known.job(*id).is_none() => model.detail = None,
-        Purpose::Cache | Purpose::Convert(_) | Purpose::CleanShown(_) | Purpose::Clean => {
+        Purpose::Cache | Purpose::Convert(_) | Purpose::CleanShown(_) | Purpose::Clean | Purpose::Keep(..) => {
             model.cache.trouble = Some(format!("{}: {}{hint}", what(purpose), refusal.message));
         }
         // Asking again and again would not help.
@@ -137,6 +154,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Show(_)
         | Purpose::Tune(_)
         | Purpose::Advice(_)
+        | Purpose::Estimate(_)
         | Purpose::Trial
         | Purpose::Probe
         | Purpose::Watch
@@ -146,6 +164,7 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Finished
         | Purpose::Pictures(_)
         | Purpose::CancelWaiting
+        | Purpose::Replace { .. }
         | Purpose::Clear
         | Purpose::Conversions(_)
         | Purpose::Verb { .. } => {}
@@ -169,11 +188,15 @@ pub fn abandon(model: &mut Model) {
                 format!("the connection was lost, and {what} is not converted any more; what is done is kept, and c goes on with it")
             }
             Purpose::Clean => "the connection was lost while files were removed; r shows what is left".to_owned(),
+            Purpose::Keep(path, _) => format!("the connection was lost; r shows whether {} is kept", wording::file_name(&path)),
             Purpose::Set { name, .. } => format!("the connection was lost; look at {name} before you ask again"),
             Purpose::Signal(what) => format!("the connection was lost; whether {what} was sent is not known"),
             Purpose::Verify(_) => {
                 model.cache.verifying.clear();
                 "the connection was lost while files were read; V reads them again".to_owned()
+            }
+            Purpose::Replace { old, new } => {
+                format!("the connection was lost; job {new} waits, and job {old} may wait beside it: look at the queue")
             }
             Purpose::CancelWaiting | Purpose::Clear => "the connection was lost; look at the queue before you ask again".to_owned(),
             Purpose::Status
@@ -182,6 +205,7 @@ pub fn abandon(model: &mut Model) {
             | Purpose::Log
             | Purpose::Tune(_)
             | Purpose::Advice(_)
+            | Purpose::Estimate(_)
             | Purpose::Watch
             | Purpose::Cache
             | Purpose::CleanShown(_)
@@ -201,12 +225,15 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Log => "log not read".to_owned(),
         Purpose::Show(id) | Purpose::Pictures(id) => format!("job {id} not shown"),
         Purpose::Advice(_) => "no advice".to_owned(),
+        Purpose::Estimate(_) => "no estimate".to_owned(),
         Purpose::Tune(_) => "the model is not known".to_owned(),
         Purpose::Watch => "bus traffic not measured".to_owned(),
         Purpose::Cache => "the cache was not listed".to_owned(),
         Purpose::Convert(what) => format!("{what} not converted"),
         Purpose::CleanShown(_) | Purpose::Clean => "not cleaned".to_owned(),
         Purpose::Verify(path) => format!("{} not read", wording::file_name(path)),
+        Purpose::Keep(path, true) => format!("{} not kept", wording::file_name(path)),
+        Purpose::Keep(path, false) => format!("{} stays kept", wording::file_name(path)),
         Purpose::Set { name, deed } => deed.undone(name),
         Purpose::Signal(what) => format!("not sent: {what}"),
         Purpose::Finished => "finished jobs not listed".to_owned(),
@@ -214,6 +241,7 @@ fn what(purpose: &Purpose) -> String {
         Purpose::Probe => "not measured".to_owned(),
         Purpose::Submit(_) => "not submitted".to_owned(),
         Purpose::CancelWaiting => "waiting jobs not cancelled".to_owned(),
+        Purpose::Replace { old, .. } => format!("job {old} not taken back"),
         Purpose::Clear => "not cleared".to_owned(),
         Purpose::Conversions(_) => "conversions not changed".to_owned(),
         Purpose::Verb { jobs, .. } => match jobs[..] {

@@ -26,6 +26,8 @@ pub enum Purpose {
     Tune(Box<JobDraft>),
     /// To learn which precisions of this model suit the box.
     Advice(String),
+    /// To learn what this draft would take.
+    Estimate(Box<JobDraft>),
     /// To try where weights live.
     Trial,
     /// To measure the box.
@@ -40,6 +42,8 @@ pub enum Purpose {
     Clean,
     /// To read a conversion.
     Verify(PathBuf),
+    /// To keep a conversion, or let it go again.
+    Keep(PathBuf, bool),
     /// To do something with a set.
     Set {
         /// What it is called.
@@ -55,6 +59,13 @@ pub enum Purpose {
     Pictures(JobId),
     /// To submit the form.
     Submit(Box<Submission>),
+    /// To take a waiting job back that a new one takes the place of.
+    Replace {
+        /// The one that waited.
+        old: JobId,
+        /// The new one.
+        new: JobId,
+    },
     /// To take waiting jobs back, page by page.
     CancelWaiting,
     /// To forget finished jobs.

@@ -21,6 +21,8 @@ pub enum Effect {
     Prepare(Box<PictureOrder>),
     /// Save a profile.
     Save(Box<SaveOrder>),
+    /// Write a queue, as commands, to a file.
+    WriteQueue(String),
     /// Read the profiles that were saved.
     Profiles,
     /// Play a recording otherwise.

@@ -1,5 +1,7 @@
 //! Everything that can happen to the dashboard.
 
+use std::path::PathBuf;
+
 use super::chord::Chord;
 use super::gallery::{Picture, Source};
 use super::pointer::Pointer;
@@ -56,6 +58,8 @@ pub enum Message {
         /// Where it is, or why nowhere.
         result: Result<Saved, String>,
     },
+    /// A queue was written to this file, or not.
+    Written(Result<PathBuf, String>),
     /// The profiles that were saved, by their names.
     Profiles(Vec<(String, Preset)>),
     /// A picture was made ready to be shown, or could not be.

@@ -41,6 +41,7 @@ pub mod pointer;
 pub mod prepare;
 pub mod rebind;
 pub mod run;
+pub mod saving;
 pub mod screens;
 pub mod searching;
 pub mod standing;

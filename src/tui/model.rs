@@ -292,7 +292,7 @@ impl Model {
             (None, Screen::Compose) => match self.compose.mode {
                 compose::Mode::Moving => vec![Layer::Compose, Layer::Everywhere],
                 compose::Mode::Typing => vec![Layer::Edit],
-                compose::Mode::Picking(_) => vec![Layer::Pick],
+                compose::Mode::Picking(_) | compose::Mode::Profiles(_) => vec![Layer::Pick],
             },
             (None, Screen::Log) if self.log.search.typing => vec![Layer::Filter],
             (None, Screen::Log) => vec![Layer::Log, Layer::Everywhere],

@@ -37,6 +37,8 @@ pub struct Options {
     pub focus_job: Option<JobId>,
     /// The folder in which profiles are saved, if there is one.
     pub profiles: Option<PathBuf>,
+    /// The folder that what the operator has written goes to, if there is one.
+    pub written: Option<PathBuf>,
     /// Counts a prompt's tokens, and the windows that they fill.
     pub count_tokens: fn(&str) -> (usize, usize),
 }
@@ -58,6 +60,7 @@ impl Options {
             start_screen: Screen::Overview,
             focus_job: None,
             profiles: None,
+            written: None,
             count_tokens,
         }
     }

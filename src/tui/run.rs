@@ -12,7 +12,6 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -30,7 +29,7 @@ use super::options::{Asking, Options};
 use super::pace::Pace;
 use super::player::Player;
 use super::prepare::prepare;
-use super::screens::offload::deeds::SaveOrder;
+use super::saving;
 use super::station::{self, News, Station};
 use super::terminal::guard::{self, Guard};
 use super::terminal::input::{self, Input};
@@ -39,7 +38,6 @@ use super::terminal::stage::Stage;
 use super::terminal::writer::Writer;
 use super::update::update;
 use crate::client::Handle;
-use crate::config::presets;
 use crate::theme::Role;
 use crate::units::{Clock, SystemClock, Timestamp};
 
@@ -250,8 +248,9 @@ impl Desk {
                 }
                 Effect::Copy(text) => self.writer.beside(&clipboard(&text)),
                 Effect::Prepare(order) => self.prepare(at, *order),
-                Effect::Save(order) => self.save(at, *order),
-                Effect::Profiles => self.profiles(at),
+                Effect::Save(order) => saving::save(self.teller(at), self.stations[at].model.options.profiles.clone(), *order),
+                Effect::WriteQueue(text) => saving::queue(self.teller(at), self.stations[at].model.options.written.clone(), text, now),
+                Effect::Profiles => saving::profiles(self.teller(at), self.stations[at].model.options.profiles.clone()),
                 Effect::Play(play) => {
                     // Who plays it ends only with the dashboard.
                     let _ended = self.player.as_ref().map(|player| player.orders.send(play));
@@ -315,25 +314,9 @@ impl Desk {
         });
     }
 
-    /// Reads the saved profiles on another thread.
-    fn profiles(&self, at: usize) {
-        let (sender, folder) = (self.done.0.clone(), self.stations[at].model.options.profiles.clone());
-        tokio::task::spawn_blocking(move || {
-            let profiles = folder.map(|folder| presets::saved(&folder)).unwrap_or_default();
-            // When nobody listens any more the dashboard has ended.
-            let _ended = sender.send((at, Message::Profiles(profiles)));
-        });
-    }
-
-    /// Saves a profile on another thread.
-    fn save(&self, at: usize, order: SaveOrder) {
-        let (sender, folder) = (self.done.0.clone(), self.stations[at].model.options.profiles.clone());
-        tokio::task::spawn_blocking(move || {
-            let saved = |folder: PathBuf| presets::save(&folder, &order.name, &order.preset, order.existing).map_err(|e| e.to_string());
-            let result = folder.ok_or_else(|| "there is no folder for profiles".to_owned()).and_then(saved);
-            // When nobody listens any more the dashboard has ended.
-            let _ended = sender.send((at, Message::Saved { order: Box::new(order), result }));
-        });
+    /// Where what was done for a box is told.
+    fn teller(&self, at: usize) -> saving::Tell {
+        (self.done.0.clone(), at)
     }
 
     fn draw(&mut self) -> Result<(), RunError> {

@@ -4,7 +4,7 @@ use super::asked::Purpose;
 use super::effect::Effect;
 use super::message::Message;
 use super::model::{Link, Model, TOAST_MS, Urgency};
-use super::screens::{Screen, cache, detail, devices, gallery, offload};
+use super::screens::{Screen, cache, compose, detail, devices, gallery, offload};
 use super::{act, answered, pictures, pointer};
 use crate::theme::Role;
 use crate::units::{JobId, Timestamp};
@@ -29,6 +29,7 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         effects
     };
     effects.extend(devices::update::watch(model));
+    effects.extend(compose::estimate::ask(model));
     effects.extend(pictures::settle(model));
     effects
 }
@@ -83,7 +84,16 @@ fn take(model: &mut Model, message: Message) -> Vec<Effect> {
             model.touch(Urgency::Input);
             Vec::new()
         }
+        Message::Written(result) => {
+            match result {
+                Ok(path) => model.toast(Role::Ok, format!("written: sh {} submits them again", path.display())),
+                Err(reason) => model.toast(Role::Crit, format!("not written: {reason}")),
+            }
+            model.touch(Urgency::Input);
+            Vec::new()
+        }
         Message::Profiles(profiles) => {
+            compose::profiles::told(model, &profiles);
             offload::presets::offer(&mut model.offload, profiles);
             model.touch(Urgency::Data);
             Vec::new()

@@ -10,7 +10,7 @@ use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
 use crate::units::JobId;
 use crate::wire::{Cursor, Request};
-use crate::workflow::JobDraft;
+use crate::workflow::{JobDraft, script};
 
 /// Returns why an action cannot be done now, if it cannot.
 #[must_use]
@@ -71,6 +71,8 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::SubmitHeld
         | Action::ClearField
         | Action::ClearForm
+        | Action::TakeProfile
+        | Action::SaveProfile
         | Action::Device(DeviceVerb::Span)
         | Action::Log(_)
         | Action::Play(_)
@@ -109,8 +111,13 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::PauseJob => unless(running(model).is_some(), "no job runs"),
         JobVerb::PauseConversions | JobVerb::CancelConversion => unless(!model.known.conversions.is_empty(), "no conversion is on its way"),
         JobVerb::PauseQueue => None,
-        JobVerb::CancelWaiting => unless(waiting(model) > 0, "no job waits"),
-        JobVerb::ClearFinished => unless(finished(model) > 0, "no job is finished"),
+        JobVerb::Save => match (model.known.counts.waiting(), model.known.unseen_waiting()) {
+            (0, _) => Some("no job waits".to_owned()),
+            (_, 0) => None,
+            (_, unseen) => Some(format!("{unseen} more wait than are shown here; perilune queue save FILE writes them all")),
+        },
+        JobVerb::CancelWaiting => unless(model.known.counts.waiting() > 0, "no job waits"),
+        JobVerb::ClearFinished => unless(model.known.counts.finished() > 0, "no job is finished"),
     }
 }
 
@@ -120,7 +127,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         JobVerb::Cancel => confirm_cancel(model),
         JobVerb::CancelWaiting => {
             model.confirm = Some(Confirm {
-                question: format!("Cancel {}?", wording::count(waiting(model), "waiting job")),
+                question: format!("Cancel {}?", wording::count(model.known.counts.waiting(), "waiting job")),
                 consequence: "Jobs that run go on.".to_owned(),
                 command: None,
                 list: Vec::new(),
@@ -131,7 +138,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         }
         JobVerb::ClearFinished => {
             model.confirm = Some(Confirm {
-                question: format!("Forget {}?", wording::count(finished(model), "finished job")),
+                question: format!("Forget {}?", wording::count(model.known.counts.finished(), "finished job")),
                 consequence: "Their pictures stay; the list of what was done goes.".to_owned(),
                 command: Some("perilune queue clear".to_owned()),
                 list: Vec::new(),
@@ -168,6 +175,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         JobVerb::Duplicate => into_form(model, false),
         JobVerb::Edit => into_form(model, true),
         JobVerb::Offload => tune(model),
+        JobVerb::Save => vec![Effect::WriteQueue(script(&written(model)))],
     }
 }
 
@@ -306,6 +314,12 @@ fn into_form(model: &mut Model, replace: bool) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Returns the drafts of the jobs that wait, in their order.
+fn written(model: &Model) -> Vec<JobDraft> {
+    let waiting = model.known.jobs.iter().filter(|j| waits(j.state));
+    waiting.map(|j| JobDraft { held: j.state == JobState::Held, ..JobDraft::again(&j.spec) }).collect()
+}
+
 fn tune(model: &mut Model) -> Vec<Effect> {
     let Some((job, draft)) = settings_at_hand(model) else { return Vec::new() };
     offload::update::enter_for(model, job, draft)
@@ -356,15 +370,6 @@ fn ask(model: &mut Model, done: &'static str, jobs: Vec<JobId>, request: Request
 fn running(model: &Model) -> Option<&JobView> {
     let at_hand = model.job_at_hand().and_then(|id| model.known.job(id)).filter(|j| j.state.is_active());
     at_hand.or_else(|| model.known.jobs.iter().find(|j| j.state.is_active()))
-}
-
-fn finished(model: &Model) -> u64 {
-    let counts = &model.known.counts;
-    counts.succeeded + counts.failed + counts.cancelled
-}
-
-fn waiting(model: &Model) -> u64 {
-    model.known.counts.queued + model.known.counts.held
 }
 
 fn is_open(state: JobState) -> bool {

@@ -57,6 +57,8 @@ pub struct CachedView {
     pub outside: bool,
     /// Whether a program uses it now, as far as can be seen.
     pub in_use: bool,
+    /// Whether the operator keeps it, whatever rule cleans.
+    pub kept: bool,
     /// When it was made.
     pub made: Option<Timestamp>,
     /// When it was last used.

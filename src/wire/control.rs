@@ -75,8 +75,17 @@ pub enum Request {
     CleanCache(CleanAsk),
     /// Reads a conversion and compares every byte with what was written. Answer, once all of it is read: [`Reply::Verified`].
     VerifyCached(PathBuf),
+    /// Keeps a conversion whatever rule cleans, or lets it go again. Answer: [`Reply::Done`].
+    KeepCached {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is kept.
+        kept: bool,
+    },
     /// Measures the traffic on this device's bus too, as long as this client stays and names no other. Answer: [`Reply::Done`].
     Watch(Option<DeviceId>),
+    /// Takes a job back if it still waits: another has taken its place. Answer: [`Reply::Changed`], of nothing where it has begun.
+    Withdraw(JobId),
     /// Sends a signal to a process that holds memory of a GPU. Answer: [`Reply::Done`].
     Signal(SignalAsk),
     /// A page of jobs. Answer: [`Reply::Rows`].
@@ -343,6 +352,20 @@ pub struct Counts {
     pub failed: u64,
     /// Taken back.
     pub cancelled: u64,
+}
+
+impl Counts {
+    /// Returns how many wait, held or not.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.queued + self.held
+    }
+
+    /// Returns how many are over, however they ended.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
 }
 
 impl From<&QueueView> for Counts {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::status::PartView;
 use crate::devices::SimulatedGpu;
 use crate::jobs::{ImageRecord, Phase, Placement, Timing};
-use crate::placement::{Finding, Learned, OffloadAsk, OffloadPlan, Share, Walk};
+use crate::placement::{Finding, Floors, Learned, OffloadAsk, OffloadPlan, Share, Walk};
 use crate::units::{Bytes, DeviceId, JobId, RunId};
 use crate::weights::Precision;
 use crate::workflow::{JobSpec, Kind, Refusal, SetId};
@@ -65,6 +65,8 @@ pub struct Configure {
     pub tally: Option<PathBuf>,
     /// Where it keeps what text encoders made of texts.
     pub texts: KeptTexts,
+    /// How much of each device stays free, where the operator has said it.
+    pub floors: Floors,
 }
 
 /// Where an engine keeps what text encoders made of texts, for the next run with the same.

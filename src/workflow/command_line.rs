@@ -56,6 +56,13 @@ pub fn command_line(draft: &JobDraft) -> String {
     line.text
 }
 
+/// Returns a shell script that submits these drafts again, in their order.
+#[must_use]
+pub fn script(drafts: &[JobDraft]) -> String {
+    let lines: String = drafts.iter().flat_map(|draft| [command_line(draft), " --detach\n".to_owned()]).collect();
+    format!("#!/bin/sh\n# Jobs that waited, {} of them, in their order: sh submits them again.\n{lines}", drafts.len())
+}
+
 /// Returns the text as one word of a POSIX shell.
 #[must_use]
 pub fn quote(text: &str) -> Cow<'_, str> {

@@ -10,7 +10,7 @@ pub mod set_id;
 pub mod spec;
 pub mod text;
 
-pub use command_line::{command_line, quote};
+pub use command_line::{command_line, quote, script};
 pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use rejection::{Kind, Refusal};

@@ -120,6 +120,7 @@ fn what_went_wrong_is_among_them() {
         read_bps: None,
         write_bps: None,
         why: None,
+        measured: None,
     });
     let waits = JobView { state: JobState::Queued, reason: Some(WaitReason::Disk), ..fixtures::job(50, "m", "p") };
     status.queue.jobs.push(waits);

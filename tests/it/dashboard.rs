@@ -1,6 +1,7 @@
 //! What keys, news and answers do: keys in, requests and screens out.
 
 use perilune::jobs::{JobRow, JobState, Move, Progress};
+use perilune::profile::Preset;
 use perilune::theme::Background;
 use perilune::tui::action::{Action, JobVerb};
 use perilune::tui::effect::Effect;
@@ -194,8 +195,18 @@ fn an_edited_job_takes_the_place_of_the_old_one() {
     assert!(screen.text().contains("replaces job 42 when submitted"));
     screen = screen.keys("i, at night<ctrl-s>");
     screen.answer(|r| matches!(r, Request::Submit(_)).then_some(Ok(Reply::Accepted(JobId(45)))));
-    assert_eq!(screen.asked(), [Request::Move { job: JobId(45), to: Move::Before(JobId(42)) }, Request::Cancel(vec![JobId(42)])]);
+    assert_eq!(screen.asked(), [Request::Move { job: JobId(45), to: Move::Before(JobId(42)) }, Request::Withdraw(JobId(42))]);
     assert!(!screen.model.compose.unsent && screen.model.compose.replaces.is_none());
+    screen.answer(|r| matches!(r, Request::Withdraw(_)).then(|| Ok(Reply::Changed(vec![JobId(42)]))));
+    assert!(screen.model.toasts.iter().any(|t| t.text == "job 45 has taken the place of job 42"));
+}
+
+#[test]
+fn a_job_that_starts_while_its_edit_is_submitted_goes_on() {
+    let mut screen = busy().keys("6jei, at night<ctrl-s>");
+    screen.answer(|r| matches!(r, Request::Submit(_)).then_some(Ok(Reply::Accepted(JobId(45)))));
+    screen.answer(|r| matches!(r, Request::Withdraw(_)).then(|| Ok(Reply::Changed(Vec::new()))));
+    assert!(screen.model.toasts.iter().any(|t| t.text == "job 42 had begun and goes on; job 45 is a new one beside it"));
 }
 
 #[test]
@@ -207,6 +218,47 @@ fn a_job_that_has_started_is_not_replaced() {
     assert!(screen.model.toasts.iter().any(|t| t.text.contains("job 42 no longer waits")));
     screen.answer(|r| matches!(r, Request::Submit(_)).then_some(Ok(Reply::Accepted(JobId(45)))));
     assert_eq!(screen.asked(), []);
+}
+
+#[test]
+fn the_jobs_that_wait_are_saved_to_a_file() {
+    let mut screen = busy().keys("6w");
+    let texts: Vec<_> =
+        screen.effects.iter().filter_map(|e| if let Effect::WriteQueue(text) = e { Some(text.clone()) } else { None }).collect();
+    assert_eq!(texts.len(), 1);
+    assert_eq!(texts[0].lines().filter(|l| l.starts_with("perilune run -m ")).count(), 3, "{}", texts[0]);
+    screen.tell(Message::Written(Ok("/home/ana/perilune/queue-20260101T000000.sh".into())));
+    assert!(screen.model.toasts.iter().any(|t| t.text == "written: sh /home/ana/perilune/queue-20260101T000000.sh submits them again"));
+}
+
+#[test]
+fn a_profile_is_taken_into_the_form_and_made_of_it() {
+    let own = || vec![("night".to_owned(), Preset { steps: Some(12), size: "512x768".parse().ok(), ..Preset::default() })];
+    let mut screen = busy().keys("7jia hill<esc>P");
+    screen.tell(Message::Profiles(own()));
+    let text = screen.text();
+    assert!(text.contains("night") && text.contains("steps 12, 512x768") && text.contains("one-24gb"), "{text}");
+    let mut screen = screen.keys("nigh<enter>");
+    let (draft, _) = screen.model.compose.draft();
+    assert_eq!((draft.steps, draft.prompt.as_str(), draft.size.map(|s| s.to_string()).as_deref()), (Some(12), "a hill", Some("512x768")));
+    screen.effects.clear();
+    let screen = screen.keys("wmine<enter>");
+    let saved: Vec<_> = screen.effects.iter().filter_map(|e| if let Effect::Save(order) = e { Some(order) } else { None }).collect();
+    assert_eq!((saved.len(), saved[0].name.as_str(), saved[0].preset.clone()), (1, "mine", own().remove(0).1));
+    assert!(matches!(screen.keys("w../x<enter>").model.toasts.last(), Some(toast) if toast.text.contains("no name of a profile")));
+}
+
+#[test]
+fn the_form_says_what_its_job_would_take() {
+    let mut screen = busy().keys("7<enter>night<enter>");
+    let refusal = Refusal::new(Kind::Refused, "9.0 GiB of weights stay on cuda:0", "free some");
+    assert!(screen.effects.iter().any(|e| matches!(e, Effect::Call { request, .. } if matches!(**request, Request::Plan(_)))));
+    screen.answer(|r| matches!(r, Request::Plan(_)).then(|| Err(refusal.clone())));
+    let text = screen.text();
+    assert!(text.contains("estimate   --  9.0 GiB of weights stay on cuda:0"), "{text}");
+    // What it is to show changes nothing, and is not asked about.
+    screen = screen.keys("jia hill<esc>");
+    assert!(screen.effects.iter().all(|e| !matches!(e, Effect::Call { request, .. } if matches!(**request, Request::Plan(_)))));
 }
 
 #[test]

@@ -100,6 +100,25 @@ fn a_gpu_that_falls_off_the_bus() {
 }
 
 #[test]
+fn a_fault_is_told_by_its_number_whether_anybody_looks_or_not() {
+    let machine = Machine::with(&[("1.ret.events", NOT_SUPPORTED)]);
+    let listened = |gpus: &[Value]| gpus.len() == 2 && gpus[0]["extras"]["xid"]["count"] == 0;
+    let gpus = machine.gpus_once("faults to be listened for", listened);
+    assert_eq!((&gpus[1]["extras"]["xid"], &gpus[1]["why"]["extras.xid"]), (&Value::Null, &json!("not supported by this device")));
+    machine.stub.set("0.xid", 79);
+    machine.stub.set("0.xids", 1);
+    let told = "Xid 79: it has fallen off the bus";
+    until("the log to tell of it", || machine.home.run(&["status", "--json"]).json()["notices"].to_string().contains(told).then_some(()));
+    let gpus = machine.gpus_once("the fault to be shown", |gpus| gpus[0]["extras"]["xid"]["count"] == 1);
+    let last = &gpus[0]["extras"]["xid"]["last"];
+    assert_eq!((&last["code"], &last["meaning"]), (&json!(79), &json!("it has fallen off the bus")));
+    let notices = machine.home.run(&["status", "--json"]).json()["notices"].as_array().unwrap().clone();
+    let levels: Vec<_> = notices.iter().filter(|n| n["text"] == format!("cuda:0 {told}")).map(|n| n["level"].clone()).collect();
+    assert_eq!(levels, ["crit"], "once");
+    machine.check_screen(&["CRIT cuda:0 Xid 79"]);
+}
+
+#[test]
 fn a_metric_that_is_refused_is_absent_and_never_zero() {
     let machine = Machine::with(&[("0.ret.power", NOT_SUPPORTED), ("0.ret.util", NOT_SUPPORTED)]);
     let gpus = machine.gpus_once("two GPUs", |gpus| gpus.len() == 2);

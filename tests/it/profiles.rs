@@ -58,6 +58,22 @@ fn what_a_profile_says_of_the_box_reaches_its_daemon() {
 }
 
 #[test]
+fn what_is_to_stay_free_is_no_room_for_plans() {
+    let home = Home::empty();
+    fs::create_dir(home.path().join("profiles")).unwrap();
+    let card = "simulated:\n- {name: card, memory: 1GiB, from_cpu_gb_s: 20, from_disk_gb_s: 2, from_sim_gb_s: 20}\n";
+    let text = format!("compute_device: sim:0\nvirtual_vram_gb: auto\ndonor_device: [disk]\nfloors: {{gpus: 1014MiB}}\n{card}");
+    fs::write(home.path().join("profiles/box.yaml"), text).unwrap();
+    let plan = finish(home.command(&["plan", "moonlet", "--json", "--profile", "box"])).json();
+    home.run(&["stop"]).ok();
+    let devices = plan["devices"].as_array().unwrap();
+    assert_eq!((&devices[0]["id"], &devices[1]["id"]), (&"sim:0".into(), &"disk".into()), "{plan}");
+    assert!(devices[0]["free_after"].as_u64().unwrap() >= 1014 << 20, "{plan}");
+    let settings = home.run(&["config", "--json", "--profile", "box"]).json();
+    assert_eq!(settings["settings"]["run.floors"]["origin"], "profile box");
+}
+
+#[test]
 fn validate_tells_every_mistake_with_its_place() {
     let home = Home::empty();
     assert_eq!(home.run(&["config", "path"]).ok().trim(), home.path().join("config.yaml").to_str().unwrap());

@@ -63,6 +63,42 @@ fn waiting_jobs_are_cancelled_at_once_and_running_ones_by_their_engine() {
 }
 
 #[test]
+fn what_waits_is_saved_as_commands_that_submit_it_again() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    talk.call(Request::Pause { job: None });
+    talk.submit(perilune::workflow::JobDraft { prompt: "a hill, it's night".to_owned(), ..a_job() });
+    talk.submit(perilune::workflow::JobDraft { held: true, ..a_job() });
+    let file = home.path().join("night.sh");
+    let told = home.run(&["queue", "save", file.to_str().unwrap(), "--json"]).json();
+    assert_eq!((&told["jobs"], &told["path"]), (&json!(2), &json!(file)));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].starts_with("perilune run -m night ") && lines[0].contains(r"'a hill, it'\''s night'") && lines[0].ends_with(" --detach")
+    );
+    assert!(lines[1].ends_with(" --held --detach"), "{text}");
+    home.run(&["queue", "save", file.to_str().unwrap()]).refused(5, &format!("{} cannot be written: ", file.display()));
+    assert_eq!(talk.listed(), ["1 queued", "2 held"]);
+}
+
+#[test]
+fn a_job_is_withdrawn_only_as_long_as_it_waits() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let running = talk.submit(endless());
+    talk.wait_for(running, JobState::Running);
+    let waiting = talk.submit(a_job());
+    assert_eq!(talk.changed(Request::Withdraw(waiting)), [2]);
+    assert_eq!(talk.show(waiting).state, JobState::Cancelled);
+    assert_eq!(talk.changed(Request::Withdraw(running)), [0; 0]);
+    assert_eq!(talk.show(running).state, JobState::Running);
+    talk.changed(Request::Cancel(vec![running]));
+    talk.wait_for(running, JobState::Cancelled);
+}
+
+#[test]
 fn failed_and_cancelled_jobs_are_tried_again_and_done_ones_are_not() {
     let home = Home::with_daemon();
     let mut talk = home.talk();

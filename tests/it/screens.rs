@@ -84,6 +84,20 @@ fn overview_without_gpus() {
 }
 
 #[test]
+fn a_device_below_its_floor_is_marked() {
+    let floored = || {
+        let mut status = fixtures::busy();
+        for device in &mut status.devices {
+            device.floor = device.memory.map(|_| Bytes::gib(1));
+        }
+        status
+    };
+    check("overview_floors", |w, h| Screen::on(floored(), w, h));
+    let text = Screen::on(floored(), 160, 48).keys("2").text();
+    assert!(text.contains("floor     ! less is free than 1.0 GiB"), "{text}");
+}
+
+#[test]
 fn queue() {
     check("queue_empty", |w, h| Screen::on(fixtures::empty(), w, h).keys("6"));
     check("queue_busy", |w, h| Screen::on(fixtures::busy(), w, h).keys("6j "));

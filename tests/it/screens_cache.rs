@@ -186,6 +186,18 @@ fn what_is_in_use_is_not_removed_and_marks_hold_by_path() {
 }
 
 #[test]
+fn what_is_kept_is_not_removed_until_it_is_let_go() {
+    let mut screen = usual().keys("jK");
+    let path = fixtures::cached()[1].path.clone();
+    assert_eq!(screen.asked(), [Request::KeepCached { path: path.clone(), kept: true }]);
+    screen.answer(|request| matches!(request, Request::KeepCached { .. }).then_some(Ok(Reply::Done)));
+    assert!(screen.text().contains("qwen-night_int8.safetensors is kept, whatever rule cleans"), "{}", screen.text());
+    screen = screen.keys("x");
+    assert!(screen.text().contains("it is kept; K lets it go"), "{}", screen.text());
+    assert_eq!(screen.keys("K").asked(), [Request::KeepCached { path, kept: false }]);
+}
+
+#[test]
 fn conversions_are_paused_and_cancelled_where_they_are_seen() {
     let screen = on(converting(), options(), 120, 36).keys("v");
     assert_eq!(screen.asked(), [Request::PauseConversions { conversion: None }]);

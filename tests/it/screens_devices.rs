@@ -1,8 +1,8 @@
 //! One device as users see it, and what can be told to a process that holds its memory.
 
-use perilune::devices::{DeviceReading, DiskReading, HostReading};
+use perilune::devices::{DeviceReading, DiskReading, HostReading, MeasuredSpeed};
 use perilune::tui::Options;
-use perilune::units::{Bytes, DeviceId};
+use perilune::units::{Bytes, DeviceId, Timestamp};
 use perilune::wire::{Change, ProcessSignal, Reply, Request, SignalAsk, Status};
 
 use super::screens::{Styles, check, check_everywhere};
@@ -16,6 +16,7 @@ fn disks() -> Vec<DiskReading> {
         free: Bytes::gib(gib / 3),
         read_bps: read,
         write_bps: read.map(|r| r / 9.0),
+        measured: (mount == "/models").then_some(MeasuredSpeed { read_bps: 3.2e9, time: Timestamp(fixtures::NOW.0 - 190_000_000) }),
         why: read.is_none().then(|| "it lies on no disk of its own that counts what is read".to_owned()),
     };
     vec![disk("/models", 1863, Some(2.1e9)), disk("/home", 512, Some(0.0)), disk("/run", 63, None)]
@@ -61,6 +62,14 @@ fn devices() {
     check("devices_disk", |w, h| on(&busy, options(), w, h).keys("[t"));
     check("devices_mig", |w, h| on(&busy, options(), w, h).keys("]]"));
     check("devices_never_up", |w, h| Screen::open(w, h).down().keys("2"));
+}
+
+#[test]
+fn a_disk_that_nobody_measured_names_the_key_that_does() {
+    let mut status = with_disks(fixtures::busy());
+    status.host.disks[0].measured = None;
+    let text = on(&status, options(), 120, 36).keys("[").text();
+    assert!(text.contains("measured  --  5 B measures how fast it reads"), "{text}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::support::builders::{MODEL, a_job, endless};
 use crate::support::daemon::Home;
 use crate::support::screen::Screen;
 use crate::support::talk::Talk;
-use crate::support::wait::until_true;
+use crate::support::wait::{until, until_true};
 use crate::support::weights_file::{tiny_checkpoint, write, zeros};
 
 const OTHER: &str = "noon";
@@ -166,6 +166,32 @@ fn what_cannot_be_loaded_is_refused_and_pins_outlive_an_engine() {
     talk.wait_for(dying, JobState::Failed);
     let again = load(&mut talk, of(MODEL));
     assert_eq!((again.id, again.pinned), (set.id, true));
+}
+
+#[test]
+fn a_profile_has_sets_loaded_before_any_job_wants_them() {
+    let mut home = Home::empty();
+    write(home.path(), &format!("models/checkpoints/{OTHER}.safetensors"), &zeros(&tiny_checkpoint(), ""));
+    std::fs::create_dir(home.path().join("profiles")).unwrap();
+    let sets = format!("sets:\n- {{model: {MODEL}, pin: true}}\n- {{model: {OTHER}, keep: 30m}}\n- {{model: nobody}}\n");
+    std::fs::write(home.path().join("profiles/box.yaml"), format!("compute_device: cpu\nfloors: {{cpu: 12MiB}}\n{sets}")).unwrap();
+    home.config("profile: box\n");
+    home.script(&json!({"holds_parts": true}));
+    home.start();
+    let mut talk = home.talk();
+    let status = until("both sets to stay as the profile says", || {
+        let status = talk.status();
+        let stays = status.sets.iter().filter(|set| set.pinned || set.keep_s.is_some()).count();
+        (stays == 2).then_some(status)
+    });
+    let set = |name: &str| status.sets.iter().find(|set| set.name == name).unwrap();
+    assert_eq!((set(MODEL).pinned, set(MODEL).keep_s), (true, None));
+    assert_eq!((set(OTHER).pinned, set(OTHER).keep_s), (false, Some(1800.0)));
+    let told = |text: &str| status.notices.iter().any(|n| n.text.starts_with(text));
+    assert!(told("set `nobody` of the profile is not loaded: "), "{:?}", status.notices);
+    assert!(told("set `night` is loaded on cpu, as the profile says"), "{:?}", status.notices);
+    let cpu = status.devices.iter().find(|device| device.id == DeviceId::Cpu).unwrap();
+    assert_eq!(cpu.floor, Some(perilune::units::Bytes::mib(12)));
 }
 
 #[test]

@@ -98,19 +98,21 @@ fn healthy_gpus_tell_everything() {
         json!({
             "id": "cuda:0", "kind": "cuda", "name": "Stub RTX 0", "uuid": "GPU-00000000-0000-0000-0000-000000000000",
             "pci": "0000:01:00.0", "capability": "8.9", "parent": null, "source": "nvml",
-            "memory": {"total": 24_u64 << 30, "used": 1_u64 << 30, "free": (23_u64 << 30) - (300 << 20)},
+            "memory": {"total": 24_u64 << 30, "used": 1_u64 << 30, "free": (23_u64 << 30) - (300 << 20)}, "floor": null,
             "utilization": 0.42, "temperature_c": 61.0, "power_w": 312.5, "power_limit_w": 450.0, "fan": 0.44,
             "clocks": {"sm_mhz": 2520, "mem_mhz": 10501},
             "pcie": {"rx_bps": null, "tx_bps": null, "generation": 4, "width": 16},
             "extras": {
                 "performance_state": 2, "throttle": ["power cap"], "sm_max_mhz": 3105, "mem_max_mhz": 10501, "slowdown_c": 90.0,
                 "pcie_max_generation": 5, "pcie_max_width": 16, "ecc": {"enabled": true, "corrected": 7, "uncorrected": 0},
+                "xid": null,
             },
             "processes": [], "held": [], "activations": null, "mig": false, "simulated": false,
             "health": {"state": "ok"}, "error": null,
             "why": {
                 "pcie.rx_bps": "measured only while somebody looks at it",
                 "pcie.tx_bps": "measured only while somebody looks at it",
+                "extras.xid": "nobody listens for its faults yet",
             },
             "age_s": 0.0, "stale": false,
         })
@@ -540,7 +542,7 @@ fn an_amd_gpu_that_tells_little_has_reasons_for_the_rest() {
     let sys = tempfile::tempdir().unwrap();
     file(&sys.path().join("class/drm/card0/device"), "vendor", "0x1002");
     let sample = AmdProbe::new(sys.path().to_owned()).read(START, &Ask::default());
-    assert_eq!(sample.devices[0].absent().len(), 21);
+    assert_eq!(sample.devices[0].absent().len(), 22);
     check_reasons(&sample);
     assert!(AmdProbe::new(sys.path().join("nowhere")).read(START, &Ask::default()).devices.is_empty());
 }

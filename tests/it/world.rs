@@ -17,7 +17,7 @@ use perilune::devices::{DeviceKind, DeviceReading, Health};
 use perilune::families::{Component, Role};
 use perilune::jobs::{ImageRecord, JobState, JobView, Move, Placement, Timing, WaitReason};
 use perilune::ledger::{Answer, Command, Ledger};
-use perilune::placement::{OffloadAsk, OffloadPlan};
+use perilune::placement::{Floors, OffloadAsk, OffloadPlan};
 use perilune::quant::precision::Target;
 use perilune::sampling::{Sampler, Schedule};
 use perilune::telemetry::{Frame, Waiting};
@@ -157,6 +157,8 @@ fn policy() -> Policy {
         engine_idle_s: None,
         engine_log: "info".to_owned(),
         conversions_at_once: 1,
+        floors: Floors::default(),
+        ahead: Vec::new(),
         pid: 1,
     }
 }

@@ -13,7 +13,7 @@ use perilune::families::{Component, Habits, describe};
 use perilune::imagery::KeptLatent;
 use perilune::imagery::latent::kept;
 use perilune::library::{Roots, open, vocabulary};
-use perilune::placement::{OffloadAsk, PartAsks};
+use perilune::placement::{Floors, OffloadAsk, PartAsks};
 use perilune::sampling::{Prediction, Sampler, Schedule};
 use perilune::units::{Bytes, DeviceId, JobId, RunId, Seed, Size};
 use perilune::wire::hello::HelloFrame;
@@ -74,7 +74,8 @@ impl Engine {
         let greeting: HelloFrame = blocking::read(&mut engine.reader, Limit::CONTROL).unwrap().unwrap();
         greeting.hello.check().unwrap();
         blocking::write(&mut engine.socket, &Hello::ours(), Limit::CONTROL).unwrap();
-        let configure = Configure { device, threads, log: "info".to_owned(), simulated: simulated.to_vec(), tally, texts };
+        let configure =
+            Configure { device, threads, log: "info".to_owned(), simulated: simulated.to_vec(), tally, texts, floors: Floors::default() };
         engine.tell(&Order::Configure(configure));
         assert!(matches!(engine.hear(), Report::Ready { .. }));
         engine

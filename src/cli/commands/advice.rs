@@ -29,7 +29,8 @@ fn candidates(context: &Context) -> Vec<Candidate> {
         return known;
     }
     let memory = host_memory(|path| std::fs::read_to_string(path).ok());
-    memory.map(|memory| of(DeviceId::Cpu, memory, Bytes::ZERO)).into_iter().collect()
+    let floor = context.settings.preset().floors.said(DeviceId::Cpu);
+    memory.map(|memory| of(DeviceId::Cpu, memory, Bytes::ZERO, floor)).into_iter().collect()
 }
 
 fn readings(context: &Context) -> Result<Vec<DeviceReading>, Refusal> {

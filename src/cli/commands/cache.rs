@@ -16,7 +16,7 @@ use crate::cli::conversions::CacheCommand;
 use crate::cli::output::{plain, table};
 use crate::cli::report;
 use crate::client::Place;
-use crate::conversion::{self, Check, Part, Stock};
+use crate::conversion::{self, Check, Part, Stock, stock};
 use crate::quant::precision::Target;
 use crate::units::{Bytes, Clock, SystemClock, Timestamp};
 use crate::workflow::{Kind, Refusal};
@@ -34,6 +34,8 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
         CacheCommand::Verify { full, files } => Ok(verify::verify(context, &named(context, &files)?, full)),
         CacheCommand::Backup { files } => backup::backup(context, &named(context, &files)?, !files.is_empty()),
         CacheCommand::Restore { names, dry_run } => backup::restore(context, &names, dry_run),
+        CacheCommand::Keep { names } => keep(context, &names, true).map(|()| 0),
+        CacheCommand::Unkeep { names } => keep(context, &names, false).map(|()| 0),
         CacheCommand::Clean { files, keep, older_than, to_free, useless, yes, dry_run } => {
             let stock = Stock::look(&context.roots()?);
             let rule = Rule { keep, older_than, to_free, useless };
@@ -63,6 +65,9 @@ fn told_of_used(stock: &Stock) {
     for item in stock.shelf.items.iter().filter(|item| stock.is_in_use(item)) {
         report::note(&format!("{} is in use and stays", item.path.display()));
     }
+    for item in stock.shelf.items.iter().filter(|item| item.kept) {
+        report::note(&format!("{} is kept and stays; `perilune cache unkeep` lets it go", item.path.display()));
+    }
 }
 
 /// Says which of these files is no conversion, if one is none.
@@ -76,6 +81,33 @@ fn are_there(stock: &Stock, files: &[PathBuf]) -> Result<(), Refusal> {
 fn no_conversion(path: &Path) -> Refusal {
     let message = format!("{}: this is no conversion that was made here", path.display());
     Refusal::new(Kind::NotFound, message, "`perilune cache list` shows them")
+}
+
+/// Keeps these conversions, each a file or the name of one, or lets them go again.
+fn keep(context: &Context, names: &[PathBuf], kept: bool) -> Result<(), Refusal> {
+    let shelf = shelf(context)?;
+    let mut found: Vec<&Path> = Vec::new();
+    for name in names {
+        let absolute = context.environment.absolute(name);
+        let is_it =
+            |path: &Path| path == absolute || path.file_name() == Some(name.as_os_str()) || path.file_stem() == Some(name.as_os_str());
+        let before = found.len();
+        found.extend(shelf.items.iter().filter(|item| item.is_finished() && is_it(&item.path)).map(|item| item.path.as_path()));
+        match &found[before..] {
+            [_] => {}
+            [] => return Err(no_conversion(name)),
+            [one, ..] => {
+                let hint = format!("name the file: {}", one.display());
+                return Err(Refusal::new(Kind::Usage, format!("several conversions are called {}", name.display()), hint));
+            }
+        }
+    }
+    for path in found {
+        stock::keep(path, kept)?;
+        let end = if kept { "is kept" } else { "may go again" };
+        context.output.show(&json!({"path": path, "kept": kept}), || format!("{}  {end}\n", plain(&path.display().to_string())));
+    }
+    Ok(())
 }
 
 /// Returns whether a person may be at the other end of any of our streams: a pipe into a pager has a terminal behind it.
@@ -112,6 +144,7 @@ struct Shown<'a> {
     bytes: Bytes,
     from: Option<&'a str>,
     hits: Option<u64>,
+    kept: bool,
     made: Option<Timestamp>,
     outside: bool,
     path: &'a Path,
@@ -129,6 +162,7 @@ fn shown(item: &Item) -> Shown<'_> {
         bytes: item.bytes,
         from: about.map(|m| m.from.as_str()),
         hits: about.map(|m| m.hits),
+        kept: item.kept,
         made: about.map(|m| m.made),
         outside: false,
         path: &item.path,
@@ -149,7 +183,7 @@ fn row(item: &Item, is_outside: bool) -> Vec<String> {
         about(&|m| m.from.clone()),
         about(&|m| m.to.clone()),
         item.bytes.to_string(),
-        if is_outside { format!("{state}, outside") } else { state.to_owned() },
+        [Some(state), is_outside.then_some("outside"), item.kept.then_some("kept")].into_iter().flatten().collect::<Vec<_>>().join(", "),
         about(&|m| m.used.to_string()),
         about(&|m| m.hits.to_string()),
     ]
@@ -232,7 +266,7 @@ fn named(context: &Context, files: &[PathBuf]) -> Result<Shelf, Refusal> {
 
 fn purge(context: &Context, yes: bool) -> Result<u8, Refusal> {
     let stock = Stock::look(&context.roots()?);
-    let free = stock.shelf.items.iter().filter(|item| !stock.is_in_use(item));
+    let free = stock.shelf.items.iter().filter(|item| !item.kept && !stock.is_in_use(item));
     let all: Vec<(&Item, String)> = free.map(|item| (item, "everything goes".to_owned())).collect();
     if !context.output.json {
         told_of_used(&stock);

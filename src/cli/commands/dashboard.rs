@@ -122,6 +122,7 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         // Whoever mistypes a key must still be able to look at the box.
         Err(problem) => options.keys_problem = Some(format!("the built-in keys are used: {problem}")),
     }
+    options.written = Some(settings.paths.data.clone());
     options.themes = themes::load(&settings.paths)?;
     let wrong = |origin: String, problem: String| ConfigError::Value { origin, problem };
     if let Some(name) = &settings.theme.value {

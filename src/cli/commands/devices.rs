@@ -46,7 +46,10 @@ pub(super) fn device_table(devices: &[DeviceReading]) -> String {
 fn condition(device: &DeviceReading) -> String {
     match (&device.health, &device.error) {
         (_, Some(error)) => error.clone(),
-        (Health::Ok, None) => "ok".to_owned(),
+        (Health::Ok, None) => match device.extras.xid.as_ref().and_then(|faults| faults.last.as_ref()) {
+            Some(xid) => format!("ok; last fault: {xid}"),
+            None => "ok".to_owned(),
+        },
         (Health::Degraded { misses }, None) => format!("{misses} readings missed"),
         (Health::Lost { reason, for_s }, None) => format!("LOST for {for_s:.0} s: {reason}"),
         (Health::Asleep, None) => "asleep".to_owned(),

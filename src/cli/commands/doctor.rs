@@ -18,6 +18,7 @@ use crate::daemon::engines::spawn::{SpawnSpec, spawn};
 use crate::devices::DeviceReading;
 use crate::gallery;
 use crate::library::{self, moonlet};
+use crate::placement::Floors;
 use crate::prompt::Dialect;
 use crate::telemetry::{Ask, NvidiaProbe, Probe, Sample};
 use crate::tokens::VocabularyKind;
@@ -139,6 +140,7 @@ fn engine(context: &Context, gpus: Option<&Sample>) -> Check {
             simulated: context.settings.simulated(),
             tally: None,
             texts: KeptTexts::none(),
+            floors: Floors::default(),
         });
         let ready = blocking::write(&mut socket, &configure, Limit::CONTROL);
         if let Ok(Some(Report::Ready { about })) = ready.and_then(|()| blocking::read::<Report>(&mut socket, Limit::CONTROL)) {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
+use super::queue_save;
 use crate::cli::args::QueueCommand;
 use crate::cli::context::Context;
 use crate::cli::offload::offload;
@@ -36,6 +37,10 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
         QueueCommand::Retry { jobs } => change(context, "queued again", Request::Retry(jobs.clone()), &jobs),
         QueueCommand::Move { job, to } => change(context, "moved", Request::Move { job, to }, &[]),
         QueueCommand::Rebudget { job, offload } => context.with_daemon(|daemon| rebudget(daemon, output, job, offload)),
+        QueueCommand::Save { file } => {
+            let file = context.environment.absolute(&file);
+            context.with_daemon(|daemon| async move { queue_save::save(daemon, output, &file).await })
+        }
         QueueCommand::Pause { job } => change(context, "paused", Request::Pause { job }, &[]),
         QueueCommand::Resume { job } => change(context, "resumed", Request::Resume { job }, &[]),
         QueueCommand::Clear { state } => context.with_daemon(|mut daemon| async move {

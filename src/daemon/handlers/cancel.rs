@@ -8,7 +8,7 @@ use crate::daemon::pending::Pending;
 use crate::jobs::JobState;
 use crate::ledger::Command;
 use crate::units::JobId;
-use crate::wire::Order;
+use crate::wire::{Order, Reply};
 
 /// Cancels those of the jobs that are not finished.
 pub(super) fn cancel(core: &mut Core, asker: Asker, jobs: &[JobId]) {
@@ -41,6 +41,16 @@ pub(super) fn cancel(core: &mut Core, asker: Asker, jobs: &[JobId]) {
         Some((asker, _)) if waiting.is_empty() => refuse_unknown(core, asker, jobs, "cancelled"),
         asker if !waiting.is_empty() => core.ask_ledger(Command::Cancel { jobs: waiting, run: None }, Pending::Change(asker)),
         Some(_) | None => {}
+    }
+}
+
+/// Takes a job back that still waits, and leaves one alone that an engine has, or is about to have.
+pub(super) fn withdraw(core: &mut Core, asker: Asker, job: JobId) {
+    if core.queue.get(job).is_some_and(crate::daemon::state::queue::Waiting::is_waiting) {
+        core.conclude(job, JobState::Cancelled);
+        core.ask_ledger(Command::Cancel { jobs: vec![job], run: None }, Pending::Change(Some((asker, vec![job]))));
+    } else {
+        core.answer(asker, Ok(Reply::Changed(Vec::new())));
     }
 }
 

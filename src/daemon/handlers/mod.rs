@@ -21,7 +21,7 @@ use super::core::Core;
 use super::input::{Asker, Ticket};
 use super::output::{LookUp, Output};
 use super::pending::Pending;
-use super::{conversions, snapshot, supervision};
+use super::{ahead, conversions, faults, snapshot, supervision};
 use crate::ledger::{Command, Entry};
 use crate::telemetry::Frame;
 use crate::units::JobId;
@@ -54,6 +54,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::Cache => core.emit(Output::LookUp(asker, LookUp::Cache)),
         Request::CleanCache(ask) => core.emit(Output::LookUp(asker, LookUp::Clean(ask))),
         Request::VerifyCached(path) => core.emit(Output::LookUp(asker, LookUp::Verify(path))),
+        Request::KeepCached { path, kept } => core.emit(Output::LookUp(asker, LookUp::Keep { path, kept })),
         Request::Watch(device) => subscribe::watch(core, asker, device),
         Request::Signal(ask) => signal::signal(core, asker, ask),
         Request::Plan(ask) => plan::plan(core, Pending::Plan(asker, ask)),
@@ -63,6 +64,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         }
         Request::Show(job) => core.ask_ledger(Command::Views { jobs: vec![job], finished: 0 }, Pending::Show(asker)),
         Request::Cancel(jobs) => cancel::cancel(core, asker, &jobs),
+        Request::Withdraw(job) => cancel::withdraw(core, asker, job),
         Request::Retry(jobs) => retry::retry(core, asker, jobs),
         Request::Move { job, to } => move_job::move_job(core, asker, job, to),
         Request::Pause { job: None } => pause::queue(core, asker, true),
@@ -90,7 +92,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
 const READING: Duration = Duration::from_millis(500);
 
 /// Nobody may have been looking for a while, so what was read last may be old.
-fn read_devices(core: &mut Core, pending: Pending, within: Duration) {
+pub(super) fn read_devices(core: &mut Core, pending: Pending, within: Duration) {
     let ticket = core.expect(pending);
     core.emit(Output::Read(ticket, within));
 }
@@ -98,15 +100,17 @@ fn read_devices(core: &mut Core, pending: Pending, within: Duration) {
 /// The devices were read: goes on with what they were read for.
 pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
     core.frame = frame;
+    faults::tell(core);
     match core.pending.remove(&ticket) {
         Some(Pending::StatusReadings(asker)) => {
             core.ask_ledger(snapshot::question(core, &Topics::default()), Pending::Status(asker));
         }
         Some(Pending::Devices(asker)) => {
-            let (devices, host) = (snapshot::devices(core), Box::new(core.frame.host.clone()));
+            let (devices, host) = (snapshot::devices(core), Box::new(snapshot::host(core)));
             core.answer(asker, Ok(Reply::Devices { devices, host }));
         }
         Some(Pending::FirstReadings) => submit::first_readings(core),
+        Some(Pending::ReadingsAhead) => ahead::readings(core),
         Some(Pending::Calibrate(asker, ask)) => calibrate::read(core, asker, ask),
         Some(Pending::Plan(asker, ask)) => {
             let question = plan::question(core, ask);

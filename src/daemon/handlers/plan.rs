@@ -4,7 +4,6 @@ use crate::daemon::core::Core;
 use crate::daemon::pending::Pending;
 use crate::daemon::planning::Question;
 use crate::daemon::sets;
-use crate::placement::budget::usual_reserve;
 use crate::placement::{Room, Share, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
@@ -43,11 +42,11 @@ fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
         device,
         total,
         free: (free + held(device)).min(total),
-        reserve: usual_reserve(device, total),
+        reserve: core.policy.floors.reserve(device, total),
         committed: Bytes::ZERO,
     };
     let real = known.filter_map(|d| d.memory.map(|m| room((d.id, m.total, m.free))));
     let others = [crate::daemon::simulated::held_by_others(core, compute), sets::kept(core, compute)].concat();
     let taken = |device| others.iter().filter(|s| s.device == device).map(|s| s.bytes).sum();
-    real.chain(simulated::rooms(&core.policy.simulated, taken)).collect()
+    real.chain(simulated::rooms(&core.policy.simulated, &core.policy.floors, taken)).collect()
 }

@@ -22,14 +22,19 @@ pub(super) fn load(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
 
 /// It is known what is to be loaded.
 pub(super) fn prepared(core: &mut Core, asker: Asker, checked: Result<Box<JobSpec>, Refusal>) {
-    match checked {
-        Ok(spec) if spec.conversion.as_ref().is_some_and(|c| c.result.is_none()) => {
-            let hint = "`perilune convert` makes the conversion; or run a job, which makes it, too";
-            core.answer(asker, Err(Refusal::new(Kind::Refused, "its network must be converted first", hint)));
-        }
+    match checked.and_then(converted) {
         Ok(spec) => sets::load(core, asker, spec),
         Err(refusal) => core.answer(asker, Err(refusal)),
     }
+}
+
+/// Whether what is to be loaded is there: loading converts nothing.
+pub(in crate::daemon) fn converted(spec: Box<JobSpec>) -> Result<Box<JobSpec>, Refusal> {
+    if spec.conversion.as_ref().is_some_and(|c| c.result.is_none()) {
+        let hint = "`perilune convert` makes the conversion; or run a job, which makes it, too";
+        return Err(Refusal::new(Kind::Refused, "its network must be converted first", hint));
+    }
+    Ok(spec)
 }
 
 /// Has a set leave that no job uses.

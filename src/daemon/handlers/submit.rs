@@ -15,7 +15,7 @@ use crate::wire::{Change, Reply};
 use crate::workflow::{Defaults, JobDraft, JobSpec, Kind, Refusal};
 
 /// How long the first readings may take: a driver that sleeps needs seconds to wake.
-pub(super) const FIRST_READING: Duration = Duration::from_secs(5);
+pub(in crate::daemon) const FIRST_READING: Duration = Duration::from_secs(5);
 
 /// Has the draft looked at.
 pub(super) fn submit(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
@@ -54,7 +54,7 @@ fn look_at(core: &mut Core, asker: Asker, draft: Box<JobDraft>) {
 }
 
 /// What stands in for what a draft does not say, by the readings that there are.
-pub(super) fn defaults(core: &Core) -> Defaults {
+pub(in crate::daemon) fn defaults(core: &Core) -> Defaults {
     let allowed = |d: &&DeviceReading| d.is_gpu_that_computes() && !is_hidden(core, d.id);
     let first_gpu = core.frame.devices.iter().find(allowed).map(|d| d.id);
     let compute = core.policy.compute.or(first_gpu).unwrap_or(DeviceId::Cpu);
@@ -74,6 +74,7 @@ pub(in crate::daemon) fn prepared(core: &mut Core, ticket: Ticket, result: Resul
         (Some(Pending::Draft { asker, held }), Ok(spec)) => core.ask_ledger(Command::Append { spec, held }, Pending::Append(asker)),
         (Some(Pending::Draft { asker, .. }), Err(refusal)) => core.answer(asker, Err(refusal)),
         (Some(Pending::LoadSet(asker)), checked) => super::sets::prepared(core, asker, checked),
+        (Some(Pending::LookAhead(at)), checked) => crate::daemon::ahead::prepared(core, at, checked),
         (Some(Pending::Calibration { asker, with_network }), checked) => super::calibrate::prepared(core, asker, with_network, checked),
         (Some(_) | None, _) => {}
     }

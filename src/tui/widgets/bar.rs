@@ -43,6 +43,21 @@ pub fn memory(paint: &Paint, shares: Shares, columns: u16) -> Line<'static> {
     Line::from(spans)
 }
 
+/// Returns a bar with a warning in its last cell: too little of it is free.
+#[must_use]
+pub fn warned(paint: &Paint, mut bar: Line<'static>) -> Line<'static> {
+    if let Some(last) = bar.spans.iter_mut().rev().find(|span| !span.content.is_empty()) {
+        let mut kept = last.content.to_string();
+        kept.pop();
+        last.content = kept.into();
+        bar.spans.push(Span::styled(WARNING, paint.style(Role::Warn)));
+    }
+    bar
+}
+
+/// The last cell of a bar of which too little is free.
+const WARNING: &str = "!";
+
 /// Returns a bar of so many columns, filled to a share.
 #[must_use]
 pub fn share(paint: &Paint, role: Role, share: f64, columns: u16) -> Line<'static> {
@@ -99,6 +114,8 @@ mod tests {
         let shares = Shares { weights: Bytes(50), donated: Bytes(10), activation: Bytes(20), other: Bytes(10), total: Bytes(100) };
         assert_eq!(memory(&plain(), shares, 10).to_string(), "WWWWWDAAo.");
         assert_eq!(memory(&plain(), Shares { total: Bytes(100), ..Shares::default() }, 4).to_string(), "....");
+        assert_eq!(warned(&plain(), memory(&plain(), shares, 10)).to_string(), "WWWWWDAAo!");
+        assert_eq!(warned(&plain(), Line::default()).to_string(), "");
         assert_eq!(share(&plain(), Role::Bar, 0.5, 4).to_string(), "##..");
         assert_eq!(share(&plain(), Role::Bar, f64::NAN, 4).to_string(), "....");
     }

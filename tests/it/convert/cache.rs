@@ -156,6 +156,28 @@ fn clean_keeps_the_newest_of_each_source() {
 }
 
 #[test]
+fn what_is_kept_stays_whatever_rule_cleans() {
+    let (home, _, made) = with_three();
+    let name = made[0].file_stem().unwrap().to_str().unwrap();
+    let told = cache(&home, &["keep", name, "--json"]).json();
+    assert_eq!((&told["path"], &told["kept"]), (&json!(made[0]), &json!(true)));
+    cache(&home, &["keep", "nobody"]).refused(4, "nobody: this is no conversion that was made here");
+    let listed = cache(&home, &["list", "--json"]).json();
+    let kept: Vec<bool> =
+        listed["conversions"].as_array().unwrap().iter().map(|c| c["kept"] == true && c["path"] == json!(made[0])).collect();
+    assert_eq!(kept.iter().filter(|kept| **kept).count(), 1, "{listed}");
+    for words in [&["clean", "--keep", "0"][..], &["clean", "--to-free", "1TiB"], &["clean", &made[0].display().to_string()], &["purge"]] {
+        let done = cache(&home, &[words, &["--yes"]].concat());
+        assert!(done.code == 0 && done.stderr.contains("is kept and stays"), "{words:?}: {}", done.stderr);
+        assert!(made[0].exists(), "{words:?}");
+    }
+    assert!(!made[1].exists() && !made[2].exists());
+    cache(&home, &["unkeep", &made[0].display().to_string()]).ok();
+    cache(&home, &["clean", "--keep", "0", "--yes"]).ok();
+    assert_eq!((made[0].exists(), about(&made[0]).len()), (false, 0));
+}
+
+#[test]
 fn clean_takes_what_was_not_used_for_long() {
     let (home, sources, made) = with_three();
     made_on(&made[0], 3);

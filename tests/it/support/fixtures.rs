@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use perilune::devices::{
-    Clocks, DeviceKind, DeviceReading, Ecc, Extras, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading,
+    Clocks, DeviceKind, DeviceReading, Ecc, Extras, Faults, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading, Xid,
 };
 use perilune::families::{Component, Family, Role};
 use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
@@ -82,6 +82,7 @@ pub(crate) fn busy_gpu() -> DeviceReading {
             pcie_max_generation: Some(4),
             pcie_max_width: Some(16),
             ecc: Some(Ecc { enabled: true, corrected: Some(7), uncorrected: Some(0) }),
+            xid: Some(Faults { since: Timestamp(NOW.0 - 10_800_000), count: 1, last: Some(Xid::new(31, Timestamp(NOW.0 - 754_000))) }),
         },
         processes: vec![
             process(88_123, "perilune-engine", Some("ana"), 21.9, "engine"),
@@ -132,6 +133,7 @@ pub(crate) fn cached() -> Vec<CachedView> {
             damage: None,
             outside: false,
             in_use: false,
+            kept: false,
             made: Some(Timestamp(NOW.0 - days * 86_400_000 - 7_000_000)),
             used: Some(Timestamp(NOW.0 - days * 43_200_000)),
             hits: Some(hits),
@@ -151,7 +153,7 @@ pub(crate) fn cached() -> Vec<CachedView> {
         ..file("dream", "fp16", "nf4", 0.4, 0, 0, CachedState::Unfinished)
     };
     vec![
-        CachedView { in_use: true, ..file("flux-dev", "bf16", "fp8_e4m3fn_scaled", 11.1, 22, 0, CachedState::Valid) },
+        CachedView { in_use: true, kept: true, ..file("flux-dev", "bf16", "fp8_e4m3fn_scaled", 11.1, 22, 0, CachedState::Valid) },
         file("qwen-night", "bf16", "int8", 20.4, 9, 2, CachedState::Valid),
         file("sdxl-base", "fp32", "fp16", 6.9, 0, 3, CachedState::Stale),
         file("old/dreams", "fp16", "Q4_K_M", 4.1, 1, 40, CachedState::Orphaned),

@@ -10,6 +10,7 @@
  *   0.stall=1    every query of it hangs while this stands
  *   0.bus=65     its PCI bus                         0.used_mib 0.total_mib 0.util 0.mw 0.temp 0.fans 0.cc=89
  *   0.nproc=1    compute processes: 0.pid0 0.mib0    0.ngfx=1       graphics processes: 0.gpid0 0.gmib0
+ *   0.xid=79     it has this fault, told once for each number in 0.xids
  *   1.migcap=1   it could be split                   1.mig=1        it is split; 1.slice0=1 1.slice2=1 exist
  *
  * Symbols that are not here are missing, as in an old driver. There is no soname on purpose: a program that
@@ -262,5 +263,43 @@ ret nvmlDeviceGetMigDeviceHandleByIndex(void *d, unsigned place, void **slice) {
   snprintf(key, sizeof key, "slice%u", place);
   if (!v(IDX(d), key, 0)) return NOT_FOUND;
   *slice = &dev[SLICES + SLICES_PER_GPU * IDX(d) + place];
+  return OK;
+}
+
+/* Faults: a set of events is for one device here, and tells of a fault once. */
+enum { TIMED_OUT = 10, XID_EVENTS = 8 };
+typedef struct { void *device; long told; } ears;
+typedef struct { void *device; unsigned long long kind, data; unsigned gpu_instance, compute_instance; } event;
+ret nvmlEventSetCreate(void **set) {
+  *set = calloc(1, sizeof(ears));
+  return *set ? OK : INVALID;
+}
+ret nvmlEventSetFree(void *set) { free(set); return OK; }
+ret nvmlDeviceGetSupportedEventTypes(void *d, unsigned long long *kinds) {
+  ASK(d, "events");
+  *kinds = XID_EVENTS;
+  return OK;
+}
+ret nvmlDeviceRegisterEvents(void *d, unsigned long long kinds, void *set) {
+  ASK(d, "register");
+  if (kinds != XID_EVENTS) return INVALID;
+  ((ears *)set)->device = d;
+  return OK;
+}
+ret nvmlEventSetWait_v2(void *set, event *e, unsigned ms) {
+  ears *s = set;
+  if ((ret)v(SYSTEM, "sys", 0)) return (ret)v(SYSTEM, "sys", 0);
+  unsigned i = IDX(s->device);
+  long xids = v(i, "xids", 0);
+  if (xids <= s->told) {
+    usleep(ms * 1000);
+    return TIMED_OUT;
+  }
+  s->told = xids;
+  memset(e, 0, sizeof *e);
+  e->device = s->device;
+  e->kind = XID_EVENTS;
+  e->data = (unsigned long long)v(i, "xid", 0);
+  e->gpu_instance = e->compute_instance = ~0u;
   return OK;
 }

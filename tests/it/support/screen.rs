@@ -103,10 +103,10 @@ impl Screen {
         }
     }
 
-    /// The requests that were made and not answered.
+    /// The requests that were made and not answered, but for estimates, which the form asks for by itself.
     pub(crate) fn asked(&self) -> Vec<Request> {
         let requests = self.effects.iter().filter_map(|e| match e {
-            Effect::Call { request, .. } => Some((**request).clone()),
+            Effect::Call { request, .. } if !matches!(**request, Request::Plan(_)) => Some((**request).clone()),
             _ => None,
         });
         requests.collect()

@@ -29,11 +29,16 @@ pub fn reason_against(model: &Model, verb: CacheVerb) -> Option<String> {
             let unfinished = targets().iter().all(|f| f.to.is_none());
             unfinished.then(|| "only finished conversions are read".to_owned())
         }),
+        CacheVerb::Keep => file("kept").or_else(|| {
+            let none = targets().iter().all(|f| !can_be_kept(f));
+            none.then(|| "only finished conversions in the model folders are kept".to_owned())
+        }),
         CacheVerb::Remove => file("removed").or_else(|| {
-            let reason = |f: &CachedView| match (f.in_use, f.outside) {
-                (true, _) => "it is in use and stays",
-                (_, true) => "it lies outside of the model folders; remove it there",
-                (false, false) => "",
+            let reason = |f: &CachedView| match (f.in_use, f.outside, f.kept) {
+                (true, ..) => "it is in use and stays",
+                (_, true, _) => "it lies outside of the model folders; remove it there",
+                (_, _, true) => "it is kept; K lets it go",
+                (false, false, false) => "",
             };
             let targets = targets();
             let none = targets.iter().all(|f| !reason(f).is_empty());
@@ -63,6 +68,7 @@ pub fn perform(model: &mut Model, verb: CacheVerb) -> Vec<Effect> {
         }
         CacheVerb::Clean => model.cache.menu = Some(Menu::Rules(Rules::default())),
         CacheVerb::Remove => confirm_remove(model),
+        CacheVerb::Keep => return keep(model),
         CacheVerb::Sort => model.cache.order = model.cache.order.next(),
         CacheVerb::Reverse => model.cache.reversed = !model.cache.reversed,
     }
@@ -127,8 +133,32 @@ pub fn verified(model: &mut Model, path: &std::path::Path, view: Option<Verified
     next.into_iter().chain(list).collect()
 }
 
+fn can_be_kept(file: &CachedView) -> bool {
+    file.to.is_some() && !file.outside
+}
+
+/// Keeps the files; where all of them are kept already, lets them go again.
+fn keep(model: &mut Model) -> Vec<Effect> {
+    let files: Vec<&CachedView> = model.cache.targets(&model.known).into_iter().filter(|f| can_be_kept(f)).collect();
+    let kept = files.iter().any(|f| !f.kept);
+    let paths: Vec<_> = files.iter().filter(|f| f.kept != kept).map(|f| f.path.clone()).collect();
+    model.cache.marked.clear();
+    let ask = |path: std::path::PathBuf| model.ask(Purpose::Keep(path.clone(), kept), Request::KeepCached { path, kept });
+    paths.into_iter().map(ask).collect()
+}
+
+/// A file is kept, or may go again.
+pub fn kept(model: &mut Model, path: &std::path::Path, kept: bool) {
+    for file in model.known.cached.iter_mut().flatten().filter(|f| f.path == path) {
+        file.kept = kept;
+    }
+    let end = if kept { "is kept, whatever rule cleans" } else { "may go again" };
+    model.toast(Role::Ok, format!("{} {end}", wording::file_name(path)));
+}
+
 fn confirm_remove(model: &mut Model) {
-    let gone: Vec<&CachedView> = model.cache.targets(&model.known).into_iter().filter(|f| !f.in_use && !f.outside).collect();
+    let stays = |f: &&CachedView| f.in_use || f.outside || f.kept;
+    let gone: Vec<&CachedView> = model.cache.targets(&model.known).into_iter().filter(|f| !stays(f)).collect();
     let bytes: Bytes = gone.iter().map(|f| f.bytes).sum();
     let ask = CleanAsk { files: gone.iter().map(|f| f.path.clone()).collect(), ..CleanAsk::default() };
     let question = match &gone[..] {

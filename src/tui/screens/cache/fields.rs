@@ -19,6 +19,7 @@ pub const FIELDS: &[Field] = &[
     Field::new(&["state"], Kind::Text),
     Field::new(&["progress"], Kind::Share),
     Field::new(&["open"], Kind::Flag),
+    Field::new(&["kept"], Kind::Flag),
 ];
 
 /// A row and the time at which it is looked at.
@@ -37,7 +38,8 @@ impl Filtered for Beside<'_> {
             Row::File(file) => {
                 let source = file.source.as_deref().map(wording::file_name).unwrap_or_default();
                 let (from, to) = (file.from.as_deref().unwrap_or_default(), file.to.as_deref().unwrap_or_default());
-                format!("{} {source} {from} {to} {}", file.path.display(), file.state.name())
+                let kept = if file.kept { "kept" } else { "" };
+                format!("{} {source} {from} {to} {} {kept}", file.path.display(), file.state.name())
             }
         }
     }
@@ -62,6 +64,7 @@ impl Filtered for Beside<'_> {
             (Row::File(file), "error") => Value::number(file.rel_l2_mean),
             (Row::File(file), "state") => Value::text(Some(file.state.name())),
             (Row::File(file), "open") => Value::flag(file.in_use),
+            (Row::File(file), "kept") => Value::flag(file.kept),
             _ => Value::Unknown,
         }
     }

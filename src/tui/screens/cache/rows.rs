@@ -3,6 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use super::{Row, State};
+use crate::devices::DeviceKind;
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
@@ -49,6 +50,10 @@ pub fn note(model: &Model) -> String {
     }
     if model.asked.waits_for(|p| matches!(p, crate::tui::asked::Purpose::Cache)) {
         parts.push("reading".to_owned());
+    }
+    let disk = model.known.devices.iter().find(|d| d.kind == DeviceKind::Disk).and_then(|d| d.memory);
+    if let Some(disk) = disk {
+        parts.push(format!("{} of {} GiB of the disk free", wording::gib(disk.free), wording::gib(disk.total)));
     }
     parts.join(", ")
 }
@@ -125,7 +130,7 @@ pub fn state(cache: &State, file: &CachedView, paint: &Paint) -> Line<'static> {
         }
         CachedState::Unfinished => line::text(paint, Role::Dim, "unfinished"),
     };
-    let also = [(file.in_use, "in use"), (file.outside, "outside")];
+    let also = [(file.in_use, "in use"), (file.outside, "outside"), (file.kept, "kept")];
     for (_, word) in also.into_iter().filter(|(is, _)| *is) {
         line.spans.push(Span::raw(" "));
         line.spans.push(piece(paint, Role::Dim, word));

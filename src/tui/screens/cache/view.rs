@@ -136,6 +136,9 @@ pub fn facts(model: &Model, file: &CachedView, paint: &Paint, columns: usize) ->
         let used = file.used.map(|used| format!(", last used {used}")).unwrap_or_default();
         add("made", Role::Dim, format!("{made}{used}"));
     }
+    if file.kept {
+        add("kept", Role::Text, "no rule removes it, and no other takes its room; K lets it go again".to_owned());
+    }
     if file.in_use {
         add("in use", Role::Text, "a program has it open; it is never removed meanwhile".to_owned());
     }
@@ -173,6 +176,6 @@ fn draw_rules(rules: &menu::Rules, paint: &Paint, frame: &mut Frame, area: Rect)
         spans.push(piece(paint, Role::Text, behind));
         Line::from(spans)
     });
-    let hint = line::text(paint, Role::Dim, " What is in use stays, whatever the rule. enter shows the files first.");
+    let hint = line::text(paint, Role::Dim, " What is in use or kept stays, whatever the rule. enter shows the files first.");
     frame.render_widget(line::fit(hint, usize::from(inside.width), paint.glyphs), Rect { y: rows.bottom(), height: 1, ..inside });
 }

@@ -3,7 +3,9 @@
 use tui_input::Input;
 
 use super::Field;
+use super::estimate::Estimate;
 use super::pick::Pick;
+use super::profiles::Choosing;
 use crate::placement::OffloadAsk;
 use crate::units::JobId;
 use crate::workflow::{JobDraft, Kind, Refusal};
@@ -18,6 +20,8 @@ pub enum Mode {
     Typing,
     /// They choose.
     Picking(Pick),
+    /// They choose a profile, or name one.
+    Profiles(Choosing),
 }
 
 /// What is written in the form.
@@ -36,6 +40,8 @@ pub struct State {
     pub refusal: Option<Refusal>,
     /// Whether something was written that was not submitted.
     pub unsent: bool,
+    /// What the job would take, as far as it was asked.
+    pub estimate: Option<Estimate>,
 }
 
 /// A field and what is wrong with it.
@@ -74,6 +80,13 @@ impl State {
             self.unsent = true;
             self.refusal = None;
         }
+    }
+
+    /// Writes a field.
+    pub fn put(&mut self, field: Field, text: String) {
+        self.texts[field as usize] = Input::new(text);
+        self.unsent = true;
+        self.refusal = None;
     }
 
     /// Returns what the form asks for, and every field that cannot be read.

@@ -3,6 +3,7 @@
 use tui_input::Input;
 
 use super::pick::{Choice, Pick, choices};
+use super::profiles::{self, Choosing};
 use super::{Field, Mode};
 use crate::tui::action::Motion;
 use crate::tui::asked::Purpose;
@@ -18,9 +19,10 @@ pub fn go(model: &mut Model, motion: Motion) {
     let field = model.compose.field();
     let found = match &model.compose.mode {
         Mode::Picking(pick) => pick.found(&choices(field, &model.known)).len(),
+        Mode::Profiles(choosing) => choosing.pick.found(&choosing.choices()).len(),
         Mode::Moving | Mode::Typing => 0,
     };
-    if let Mode::Picking(pick) = &mut model.compose.mode {
+    if let Mode::Picking(pick) | Mode::Profiles(Choosing { pick, .. }) = &mut model.compose.mode {
         pick.cursor = motion.row(pick.cursor, found, PICK_PAGE);
         return;
     }
@@ -51,6 +53,7 @@ pub fn open(model: &mut Model) -> Vec<Effect> {
         }
         Mode::Moving => model.compose.mode = Mode::Typing,
         Mode::Typing => {}
+        Mode::Profiles(_) => return profiles::choose(model),
         Mode::Picking(pick) => {
             // A model may also be a path that no folder lists.
             if let Some(value) = pick.taken(&choices(field, &model.known), field == Field::Model) {

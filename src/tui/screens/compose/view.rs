@@ -15,8 +15,9 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
 use super::pick::{Choice, Pick, choices};
+use super::profiles::Way;
 use super::state::Problem;
-use super::{Field, Mode, State};
+use super::{Field, Mode, State, estimate};
 use crate::theme::Role;
 use crate::tui::action::Action;
 use crate::tui::hits::Hit;
@@ -27,13 +28,16 @@ use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list::{self, Focus};
 use crate::tui::widgets::text_field::{self, Wrapped};
 use crate::tui::widgets::{panel, popup};
-use crate::tui::wording;
+use crate::tui::wording::{self, PENDING};
 use crate::workflow::command_line;
 
 /// Columns of the names.
 const NAMES: u16 = 11;
 /// Most rows of a long text while there is room.
 const TEXT_ROWS: u16 = 4;
+
+/// From this height on the estimate has a row of its own.
+const ESTIMATE_FROM: u16 = 26;
 
 /// Stands where the rest of the command has no room.
 const MORE_OF_THE_COMMAND: &str = "... (too long for this screen: Y copies the whole command)";
@@ -55,21 +59,36 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         command.truncate(usize::from(command_rows).saturating_sub(1));
         command.push(MORE_OF_THE_COMMAND.to_owned());
     }
-    let room = Rect { height: inside.height.saturating_sub(command_rows + 1), ..inside };
+    let has_estimate = inside.height >= ESTIMATE_FROM;
+    let said_rows = 1 + u16::from(has_estimate);
+    let room = Rect { height: inside.height.saturating_sub(command_rows + said_rows), ..inside };
     // What is said about the form stands right below it.
     let fields = Rect { height: room.height.min(draw_fields(model, paint, frame, room, &problems) + 1), ..inside };
     let status = Rect { y: fields.bottom(), height: inside.height.min(1), ..inside };
-    frame.render_widget(line::fit(says(model, paint, &problems), usize::from(inside.width), paint.glyphs), status);
-    for (y, text) in (status.y + 1..inside.bottom()).zip(command) {
+    frame.render_widget(line::fit(says(model, paint, &problems, has_estimate), usize::from(inside.width), paint.glyphs), status);
+    if has_estimate {
+        let text = line::join([line::text(paint, Role::Label, "estimate  "), line::text(paint, Role::Text, estimate::words(model))], 1);
+        let place = Rect { y: status.y + 1, ..status };
+        frame.render_widget(line::fit(text, usize::from(inside.width), paint.glyphs), place);
+    }
+    for (y, text) in (status.y + said_rows..inside.bottom()).zip(command) {
         frame.render_widget(line::text(paint, Role::Dim, text), Rect { y, height: 1, ..inside });
     }
-    if let Mode::Picking(pick) = &state.mode {
-        draw_pick(model, pick, paint, frame, area);
+    match &state.mode {
+        Mode::Picking(pick) => draw_pick(model, pick, paint, frame, area),
+        Mode::Profiles(choosing) => {
+            let (title, empty) = match choosing.way {
+                Way::Taken => ("Take a profile", "no profile is called so"),
+                Way::Saved => ("Save the form as a profile", "enter saves it under this name"),
+            };
+            draw_choices(&choosing.pick, &choosing.choices(), title, empty, paint, frame, area);
+        }
+        Mode::Moving | Mode::Typing => {}
     }
 }
 
 /// Whether the form can be submitted, and what became of it.
-fn says(model: &Model, paint: &Paint, problems: &[Problem]) -> Line<'static> {
+fn says(model: &Model, paint: &Paint, problems: &[Problem], has_estimate: bool) -> Line<'static> {
     let state = &model.compose;
     if let Some(refusal) = &state.refusal {
         let hint = refusal.hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default();
@@ -87,11 +106,14 @@ fn says(model: &Model, paint: &Paint, problems: &[Problem]) -> Line<'static> {
             format!("{} no daemon answers; the draft is kept. Start one: perilune serve", paint.mark(Role::Warn)),
         ),
         (_, Some((field, refusal))) => line::text(paint, Role::Dim, format!("not ready: {}: {}", field.name(), refusal.message)),
-        (_, None) => {
-            let key = |action| model.options.keys.said(Layer::Compose, action);
-            let (now, held) = (key(Action::SubmitJob), key(Action::SubmitHeld));
-            line::text(paint, Role::Ok, format!("ready: {now} submits, {held} submits it held"))
-        }
+        (_, None) => match estimate::words(model) {
+            words if has_estimate || words == PENDING => {
+                let key = |action| model.options.keys.said(Layer::Compose, action);
+                let (now, held) = (key(Action::SubmitJob), key(Action::SubmitHeld));
+                line::text(paint, Role::Ok, format!("ready: {now} submits, {held} submits it held"))
+            }
+            words => line::text(paint, Role::Ok, format!("ready: {words}")),
+        },
     }
 }
 

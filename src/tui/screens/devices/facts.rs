@@ -1,18 +1,23 @@
 //! What is read of a device, as short facts: a name and a value, or why there is none.
 
+use std::time::Duration;
+
 use ratatui::text::Line;
 
-use crate::devices::{DeviceKind, DeviceReading, Health, HostReading};
+use crate::devices::{Blame, DeviceKind, DeviceReading, Health, HostReading, Xid};
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
-use crate::tui::screens::overview::devices::shares;
+use crate::tui::screens::overview::devices::{is_below_floor, shares};
 use crate::tui::widgets::bar;
 use crate::tui::widgets::line;
 use crate::tui::wording::{self, ABSENT};
+use crate::units::Timestamp;
 
 /// Columns of the names.
 const NAMES: usize = 9;
+/// How long a program's fault is news.
+const NEWS: Duration = Duration::from_hours(1);
 
 /// A name and its value.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ impl Fact {
 struct Facts<'a> {
     reading: &'a DeviceReading,
     paint: &'a Paint,
+    now: Timestamp,
     all: Vec<Fact>,
 }
 
@@ -53,7 +59,7 @@ impl Facts<'_> {
 
 /// Returns what is wrong with a device as a whole, if something is.
 #[must_use]
-pub fn trouble(reading: &DeviceReading, paint: &Paint) -> Vec<Line<'static>> {
+pub fn trouble(reading: &DeviceReading, now: Timestamp, paint: &Paint) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if reading.simulated {
         lines.push(line::text(paint, Role::Warn, "SIMULATED: everything about this device is modelled"));
@@ -66,6 +72,12 @@ pub fn trouble(reading: &DeviceReading, paint: &Paint) -> Vec<Line<'static>> {
             lines.push(line::text(paint, Role::Crit, text));
         }
         Health::Asleep => lines.push(line::text(paint, Role::Dim, "asleep (runtime PM); asking it for more would wake it")),
+    }
+    // A fault has a line of its own, for what it means is worth reading; a program's only as long as it is news.
+    let fault = reading.extras.xid.as_ref().and_then(|faults| faults.last.as_ref());
+    if let Some(xid) = fault.filter(|xid| xid.blame() == Blame::Gpu || now.since(xid.time) < NEWS) {
+        let (role, ago) = (grave(xid), wording::span(now.since(xid.time).as_secs_f64()));
+        lines.push(line::text(paint, role, format!("{} Xid {}, {ago} ago: {}", paint.mark(role), xid.code, xid.meaning)));
     }
     let is_lost = matches!(reading.health, Health::Lost { .. });
     if let Some(error) = reading.error.as_ref().filter(|_| !is_lost) {
@@ -109,11 +121,19 @@ pub fn memory(model: &Model, reading: &DeviceReading, paint: &Paint, columns: us
 /// Returns the facts about a device.
 #[must_use]
 pub fn all(model: &Model, reading: &DeviceReading, paint: &Paint) -> Vec<Fact> {
-    let mut facts = Facts { reading, paint, all: Vec::new() };
+    let mut facts = Facts { reading, paint, now: model.now, all: Vec::new() };
     match reading.kind {
         DeviceKind::Cuda | DeviceKind::Amd | DeviceKind::Sim => of_gpu(&mut facts, reading),
         DeviceKind::Cpu => of_host(&mut facts, &model.known.host),
-        DeviceKind::Disk => of_disks(&mut facts, &model.known.host),
+        DeviceKind::Disk => of_disks(&mut facts, &model.known.host, reading.name.as_deref()),
+    }
+    if let Some(floor) = reading.floor {
+        let (role, text) = if is_below_floor(model, reading) {
+            (Role::Warn, format!("{} less is free than {floor}", paint.mark(Role::Warn)))
+        } else {
+            (Role::Text, format!("{floor} stay free"))
+        };
+        facts.add("floor", role, text);
     }
     if let Some(engine) = model.known.engine(reading.id) {
         let pid = engine.pid.map(|p| format!(", pid {p}")).unwrap_or_default();
@@ -164,6 +184,13 @@ fn of_gpu(facts: &mut Facts<'_>, reading: &DeviceReading) {
         (true, _) => text(format!("{} corrected, {} uncorrected", count(ecc.corrected), count(ecc.uncorrected))),
     });
     facts.known("ECC", "extras.ecc", ecc);
+    let now = facts.now;
+    let ago = |time: Timestamp| wording::span(now.since(time).as_secs_f64());
+    let xid = extras.xid.as_ref().map(|faults| match &faults.last {
+        None => text(format!("none in {}", ago(faults.since))),
+        Some(xid) => (grave(xid), format!("{}, {} ago", xid.code, ago(xid.time))),
+    });
+    facts.known("Xid", "extras.xid", xid);
     match (reading.mig, reading.parent) {
         (true, _) => facts.add("MIG", Role::Text, "split into slices, each a device of its own"),
         (false, Some(parent)) => facts.add("MIG", Role::Text, format!("a slice of {parent}")),
@@ -178,6 +205,14 @@ fn of_gpu(facts: &mut Facts<'_>, reading: &DeviceReading) {
 fn load(paint: &Paint, share: f64) -> (Role, String) {
     let role = paint.load(share);
     (role, format!("{}{}", paint.mark_of_value(role), wording::percent(share)))
+}
+
+/// How grave a fault is.
+fn grave(xid: &Xid) -> Role {
+    match xid.blame() {
+        Blame::Program => Role::Warn,
+        Blame::Gpu => Role::Crit,
+    }
 }
 
 /// What keeps clocks down. Having nothing to do is no trouble.
@@ -203,7 +238,8 @@ fn of_host(facts: &mut Facts<'_>, host: &HostReading) {
     facts.known("swap", "", swap);
 }
 
-fn of_disks(facts: &mut Facts<'_>, host: &HostReading) {
+/// The disk that models lie on is the one that plans reckon with, and the one that can be measured.
+fn of_disks(facts: &mut Facts<'_>, host: &HostReading, of_models: Option<&str>) {
     for disk in &host.disks {
         let space = format!("{}: {} of {} GiB free", disk.mount, wording::gib(disk.free), wording::gib(disk.total));
         let rate = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), wording::speed);
@@ -212,5 +248,13 @@ fn of_disks(facts: &mut Facts<'_>, host: &HostReading) {
             None => format!("reads {}, writes {}", rate(disk.read_bps), rate(disk.write_bps)),
         };
         facts.add("disk", Role::Text, format!("{space}, {traffic}"));
+        let measured = disk.measured.map(|measured| {
+            let ago = wording::span(facts.now.since(measured.time).as_secs_f64());
+            (Role::Text, format!("reads {}, {ago} ago", wording::speed(measured.read_bps)))
+        });
+        if of_models == Some(disk.mount.as_str()) {
+            let (role, text) = measured.unwrap_or_else(|| (Role::Dim, format!("{ABSENT}  5 B measures how fast it reads")));
+            facts.add("measured", role, text);
+        }
     }
 }

@@ -43,7 +43,7 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
 
     let frame_rows = panel::overhead(area.width).saturating_sub(1).max(1);
     let inner = usize::from(area.width.saturating_sub(if area.width >= panel::BOXES_FROM { 4 } else { 0 }));
-    let trouble = facts::trouble(reading, &data);
+    let trouble = facts::trouble(reading, model.now, &data);
     // What is said of a disk needs a whole line.
     let across = if reading.kind == DeviceKind::Disk { 1 } else { (inner / usize::from(FACT)).clamp(1, 3) };
     let all = facts::all(model, reading, values);

@@ -177,9 +177,15 @@ pub fn profile_name(state: &State) -> String {
     model.chars().map(plain).collect()
 }
 
+/// Returns whether a profile can be called so.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !name.starts_with('.')
+}
+
 /// Saves the wish as a profile.
 pub fn save(model: &mut Model, name: &str, existing: Existing) -> Vec<Effect> {
-    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+    if !is_name(name) {
         model.toast(Role::Warn, format!("`{name}` is no name of a profile: it is one file's, without a folder"));
         return Vec::new();
     }

@@ -102,7 +102,7 @@ pub fn draw(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, area:
         [cause, line::text(data, Role::Text, format!("  {}", p.hint))]
     });
     let below: Vec<Line<'static>> =
-        problem.into_iter().flatten().chain(has_legend(crate::tui::view::body(screen)).then(|| legend(paint))).collect();
+        problem.into_iter().flatten().chain(has_legend(crate::tui::view::body(screen)).then(|| legend(model, paint))).collect();
     for (y, text) in (inside.y..inside.bottom()).zip(lines.iter().cloned()) {
         frame.render_widget(text, Rect { y, height: 1, ..inside });
     }
@@ -129,7 +129,7 @@ fn unheard(model: &Model, paint: &Paint) -> Vec<Line<'static>> {
     }
 }
 
-fn legend(paint: &Paint) -> Line<'static> {
+fn legend(model: &Model, paint: &Paint) -> Line<'static> {
     let Glyphs { memory, .. } = paint.glyphs;
     let parts = [
         (memory.weights, Role::MemWeights, "weights"),
@@ -142,7 +142,9 @@ fn legend(paint: &Paint) -> Line<'static> {
         .into_iter()
         .map(|(glyph, role, word)| Line::from(vec![piece(paint, role, glyph), piece(paint, Role::Dim, format!(" {word}"))]))
         .collect();
-    pieces.push(Line::from(vec![piece(paint, Role::Warn, paint.mark(Role::Warn)), piece(paint, Role::Dim, " nearly full")]));
+    let has_floors = model.known.devices.iter().any(|d| d.floor.is_some());
+    let warned = if has_floors { " nearly full or below its floor" } else { " nearly full" };
+    pieces.push(Line::from(vec![piece(paint, Role::Warn, paint.mark(Role::Warn)), piece(paint, Role::Dim, warned)]));
     line::join(pieces, 3)
 }
 
@@ -151,7 +153,10 @@ fn row(model: &Model, reading: &DeviceReading, grid: &Grid<'_>, paint: &Paint) -
     match &reading.health {
         Health::Lost { reason, for_s } => {
             let known = reading.memory.map(|m| format!("; last known {}", wording::used_of(m))).unwrap_or_default();
-            let text = format!("LOST {} ago: {reason}{known}{}", wording::span(*for_s), waiting_for(model, reading.id));
+            // What a GPU said last may be why.
+            let xid = reading.extras.xid.as_ref().and_then(|faults| faults.last.as_ref());
+            let xid = xid.map(|xid| format!(" (Xid {})", xid.code)).unwrap_or_default();
+            let text = format!("LOST {} ago: {reason}{xid}{known}{}", wording::span(*for_s), waiting_for(model, reading.id));
             return grid.row_with_text(name, line::text(paint, Role::Crit, text), paint);
         }
         Health::Asleep => {
@@ -169,9 +174,10 @@ fn row(model: &Model, reading: &DeviceReading, grid: &Grid<'_>, paint: &Paint) -
         None => line::text(paint, Role::Dim, ABSENT),
     };
     let memory = memory_of(model, reading);
-    let used = memory.map_or_else(|| line::text(paint, Role::Dim, ABSENT), |m| used(m, paint));
+    let used = memory.map_or_else(|| line::text(paint, Role::Dim, ABSENT), |m| used(m, reading.floor, paint));
     let bar =
         memory.map_or_else(|| line::text(paint, Role::Dim, "n/a"), |m| bar::memory(paint, shares(model, reading, m), grid.width(BAR)));
+    let bar = if is_below_floor(model, reading) { bar::warned(paint, bar) } else { bar };
     let gpu = matches!(reading.kind, DeviceKind::Cuda | DeviceKind::Amd | DeviceKind::Sim);
     let blank_or = |value: Line<'static>, there: bool| if there || gpu { value } else { Line::raw("") };
     let busy = reading.utilization.or(model.known.host.cpu_utilization.filter(|_| reading.kind == DeviceKind::Cpu));
@@ -212,8 +218,15 @@ fn memory_of(model: &Model, reading: &DeviceReading) -> Option<Memory> {
     reading.memory.or(model.known.host.memory.filter(|_| reading.kind == DeviceKind::Cpu))
 }
 
-fn used(memory: Memory, paint: &Paint) -> Line<'static> {
-    let role = Paint::grade(paint.thresholds().mem, memory.used.ratio_of(memory.total));
+/// Returns whether less of a device's memory is free than the operator wants to stay free.
+#[must_use]
+pub fn is_below_floor(model: &Model, reading: &DeviceReading) -> bool {
+    memory_of(model, reading).zip(reading.floor).is_some_and(|(memory, floor)| memory.free < floor)
+}
+
+fn used(memory: Memory, floor: Option<Bytes>, paint: &Paint) -> Line<'static> {
+    let graded = Paint::grade(paint.thresholds().mem, memory.used.ratio_of(memory.total));
+    let role = if graded == Role::Text && floor.is_some_and(|floor| memory.free < floor) { Role::Warn } else { graded };
     let mark = paint.mark_of_value(role);
     Line::from(vec![piece(paint, role, mark), piece(paint, role, wording::used_of(memory))])
 }
@@ -286,6 +299,9 @@ fn state(model: &Model, reading: &DeviceReading, paint: &Paint) -> Line<'static>
         });
     } else if reading.kind == DeviceKind::Cuda && !reading.mig {
         parts.push(line::text(paint, Role::Dim, "idle"));
+    }
+    if let Some(floor) = reading.floor.filter(|_| is_below_floor(model, reading)) {
+        parts.push(line::text(paint, Role::Warn, format!("below floor {}", wording::gib(floor))));
     }
     parts.extend(about_host(model, reading, paint));
     line::join(parts, 1)

@@ -128,6 +128,8 @@ fn words(model: &Model, action: Action) -> Option<String> {
         Action::SubmitJob => "run submit",
         Action::SubmitHeld => "run submit --held",
         Action::ClearForm => "run empty",
+        Action::TakeProfile => "run profile",
+        Action::SaveProfile => "run save",
         // Verbs for a set carry its name; keys of recordings are there only where they mean something.
         Action::Set(SetVerb::Unload | SetVerb::Pin | SetVerb::Keep)
         | Action::Play(_)
@@ -154,6 +156,7 @@ fn cache_words(verb: CacheVerb) -> &'static str {
         CacheVerb::Verify => "cache verify",
         CacheVerb::Clean => "cache clean",
         CacheVerb::Remove => "cache remove",
+        CacheVerb::Keep => "cache keep",
         CacheVerb::Sort => "cache sort",
         CacheVerb::Reverse => "cache reverse",
     }
@@ -190,6 +193,7 @@ fn job_words(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::PauseQueue => "queue pause",
         JobVerb::CancelWaiting => "queue cancel waiting",
         JobVerb::ClearFinished => "queue clear",
+        JobVerb::Save => "queue save",
         JobVerb::PauseConversions if model.known.conversions.iter().all(|c| c.paused) => "conversions resume",
         JobVerb::PauseConversions => "conversions pause",
         JobVerb::CancelConversion => "conversions cancel",
