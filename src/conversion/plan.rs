@@ -13,7 +13,7 @@ use super::part_file::PartFile;
 use super::source::{Opened, Part};
 use crate::families::Role;
 use crate::formats::{gguf, safetensors};
-use crate::quant::comfy_gguf::{Architecture, is_cast, is_scaled};
+use crate::quant::comfy_gguf::{Architecture, is_cast, is_scaled, is_table};
 use crate::quant::precision::{Container, Target, base_name};
 use crate::quant::sdnq_config::{Config, group_of};
 use crate::quant::sdnq_type::WeightsType;
@@ -158,6 +158,10 @@ impl<'a> Rules<'a> {
             (Target::Sdnq(_), Some((kind, config))) if is_sdnq(name, shape, config) => {
                 let width = shape.dim(1).unwrap_or(1) as usize;
                 Form::Sdnq(*kind, group_of(*kind, config.group_size, width) as u64)
+            }
+            // What these formats' programs do not quantise they leave in the 16 bits that a model is computed in.
+            (Target::Nf4 | Target::Int8 | Target::Sdnq(_), _) if dtype == DType::F32 && shape.rank() >= 2 && !is_table(name) => {
+                Form::Float(self.half)
             }
             // What stays is stored as wide as it was; what came in fewer bits, as most of a model is computed with.
             _ if matches!(dtype, DType::F32 | DType::F16 | DType::Bf16) => Form::Copy,

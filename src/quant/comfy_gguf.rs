@@ -251,6 +251,12 @@ pub(super) fn fitting(dtype: DType, shape: &Shape) -> DType {
 /// Parts of a checkpoint whose numbers are never stored in 8 bits or less: autoencoders show every step of them.
 const AUTOENCODERS: &[&str] = &["first_stage_model.", "vae."];
 
+/// Returns whether a tensor is a table of positions or scales, or a norm: nobody stores these in fewer bits than they come in.
+#[must_use]
+pub fn is_table(name: &str) -> bool {
+    NEVER.iter().any(|part| name.contains(part))
+}
+
 /// Returns whether a tensor's numbers are cast to 8-bit floats without a scale: weights of two extents or more that are on no
 /// list. The others stay as they are, in 16 bits.
 #[must_use]
