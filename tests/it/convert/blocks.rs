@@ -255,6 +255,17 @@ fn qwen_has_llama_cpps_names_and_sizes() {
     assert_eq!((&told["components"][0]["role"], &told["precision"]), (&json!("qwen"), &json!("Q8_0")), "{told}");
 }
 
+/// llama.cpp's readers would want more of it than headers tell.
+#[test]
+fn the_language_part_of_a_model_that_sees_is_refused() {
+    let home = Home::empty();
+    let seeing = tiny_qwen().into_iter().map(|(name, shape)| (name.replacen("model.", "model.language_model.", 1), shape));
+    let source = write(home.path(), "models/text_encoders/seeing.safetensors", &halves(&seeing.collect::<Vec<_>>(), 4));
+    let done = home.run(&["convert", source.to_str().unwrap(), "--to", "Q8_0"]);
+    done.refused(5, &format!("{}: it is the language part of a model that sees", source.display()));
+    assert_eq!(one(&home, &source, "bf16")["status"], "converted");
+}
+
 #[test]
 fn a_clip_keeps_its_names() {
     let home = Home::empty();
