@@ -81,6 +81,9 @@ pub enum Command {
     /// Of a checkpoint, its diffusion network is converted, without text encoders and autoencoder, unless --part says
     /// otherwise. What was converted before is used again; what was cut off goes on from there. Results lie in
     /// `diffusion_models/converted` and `diffusion_models/gguf` of the model folder, where `ComfyUI` sees them too.
+    ///
+    /// GGUF files are made of networks, also of those in diffusers folders, as `ComfyUI-GGUF` reads them; of T5 and Qwen3 as
+    /// llama.cpp and `ComfyUI-GGUF` do; of CLIP's encoders and of whole checkpoints as stable-diffusion.cpp does.
     Convert(ConvertArgs),
     /// Looks at conversions, and cleans them up
     #[command(subcommand)]

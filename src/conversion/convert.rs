@@ -91,7 +91,7 @@ pub enum Outcome {
 
 /// Converts, unless it is done or needless.
 pub fn convert(wish: &Wish<'_>, watch: Watch<'_>, tell: impl Fn(Aside<'_>)) -> Result<Outcome, ConversionError> {
-    let source = source::open(wish.source, wish.part)?;
+    let source = source::open(wish.source, wish.part)?.for_target(&wish.target)?;
     let from = plan::stored(&source);
     // A part that is taken out of a whole is work even where its precision stays.
     if from == wish.target.to_string() && source.is_all {
@@ -152,7 +152,7 @@ fn make_room(wish: &Wish<'_>, source: &Opened, folder: &Path, path: &Path, outpu
 /// Returns a conversion into the model folders that is there, and notes that it was used. Where there is none it is said
 /// whether it can be made.
 pub fn lookup(wish: &Wish<'_>) -> Result<Option<Outcome>, ConversionError> {
-    let source = source::open(wish.source, wish.part)?;
+    let source = source::open(wish.source, wish.part)?.for_target(&wish.target)?;
     let from = plan::stored(&source);
     if from == wish.target.to_string() && source.is_all {
         return Ok(Some(Outcome::Skipped { precision: from, bytes: source.catalog.bytes() }));
@@ -194,30 +194,34 @@ pub struct Sizes {
 
 /// Says how large the usual part of a source is, and would be as each of these, from its header alone.
 pub fn sizes(path: &Path, targets: &[Target]) -> Result<Sizes, ConversionError> {
-    Ok(sizes_of(&source::open(path, None)?, targets))
+    sizes_of(targets, || source::open(path, None))
 }
 
 /// Says the same of a source whose headers were read already.
 pub fn sizes_in(path: &Path, sources: &[Source], targets: &[Target]) -> Result<Sizes, ConversionError> {
-    Ok(sizes_of(&source::of(path, sources, None)?, targets))
+    sizes_of(targets, || source::of(path, sources, None))
 }
 
-fn sizes_of(source: &Opened, targets: &[Target]) -> Sizes {
+fn sizes_of(targets: &[Target], open: impl Fn() -> Result<Opened, ConversionError>) -> Result<Sizes, ConversionError> {
+    let source = open()?;
+    // All GGUF files have it laid out the same way. What cannot be laid out has no size.
+    let gguf = targets.iter().find(|target| plan::is_gguf(target)).and_then(|target| open().ok()?.for_target(target).ok());
     let size = |target: &Target| {
+        let source = if plan::is_gguf(target) { gguf.as_ref()? } else { &source };
         let output = plan::output(source, target, &plan::recipe(target, source.part)).ok()?;
         Some((target.clone(), Bytes(output.length)))
     };
-    Sizes {
+    Ok(Sizes {
         part: source.part,
-        stored: plan::stored(source),
+        stored: plan::stored(&source),
         bytes: source.catalog.bytes(),
         targets: targets.iter().filter_map(size).collect(),
-    }
+    })
 }
 
 /// Says what a conversion into the model folders would come to, and makes nothing.
 pub fn check(path: &Path, part: Option<Part>, target: &Target, roots: &Roots) -> Result<Check, ConversionError> {
-    let source = source::open(path, part)?;
+    let source = source::open(path, part)?.for_target(target)?;
     if plan::stored(&source) == target.to_string() && source.is_all {
         return Ok(Check {
             exists: true,

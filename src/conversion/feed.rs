@@ -70,6 +70,12 @@ impl Feed {
         Ok(())
     }
 
+    /// Returns the type that counts as the tensor's own: what was stored in few bits is as good as halves.
+    #[must_use]
+    pub fn plain(&self) -> DType {
+        if matches!(self.dtype, DType::F32 | DType::Bf16 | DType::F16) && self.scale.is_none() { self.dtype } else { DType::F16 }
+    }
+
     /// Returns what tells this tensor from others, but for its bytes.
     #[must_use]
     pub fn identity(&self) -> String {

@@ -10,7 +10,7 @@ use crate::weights::{Catalog, TensorEntry};
 
 /// Returns the tensors of the file that a conversion will be, one entry for each weight.
 pub fn foretell(wish: &Wish<'_>) -> Result<Catalog, ConversionError> {
-    let source = source::open(wish.source, wish.part)?;
+    let source = source::open(wish.source, wish.part)?.for_target(&wish.target)?;
     let output = plan::output(&source, &wish.target, &plan::recipe(&wish.target, source.part))?;
     let wrong = |reason: String| ConversionError::Damaged { path: wish.source.to_owned(), reason };
     let header = output.header(&hash_to_come());

@@ -1,18 +1,15 @@
-//! The beginning of a GGUF file for ComfyUI: what is planned, as a header's values.
+//! The beginning of a GGUF file: what is planned, as a header's values.
 
 use crate::formats::gguf::{ORIGINAL_SHAPE, original_shape};
 use crate::formats::gguf_value::Value;
+use crate::quant::Mix;
 use crate::quant::comfy_gguf::{Plan, QUANTIZATION_VERSION};
 
 /// Returns the header's values in the order of ComfyUI-GGUF's tools: the three of its own, recorded shapes, and what `kept`
 /// holds beside them, which are the values of a GGUF source.
 #[must_use]
 pub fn values(plan: &Plan, kept: &[(String, Value)]) -> Vec<(String, Value)> {
-    let mut values = vec![
-        ("general.architecture".to_owned(), Value::Text(plan.architecture.name().to_owned())),
-        ("general.quantization_version".to_owned(), Value::U32(QUANTIZATION_VERSION)),
-        ("general.file_type".to_owned(), Value::U32(plan.file_type)),
-    ];
+    let mut values = own(Some(plan.architecture.name()), plan.file_type);
     values.extend(plan.original_shapes.iter().map(|(name, shape)| original_shape(name, shape)));
     let ours = |key: &str| key == "general.alignment" || key.starts_with(ORIGINAL_SHAPE) || values.iter().take(3).any(|(k, _)| k == key);
     let others: Vec<_> = kept.iter().filter(|(key, _)| !ours(key)).cloned().collect();
@@ -20,11 +17,25 @@ pub fn values(plan: &Plan, kept: &[(String, Value)]) -> Vec<(String, Value)> {
     values
 }
 
+/// Returns the values of a file that records no shapes; `architecture` where there is a name that its readers know.
+#[must_use]
+pub fn values_of(architecture: Option<&str>, mix: Mix, others: &[(String, Value)]) -> Vec<(String, Value)> {
+    let mut values = own(architecture, mix.file_type());
+    values.extend_from_slice(others);
+    values
+}
+
+fn own(architecture: Option<&str>, file_type: u32) -> Vec<(String, Value)> {
+    let architecture = architecture.map(|name| ("general.architecture".to_owned(), Value::Text(name.to_owned())));
+    let numbers = [("general.quantization_version", QUANTIZATION_VERSION), ("general.file_type", file_type)];
+    let numbers = numbers.map(|(key, number)| (key.to_owned(), Value::U32(number)));
+    architecture.into_iter().chain(numbers).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::formats::gguf::{NewTensor, layout, parse};
-    use crate::quant::Mix;
     use crate::quant::comfy_gguf::{Given, plan};
     use crate::weights::{DType, Shape};
 

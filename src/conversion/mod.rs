@@ -12,7 +12,10 @@ pub mod feed;
 pub mod foretell;
 pub mod form;
 pub mod gguf_file;
+pub mod gguf_plan;
+pub mod gguf_words;
 pub mod journal;
+pub mod layout;
 pub mod output;
 pub mod part_file;
 pub mod pipeline;
@@ -26,6 +29,7 @@ pub mod stock;
 pub mod tray;
 pub mod turn;
 pub mod view;
+pub mod whole;
 pub mod work;
 
 pub use backup::Brought;

@@ -114,20 +114,25 @@ impl Output {
         Self { jobs, constants: known, length: data + at, tensors: count, header }
     }
 
-    /// Lays out a GGUF file, its tensors in the order given.
-    pub fn gguf(values: &[(String, gguf_value::Value)], tensors: Vec<(Feed, Form, NewTensor)>) -> Result<Self, FormatError> {
-        let shapes: Vec<NewTensor> = tensors.iter().map(|(.., tensor)| tensor.clone()).collect();
+    /// Lays out a GGUF file, its tensors in the order given. What a tensor is made of follows one another in it.
+    pub fn gguf(values: &[(String, gguf_value::Value)], tensors: Vec<(Vec<(Feed, Form)>, NewTensor)>) -> Result<Self, FormatError> {
+        let shapes: Vec<NewTensor> = tensors.iter().map(|(_, tensor)| tensor.clone()).collect();
         let gguf::Layout { header, starts, length } = gguf::layout(values, &shapes)?;
         let mut constants = Vec::new();
         let mut jobs = Vec::new();
         let ends = starts.iter().skip(1).copied().chain([length]);
-        for (((feed, form, tensor), start), next) in tensors.into_iter().zip(&starts).zip(ends) {
-            let bytes = tensor.shape.elements().and_then(|n| tensor.dtype.bytes_of(n)).unwrap_or(0);
-            // What is left by a file of before is no padding.
-            if start + bytes < next {
-                constants.push((start + bytes, vec![0; (next - start - bytes) as usize]));
+        for (((parts, tensor), start), next) in tensors.into_iter().zip(&starts).zip(ends) {
+            let bytes = |elements: Option<u64>| elements.and_then(|n| tensor.dtype.bytes_of(n)).unwrap_or(0);
+            let mut at = *start;
+            for (feed, form) in parts {
+                let place = at;
+                at += bytes(feed.shape.elements());
+                jobs.push(Job { feed, form, places: vec![place] });
             }
-            jobs.push(Job { feed, form, places: vec![*start] });
+            // What is left by a file of before is no padding.
+            if at < next {
+                constants.push((at, vec![0; (next - at) as usize]));
+            }
         }
         Ok(Self { jobs, constants, length, tensors: shapes.len(), header })
     }
@@ -328,7 +333,7 @@ mod tests {
                     _ => Form::Blocks(dtype, feed.shape.clone()),
                 };
                 let tensor = NewTensor { name: feed.name.clone(), dtype, shape: feed.shape.clone() };
-                (feed, form, tensor)
+                (vec![(feed, form)], tensor)
             }).collect();
             let count = tensors.len();
             let values = [(SOURCE_KEY.to_owned(), gguf_value::Value::Text(hash_to_come()))];

@@ -7,17 +7,14 @@ use super::ConversionError;
 use super::chunk::Rows;
 use super::feed::Feed;
 use super::form::{Form, Product};
-use super::gguf_file;
-use super::output::{Output, SOURCE_KEY, hash_to_come};
+use super::gguf_plan::{self, known};
+use super::output::Output;
 use super::part_file::PartFile;
 use super::source::{Opened, Part};
-use crate::families::{Family, Role};
-use crate::formats::gguf::{self, NewTensor};
-use crate::formats::gguf_value::Value;
-use crate::formats::safetensors;
-use crate::quant::comfy_gguf::{self, Architecture, ComfyError, Given, is_cast, is_scaled};
-
-use crate::quant::precision::{Container, Mix, Target, base_name};
+use crate::families::Role;
+use crate::formats::{gguf, safetensors};
+use crate::quant::comfy_gguf::{Architecture, is_cast, is_scaled, is_table};
+use crate::quant::precision::{Container, Target, base_name};
 use crate::quant::sdnq_config::{Config, group_of};
 use crate::quant::sdnq_type::WeightsType;
 use crate::quant::{sdnq, sdnq_names};
@@ -25,7 +22,7 @@ use crate::weights::{DType, Shape};
 use crate::workflow::Kind;
 
 /// The version of the codecs and of the rules here: another one makes other files.
-const CODECS: u32 = 1;
+const CODECS: u32 = 2;
 
 /// Codes of SDNQ are packed within rows of whole packs: 16 numbers are the most that share words.
 const SDNQ_PACK: u64 = 16;
@@ -57,23 +54,22 @@ pub fn file_name(stem: &str, target: &Target, part: Part) -> String {
     }
 }
 
-/// Lays out the result.
+/// Lays out the result, of a source that was laid out for its target.
 pub fn output(source: &Opened, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
     let stored = source.stored();
     if is_coded(&stored.name) {
         let reason = format!("it is stored as {stored}, which is not taken apart again");
         return Err(impossible(&source.path, Kind::Refused, reason, "convert the file that it was made of"));
     }
-    let feeds = source.feeds()?;
     match target {
-        Target::Gguf(mix) => gguf_output(source, feeds, *mix, target, recipe),
-        _ => safetensors_output(source, feeds, target, recipe),
+        Target::Gguf(mix) => gguf_plan::output(source, *mix, target, recipe),
+        _ => safetensors_output(source, source.feeds()?, target, recipe),
     }
 }
 
 /// Returns whether weights of this storage are codes with tables and scales in tensors beside them, which are read where a model
 /// is loaded and not here.
-fn is_coded(name: &str) -> bool {
+pub(super) fn is_coded(name: &str) -> bool {
     const CODED: [&str; 8] = ["nf4", "fp4", "int8", "sdnq", "mxfp8", "nvfp4", "int8_tensorwise", "quanto"];
     CODED.contains(&name) || name.starts_with("sdnq_")
 }
@@ -163,6 +159,10 @@ impl<'a> Rules<'a> {
                 let width = shape.dim(1).unwrap_or(1) as usize;
                 Form::Sdnq(*kind, group_of(*kind, config.group_size, width) as u64)
             }
+            // What these formats' programs do not quantise they leave in the 16 bits that a model is computed in.
+            (Target::Nf4 | Target::Int8 | Target::Sdnq(_), _) if dtype == DType::F32 && shape.rank() >= 2 && !is_table(name) => {
+                Form::Float(self.half)
+            }
             // What stays is stored as wide as it was; what came in fewer bits, as most of a model is computed with.
             _ if matches!(dtype, DType::F32 | DType::F16 | DType::Bf16) => Form::Copy,
             _ => Form::Float(self.wide),
@@ -193,7 +193,7 @@ const DENOISER: &str = "model.diffusion_model.";
 /// Endings of matrices that are looked up in or added, and not multiplied with.
 const TABLES: &[&str] = &["embedding.weight", "embed_tokens.weight", "shared.weight", "relative_attention_bias.weight", "lm_head.weight"];
 
-fn is_number(dtype: DType) -> bool {
+pub(super) fn is_number(dtype: DType) -> bool {
     let floating = matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::Bf16 | DType::F8_E4M3 | DType::F8_E5M2);
     floating || DType::GGML.contains(&dtype)
 }
@@ -213,59 +213,6 @@ fn config(kind: WeightsType, feeds: &[Feed]) -> Config {
     let names: Vec<String> = feeds.iter().filter(stays).map(|feed| feed.name.clone()).collect();
     config.modules_to_not_convert.extend(names);
     config
-}
-
-fn gguf_output(source: &Opened, feeds: Vec<Feed>, mix: Mix, target: &Target, recipe: &str) -> Result<Output, ConversionError> {
-    if source.part != Part::One(Role::Denoiser) {
-        let reason = format!("a GGUF file for ComfyUI holds a diffusion network alone, and this is {}", source.part);
-        return Err(impossible(
-            &source.path,
-            Kind::Refused,
-            reason,
-            "choose a precision that is stored as safetensors, or convert the network",
-        ));
-    }
-    let given = |f: &Feed| Given { name: f.name.clone(), dtype: plain(f), shape: f.shape.clone() };
-    let given: Vec<Given> = feeds.iter().filter(|f| is_number(f.dtype)).map(given).collect();
-    let mut feeds: Vec<Option<Feed>> = feeds.into_iter().filter(|f| is_number(f.dtype)).map(Some).collect();
-    let wrong =
-        |error: ComfyError| impossible(&source.path, Kind::Refused, error.to_string(), "choose a precision that is stored as safetensors");
-    let plan = comfy_gguf::plan(&given, mix, known(source)).map_err(wrong)?;
-    let ours = [
-        (SOURCE_KEY.to_owned(), Value::Text(hash_to_come())),
-        ("perilune.precision".to_owned(), Value::Text(target.to_string())),
-        ("perilune.recipe".to_owned(), Value::Text(recipe.to_owned())),
-    ];
-    let values = gguf_file::values(&plan, &ours);
-    let mut tensors = Vec::new();
-    for chosen in plan.tensors {
-        let Some(feed) = feeds.get_mut(chosen.source).and_then(Option::take) else { continue };
-        let form = match chosen.dtype {
-            dtype if DType::GGML.contains(&dtype) => Form::Blocks(dtype, chosen.shape.clone()),
-            dtype if dtype == feed.dtype && feed.scale.is_none() => Form::Copy,
-            dtype => Form::Float(dtype),
-        };
-        tensors.push((feed, form, NewTensor { name: chosen.name, dtype: chosen.dtype, shape: chosen.shape }));
-    }
-    let refused = |error: crate::formats::FormatError| {
-        impossible(&source.path, Kind::Refused, error.to_string(), "choose a precision that is stored as safetensors")
-    };
-    Output::gguf(&values, tensors).map_err(refused)
-}
-
-/// Returns the architecture of a network by its shapes: of those whose sizes differ.
-fn known(source: &Opened) -> Option<Architecture> {
-    let name = match source.family()? {
-        Family::Sd15 | Family::Sd2 => "sd1",
-        Family::Sdxl | Family::SdxlRefiner => "sdxl",
-        Family::Sd3 | Family::Flux | Family::ZImage => return None,
-    };
-    Architecture::named(name)
-}
-
-/// Returns the type that counts as a tensor's own: what was stored in few bits is as good as halves.
-fn plain(feed: &Feed) -> DType {
-    if matches!(feed.dtype, DType::F32 | DType::Bf16 | DType::F16) && feed.scale.is_none() { feed.dtype } else { DType::F16 }
 }
 
 /// The source's own words, and ours.
@@ -293,6 +240,6 @@ pub fn check(output: &Output, part: &PartFile, target: &Target) -> Result<(), Co
     }
 }
 
-fn impossible(path: &Path, kind: Kind, reason: String, hint: &'static str) -> ConversionError {
+pub(super) fn impossible(path: &Path, kind: Kind, reason: String, hint: &'static str) -> ConversionError {
     ConversionError::Impossible { path: path.to_owned(), reason, kind, hint }
 }

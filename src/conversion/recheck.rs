@@ -8,12 +8,13 @@ use rayon::prelude::*;
 
 use super::ConversionError;
 use super::expand::Expander;
-use super::feed::Feed;
 use super::report::NAMED;
 use super::source::{self, Part};
+use super::whole::Whole;
 use crate::cache::{Manifest, Worst};
 use crate::kernels::{self, Deviation};
 use crate::library::{self, MappedFile};
+use crate::quant::precision::Target;
 use crate::weights::{Code, TensorEntry};
 
 /// How much larger than it was said to be an error may be found: sums of doubles are added in another order.
@@ -62,7 +63,7 @@ struct Found {
 pub fn recheck(path: &Path, manifest: &Manifest) -> Result<Rechecked, ConversionError> {
     let (entries, files) = opened(path)?;
     let source = of_source(manifest);
-    let feeds: BTreeMap<&str, &Feed> = source.iter().flat_map(|(_, feeds)| feeds).map(|feed| (feed.name.as_str(), feed)).collect();
+    let wholes: BTreeMap<&str, &Whole> = source.iter().flat_map(|(_, wholes)| wholes).map(|whole| (whole.name.as_str(), whole)).collect();
     let parts: Vec<(usize, Range<u64>)> = entries
         .iter()
         .enumerate()
@@ -81,14 +82,9 @@ pub fn recheck(path: &Path, manifest: &Manifest) -> Result<Rechecked, Conversion
             let is_bad = |scale: &f32| !scale.is_finite() || (*scale < 0.0 && are_magnitudes(entry));
             found.bad_scales = expander.scales()?.iter().filter(|s| is_bad(s)).count() as u64;
         }
-        let feed =
-            feeds.get(entry.name.as_str()).filter(|feed| feed.shape.elements() == entry.shape.elements() && !is_the_same(entry, feed));
-        if let (Some(feed), Some((source, _))) = (feed, &source) {
-            let mut bytes = Vec::new();
-            feed.read(&source[feed.file], elements, &mut bytes)?;
-            before.resize(after.len(), 0.0);
-            let wrong = |source| ConversionError::Codec { path: path.to_owned(), tensor: entry.name.clone(), source };
-            feed.widen(&bytes, before).map_err(wrong)?;
+        let whole = wholes.get(entry.name.as_str()).filter(|whole| whole.shape().elements() == entry.shape.elements());
+        if let (Some(whole), Some((source, _))) = (whole.filter(|whole| !is_the_same(entry, whole)), &source) {
+            whole.read(source, elements, before)?;
             found.deviation = Some(kernels::compare(before, after));
         }
         Ok((*n, found))
@@ -154,9 +150,9 @@ fn are_magnitudes(entry: &TensorEntry) -> bool {
 }
 
 /// Returns whether bytes were only copied: such tensors are in no sum of a conversion's error.
-fn is_the_same(entry: &TensorEntry, feed: &Feed) -> bool {
+fn is_the_same(entry: &TensorEntry, whole: &Whole) -> bool {
     let is_plain = entry.coded.as_deref().is_none_or(|coded| coded.beside.is_empty());
-    is_plain && feed.scale.is_none() && entry.dtype == feed.dtype
+    is_plain && whole.parts.iter().all(|part| part.scale.is_none() && entry.dtype == part.dtype)
 }
 
 fn opened(path: &Path) -> Result<(Vec<TensorEntry>, Vec<MappedFile>), ConversionError> {
@@ -166,17 +162,20 @@ fn opened(path: &Path) -> Result<(Vec<TensorEntry>, Vec<MappedFile>), Conversion
 }
 
 /// Opens what a conversion was made of, if it is as it was.
-fn of_source(manifest: &Manifest) -> Option<(Vec<MappedFile>, Vec<Feed>)> {
+fn of_source(manifest: &Manifest) -> Option<(Vec<MappedFile>, Vec<Whole>)> {
     let is_as_it_was = !manifest.origins.is_empty() && manifest.origins.iter().all(|origin| origin.is_as_it_was() == Some(true));
-    let part: Part = manifest.recipe.split('/').nth(1)?.parse().ok()?;
+    let mut recipe = manifest.recipe.split('/');
+    let (target, part) = (Target::named(recipe.next()?)?, recipe.next()?.parse::<Part>().ok()?);
     let first = manifest.origins.first().filter(|_| is_as_it_was)?.path.as_path();
     // Several files are the shards of a folder.
     let path = if manifest.origins.len() == 1 { first } else { first.parent()? };
     // A network of no known family is one because nobody said that it is something else.
     let opened = source::open(path, Some(part)).or_else(|_| source::open(path, None)).ok();
-    let opened = opened.filter(|opened| opened.part == part && opened.catalog.bytes() == manifest.source_bytes);
+    let opened = opened
+        .and_then(|opened| opened.for_target(&target).ok())
+        .filter(|opened| opened.part == part && opened.catalog.bytes() == manifest.source_bytes);
     opened.and_then(|opened| {
-        let feeds = opened.feeds().ok()?;
-        Some((opened.files, feeds))
+        let wholes = opened.wholes().ok()?;
+        Some((opened.files, wholes))
     })
 }

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::feed::Feed;
+use super::gguf_words::{self, Words};
+use super::whole::Whole;
 use super::{ConversionError, pipeline};
 use crate::cache::Origin;
-use crate::families::{Family, Role, Source, detect};
+use crate::families::{Family, Joined, Role, Source, detect};
 use crate::library::{self, LibraryError, MappedFile};
 use crate::quant::comfy_gguf::{Architecture, Prefix};
 use crate::quant::detect::Precision;
@@ -71,6 +73,8 @@ pub struct Opened {
     pub part: Part,
     /// The tensors of that part.
     pub catalog: Catalog,
+    /// What they are joined to in a result; each stays alone where nothing is said.
+    pub joined: Vec<Joined>,
     /// Whether they are all that the file holds.
     pub is_all: bool,
     /// The files that they lie in, by number.
@@ -87,6 +91,8 @@ pub struct Opened {
     family: OnceCell<Option<Family>>,
     /// Which list of layers that stay wide is the network's, once somebody wanted to know.
     architecture: OnceCell<Option<Architecture>>,
+    /// What a GGUF header says of an encoder, once somebody wanted to know.
+    words: OnceCell<Words>,
 }
 
 /// Opens a source. Without a part, a file that holds a diffusion network is converted to that network alone, and any other
@@ -143,6 +149,7 @@ pub fn of(path: &Path, sources: &[Source], part: Option<Part>) -> Result<Opened,
         path: path.to_owned(),
         part,
         catalog,
+        joined: Vec::new(),
         is_all,
         files,
         configuration,
@@ -151,6 +158,7 @@ pub fn of(path: &Path, sources: &[Source], part: Option<Part>) -> Result<Opened,
         stored: OnceCell::new(),
         family: OnceCell::new(),
         architecture: OnceCell::new(),
+        words: OnceCell::new(),
     })
 }
 
@@ -241,6 +249,20 @@ impl Opened {
         Ok(feeds)
     }
 
+    /// Returns the tensors of a result, each with what it is made of.
+    pub fn wholes(&self) -> Result<Vec<Whole>, ConversionError> {
+        let feeds = self.feeds()?;
+        if self.joined.is_empty() {
+            return Ok(feeds.into_iter().map(Whole::alone).collect());
+        }
+        let mut feeds: BTreeMap<String, Feed> = feeds.into_iter().map(|feed| (feed.name.clone(), feed)).collect();
+        let whole = |Joined { name, parts }: &Joined| {
+            let parts = parts.iter().filter_map(|part| feeds.remove(part)).collect();
+            Whole { name: name.clone(), parts }
+        };
+        Ok(self.joined.iter().map(whole).filter(|whole| !whole.parts.is_empty()).collect())
+    }
+
     /// Returns the hash that converting it would find.
     pub fn hash(&self) -> Result<&str, ConversionError> {
         if let Some(hash) = self.hash.get() {
@@ -269,6 +291,15 @@ impl Opened {
             let own: HashSet<String> = names.iter().filter_map(|name| prefix.strip(name)).collect();
             Architecture::detect(|name| own.contains(name)).ok()
         })
+    }
+
+    /// Returns what a GGUF header says of it, of an encoder that was laid out for such a file.
+    pub fn words(&self, role: Role) -> Result<&Words, ConversionError> {
+        if let Some(words) = self.words.get() {
+            return Ok(words);
+        }
+        let words = gguf_words::of_encoder(self, role)?;
+        Ok(self.words.get_or_init(|| words))
     }
 
     fn scale(&self, entry: &TensorEntry) -> Result<f32, ConversionError> {

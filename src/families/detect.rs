@@ -1,6 +1,7 @@
 //! Finds the parts of models among a file's tensors.
 
 use super::evidence::{self, Verdict};
+use super::together::{Joined, together};
 use super::{
     Family, FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, ZImageConfig, flux, flux_names, qwen, sd3_names, sd15, zimage_names,
 };
@@ -87,6 +88,22 @@ pub fn as_named(catalog: &Catalog, role: Role) -> Result<Option<Catalog>, Family
         Some((stripped, Verdict::Original(_) | Verdict::Diffusers(_))) => Ok(Some(stripped)),
         Some((_, Verdict::UnetOriginal | Verdict::UnetDiffusers | Verdict::Refused(_))) | None => extract(catalog, role),
     }
+}
+
+/// Returns a transformer that is stored under diffusers' names as its makers name and join it: its tensors under our names, and what
+/// they are joined to. Nothing for all other networks.
+pub fn of_makers(catalog: &Catalog) -> Result<Option<(Catalog, Vec<Joined>)>, FamilyError> {
+    let Some((stripped, Verdict::Diffusers(family))) = named(catalog)? else { return Ok(None) };
+    let ours = match family {
+        Family::Sd3 => sd3_names::canonical(&stripped)?,
+        Family::Flux => flux_names::canonical(&stripped)?,
+        Family::ZImage => zimage_names::canonical(&stripped)?,
+        Family::Sd15 | Family::Sd2 | Family::Sdxl | Family::SdxlRefiner => return Ok(None),
+    };
+    // It has a name here beside diffusers'.
+    let (_, ours) = ours.parted(|name| name == "pos_embed.pos_embed");
+    let joined = together(&ours)?;
+    Ok(Some((ours, joined)))
 }
 
 /// Returns the tensors of one part under our names, if the file holds that part.

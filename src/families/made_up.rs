@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::apart::Halves;
 use super::detect::{as_named, detect};
+use super::together::together;
 use super::{DenoiserConfig, Family, FamilyError, FluxConfig, Role, Sd3Config, ZImageConfig, outline};
 use crate::units::Bytes;
 use crate::weights::coded::{Era, Sdnq};
@@ -148,6 +149,12 @@ fn networks_are_read_back_from_their_tensors_under_any_prefix() {
         let named = as_named(&catalog(&tensors), Role::Denoiser).unwrap().unwrap();
         assert_eq!(named.len(), tensors.len());
         assert!(tensors.iter().all(|(name, _)| named.has(name)), "{family}");
+        // What was taken apart is put together again.
+        let mut wanted: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        wanted.sort_unstable();
+        let again = together(&found.catalog).unwrap();
+        assert_eq!(again.iter().map(|joined| joined.name.as_str()).collect::<Vec<_>>(), wanted);
+        assert_eq!(again.iter().map(|joined| joined.parts.len()).sum::<usize>(), found.catalog.len());
     }
 }
 

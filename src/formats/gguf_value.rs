@@ -89,6 +89,28 @@ impl Array {
         Self { of: Kind::I32, count: numbers.len() as u64, bytes: numbers.iter().flat_map(|n| n.to_le_bytes()).collect() }
     }
 
+    /// Returns an array of these numbers.
+    #[must_use]
+    pub fn of_f32(numbers: &[f32]) -> Self {
+        Self { of: Kind::F32, count: numbers.len() as u64, bytes: numbers.iter().flat_map(|n| n.to_le_bytes()).collect() }
+    }
+
+    /// Returns an array of these bytes.
+    #[must_use]
+    pub fn of_u8(bytes: &[u8]) -> Self {
+        Self { of: Kind::U8, count: bytes.len() as u64, bytes: bytes.to_vec() }
+    }
+
+    /// Returns an array of these texts.
+    #[must_use]
+    pub fn of_texts(texts: &[&str]) -> Self {
+        let mut bytes = Vec::new();
+        for text in texts {
+            write_text(text, &mut bytes);
+        }
+        Self { of: Kind::Text, count: texts.len() as u64, bytes }
+    }
+
     /// Returns its elements where they are `i32`.
     #[must_use]
     pub fn i32s(&self) -> Option<Vec<i32>> {

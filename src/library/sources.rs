@@ -36,14 +36,18 @@ pub fn reopen(files: &[PathBuf], role: Role) -> Result<Source, LibraryError> {
 
 /// Returns the base of a language model's rotations, which no safetensors header tells: what `config.json` beside it says, where
 /// old and new versions of transformers and models that see have it.
-fn rope_theta(file: &Path) -> Option<f64> {
-    let config: serde_json::Value = serde_json::from_slice(&regular::read(&file.with_file_name("config.json")).ok()?).ok()?;
-    let is_qwen = |config: &serde_json::Value| config["model_type"].as_str().is_some_and(|name| name.starts_with("qwen"));
-    if !is_qwen(&config) {
-        return None;
-    }
+#[must_use]
+pub fn rope_theta(file: &Path) -> Option<f64> {
     let places = ["/rope_parameters/rope_theta", "/rope_theta", "/text_config/rope_parameters/rope_theta", "/text_config/rope_theta"];
-    places.iter().find_map(|place| config.pointer(place)?.as_f64())
+    configured(file, &places)?.as_f64()
+}
+
+/// Returns a number that the `config.json` beside a language model of Qwen's kind says, at the first of these places where there is one.
+#[must_use]
+pub fn configured(file: &Path, places: &[&str]) -> Option<serde_json::Number> {
+    let config: serde_json::Value = serde_json::from_slice(&regular::read(&file.with_file_name("config.json")).ok()?).ok()?;
+    let is_qwen = config["model_type"].as_str().is_some_and(|name| name.starts_with("qwen"));
+    places.iter().filter(|_| is_qwen).find_map(|place| config.pointer(place)?.as_number().cloned())
 }
 
 fn joined(files: &[PathBuf]) -> Result<Catalog, LibraryError> {

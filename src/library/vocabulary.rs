@@ -12,6 +12,7 @@ use super::{LibraryError, header, regular};
 use crate::families::Role;
 use crate::formats::gguf_value::{Array, Value};
 use crate::formats::{FileKind, gguf, sniff};
+use crate::tokens::listed::Listed;
 use crate::tokens::vocabulary::Place;
 use crate::tokens::{Vocabulary, VocabularyError, VocabularyKind};
 
@@ -139,8 +140,35 @@ fn is_gguf(path: &Path) -> bool {
     head() == Some(FileKind::Gguf)
 }
 
-/// Reads `vocab.json` and `merges.txt`, and the marks of `tokenizer_config.json`.
+/// Returns the vocabulary at a place outside GGUF files in lists.
+pub fn listed(kind: VocabularyKind, place: &Place) -> Result<Listed, LibraryError> {
+    let wrong = |source| LibraryError::Vocabulary { path: place.path().to_owned(), source };
+    match place {
+        Place::Json(path) => Listed::from_json(kind, &regular::read(path)?).map_err(wrong),
+        Place::Merges(folder) => {
+            let Pairs { pairs, merges, marks } = pairs_in(kind, folder)?;
+            Listed::from_merges(&pairs, &merges, &marks).map_err(wrong)
+        }
+        Place::Gguf(_) => Err(wrong(VocabularyError::Unreadable { reason: "its lists are in its header".to_owned() })),
+    }
+}
+
+/// What a folder holds whose vocabulary is in two files.
+struct Pairs {
+    pairs: Vec<(String, u32)>,
+    merges: Vec<(String, String)>,
+    marks: Vec<(String, u32)>,
+}
+
 fn merges(kind: VocabularyKind, folder: &Path) -> Result<Vocabulary, LibraryError> {
+    let Pairs { pairs, merges, marks } = pairs_in(kind, folder)?;
+    let names: Vec<String> = marks.iter().map(|(mark, _)| mark.clone()).collect();
+    let wrong = |source| LibraryError::Vocabulary { path: folder.to_owned(), source };
+    Vocabulary::from_merges(pairs.into_iter().chain(marks).collect(), merges, &names).map_err(wrong)
+}
+
+/// Reads `vocab.json` and `merges.txt`, and the marks of `tokenizer_config.json`.
+fn pairs_in(kind: VocabularyKind, folder: &Path) -> Result<Pairs, LibraryError> {
     let wrong = |source| LibraryError::Vocabulary { path: folder.to_owned(), source };
     let unreadable = |reason: String| wrong(VocabularyError::Unreadable { reason });
     if kind != VocabularyKind::Qwen {
@@ -157,8 +185,7 @@ fn merges(kind: VocabularyKind, folder: &Path) -> Result<Vocabulary, LibraryErro
         Err(other) => return Err(other),
     };
     let marks = if marks.is_empty() { QWEN_MARKS.map(|(id, mark)| (mark.to_owned(), id)).to_vec() } else { marks };
-    let names: Vec<String> = marks.iter().map(|(mark, _)| mark.clone()).collect();
-    Vocabulary::from_merges(pairs.into_iter().chain(marks).collect(), merges, &names).map_err(wrong)
+    Ok(Pairs { pairs: pairs.into_iter().collect(), merges, marks })
 }
 
 /// The marks that prompts need, where a folder names none.

@@ -60,7 +60,8 @@ impl Architecture {
         FACTS.iter().find(|f| f.architecture == self).unwrap_or(&FACTS[0])
     }
 
-    fn keeps(self, name: &str) -> bool {
+    /// Returns whether a tensor, its name without prefix, is one that is not quantised.
+    pub(super) fn keeps(self, name: &str) -> bool {
         self.facts().kept.iter().any(|kept| match kept.strip_prefix('=') {
             Some(whole) => name == whole,
             None => name.contains(kept),
@@ -146,7 +147,7 @@ pub fn plan(given: &[Given], mix: Mix, known: Option<Architecture>) -> Result<Pl
     let mut plan = Plan { architecture, file_type: mix.file_type(), tensors: Vec::new(), original_shapes: Vec::new() };
     let mut values_seen = 0;
     for (source, tensor) in given.iter().enumerate().filter(|(_, t)| !skipped(&t.name)) {
-        let through = sixteen(architecture, tensor);
+        let through = sixteen(tensor, architecture.facts().exact);
         let shape = stored_shape(architecture, &tensor.shape);
         let dtype = if is_candidate(architecture, &tensor.name, &shape) && is_floating(tensor.dtype) {
             fitting(mixed(mix, &tensor.name, &mut values_seen), &shape)
@@ -161,8 +162,9 @@ pub fn plan(given: &[Given], mix: Mix, known: Option<Architecture>) -> Result<Pl
     Ok(plan)
 }
 
-/// Returns the type that a tensor has after the tools' first step. Whole numbers stay what they are.
-fn sixteen(architecture: Architecture, tensor: &Given) -> DType {
+/// Returns the type that a tensor has after the tools' first step; parts of names in `exact` are of those in full precision. Whole
+/// numbers stay what they are.
+pub(super) fn sixteen(tensor: &Given, exact: &[&str]) -> DType {
     let Given { name, dtype, shape } = tensor;
     if !is_floating(*dtype) {
         return *dtype;
@@ -171,9 +173,7 @@ fn sixteen(architecture: Architecture, tensor: &Given) -> DType {
     if shape.rank() > 4 {
         return DType::F32;
     }
-    let exact = shape.rank() == 1
-        || shape.elements().is_some_and(|n| n <= FEW)
-        || architecture.facts().exact.iter().any(|part| name.contains(part));
+    let exact = shape.rank() == 1 || shape.elements().is_some_and(|n| n <= FEW) || exact.iter().any(|part| name.contains(part));
     match dtype {
         DType::F64 | DType::F32 | DType::Bf16 if exact => DType::F32,
         DType::Bf16 => DType::Bf16,
@@ -181,7 +181,7 @@ fn sixteen(architecture: Architecture, tensor: &Given) -> DType {
     }
 }
 
-fn is_floating(dtype: DType) -> bool {
+pub(super) fn is_floating(dtype: DType) -> bool {
     let whole = &[DType::Bool, DType::U8, DType::I8, DType::I16, DType::U16, DType::I32, DType::U32, DType::I64, DType::U64];
     !whole.contains(&dtype) && dtype != DType::C64
 }
@@ -223,7 +223,7 @@ fn class(name: &str) -> Class {
 }
 
 /// Returns the type that a mix gives to a tensor, and counts the attention's values that have come so far.
-fn mixed(mix: Mix, name: &str, values_seen: &mut u32) -> DType {
+pub(super) fn mixed(mix: Mix, name: &str, values_seen: &mut u32) -> DType {
     let class = class(name);
     let nth = *values_seen;
     if class == Class::Values {
@@ -243,13 +243,19 @@ fn mixed(mix: Mix, name: &str, values_seen: &mut u32) -> DType {
 }
 
 /// Returns the type, or a half where rows are no whole blocks of it.
-fn fitting(dtype: DType, shape: &Shape) -> DType {
+pub(super) fn fitting(dtype: DType, shape: &Shape) -> DType {
     let (block, _) = dtype.block();
     if shape.0.last().is_some_and(|row| row.is_multiple_of(block)) { dtype } else { DType::F16 }
 }
 
 /// Parts of a checkpoint whose numbers are never stored in 8 bits or less: autoencoders show every step of them.
 const AUTOENCODERS: &[&str] = &["first_stage_model.", "vae."];
+
+/// Returns whether a tensor is a table of positions or scales, or a norm: nobody stores these in fewer bits than they come in.
+#[must_use]
+pub fn is_table(name: &str) -> bool {
+    NEVER.iter().any(|part| name.contains(part))
+}
 
 /// Returns whether a tensor's numbers are cast to 8-bit floats without a scale: weights of two extents or more that are on no
 /// list. The others stay as they are, in 16 bits.

@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod chunks;
 pub mod clip_bpe;
+pub mod listed;
 pub mod sequence;
 pub mod token;
 pub mod vocabulary;

@@ -147,6 +147,34 @@ pub fn language_model(catalog: &Catalog) -> Catalog {
     if sees { renamed.with_note(QWEN_VL, "") } else { renamed }
 }
 
+/// Returns T5's encoder, under the names of transformers, as llama.cpp names it. What it has no name for is left out: a decoder, and
+/// the table of tokens under its second name.
+#[must_use]
+pub fn t5_for_llama_cpp(catalog: &Catalog) -> Catalog {
+    catalog.renamed(|name| match name {
+        "shared.weight" => Some("token_embd.weight".to_owned()),
+        "encoder.final_layer_norm.weight" => Some("enc.output_norm.weight".to_owned()),
+        _ => block(name, "encoder.block.", "enc.blk.", &turned(T5_PARTS)),
+    })
+}
+
+/// Returns a language model of Llama's kind, under the names of transformers, as llama.cpp names it. What it has no name for is left
+/// out, such as the eyes of a model that sees.
+#[must_use]
+pub fn language_model_for_llama_cpp(catalog: &Catalog) -> Catalog {
+    catalog.renamed(|name| match name {
+        "model.embed_tokens.weight" => Some("token_embd.weight".to_owned()),
+        "model.norm.weight" => Some("output_norm.weight".to_owned()),
+        "lm_head.weight" | "output.weight" => Some("output.weight".to_owned()),
+        _ => block(name, "model.layers.", "blk.", &turned(LLAMA_PARTS)),
+    })
+}
+
+/// Returns a table from the other side.
+fn turned<'a>(parts: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    parts.iter().map(|(from, to)| (*to, *from)).collect()
+}
+
 /// Renames `enc.blk.3.attn_q.weight`.
 fn block(name: &str, from: &str, to: &str, parts: &[(&str, &str)]) -> Option<String> {
     let (number, part) = name.strip_prefix(from)?.split_once('.')?;
@@ -259,6 +287,24 @@ mod tests {
                 ("blk.0.ffn_down.weight", "model.layers.0.mlp.down_proj.weight"),
             ],
         );
+    }
+
+    #[test]
+    fn names_of_llama_cpp_are_found_again() {
+        let there_and_back = |names: &[&str], there: fn(&Catalog) -> Catalog, back: fn(&Catalog) -> Catalog| {
+            let theirs = there(&Catalog::new(names.iter().map(|name| entry(name, &[2])), BTreeMap::new()));
+            assert_eq!(theirs.len(), names.len(), "{theirs:?}");
+            let again = back(&theirs);
+            assert!(names.iter().all(|name| again.has(name)), "{again:?}");
+        };
+        let t5_names: Vec<String> = T5_PARTS.iter().map(|(_, ours)| format!("encoder.block.3.{ours}weight")).collect();
+        let t5_names: Vec<&str> = t5_names.iter().map(String::as_str).chain(["shared.weight", "encoder.final_layer_norm.weight"]).collect();
+        there_and_back(&t5_names, t5_for_llama_cpp, t5);
+        let qwen: Vec<String> = LLAMA_PARTS.iter().map(|(_, ours)| format!("model.layers.3.{ours}weight")).collect();
+        let qwen: Vec<&str> = qwen.iter().map(String::as_str).chain(["model.embed_tokens.weight", "model.norm.weight"]).collect();
+        there_and_back(&qwen, language_model_for_llama_cpp, language_model);
+        let odd = Catalog::new(["decoder.block.0.x", "encoder.embed_tokens.weight"].map(|name| entry(name, &[2])), BTreeMap::new());
+        assert!(t5_for_llama_cpp(&odd).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use perilune::conversion::{Outcome, Part, Watch, Wish, convert};
 use perilune::families::{Family, Role, describe};
 use perilune::library::{Roots, open};
-use perilune::quant::Target;
+use perilune::quant::{Mix, Target};
 use perilune::units::{Bytes, Timestamp};
 use tch::{Device, Kind, Tensor};
 
@@ -57,7 +57,8 @@ pub(crate) fn storages_of(model: &Path, folder: &Path) -> Vec<(Target, PathBuf)>
     storages_of_part(model, Role::Denoiser, folder)
 }
 
-/// The same of any part of a model. GGUF files are only made of networks; and how SDNQ's types are read is known from those.
+/// The same of any part of a model. How each type of SDNQ and of GGUF files is read is known from networks; of autoencoders there are no
+/// GGUF files.
 pub(crate) fn storages_of_part(model: &Path, role: Role, folder: &Path) -> Vec<(Target, PathBuf)> {
     let sdnq = ["int8", "uint8", "int7", "int6", "int5", "uint4", "int4", "uint3", "uint2", "float4_e2m1fn", "float8_e4m3fn"];
     let sdnq = sdnq
@@ -65,7 +66,10 @@ pub(crate) fn storages_of_part(model: &Path, role: Role, folder: &Path) -> Vec<(
         .filter(|kind| role == Role::Denoiser || ["int8", "uint4"].contains(kind))
         .map(|kind| format!("sdnq_{kind}").parse().unwrap());
     let convert = |target: Target| (target.clone(), converted_part(model, role, target, folder));
-    let is_made = |target: &Target| role == Role::Denoiser || !matches!(target, Target::Gguf(_));
+    let is_made = |target: &Target| match target {
+        Target::Gguf(mix) => role == Role::Denoiser || (role.is_encoder() && [Mix::Q8_0, Mix::Q4_0].contains(mix)),
+        _ => true,
+    };
     Target::all().into_iter().chain(sdnq).filter(is_made).map(convert).collect()
 }
 
@@ -76,10 +80,15 @@ pub(crate) fn converted(model: &Path, target: Target, folder: &Path) -> PathBuf 
 
 /// Converts a part of a model.
 pub(crate) fn converted_part(model: &Path, role: Role, target: Target, folder: &Path) -> PathBuf {
+    converted_as(model, Part::One(role), target, folder)
+}
+
+/// Converts a part of a model, or all of it.
+pub(crate) fn converted_as(model: &Path, part: Part, target: Target, folder: &Path) -> PathBuf {
     let roots = Roots::default();
     let wish = Wish {
         source: model,
-        part: Some(Part::One(role)),
+        part: Some(part),
         target,
         folder: Some(folder),
         roots: &roots,

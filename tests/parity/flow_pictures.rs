@@ -4,11 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use perilune::families::{Family, Role};
+use perilune::quant::{Mix, Target};
 use perilune::sampling::Schedule;
+use perilune::tokens::vocabulary::Place;
 use perilune::workflow::{JobSpec, Passes};
 
+use crate::fixture::converted_part;
 use crate::made::made_with;
-use crate::pictures::as_diffusers;
+use crate::pictures::{apart, as_diffusers};
 use crate::process::{Engine, job};
 
 /// The folder that `scripts/parity/flow_pictures.py` wrote for a family.
@@ -64,3 +67,32 @@ fn sd3_without_t5_paints_as_diffusers_does() {
 fn z_image_paints_as_diffusers_does() {
     check(Family::ZImage, Schedule::Simple, &[("turbo", 1.0, None), ("guided", 4.0, None)]);
 }
+
+/// Network and encoders of a diffusers folder in GGUF files, each with its own words: what 8 bits leave of a picture.
+#[test]
+fn folders_in_gguf_files_paint_nearly_the_same() {
+    let mut engine = Engine::start();
+    for family in [Family::Flux, Family::Sd3, Family::ZImage] {
+        let (folder, made) = (whole(family).join("folder"), tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        let spec = JobSpec { steps: 4, cfg: 1.0, ..job(&folder) };
+        let expected = engine.paint(&spec).remove(0);
+        let mut blocks = spec.clone();
+        for part in blocks.set.components.iter_mut().filter(|part| part.role != Role::Vae) {
+            let file = converted_part(&folder, part.role, Target::Gguf(Mix::Q8_0), made.path());
+            blocks
+                .set
+                .vocabularies
+                .iter_mut()
+                .filter(|(role, _)| **role == part.role)
+                .for_each(|(_, place)| *place = Place::Gguf(file.clone()));
+            part.files = vec![file];
+        }
+        let painted = engine.paint(&blocks).remove(0);
+        let mean = painted.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / expected.len() as f64;
+        println!("{family} in Q8_0: the worst pixel {}/255 off, {mean:.3} in the mean", apart(&painted, &expected));
+        assert!(painted != expected && mean < MEAN_OFF, "{family}: {mean}");
+    }
+}
+
+/// By how much pixels may be off in the mean where everything but the autoencoder is stored in 8 bits, in steps of 255.
+const MEAN_OFF: f64 = 3.0;

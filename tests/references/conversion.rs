@@ -7,10 +7,14 @@ use std::process::Command;
 /// Every kind of file that is written.
 const TARGETS: &str = "fp32,bf16,fp8_e4m3fn,fp8_e5m2,nf4,int8,Q8_0,Q4_0,sdnq_int8,sdnq_uint4,sdnq_int5";
 
+pub(crate) fn convert(home: &Path, source: &Path, to: &str, folder: &str) {
+    run(home, source, &["--to", to, "-o", folder]);
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
-fn convert(home: &Path, source: &Path, to: &str, folder: &str) {
+pub(crate) fn run(home: &Path, source: &Path, words: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perilune"));
-    command.env("PERILUNE_HOME", home).current_dir(home).arg("convert").arg(source).args(["--to", to, "-o", folder]);
+    command.env("PERILUNE_HOME", home).current_dir(home).arg("convert").arg(source).args(words);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

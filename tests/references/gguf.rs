@@ -12,6 +12,7 @@ use perilune::quant::{Mix, ggml};
 use perilune::weights::{DType, Shape};
 use serde_json::Value as Json;
 
+use crate::conversion::run;
 use crate::made::made_by;
 
 const SCRIPT: &str = "quant_gguf.py";
@@ -156,5 +157,19 @@ fn files_of_ours_are_read_by_gguf_py() {
         let path = folder.path().join(format!("{}.gguf", mix.name()));
         fs::write(&path, &bytes).unwrap();
         same_file(&parse(&bytes, file.length).unwrap(), &read_by_gguf_py(&path));
+    }
+}
+
+#[test]
+fn whole_checkpoints_and_encoders_of_clip_are_read_by_gguf_py() {
+    let home = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/moonlet/moonlet.safetensors");
+    for (part, to) in [("whole", "Q8_0"), ("whole", "Q4_K_M"), ("clip_l", "Q5_0")] {
+        run(home.path(), &source, &["--to", to, "--part", part, "-o", "made"]);
+        let path = home.path().join(format!("made/moonlet_{part}_{to}.gguf"));
+        let bytes = fs::read(&path).unwrap();
+        let header = parse(&bytes, bytes.len() as u64).unwrap();
+        assert!(header.catalog.iter().any(|entry| DType::GGML.contains(&entry.dtype)));
+        same_file(&header, &read_by_gguf_py(&path));
     }
 }

@@ -4,7 +4,9 @@
 
 mod backup;
 mod conversion;
+mod encoder_files;
 mod gguf;
+mod joined;
 mod made;
 mod quant_plain;
 mod tokens;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use super::blocks::both_layouts;
 use super::{about, beside, halves, layers, lines, manifest, moon, one, output, whole};
 use crate::support::daemon::{Done, Home};
 use crate::support::wait::{until, until_true};
@@ -77,6 +78,33 @@ fn killed_after_some_of_it_was_kept_it_goes_on_from_there_to_the_same_bytes() {
     assert!(from >= kept && reason.ends_with(" of 400 chunks"), "{kept} were kept: {line}");
     assert_eq!(whole(&target), wanted);
     is_clean(&target);
+}
+
+/// What is joined of several tensors is written by several, each to its place.
+#[test]
+fn killed_within_a_joined_tensor_it_goes_on_to_the_same_bytes() {
+    let home = Home::empty();
+    let (source, own) = both_layouts(&home, 512);
+    let target = home.path().join(format!("models/diffusion_models/gguf/night_{SLOW}.gguf"));
+    one(&home, &source, SLOW);
+    let wanted = whole(&target);
+    fs::remove_dir_all(target.parent().unwrap()).unwrap();
+    let mut child = begin(&home, &source, SLOW);
+    until("chunks to be kept", || (journalled(&target) > 0).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!target.exists(), "a file with its name is whole");
+    let line = one(&home, &source, SLOW);
+    assert!(line["reason"].as_str().is_some_and(|reason| reason.starts_with("went on from ")), "{line}");
+    assert_eq!(whole(&target), wanted);
+    is_clean(&target);
+    // Behind the headers, which name their sources, it is the network of its makers.
+    let data = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let start = perilune::formats::gguf::parse(&bytes, bytes.len() as u64).unwrap().data_start as usize;
+        blake3::hash(&bytes[start..])
+    };
+    assert_eq!(data(&target), data(&output(&one(&home, &own, SLOW))));
 }
 
 /// The moments are drawn from all of the time that a conversion takes, with the same seed each time.

@@ -166,6 +166,25 @@ fn a_whole_checkpoint_has_scales_where_its_marker_is() {
     }
 }
 
+/// What their programs do not quantise they leave in the 16 bits that a model is computed in: such a file is never larger than one of
+/// these. Norms and biases stay as wide as they came.
+#[test]
+fn what_is_not_quantised_is_in_16_bits() {
+    let home = Home::empty();
+    let source = output(&one(&home, &moon(&home, "moon"), "fp32"));
+    let halves = fs::metadata(output(&one(&home, &source, "fp16"))).unwrap().len();
+    for to in ["nf4", "int8", "sdnq_int8", "sdnq_uint4"] {
+        let line = one(&home, &source, to);
+        let held = tensors(&output(&line));
+        assert!(fs::metadata(output(&line)).unwrap().len() < halves, "{to}");
+        let (conv, norm) = (&held["input_blocks.0.0.weight"], &held["out.0.weight"]);
+        assert_eq!((conv.0.as_str(), norm.0.as_str()), ("F16", "F32"), "{to}");
+        let wide = tensors(&source);
+        let wanted: Vec<f32> = singles_of(&wide["input_blocks.0.0.weight"].2).iter().map(|v| f16::from_f32(*v).to_f32()).collect();
+        assert_eq!(halves_of(&conv.2), wanted);
+    }
+}
+
 #[test]
 fn a_gguf_file_comes_back_as_the_values_that_it_holds() {
     let home = Home::empty();

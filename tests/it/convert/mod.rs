@@ -4,6 +4,7 @@
 //! |---|---|
 //! | JSON, words and exit codes | [`told`] |
 //! | which tensors with which values | [`made`] |
+//! | GGUF files of everything | [`blocks`] |
 //! | what is used again, and whose a file is | [`lineage`] |
 //! | killed, interrupted, two at once, sources that change | [`cut_off`] |
 //! | disks, folders and files that are not as they should be | [`surroundings`] |
@@ -11,6 +12,7 @@
 //! | list, stats, check, verify, clean, purge | [`cache`] |
 
 mod backup;
+mod blocks;
 mod cache;
 mod cut_off;
 mod lineage;
