@@ -43,3 +43,7 @@ NEVER(nvmlDeviceGetDriverModel_v2)
 NEVER(nvmlDeviceGetConfComputeMemSizeInfo)
 NEVER(nvmlDeviceGetProcessUtilization)
 NEVER(nvmlDeviceGetMPSComputeRunningProcesses_v3)
+
+/* Of before the lists had versions; nvtop does not start without them, and asks them where it finds no newer ones. */
+ret nvmlDeviceGetComputeRunningProcesses(void *d, unsigned *n, void *o) { (void)d; (void)o; *n = 0; return OK; }
+ret nvmlDeviceGetGraphicsRunningProcesses(void *d, unsigned *n, void *o) { (void)d; (void)o; *n = 0; return OK; }

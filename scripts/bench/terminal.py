@@ -16,9 +16,9 @@ ASKED, ANSWER = b"\x1b[c", b"\x1b[?62;22c"
 class Terminal:
     """A program in a terminal of its own. Closed, it is gone."""
 
-    def __init__(self, command, environment):
+    def __init__(self, command, environment, size=(COLUMNS, ROWS)):
         self.master, slave = os.openpty()
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         name = os.ttyname(slave)
         environment = {**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         # In a session of its own the first terminal that is opened becomes the controlling one.

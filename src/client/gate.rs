@@ -64,9 +64,9 @@ impl Gate {
         if let (true, Some(nvml)) = (is_said(&settings.nvml.origin), &settings.nvml.value) {
             environment.push(("PERILUNE_NVML", nvml.clone().into_os_string()));
         }
-        // Simulated GPUs, and how it behaves, are the daemon's; the rest of a profile is the client's.
+        // Simulated GPUs, floors, sets, and how it behaves, are the daemon's; the rest of a profile is the client's.
         if let (true, Some(profile)) = (is_said(&settings.profile.origin), &settings.profile.value)
-            && (!settings.profiled.simulated.is_empty() || !settings.profiled.daemon.is_empty())
+            && settings.profiled.is_about_the_daemon()
         {
             environment.push(("PERILUNE_PROFILE", profile.into()));
         }

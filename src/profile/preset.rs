@@ -131,6 +131,12 @@ impl Preset {
         parts.chain([(Part::Denoiser, network.ask())]).collect()
     }
 
+    /// Returns whether it says something that only a daemon which is started with it can do.
+    #[must_use]
+    pub fn is_about_the_daemon(&self) -> bool {
+        !(self.simulated.is_empty() && self.floors.is_empty() && self.sets.is_empty() && self.daemon.is_empty())
+    }
+
     /// Returns the embedded preset of this name.
     #[must_use]
     pub fn embedded(name: &str) -> Option<Result<Self, PresetError>> {

@@ -7,6 +7,7 @@ use perilune::units::DeviceId;
 use serde_json::Value;
 
 use super::support::daemon::{Home, finish};
+use super::support::wait::until;
 
 /// Starts a daemon with a profile and plans with it, as an operator would.
 fn plan(name: &str) -> Value {
@@ -71,6 +72,24 @@ fn what_is_to_stay_free_is_no_room_for_plans() {
     assert!(devices[0]["free_after"].as_u64().unwrap() >= 1014 << 20, "{plan}");
     let settings = home.run(&["config", "--json", "--profile", "box"]).json();
     assert_eq!(settings["settings"]["run.floors"]["origin"], "profile box");
+}
+
+#[test]
+fn a_command_that_starts_a_daemon_gives_it_floors_and_sets() {
+    let home = Home::empty();
+    fs::create_dir(home.path().join("profiles")).unwrap();
+    fs::write(home.path().join("profiles/floors.yaml"), "floors: {cpu: 12MiB}\n").unwrap();
+    fs::write(home.path().join("profiles/sets.yaml"), "sets: [{model: nobody}]\n").unwrap();
+    let devices = finish(home.command(&["devices", "--json", "--profile", "floors"])).json();
+    let floors: Vec<&Value> = devices["devices"].as_array().unwrap().iter().filter(|d| d["id"] == "cpu").map(|d| &d["floor"]).collect();
+    home.run(&["stop"]).ok();
+    assert_eq!(floors, [12 << 20]);
+    finish(home.command(&["status", "--profile", "sets"])).ok();
+    until("the set that is missing to be told", || {
+        let status = home.run(&["status", "--json"]).json();
+        status["notices"].to_string().contains("set `nobody` of the profile is not loaded").then_some(())
+    });
+    home.run(&["stop"]).ok();
 }
 
 #[test]
