@@ -67,6 +67,18 @@ pub struct Known {
 }
 
 impl Known {
+    /// Returns how many jobs wait, held or not.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.counts.queued + self.counts.held
+    }
+
+    /// Returns how many jobs are over, however they ended.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.counts.succeeded + self.counts.failed + self.counts.cancelled
+    }
+
     /// Takes in a change.
     pub fn apply(&mut self, change: Change, now: Timestamp) {
         self.heard_at = Some(now);

@@ -111,13 +111,13 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::PauseJob => unless(running(model).is_some(), "no job runs"),
         JobVerb::PauseConversions | JobVerb::CancelConversion => unless(!model.known.conversions.is_empty(), "no conversion is on its way"),
         JobVerb::PauseQueue => None,
-        JobVerb::Save => match (model.known.counts.waiting(), model.known.unseen_waiting()) {
+        JobVerb::Save => match (model.known.waiting(), model.known.unseen_waiting()) {
             (0, _) => Some("no job waits".to_owned()),
             (_, 0) => None,
             (_, unseen) => Some(format!("{unseen} more wait than are shown here; perilune queue save FILE writes them all")),
         },
-        JobVerb::CancelWaiting => unless(model.known.counts.waiting() > 0, "no job waits"),
-        JobVerb::ClearFinished => unless(model.known.counts.finished() > 0, "no job is finished"),
+        JobVerb::CancelWaiting => unless(model.known.waiting() > 0, "no job waits"),
+        JobVerb::ClearFinished => unless(model.known.finished() > 0, "no job is finished"),
     }
 }
 
@@ -127,7 +127,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         JobVerb::Cancel => confirm_cancel(model),
         JobVerb::CancelWaiting => {
             model.confirm = Some(Confirm {
-                question: format!("Cancel {}?", wording::count(model.known.counts.waiting(), "waiting job")),
+                question: format!("Cancel {}?", wording::count(model.known.waiting(), "waiting job")),
                 consequence: "Jobs that run go on.".to_owned(),
                 command: None,
                 list: Vec::new(),
@@ -138,7 +138,7 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         }
         JobVerb::ClearFinished => {
             model.confirm = Some(Confirm {
-                question: format!("Forget {}?", wording::count(model.known.counts.finished(), "finished job")),
+                question: format!("Forget {}?", wording::count(model.known.finished(), "finished job")),
                 consequence: "Their pictures stay; the list of what was done goes.".to_owned(),
                 command: Some("perilune queue clear".to_owned()),
                 list: Vec::new(),

@@ -354,20 +354,6 @@ pub struct Counts {
     pub cancelled: u64,
 }
 
-impl Counts {
-    /// Returns how many wait, held or not.
-    #[must_use]
-    pub fn waiting(&self) -> u64 {
-        self.queued + self.held
-    }
-
-    /// Returns how many are over, however they ended.
-    #[must_use]
-    pub fn finished(&self) -> u64 {
-        self.succeeded + self.failed + self.cancelled
-    }
-}
-
 impl From<&QueueView> for Counts {
     fn from(queue: &QueueView) -> Self {
         let QueueView { queued, held, running, succeeded, failed, cancelled, .. } = *queue;

@@ -317,7 +317,7 @@ fn a_whole_checkpoint_is_one_in_blocks_too() {
         assert!(off < 0.001, "{name}: {off}");
     }
     home.run(&["cache", "verify", "--full"]).ok();
-    assert_eq!(manifest(&made)["recipe"], "Q8_0/whole/1");
+    assert_eq!(manifest(&made)["recipe"], "Q8_0/whole/2");
     let refused = |part: &str, reason: &str| {
         let done = home.run(&["convert", source.to_str().unwrap(), "--to", "Q4_K_M", "--part", part]);
         done.refused(5, &format!("{}: {reason}", source.display()));
