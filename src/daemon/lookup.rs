@@ -116,7 +116,7 @@ struct Known {
 }
 
 /// What a draft says about its files.
-type Names = (String, Option<String>, Vec<String>, BTreeMap<Role, String>, Option<PathBuf>);
+type Names = (String, Option<String>, Vec<String>, BTreeMap<Role, String>, Option<PathBuf>, Vec<PathBuf>);
 
 struct Found {
     inventory: Inventory,
@@ -129,7 +129,8 @@ type Stamp = (SystemTime, u64);
 
 impl Known {
     fn find(&mut self, draft: &JobDraft) -> Result<&Inventory, Refusal> {
-        let names = (draft.model.clone(), draft.vae.clone(), draft.clip.clone(), draft.encoders.clone(), draft.init_image.clone());
+        let JobDraft { model, vae, clip, encoders, init_image, models, .. } = draft.clone();
+        let names = (model, vae, clip, encoders, init_image, models);
         let fresh = self.models.get(&names).is_some_and(Found::still_holds);
         if !fresh {
             let inventory = inventory::gather(draft, &self.roots)?;

@@ -11,6 +11,7 @@ mod cli_plan;
 mod convert;
 mod conversions;
 mod dashboard;
+mod finding;
 mod frames;
 mod gpu_states;
 mod hosts;
