@@ -1,12 +1,13 @@
 //! What every command needs: settings, output, and a way to the daemon.
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use super::global::Global;
 use super::output::Output;
 use crate::cache::{Access, Store, store};
 use crate::client::{Client, Gate, Place};
-use crate::config::{Environment, Flags, Settings, StoreKeys};
+use crate::config::{Environment, Flags, Origin, Settings, StoreKeys};
 use crate::daemon::lookup;
 use crate::library::Roots;
 use crate::tui::options::ColorChoice;
@@ -34,6 +35,8 @@ pub struct Context {
     pub plain: bool,
     /// Whether one may be started.
     pub spawn: bool,
+    /// Model folders as they were given by flag.
+    pub models: Vec<PathBuf>,
     /// What was said about colours by flag.
     pub color: ColorChoice,
     /// Where results go.
@@ -43,7 +46,7 @@ pub struct Context {
 impl Context {
     /// Resolves the settings.
     pub fn new(global: Global, environment: Environment, output: Output) -> Result<Self, Refusal> {
-        let flags = Flags { home: global.home, models: global.models, profile: global.profile };
+        let flags = Flags { home: global.home, models: global.models.clone(), profile: global.profile };
         let settings = Settings::load(&flags, &environment)?;
         let mut places: Vec<Place> = Vec::new();
         for host in global.host {
@@ -57,7 +60,7 @@ impl Context {
         let place = places.next().unwrap_or(Place::Local);
         let (others, plain) = (places.collect(), global.plain);
         let color = if global.no_color { ColorChoice::Never } else { global.color.unwrap_or_default() };
-        Ok(Self { settings, environment, place, others, plain, spawn: !global.no_spawn, color, output })
+        Ok(Self { settings, environment, place, others, plain, spawn: !global.no_spawn, models: global.models, color, output })
     }
 
     /// Returns the way to the daemon.
@@ -78,6 +81,23 @@ impl Context {
     /// Returns the model folders.
     pub fn roots(&self) -> Result<Roots, Refusal> {
         lookup::roots(&self.settings)
+    }
+
+    /// Returns the model folders that this command names for its own parts, as the daemon finds them: another box's are those of the
+    /// flag alone, given as they are there.
+    pub fn asked_models(&self) -> Result<Vec<PathBuf>, Refusal> {
+        match (&self.place, &self.settings.models.origin) {
+            (Place::Local, Origin::Flag(_) | Origin::Environment(_)) => Ok(self.settings.models.value.clone()),
+            (Place::Host(host), _) => match self.models.iter().find(|folder| !folder.is_absolute()) {
+                Some(folder) => Err(Refusal::new(
+                    Kind::Usage,
+                    format!("--models {} is relative, but the model is looked for on {host}", folder.display()),
+                    "give the folder as it is there, from / on",
+                )),
+                None => Ok(self.models.clone()),
+            },
+            (Place::Local, _) => Ok(Vec::new()),
+        }
     }
 
     /// Returns where back-ups of conversions go, if they go anywhere.

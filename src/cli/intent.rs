@@ -44,6 +44,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         vae: args.parts.vae.map(|name| model(name, context)),
         clip: args.parts.clip.into_iter().map(|name| model(name, context)).collect(),
         encoders: encoders(args.parts.encoders, context),
+        models: context.asked_models()?,
         prompt: args.prompt,
         negative: args.negative,
         steps: args.steps.or(preset.steps),

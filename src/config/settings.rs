@@ -55,8 +55,8 @@ pub struct Flags {
 pub struct Settings {
     /// Where files lie.
     pub paths: Paths,
-    /// The user's home folder.
-    pub user_home: Option<PathBuf>,
+    /// What `ComfyUI`'s `extra_model_paths.yaml` may name: the user's home folder and variables.
+    pub surroundings: Environment,
     /// Model folders.
     pub models: Told<Vec<PathBuf>>,
     /// `ComfyUI`'s `extra_model_paths.yaml`.
@@ -221,7 +221,7 @@ impl Settings {
             mouse: Told::default(false).or_told(file.mouse, Origin::File),
             supervision: supervision(file.supervision, &file_path)?,
             run: file.run.clone(),
-            user_home: environment.home().cloned(),
+            surroundings: environment.clone(),
             paths,
             models,
             extra_model_paths,

@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use super::converters;
 use super::input::{Input, Ticket};
 use super::run::Message;
-use crate::config::Settings;
+use crate::config::{Environment, Settings};
 use crate::families::Role;
 use crate::gallery;
-use crate::library::{Roots, extra_paths, inventory};
+use crate::library::extra_paths::{self, Surroundings};
+use crate::library::{FolderKind, Roots, inventory};
 use crate::units::Seed;
 use crate::workflow::{Defaults, Inventory, JobDraft, JobSpec, Kind, Refusal, resolve};
 
@@ -37,10 +38,16 @@ pub fn roots(settings: &Settings) -> Result<Roots, Refusal> {
             Refusal::new(Kind::Usage, format!("{}: {problem}", path.display()), "mend the file, or take it out of config.yaml")
         };
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        let beside = path.parent().unwrap_or(Path::new("/"));
-        roots.extra = extra_paths::parse(&text, beside, settings.user_home.as_deref()).map_err(|e| wrong(e.to_string()))?;
+        roots.extra = extra_folders(&text, path, &settings.surroundings).map_err(|e| wrong(e.to_string()))?;
     }
     Ok(roots)
+}
+
+/// Returns the folders that `ComfyUI`'s list of them adds, which lies at this path.
+pub fn extra_folders(text: &str, path: &Path, environment: &Environment) -> Result<Vec<(FolderKind, PathBuf)>, serde_yaml::Error> {
+    let variable = |name: &str| environment.said(name);
+    let around = Surroundings { home: environment.home().map(PathBuf::as_path), variable: &variable };
+    extra_paths::parse(text, path.parent().unwrap_or(Path::new("/")), around)
 }
 
 /// The thread that looks at drafts.
@@ -109,7 +116,7 @@ struct Known {
 }
 
 /// What a draft says about its files.
-type Names = (String, Option<String>, Vec<String>, BTreeMap<Role, String>, Option<PathBuf>);
+type Names = (String, Option<String>, Vec<String>, BTreeMap<Role, String>, Option<PathBuf>, Vec<PathBuf>);
 
 struct Found {
     inventory: Inventory,
@@ -122,7 +129,8 @@ type Stamp = (SystemTime, u64);
 
 impl Known {
     fn find(&mut self, draft: &JobDraft) -> Result<&Inventory, Refusal> {
-        let names = (draft.model.clone(), draft.vae.clone(), draft.clip.clone(), draft.encoders.clone(), draft.init_image.clone());
+        let JobDraft { model, vae, clip, encoders, init_image, models, .. } = draft.clone();
+        let names = (model, vae, clip, encoders, init_image, models);
         let fresh = self.models.get(&names).is_some_and(Found::still_holds);
         if !fresh {
             let inventory = inventory::gather(draft, &self.roots)?;

@@ -10,10 +10,18 @@ const ENDS: &[(&str, &str)] = &[
     (".lora_A.weight", "a LoRA"),
     (".lora_B.weight", "a LoRA"),
     (".lora_A.default.weight", "a LoRA"),
+    (".lora.up.weight", "a LoRA"),
+    (".lora.down.weight", "a LoRA"),
+    ("_lora.up.weight", "a LoRA"),
+    ("_lora.down.weight", "a LoRA"),
+    (".lora_linear_layer.up.weight", "a LoRA"),
+    (".lora_linear_layer.down.weight", "a LoRA"),
     (".processor.qkv_lora1.up.weight", "a LoRA"),
     (".oft_blocks", "an OFT"),
     (".hada_w1_a", "a LoHa"),
-    (".lokr_w1", "a LoKr"),
+    (".lokr_w1", "a LoKr, a kind of LoRA"),
+    (".lokr_w1_a", "a LoKr, a kind of LoRA"),
+    (".lokr_w2_a", "a LoKr, a kind of LoRA"),
     ("zero_convs.0.0.weight", "a ControlNet"),
     ("controlnet_cond_embedding.conv_in.weight", "a ControlNet"),
 ];
@@ -44,8 +52,18 @@ pub fn absent(role: Role, catalog: &Catalog) -> FamilyError {
 
 /// Returns what a file is that is not what it was given as, and the tensor that shows it, where its names tell.
 pub(super) fn instead(catalog: &Catalog) -> Option<(&'static str, &str)> {
-    let by_end = catalog.iter().find_map(|e| Some((ENDS.iter().find(|(end, _)| e.name.ends_with(end))?.1, e.name.as_str())));
-    by_end.or_else(|| NAMES.iter().find(|(name, _)| catalog.has(name)).map(|(name, found)| (*found, *name)))
+    beside(catalog).or_else(|| NAMES.iter().find(|(name, _)| catalog.has(name)).map(|(name, found)| (*found, *name)))
+}
+
+/// Returns what a file is that goes beside a model, and is none and no part of one, and the tensor that shows it.
+#[must_use]
+pub fn beside(catalog: &Catalog) -> Option<(&'static str, &str)> {
+    catalog.iter().find_map(|e| Some((ENDS.iter().find(|(end, _)| e.name.ends_with(end))?.1, e.name.as_str())))
+}
+
+/// Returns whether such a file is none of a model's parts.
+pub(super) fn goes_beside(found: &str) -> bool {
+    ENDS.iter().any(|(_, what)| *what == found)
 }
 
 /// The tensor by which a part is recognised.
@@ -80,6 +98,13 @@ mod tests {
     fn what_a_file_is_instead_is_named_with_its_proof() {
         let name = "lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_up.weight";
         assert_eq!(told(Role::ClipL, name), format!("this is a LoRA, as `{name}` shows, and not the clip_l that it was given as"));
+        for (name, what) in [
+            ("unet.up_blocks.0.attentions.0.attn1.to_q.lora.down.weight", "a LoRA"),
+            ("unet.down_blocks.0.attn1.processor.to_q_lora.up.weight", "a LoRA"),
+            ("lora_unet_x.lokr_w1_a", "a LoKr, a kind of LoRA"),
+        ] {
+            assert_eq!(told(Role::ClipL, name), format!("this is {what}, as `{name}` shows, and not the clip_l that it was given as"));
+        }
         let t5 = "encoder.block.0.layer.0.SelfAttention.q.weight";
         assert!(told(Role::ClipG, t5).starts_with("this is a T5 encoder, as"));
         assert_eq!(instead(&holding("zero_convs.0.0.weight")), Some(("a ControlNet", "zero_convs.0.0.weight")));

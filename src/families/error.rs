@@ -2,6 +2,7 @@
 
 use crate::weights::{DType, Shape};
 
+use super::absence::goes_beside;
 use super::{Family, Role};
 
 /// What is wrong with a model's tensors.
@@ -176,9 +177,9 @@ pub enum FamilyError {
 }
 
 impl FamilyError {
-    /// Returns the part of the model that is at fault, where it is one.
+    /// Returns the parts of the model that are at fault, where some are.
     #[must_use]
-    pub fn role(&self) -> Option<Role> {
+    pub fn roles(&self) -> Vec<Role> {
         match self {
             Self::Missing { role, .. }
             | Self::WrongShape { role, .. }
@@ -189,14 +190,14 @@ impl FamilyError {
             | Self::NotFinite { role, .. }
             | Self::NoSuchToken { role, .. }
             | Self::Uncut { role, .. }
-            | Self::OddNumber { role, .. } => Some(*role),
-            Self::OtherVae { .. } => Some(Role::Vae),
-            Self::Unknown { .. }
-            | Self::NoModel { .. }
-            | Self::Unsupported { .. }
-            | Self::Mixed { .. }
-            | Self::Unfit { .. }
-            | Self::Joined { .. } => None,
+            | Self::Joined { role, .. }
+            | Self::OddNumber { role, .. } => vec![*role],
+            Self::OtherVae { .. } => vec![Role::Vae],
+            Self::Unfit { encoders, .. } => {
+                let named = |role: &Role| encoders.split(' ').any(|word| word == role.name());
+                Role::ALL.iter().copied().filter(named).collect()
+            }
+            Self::Unknown { .. } | Self::NoModel { .. } | Self::Unsupported { .. } | Self::Mixed { .. } => Vec::new(),
         }
     }
 
@@ -216,6 +217,9 @@ impl FamilyError {
             | Self::NotFinite { .. } => "the file is incomplete or mixes two models; get it again from its source",
             Self::Unfit { .. } => "give the text encoders that belong to the model; `perilune models inspect PATH` shows what a file holds",
             Self::OtherVae { .. } => "give the autoencoder that belongs to the model with --vae",
+            Self::OtherPart { found, .. } if goes_beside(found) => {
+                "leave it out; this version runs models as they are, without LoRAs and ControlNets"
+            }
             Self::OtherPart { .. } | Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
             Self::NoSuchToken { .. } => "give the vocabulary that belongs to the encoder",
             Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",

@@ -104,20 +104,31 @@ pub fn beside(catalog: &Catalog) -> Option<(Verdict, &'static str)> {
 }
 
 fn proven(catalog: &Catalog) -> impl Iterator<Item = &'static Proof> {
-    let holds = |name: &&'static str| if name.ends_with('.') { catalog.has_prefix(name) } else { catalog.has(name) };
+    proven_under(catalog, "")
+}
+
+fn proven_under<'a>(catalog: &'a Catalog, prefix: &'a str) -> impl Iterator<Item = &'static Proof> + 'a {
+    let holds = move |name: &&'static str| {
+        let whole = format!("{prefix}{name}");
+        if name.ends_with('.') { catalog.has_prefix(&whole) } else { catalog.has(&whole) }
+    };
     PROOFS.iter().filter(move |p| p.all.iter().all(holds))
 }
 
 /// Prefixes under which single files keep the denoiser, in the order of ComfyUI's `unet_prefix_from_state_dict`.
-pub const DENOISER_PREFIXES: &[&str] = &["model.diffusion_model.", "model.model.", "net."];
+const COUNTED: &[&str] = &["model.diffusion_model.", "model.model.", "net."];
+/// Those that are believed only where a network's names follow: language models begin as the first does, `LoRAs` as the second.
+const PROVEN: &[&str] = &["model.", "transformer."];
 
-/// Returns the prefix of the denoiser's tensors: the candidate with most names, if it has more than five.
+/// Returns the prefix of the denoiser's tensors: the candidate with most names, if it has more than five, or one that a network
+/// whose names have none lies under.
 #[must_use]
 pub fn denoiser_prefix(catalog: &Catalog) -> &'static str {
-    let counted = DENOISER_PREFIXES.iter().map(|p| (catalog.under(p).count(), *p));
+    let counted = COUNTED.iter().map(|p| (catalog.under(p).count(), *p));
     match counted.max_by_key(|(n, _)| *n) {
         Some((n, prefix)) if n > 5 => prefix,
-        _ => "",
+        _ if proven(catalog).next().is_some() => "",
+        _ => PROVEN.iter().copied().find(|prefix| proven_under(catalog, prefix).next().is_some()).unwrap_or(""),
     }
 }
 
@@ -138,6 +149,20 @@ mod tests {
         for proof in PROOFS {
             assert_eq!(verdict(proof.all), Some(proof.verdict), "{:?}", proof.all);
         }
+    }
+
+    #[test]
+    fn a_prefix_is_believed_where_a_network_follows() {
+        let under = |prefix: &str, names: &[&str]| {
+            let tensors: Vec<_> = names.iter().map(|name| (format!("{prefix}{name}"), [1].into())).collect();
+            denoiser_prefix(&catalog(&tensors))
+        };
+        let flux = ["double_blocks.0.img_attn.norm.key_norm.scale", "img_in.weight"];
+        for prefix in ["model.", "transformer.", ""] {
+            assert_eq!(under(prefix, &flux), prefix);
+        }
+        assert_eq!(under("model.", &["layers.0.self_attn.q_proj.weight", "embed_tokens.weight"]), "", "a language model");
+        assert_eq!(under("transformer.", &["resblocks.0.ln_1.weight"]), "", "a text encoder");
     }
 
     #[test]

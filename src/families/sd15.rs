@@ -25,13 +25,15 @@ pub fn classify(unet: &UnetConfig) -> (Family, String) {
 #[must_use]
 pub fn prefixes(role: Role) -> &'static [&'static str] {
     match role {
-        Role::Denoiser => super::evidence::DENOISER_PREFIXES,
+        // A network's is found by what its names prove.
+        Role::Denoiser => &[],
         Role::Vae => &["first_stage_model.", "vae.", ""],
         Role::ClipL => &[
             "cond_stage_model.transformer.",
             "conditioner.embedders.0.transformer.",
             "text_encoders.clip_l.transformer.",
             "text_encoders.clip_l.",
+            "te1.",
             "te.",
             "",
         ],
@@ -40,9 +42,10 @@ pub fn prefixes(role: Role) -> &'static [&'static str] {
             "conditioner.embedders.0.model.",
             "text_encoders.clip_g.transformer.",
             "text_encoders.clip_g.",
+            "te2.",
             "",
         ],
-        Role::T5 => &["text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.", ""],
-        Role::Qwen => &["text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_4b.", "text_encoders.llm.", ""],
+        Role::T5 => &["text_encoders.t5xxl.transformer.", "text_encoders.t5xxl.", "te3.", "te2.", "te1.", "te.", ""],
+        Role::Qwen => &["text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_4b.", "text_encoders.llm.", "te1.", "te.", ""],
     }
 }

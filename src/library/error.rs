@@ -75,6 +75,14 @@ pub enum LibraryError {
         /// Whether there are pickles instead.
         pickles: bool,
     },
+    /// One of the files among which a model is divided, in place of the model.
+    #[error("{}: this is one of {parts} parts of a model, and not all of it", path.display())]
+    OnePart {
+        /// Where.
+        path: PathBuf,
+        /// How many there are.
+        parts: u64,
+    },
     /// A pipe, a device, a socket, or a folder in a file's place.
     #[error("{}: this is no regular file", path.display())]
     NotAFile {
@@ -177,6 +185,7 @@ impl LibraryError {
             | Self::NotDiffusers { .. }
             | Self::BadModelIndex { .. }
             | Self::NoWeights { .. }
+            | Self::OnePart { .. }
             | Self::NotAFile { .. }
             | Self::Vocabulary { .. }
             | Self::Picture { .. }
@@ -204,6 +213,10 @@ impl LibraryError {
             | Self::TooLong { .. }
             | Self::Incomplete { .. }
             | Self::NotInShard { .. } => "the folder is incomplete; get it again from its source".to_owned(),
+            Self::OnePart { path, .. } if path.extension().is_some_and(|e| e == "gguf") => {
+                "GGUF files in parts are not read; join them, with `llama-gguf-split --merge`".to_owned()
+            }
+            Self::OnePart { .. } => "give the folder: its parts together are the model".to_owned(),
             Self::NotAFile { .. } => "give a .safetensors or .gguf file, or a diffusers folder".to_owned(),
             Self::Vocabulary { .. } => "get the model's tokenizer.json again".to_owned(),
             Self::NoVocabulary { .. } => {

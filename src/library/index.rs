@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{LibraryError, regular, sources};
+use super::{LibraryError, regular, shards, sources};
 use crate::families::{Family, Role, describe, describe_loadable};
 use crate::weights::DType;
 use crate::wire::hello::BUILD;
@@ -149,6 +149,9 @@ impl Stamp {
             }
         } else {
             stamp.add(path, Some(&itself));
+            for shard in shards::listed(path) {
+                stamp.add(&shard, fs::metadata(&shard).ok().as_ref());
+            }
             for name in BESIDE {
                 let file = path.with_file_name(name);
                 match fs::metadata(&file) {

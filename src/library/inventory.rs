@@ -5,27 +5,39 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{FolderKind, Roots, find};
 use super::{LibraryError, moonlet, picture, router, sources, vocabulary};
+use crate::families::absence::absent;
 use crate::families::{Description, FamilyError, Role, Source, describe_loadable, describe_with_parts, route};
 use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::Size;
-use crate::workflow::resolve::check_member;
-use crate::workflow::{Inventory, JobDraft, Kind, Refusal};
+use crate::workflow::resolve::{check_member, no_network};
+use crate::workflow::{Inventory, JobDraft, Kind, Refusal, Search};
 
 /// Returns the model that a draft names, with its other VAE and text encoders in place.
 pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
+    let asked;
+    let roots = match asked_roots(draft, roots)? {
+        Some(others) => {
+            asked = others;
+            &asked
+        }
+        None => roots,
+    };
     let model = locate(&draft.model, Role::Denoiser, roots)?;
     let mut all = sources::open(&model, None)?;
-    let wrong = LibraryError::of_tensors(&model);
+    let family = route::network(&all).map_err(LibraryError::of_tensors(&model))?.map(|(_, found)| found.family);
+    if family.is_none() && draft.names_parts() {
+        // Whatever its parts are, there is nothing for them to go with.
+        let held = describe_loadable(&all).map_err(LibraryError::of_tensors(&model))?;
+        return Err(no_network(&set_name(&model), &held));
+    }
     let mut taken: Vec<Role> = draft.encoders.keys().copied().collect();
     for (role, name) in &draft.encoders {
         all.extend(given(name, *role, roots)?);
     }
-    if !draft.clip.is_empty() {
-        let family = route::network(&all).map_err(&wrong)?.map(|(_, found)| found.family);
-        for clip in &draft.clip {
-            all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
-        }
+    for clip in &draft.clip {
+        let Some(family) = family else { break };
+        all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
     }
     if let Some(vae) = &draft.vae {
         all.extend(given(vae, Role::Vae, roots)?);
@@ -35,20 +47,31 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
         // Nobody shall look for encoders of what does not run.
         check_member(&set_name(&model), family, variant)?;
     }
-    let notes = found_elsewhere(&mut all, &description, roots)?;
+    let Elsewhere { notes, unfit } = found_elsewhere(&mut all, &description, roots)?;
     if !notes.is_empty() {
         description = describe_loadable(&all).map_err(at_fault(&model, &all))?;
     }
+    let search = Search { folders: router::folders(&description.missing, roots), unfit };
     check_wanted(draft, &description)?;
     let vocabularies = vocabularies(&description, roots)?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
-    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, vocabularies, notes })
+    Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, vocabularies, notes, search })
+}
+
+/// Returns the model folders as a draft has them: its own in place of those that everybody has, where it names any.
+fn asked_roots(draft: &JobDraft, roots: &Roots) -> Result<Option<Roots>, Refusal> {
+    if let Some(relative) = draft.models.iter().find(|folder| !folder.is_absolute()) {
+        let message = format!("--models {} is relative", relative.display());
+        return Err(Refusal::new(Kind::Usage, message, "give the folder from / on, as it is where the daemon runs"));
+    }
+    Ok((!draft.models.is_empty()).then(|| Roots { models: draft.models.clone(), ..roots.clone() }))
 }
 
 /// Names the file of the part that is at fault, where it was given apart, and otherwise the model's.
 fn at_fault<'a>(model: &'a Path, all: &'a [Source]) -> impl Fn(FamilyError) -> LibraryError + 'a {
     move |error| {
-        let apart = error.role().and_then(|role| all.iter().find(|source| source.role == Some(role)));
+        let roles = error.roles();
+        let apart = all.iter().rev().find(|source| source.role.is_some_and(|role| roles.contains(&role)));
         let path = apart.and_then(|source| source.files.first()).map_or(model, PathBuf::as_path);
         LibraryError::of_tensors(path)(error)
     }
@@ -75,17 +98,31 @@ fn vocabularies(described: &Description, roots: &Roots) -> Result<BTreeMap<Role,
     parts.map(|(role, kind, part)| Ok((role, vocabulary::find(kind, &part.files, roots)?.0))).collect()
 }
 
-/// Adds the parts that the model needs, that nobody gave and that the model folders hold, and returns what to tell of them.
-fn found_elsewhere(all: &mut Vec<Source>, described: &Description, roots: &Roots) -> Result<Vec<String>, Refusal> {
-    let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(Vec::new()) };
-    let mut notes = Vec::new();
+/// What came of looking for parts in the model folders.
+#[derive(Default)]
+struct Elsewhere {
+    /// What to tell of those that were found.
+    notes: Vec<String>,
+    /// Why others do not fit.
+    unfit: Vec<String>,
+}
+
+/// Adds the parts that the model needs, that nobody gave and that the model folders hold.
+fn found_elsewhere(all: &mut Vec<Source>, described: &Description, roots: &Roots) -> Result<Elsewhere, Refusal> {
+    let Some(family) = described.family.filter(|family| family.is_supported()) else { return Ok(Elsewhere::default()) };
+    let mut found = Elsewhere::default();
     for role in &described.missing {
-        if let Some(choice) = router::search(*role, family, roots)? {
-            notes.push(choice.note());
-            all.extend(choice.sources.into_iter().map(|source| Source { role: Some(*role), ..source }));
+        let router::Found { choice, unfit } = router::search(*role, family, all, roots)?;
+        match choice {
+            Some(choice) => {
+                found.notes.push(choice.note());
+                all.extend(choice.sources);
+            }
+            // A file that nobody can read may be told of for several parts, and is one.
+            None => found.unfit.extend(unfit.into_iter().filter(|told| !found.unfit.contains(told)).collect::<Vec<_>>()),
         }
     }
-    Ok(notes)
+    Ok(found)
 }
 
 /// Returns the size of a picture as it is seen, cut to whole latent cells, from its header.
@@ -122,6 +159,9 @@ fn given(name: &str, role: Role, roots: &Roots) -> Result<Vec<Source>, Refusal> 
     }
     let held = route::find(&sources, role).map_err(LibraryError::of_tensors(&path))?;
     if held.is_none() {
+        if let Some(other) = sources.iter().map(|s| absent(role, &s.catalog)).find(|e| matches!(e, FamilyError::OtherPart { .. })) {
+            return Err(LibraryError::of_tensors(&path)(other).into());
+        }
         return Err(Refusal::new(
             Kind::BadFile,
             format!("{}: given with {} but holds no {role}", path.display(), role.flag()),

@@ -4,37 +4,43 @@ use std::path::PathBuf;
 
 use super::{LibraryError, MappedFile, network};
 use crate::families::Role;
-use crate::weights::TensorEntry;
+use crate::weights::{BlockTable, TensorEntry};
 
 /// Bytes that are compared at once.
 const CHUNK: usize = 1 << 20;
 
-/// Returns whether this part is the same in both, to the last byte of its weights. Headers are compared first, and the first
-/// byte that differs ends it.
+/// Returns whether this part is the same in both, to the last byte of the weights that are used: what else a file holds, such as
+/// `position_ids` or a table that is there twice, makes no other part. Headers are compared first, and the first byte that differs
+/// ends it.
 pub fn is_same(role: Role, left: &[PathBuf], right: &[PathBuf]) -> Result<bool, LibraryError> {
-    let (a, b) = (network::part(left, role)?.0, network::part(right, role)?.0);
-    let pairs = || a.iter().zip(b.iter());
+    let (a, b) = (network::part(left, role)?, network::part(right, role)?);
     // What Qwen is beyond its tensors stands in words beside them.
-    let says_the_same = role != Role::Qwen || a.metadata() == b.metadata();
-    if !says_the_same || a.len() != b.len() || pairs().any(|(one, other)| shape_of(one) != shape_of(other)) {
+    let says_the_same = role != Role::Qwen || a.0.metadata() == b.0.metadata();
+    let (a, b) = (by_name(&a.1), by_name(&b.1));
+    let pairs = || a.iter().zip(&b);
+    let looks_the_same =
+        |((name, one), (other_name, other)): (&Named<'_>, &Named<'_>)| name == other_name && shape_of(one) == shape_of(other);
+    if !says_the_same || a.len() != b.len() || !pairs().all(looks_the_same) {
         return Ok(false);
     }
     let open = |files: &[PathBuf]| files.iter().map(|file| MappedFile::open(file)).collect::<Result<Vec<_>, _>>();
     let (left, right) = (open(left)?, open(right)?);
     let mut buffers = [vec![0; CHUNK], vec![0; CHUNK]];
-    for (one, other) in pairs() {
-        let with_parts = |entry| std::iter::once(entry).chain(beside(entry));
-        for (one, other) in with_parts(one).zip(with_parts(other)) {
-            if !have_same_bytes((&left, one), (&right, other), &mut buffers)? {
-                return Ok(false);
-            }
+    for ((_, one), (_, other)) in pairs() {
+        if !have_same_bytes((&left, one), (&right, other), &mut buffers)? {
+            return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn beside(entry: &TensorEntry) -> &[TensorEntry] {
-    entry.coded.as_ref().map_or(&[], |coded| &coded.beside)
+type Named<'a> = (&'a str, &'a TensorEntry);
+
+/// Returns every tensor of a part that is used, with what belongs to it.
+fn by_name(table: &BlockTable) -> Vec<Named<'_>> {
+    let mut stored = table.stored();
+    stored.sort_by_key(|(name, _)| *name);
+    stored
 }
 
 /// A tensor without its place.

@@ -16,6 +16,7 @@ pub mod picture;
 pub mod regular;
 pub mod router;
 pub mod scan;
+pub mod shards;
 pub mod sources;
 pub mod vocabulary;
 

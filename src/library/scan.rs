@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{index, moonlet};
+use super::{index, moonlet, shards};
 use crate::units::Bytes;
 use crate::workflow::ModelEntry;
 
@@ -39,13 +39,13 @@ impl FolderKind {
         }
     }
 
-    /// Returns every name that ComfyUI accepts for it, older ones too.
+    /// Returns every name that `ComfyUI` accepts for it, older ones and those that its nodes for GGUF files and language models add.
     #[must_use]
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Checkpoints => &["checkpoints"],
-            Self::DiffusionModels => &["diffusion_models", "unet"],
-            Self::TextEncoders => &["text_encoders", "clip"],
+            Self::DiffusionModels => &["diffusion_models", "unet", "unet_gguf"],
+            Self::TextEncoders => &["text_encoders", "clip", "clip_gguf", "LLM"],
             Self::Vae => &["vae"],
             Self::Diffusers => &["diffusers"],
         }
@@ -135,7 +135,8 @@ pub fn models_of(roots: &Roots, kind: FolderKind) -> Vec<PathBuf> {
     entries.into_iter().filter(|e| e.problem.is_none()).map(|e| e.path).collect()
 }
 
-/// Calls `found` with every weight file and diffusers folder below `folder`. Folders reached twice over links are visited once.
+/// Calls `found` with every weight file below `folder`, and with every folder that is one model: one of diffusers, or the shards of one.
+/// Of shards that lie among other models their index is the model. Folders reached twice over links are visited once.
 fn walk(folder: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, found: &mut dyn FnMut(&Path)) {
     // A folder that is not there or not ours to read holds no models.
     let (Ok(real), Ok(names)) = (folder.canonicalize(), fs::read_dir(folder)) else { return };
@@ -144,17 +145,26 @@ fn walk(folder: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, found: &mut d
     }
     let mut paths: Vec<PathBuf> = names.flatten().map(|n| n.path()).collect();
     paths.sort();
+    let cut: BTreeSet<PathBuf> = paths.iter().flat_map(|path| shards::listed(path)).collect();
     for path in paths {
         let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }
         if path.is_dir() {
-            if path.join("model_index.json").is_file() { found(&path) } else { walk(&path, depth - 1, seen, found) }
-        } else if path.extension().is_some_and(|e| EXTENSIONS.contains(&&*e.to_string_lossy().to_ascii_lowercase())) {
+            if is_model(&path) { found(&path) } else { walk(&path, depth - 1, seen, found) }
+        } else if !cut.contains(&path) && (has_weights(&path) || !shards::listed(&path).is_empty()) {
             found(&path);
         }
     }
+}
+
+fn has_weights(path: &Path) -> bool {
+    path.extension().is_some_and(|e| EXTENSIONS.contains(&&*e.to_string_lossy().to_ascii_lowercase()))
+}
+
+fn is_model(folder: &Path) -> bool {
+    folder.join("model_index.json").is_file() || shards::is_one_model(folder)
 }
 
 const EXTENSIONS: &[&str] = &["safetensors", "gguf", "ckpt", "pt", "pth", "bin"];
@@ -162,7 +172,11 @@ const PICKLES: &[&str] = &["ckpt", "pt", "pth", "bin"];
 
 fn entry(kind: FolderKind, folder: &Path, path: &Path) -> ModelEntry {
     let relative = path.strip_prefix(folder).unwrap_or(path);
-    let name = if path.is_dir() { relative.to_owned() } else { relative.with_extension("") };
+    let name = match path {
+        path if path.is_dir() => relative.to_owned(),
+        path if shards::is_index(path) => shards::stem(relative),
+        _ => relative.with_extension(""),
+    };
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let pickle = PICKLES.contains(&extension.as_str()) && !path.is_dir();
     let problem = if path.to_str().is_none() {
@@ -185,10 +199,18 @@ fn entry(kind: FolderKind, folder: &Path, path: &Path) -> ModelEntry {
 }
 
 fn size(path: &Path) -> Bytes {
+    let sum = |files: Vec<PathBuf>| files.iter().map(|f| Bytes(fs::metadata(f).map_or(0, |m| m.len()))).sum();
+    let weights = |folder: PathBuf| -> Vec<PathBuf> {
+        let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|n| n.path());
+        files.filter(|f| f.extension().is_some_and(|e| e == "safetensors")).collect()
+    };
     if !path.is_dir() {
-        return Bytes(fs::metadata(path).map_or(0, |m| m.len()));
+        let cut = shards::listed(path);
+        return sum(if cut.is_empty() { vec![path.to_owned()] } else { cut });
+    }
+    if !path.join("model_index.json").is_file() {
+        return sum(weights(path.to_owned()));
     }
     let parts = fs::read_dir(path).into_iter().flatten().flatten().map(|n| n.path()).filter(|p| p.is_dir());
-    let files = parts.flat_map(|p| fs::read_dir(p).into_iter().flatten().flatten()).map(|n| n.path());
-    files.filter(|f| f.extension().is_some_and(|e| e == "safetensors")).map(|f| size(&f)).sum()
+    sum(parts.flat_map(weights).collect())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{LibraryError, header, regular};
+use super::{LibraryError, header, regular, shards};
 use crate::families::{Role, Source, flux};
 use crate::formats::error::shown;
 use crate::formats::shard_index;
@@ -16,8 +16,12 @@ pub fn open(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryError
     if metadata.is_dir() {
         return if path.join("model_index.json").is_file() { folder(path) } else { part_folder(path, role) };
     }
-    if path.file_name().is_some_and(|n| n.to_string_lossy().ends_with(".safetensors.index.json")) {
+    if shards::is_index(path) {
         return Ok(vec![sharded(path, role)?]);
+    }
+    // Its tensors may look like a shorter model's, which paints another picture.
+    if let Some(parts) = shards::parts(path) {
+        return Err(LibraryError::OnePart { path: path.to_owned(), parts });
     }
     let (catalog, name) = (header::read(path)?, path.file_name().unwrap_or_default().to_string_lossy());
     // Nothing else is told by a name, and the same bytes under another are the same part.
@@ -93,7 +97,8 @@ fn part_folder(path: &Path, role: Option<Role>) -> Result<Vec<Source>, LibraryEr
         (Some(_), Ok(source)) => Ok(vec![source]),
         (Some(_), Err(error)) => Err(error),
         // With a configuration beside its weights it is what diffusers writes of one part.
-        (None, Ok(source)) if path.join("config.json").is_file() => Ok(vec![source]),
+        (None, Ok(source)) if path.join("config.json").is_file() || source.files.len() > 1 => Ok(vec![source]),
+        (None, Err(error)) if shards::is_one_model(path) => Err(error),
         (None, _) => Err(LibraryError::NotDiffusers { path: path.to_owned() }),
     }
 }
@@ -125,6 +130,13 @@ fn weights_in(folder: &Path, role: Option<Role>) -> Result<Source, LibraryError>
         if index.is_file() {
             return sharded(&index, role);
         }
+    }
+    if let Some(index) = shards::indices(folder).first() {
+        return sharded(index, role);
+    }
+    if let Some(files) = shards::without_index(folder) {
+        let catalog = joined(&files).map_err(LibraryError::of_a_part)?;
+        return Ok(Source { files, role, catalog });
     }
     let names = fs::read_dir(folder).map_err(|e| LibraryError::io(folder, "listing it", e))?;
     let pickles = names.flatten().any(|n| n.path().extension().is_some_and(|e| e == "bin" || e == "pt" || e == "ckpt"));

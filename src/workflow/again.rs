@@ -17,6 +17,7 @@ impl JobDraft {
             variant: spec.named.variant.clone(),
             clip: spec.named.clip.clone(),
             encoders: spec.named.encoders.clone(),
+            models: spec.named.models.clone(),
             prompt: spec.prompt.clone(),
             negative: spec.negative.clone(),
             dialect: Some(spec.dialect),
@@ -56,7 +57,7 @@ mod tests {
     use crate::quant::precision::Target;
     use crate::units::{Bytes, DeviceId, Seed};
     use crate::weights::DType;
-    use crate::workflow::{Defaults, Inventory, resolve};
+    use crate::workflow::{Defaults, Inventory, Search, resolve};
 
     fn resolved(draft: &JobDraft) -> JobSpec {
         let part =
@@ -90,6 +91,7 @@ mod tests {
             init_size: None,
             vocabularies: std::collections::BTreeMap::default(),
             notes: Vec::new(),
+            search: Search::default(),
         };
         resolve(draft, &inventory, &defaults).unwrap()
     }
@@ -99,6 +101,7 @@ mod tests {
         let draft = JobDraft {
             model: "/m/night".to_owned(),
             vae: Some("eyes".to_owned()),
+            models: vec!["/m".into()],
             prompt: "a hill".to_owned(),
             init_image: Some("/in.png".into()),
             denoise: Some(0.4),

@@ -20,6 +20,9 @@ pub fn command_line(draft: &JobDraft) -> String {
     for (role, name) in &draft.encoders {
         line.flag(role.flag(), Some(name));
     }
+    for folder in &draft.models {
+        line.flag("--models", Some(folder.display()));
+    }
     line.flag("-p", Some(&draft.prompt).filter(|p| !p.is_empty()));
     line.flag("-n", Some(&draft.negative).filter(|n| !n.is_empty()));
     line.flag("--size", draft.size);

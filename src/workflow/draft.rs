@@ -27,6 +27,8 @@ pub struct JobDraft {
     pub clip: Vec<String>,
     /// Text encoders that are given for one role.
     pub encoders: BTreeMap<Role, String>,
+    /// Model folders to look for all of these in, in place of the daemon's own. They are absolute.
+    pub models: Vec<PathBuf>,
     /// What the picture shows.
     pub prompt: String,
     /// What it must not show.
@@ -83,4 +85,12 @@ pub struct JobDraft {
     pub held: bool,
     /// Who asks.
     pub owner: Option<String>,
+}
+
+impl JobDraft {
+    /// Returns whether it names parts beside the model.
+    #[must_use]
+    pub fn names_parts(&self) -> bool {
+        self.vae.is_some() || !self.clip.is_empty() || !self.encoders.is_empty()
+    }
 }

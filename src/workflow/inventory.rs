@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Search;
 use crate::families::{Description, Family, Role};
 use crate::tokens::vocabulary::Place;
 use crate::units::{Bytes, Size};
@@ -48,4 +49,6 @@ pub struct Inventory {
     pub vocabularies: BTreeMap<Role, Place>,
     /// What was decided for the operator, to be told.
     pub notes: Vec<String>,
+    /// Where the parts were looked for that are still missing.
+    pub search: Search,
 }

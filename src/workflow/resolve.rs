@@ -7,6 +7,7 @@ use crate::placement::{OffloadAsk, Part, PartAsks};
 use crate::quant::precision::Target;
 use crate::sampling::{Prediction, Sampler, Schedule};
 use crate::units::{DeviceId, Seed, Size};
+use crate::workflow::lacking::lacking;
 use crate::workflow::rejection::{Kind, Refusal};
 use crate::workflow::{Conversion, InitImage, Inventory, JobDraft, JobSpec, ModelSet, Named, Wish, part_of};
 
@@ -101,6 +102,7 @@ pub fn resolve(draft: &JobDraft, inventory: &Inventory, defaults: &Defaults) -> 
             clip: draft.clip.clone(),
             encoders: draft.encoders.clone(),
             variant: draft.variant.clone(),
+            models: draft.models.clone(),
         },
         set,
     })
@@ -236,28 +238,29 @@ fn model_set(draft: &JobDraft, inventory: &Inventory) -> Result<ModelSet, Refusa
     let not_found =
         || Refusal::new(Kind::NotFound, format!("there is no model `{name}`"), "`perilune models list` shows the models that are known");
     let description: &Description = inventory.description.as_ref().ok_or_else(not_found)?;
-    let Some(family) = description.family else {
-        let roles: Vec<_> = description.components.iter().map(|c| c.role.name()).collect();
-        return Err(Refusal::new(
-            Kind::BadFile,
-            format!("`{name}` holds no diffusion network, only {}", roles.join(", ")),
-            "give the checkpoint or UNet with --model, and this file with --vae or --clip",
-        ));
-    };
+    let Some(family) = description.family else { return Err(no_network(name, description)) };
     let variant = variant(draft, family, description.variant.as_deref().unwrap_or("base"));
     if let Ok(variant) = &variant {
         check_member(name, family, variant)?;
     }
-    if let Some(role) = description.missing.iter().find(|role| !family.can_do_without(**role)) {
-        return Err(Refusal::new(
-            Kind::NotFound,
-            format!("`{name}` brings no {role}, which {} needs", family.title()),
-            format!("give a file that holds it with {}", role.flag()),
-        ));
+    let missing: Vec<Role> = description.missing.iter().copied().filter(|role| !family.can_do_without(*role)).collect();
+    if !missing.is_empty() {
+        return Err(lacking(name, family, &missing, &inventory.search));
     }
     let variant = variant?;
     let (components, vocabularies) = (description.components.clone(), inventory.vocabularies.clone());
     Ok(ModelSet { name: name.clone(), family, variant, components, vocabularies })
+}
+
+/// Returns the refusal of a file that was given as a model and is only a part of one.
+#[must_use]
+pub fn no_network(name: &str, held: &Description) -> Refusal {
+    let roles: Vec<_> = held.components.iter().map(|c| c.role.name()).collect();
+    Refusal::new(
+        Kind::BadFile,
+        format!("`{name}` holds no diffusion network, only {}", roles.join(", ")),
+        "give the checkpoint or UNet with --model, and this file with --vae or --clip",
+    )
 }
 
 /// Refuses members of families that do not run.
@@ -318,6 +321,7 @@ mod tests {
     use crate::families::Component;
     use crate::units::Bytes;
     use crate::weights::{DType, Precision};
+    use crate::workflow::Search;
 
     fn defaults() -> Defaults {
         Defaults {
@@ -342,6 +346,7 @@ mod tests {
             init_size: None,
             vocabularies: std::collections::BTreeMap::default(),
             notes: Vec::new(),
+            search: Search::default(),
             description: Some(Description {
                 family,
                 variant: Some("base".to_owned()),

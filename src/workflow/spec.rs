@@ -79,6 +79,9 @@ pub struct Named {
     /// Which member of its family the model is, where its shapes do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// Folders to look for all of these in, in place of the daemon's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<PathBuf>,
     /// Those that were given for one role.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub encoders: BTreeMap<Role, String>,

@@ -94,7 +94,7 @@ fn each_mistake_has_its_exit_code_and_one_clear_line() {
     check(&["queue", "show", "99"], 4, "there is no job 99");
     check(&["run", "-m", "day"], 4, "there is no model `day` in ");
     check(&["models", "inspect", "day"], 4, "there is no model `day` in ");
-    check(&["run", "-m", "bare"], 4, "`bare` brings no clip_l, which SD1.5 needs");
+    check(&["run", "-m", "bare"], 4, "`bare` brings no clip_l and vae, which SD1.5 needs");
     check(&["run", "-m", "cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
     check(&with(&["-o", "/proc/none"]), 1, "/proc/none cannot be written to: ");
     check(&["serve"], 1, "a daemon already runs, pid ");

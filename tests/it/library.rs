@@ -193,7 +193,7 @@ fn encoders_of_another_model_are_refused_by_what_they_make() {
         refusal.message
     };
     let words = "what clip_l makes of words is 128 wide, and the network reads 64, as its `attn2.to_k.weight` shows";
-    assert_eq!(refusal(Role::ClipL, &wide), format!("{}: {words}", whole.display()));
+    assert_eq!(refusal(Role::ClipL, &wide), format!("{wide}: {words}"));
     let latents = tiny_vae_of(16);
     let vae = write(folder.path(), "vae/deep.safetensors", &zeros(&latents, "")).display().to_string();
     let refusal_of_vae = gather(&JobDraft { vae: Some(vae.clone()), ..draft(&whole) }, &roots).unwrap_err();

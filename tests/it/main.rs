@@ -13,6 +13,7 @@ mod convert;
 mod conversions;
 mod dashboard;
 mod filters;
+mod finding;
 mod frames;
 mod frozen;
 mod gpu_states;

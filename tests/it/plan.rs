@@ -164,7 +164,7 @@ fn each_mistake_has_its_exit_code() {
     let check = |arguments: &[&str], code: i32, message: &str| home.run(&[&["plan"], arguments].concat()).refused(code, message);
     check(&["day"], 4, "there is no model `day` in ");
     check(&["cut"], 6, &format!("{}/models/checkpoints/cut.safetensors: ", home.path().display()));
-    check(&["bare"], 4, "`bare` brings no clip_l, which SD1.5 needs");
+    check(&["bare"], 4, "`bare` brings no clip_l and vae, which SD1.5 needs");
     check(&["night", "--compute-device", "cuda:0"], 4, "there is no device cuda:0 here");
     check(&["night", "--compute-device", "cuda:0", "--virtual-vram", "1GiB"], 4, "there is no device cuda:0 here");
     check(

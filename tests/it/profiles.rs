@@ -105,6 +105,7 @@ fn validate_tells_every_mistake_with_its_place() {
     fs::write(home.path().join("profiles/night.yaml"), "schema: 1\nsteps: 20\nsampler: fastest\n").unwrap();
     fs::write(home.path().join("profiles/day.yaml"), "steps: 20\n").unwrap();
     fs::write(home.path().join("themes/mine.yaml"), "schema: 1\nname: mine\nroles:\n  warn: mauve\n").unwrap();
+    fs::write(home.path().join("extra_model_paths.yaml"), "comfy:\n  base_path: ~/c\n  vae: [a, b]\n").unwrap();
     let told = home.run(&["config", "validate", "--json"]);
     assert_eq!(told.code, 2);
     let told: Value = serde_json::from_str(&told.stdout).unwrap();
@@ -119,6 +120,7 @@ fn validate_tells_every_mistake_with_its_place() {
         .collect();
     let expected = [
         ("config.yaml", "settings", Some(2), true),
+        ("extra_model_paths.yaml", "list of model folders", Some(3), true),
         ("day.yaml", "profile", None, false),
         ("night.yaml", "profile", Some(3), true),
         ("mine.yaml", "theme", Some(4), true),

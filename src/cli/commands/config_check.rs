@@ -9,6 +9,7 @@ use crate::cli::global::Global;
 use crate::cli::output::{Output, plain};
 use crate::config::file::ConfigFile;
 use crate::config::{Environment, Flags, Paths, Settings};
+use crate::daemon::lookup;
 use crate::profile::{EMBEDDED, Preset, position};
 use crate::theme::Themes;
 use crate::tui::rebind;
@@ -24,6 +25,7 @@ enum Purpose {
     Keys,
     Profile,
     Theme,
+    ModelPaths,
 }
 
 impl Purpose {
@@ -33,6 +35,7 @@ impl Purpose {
             Self::Keys => "keys",
             Self::Profile => "profile",
             Self::Theme => "theme",
+            Self::ModelPaths => "list of model folders",
         }
     }
 }
@@ -54,8 +57,11 @@ struct Problem {
 /// Checks these files, or all there are. Returns the exit code.
 pub(in crate::cli) fn validate(global: &Global, environment: &Environment, output: Output, files: &[PathBuf]) -> Result<u8, Refusal> {
     let paths = Paths::of(environment, global.home.as_deref())?;
-    let wanted =
-        if files.is_empty() { all(&paths) } else { files.iter().map(|file| find(file, &paths, environment)).collect::<Result<_, _>>()? };
+    let wanted = if files.is_empty() {
+        all(&paths, global, environment)
+    } else {
+        files.iter().map(|file| find(file, &paths, environment)).collect::<Result<_, _>>()?
+    };
     // Themes may extend those that come before them by name.
     let mut themes = Themes::shipped();
     let mut checked: Vec<Checked> = Vec::new();
@@ -71,6 +77,7 @@ pub(in crate::cli) fn validate(global: &Global, environment: &Environment, outpu
             Purpose::Settings => settings(&text, &file, global, environment),
             Purpose::Keys => rebind::parse(&text).err().map(|e| e.to_string()),
             Purpose::Profile => Preset::parse(&text, &name).err().map(|e| e.problem),
+            Purpose::ModelPaths => lookup::extra_folders(&text, &file, environment).err().map(|e| e.to_string()),
             Purpose::Theme => themes.add(&name, &text).err().map(|e| e.to_string()),
         };
         checked.push(Checked { file: name, purpose, problem: problem.map(|p| place(&p, &text)) });
@@ -101,7 +108,7 @@ fn line(checked: &Checked) -> String {
 type Wanted = (PathBuf, Purpose, Option<String>);
 
 /// Every file there is.
-fn all(paths: &Paths) -> Vec<Wanted> {
+fn all(paths: &Paths, global: &Global, environment: &Environment) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     if paths.file().exists() {
         all.push((paths.file(), Purpose::Settings, None));
@@ -109,6 +116,7 @@ fn all(paths: &Paths) -> Vec<Wanted> {
     if paths.keys().exists() {
         all.push((paths.keys(), Purpose::Keys, None));
     }
+    all.extend(model_paths(paths, global, environment).map(|file| (file, Purpose::ModelPaths, None)));
     for (folder, purpose) in [(paths.profiles(), Purpose::Profile), (paths.themes(), Purpose::Theme)] {
         // A folder that is not there holds no files.
         let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
@@ -118,6 +126,18 @@ fn all(paths: &Paths) -> Vec<Wanted> {
     }
     all
 }
+
+/// `ComfyUI`'s list of model folders: the one that the settings name, or the one beside them.
+fn model_paths(paths: &Paths, global: &Global, environment: &Environment) -> Option<PathBuf> {
+    let flags = Flags { home: global.home.clone(), ..Flags::default() };
+    // Settings that cannot be read are told of by themselves.
+    let named = Settings::load(&flags, environment).ok().and_then(|settings| settings.extra_model_paths.value);
+    let beside = paths.config.join(MODEL_PATHS);
+    named.or_else(|| beside.exists().then_some(beside))
+}
+
+/// What `ComfyUI` calls its list of model folders.
+const MODEL_PATHS: &str = "extra_model_paths.yaml";
 
 /// A file; or the profile or theme of that name.
 fn find(file: &Path, paths: &Paths, environment: &Environment) -> Result<Wanted, Refusal> {
@@ -151,6 +171,8 @@ fn purpose(path: &Path, paths: &Paths) -> Purpose {
         Purpose::Settings
     } else if *path == paths.keys() || path.file_name().is_some_and(|name| name == "keys.yaml") {
         Purpose::Keys
+    } else if path.file_name().is_some_and(|name| name == MODEL_PATHS) {
+        Purpose::ModelPaths
     } else if path.starts_with(paths.themes()) || ["name", "roles", "extends", "glyphs", "background"].into_iter().any(has) {
         Purpose::Theme
     } else {

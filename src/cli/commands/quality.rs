@@ -106,6 +106,7 @@ fn paint(context: &Context, args: &ReportArgs, made: Made, model: &Path) -> Resu
                 model: painted.made.path.display().to_string(),
                 vae: borrowed.clone(),
                 clip: borrowed.iter().cloned().collect(),
+                models: context.asked_models()?,
                 prompt: prompt.clone(),
                 seed: Some(seed),
                 size: args.size,
