@@ -144,7 +144,7 @@ fn describe_by(sources: &[Source], cut: Cut) -> Result<(Description, Vec<Catalog
     let precision = components.iter().max_by_key(|c| c.bytes).map(|c| c.precision);
     let resolution = hint("modelspec.resolution").and_then(|text| text.parse().ok());
     let predicts_v = predicts_v(sources);
-    Ok((Description { family, variant, could_be, components, missing, precision, bytes, blocks, resolution, predicts_v }, parts))
+    Ok((Description { family, variant, components, could_be, missing, precision, bytes, blocks, resolution, predicts_v }, parts))
 }
 
 /// SDXL files mark velocity with a tensor of this name; the `ModelSpec` header field is a hint for all.
