@@ -334,6 +334,8 @@ pub struct GpuProblem {
     pub cause: String,
     /// What to do about it.
     pub hint: String,
+    /// Whether nothing is wrong: the machine has no such GPU.
+    pub is_absent: bool,
 }
 
 #[cfg(test)]

@@ -71,9 +71,16 @@ pub(super) fn library_version(library: Option<&Path>) -> Option<String> {
 
 /// Says what is wrong and what to do.
 pub(super) fn problem(failure: &Failure, around: &Surroundings) -> GpuProblem {
+    let is_absent = match failure {
+        Failure::NoLibrary { .. } => around.library.is_none() && around.gpus == Some(0),
+        Failure::NoDriver => around.gpus == Some(0),
+        Failure::Mismatch | Failure::Forbidden | Failure::Failed { .. } => false,
+    };
+    if is_absent {
+        return no_gpu();
+    }
     let (cause, hint) = match failure {
         Failure::NoLibrary { detail } => no_library(detail, around),
-        Failure::NoDriver if around.gpus == Some(0) => no_gpu(),
         Failure::NoDriver => {
             let library = around.library_version.as_ref().map(|v| format!("; its library {v} is installed")).unwrap_or_default();
             (
@@ -97,7 +104,7 @@ pub(super) fn problem(failure: &Failure, around: &Surroundings) -> GpuProblem {
             (format!("the NVIDIA driver does not start: {detail}"), "`nvidia-smi` and `sudo dmesg | grep -i nvrm` may say more".to_owned())
         }
     };
-    GpuProblem { cause, hint }
+    GpuProblem { cause, hint, is_absent: false }
 }
 
 /// Says that the driver works and has nothing to show.
@@ -106,6 +113,7 @@ pub(super) fn no_devices(driver: Option<&str>) -> GpuProblem {
     GpuProblem {
         cause: format!("the NVIDIA driver{driver} is loaded but finds no GPU"),
         hint: "`lspci -d 10de:` lists the cards that the bus sees, `sudo dmesg | grep -i nvrm` what the driver makes of them".to_owned(),
+        is_absent: false,
     }
 }
 
@@ -114,23 +122,25 @@ pub(super) fn silent() -> GpuProblem {
     GpuProblem {
         cause: "the NVIDIA driver does not answer".to_owned(),
         hint: "if it stays so, `sudo dmesg | grep -i xid` names the fault; a GPU that hangs needs a reset or a reboot".to_owned(),
+        is_absent: false,
     }
 }
 
-fn no_gpu() -> (String, String) {
-    (
-        "this machine has no NVIDIA GPU".to_owned(),
-        "cpu, disk and simulated devices work without; a container must be given its GPUs, as with `docker run --gpus all`".to_owned(),
-    )
+fn no_gpu() -> GpuProblem {
+    GpuProblem {
+        cause: "this machine has no NVIDIA GPU".to_owned(),
+        hint: "cpu, disk and simulated devices work without; a container must be given its GPUs, as with `docker run --gpus all`"
+            .to_owned(),
+        is_absent: true,
+    }
 }
 
 fn no_library(detail: &str, around: &Surroundings) -> (String, String) {
-    match (&around.library, around.gpus) {
-        (Some(path), _) => {
+    match &around.library {
+        Some(path) => {
             (format!("the NVIDIA library {path} cannot be loaded: {detail}"), "correct `nvml` in config.yaml, or PERILUNE_NVML".to_owned())
         }
-        (None, Some(0)) => no_gpu(),
-        (None, _) => (
+        None => (
             "the NVIDIA library libnvidia-ml.so.1 is not installed".to_owned(),
             "install the NVIDIA driver, or name the library in PERILUNE_NVML; a container must be given its GPUs, as with \
              `docker run --gpus all`"
@@ -176,6 +186,7 @@ mod tests {
         let bare = Surroundings { gpus: Some(0), ..Surroundings::default() };
         assert_eq!(problem(&missing, &bare).cause, "this machine has no NVIDIA GPU");
         assert_eq!(problem(&Failure::NoDriver, &bare).cause, "this machine has no NVIDIA GPU");
+        assert!(problem(&missing, &bare).is_absent && !problem(&missing, &around()).is_absent);
         assert!(problem(&missing, &around()).hint.contains("install the NVIDIA driver"));
     }
 

@@ -119,7 +119,7 @@ mod tests {
             last: last.map(|(at, sample)| (Timestamp(at), Arc::new(sample))),
             asked: asked.map(Timestamp),
             fresh_for: STALE_AFTER,
-            silence: Some(GpuProblem { cause: "silent".to_owned(), hint: "wait".to_owned() }),
+            silence: Some(GpuProblem { cause: "silent".to_owned(), hint: "wait".to_owned(), is_absent: false }),
         }
     }
 

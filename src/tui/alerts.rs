@@ -136,7 +136,7 @@ impl Look {
     }
 
     fn of_devices(&mut self, known: &Known) {
-        if let Some(problem) = &known.host.gpu_problem {
+        if let Some(problem) = known.host.gpu_problem.as_ref().filter(|problem| !problem.is_absent) {
             self.add(About::Driver, Grade::Crit, ["NVIDIA".to_owned(), problem.cause.clone(), problem.hint.clone()], None);
         }
         for reading in &known.devices {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use perilune::devices::{DeviceReading, DiskReading, Memory};
+use perilune::devices::{DeviceReading, DiskReading, GpuProblem, Memory};
 use perilune::jobs::{JobState, JobView, WaitReason};
 use perilune::theme::Themes;
 use perilune::tui::Options;
@@ -129,6 +129,9 @@ fn what_went_wrong_is_among_them() {
     let all = about(&Screen::on(status, 80, 24));
     let whats: Vec<&str> = all.iter().map(|(what, ..)| what.as_str()).collect();
     assert_eq!(whats, ["NVIDIA", "disk /models", "disk full", "job 39 plan"]);
+    let mut without = fixtures::empty();
+    without.host.gpu_problem = Some(GpuProblem { is_absent: true, ..fixtures::gpu_problem() });
+    assert_eq!(about(&Screen::on(without, 80, 24)), [], "a machine without a GPU is not broken");
 }
 
 #[test]

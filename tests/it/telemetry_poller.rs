@@ -45,7 +45,7 @@ impl Probe for Scripted {
     }
 
     fn silence(&self) -> Option<GpuProblem> {
-        Some(GpuProblem { cause: format!("{} is silent", self.name), hint: "wait".to_owned() })
+        Some(GpuProblem { cause: format!("{} is silent", self.name), hint: "wait".to_owned(), is_absent: false })
     }
 }
 

@@ -213,6 +213,7 @@ pub(crate) fn gpu_problem() -> GpuProblem {
     GpuProblem {
         cause: "driver 580.95 is loaded, the library is 580.82".to_owned(),
         hint: "reboot, or reload the kernel module".to_owned(),
+        is_absent: false,
     }
 }
 
