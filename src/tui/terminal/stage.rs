@@ -12,6 +12,7 @@ use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 
+use super::encode::encode;
 use crate::tui::model::Model;
 use crate::tui::view;
 
@@ -28,8 +29,6 @@ pub struct Stage {
 impl Stage {
     /// Returns a stage of so many columns and rows.
     pub fn new(size: (u16, u16)) -> io::Result<Self> {
-        // Under NO_COLOR crossterm replaces colours by a reset that also ends reverse video; we decide about colours ourselves.
-        crossterm::style::force_color_output(true);
         let written = Written::default();
         let backend = Quiet { inner: CrosstermBackend::new(written.clone()), written, size, cursor: Cursor::Hidden };
         Ok(Self { terminal: Terminal::new(backend)? })
@@ -99,7 +98,7 @@ impl Backend for Quiet {
         if matches!(self.cursor, Cursor::At(_)) {
             self.cursor = Cursor::Astray;
         }
-        self.inner.draw(content)
+        self.written.write_all(encode(content.collect()).as_bytes())
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {
