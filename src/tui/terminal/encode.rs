@@ -18,7 +18,7 @@ pub fn encode(mut cells: Vec<Placed<'_>>) -> String {
     if cells.iter().any(|(.., cell)| cell.symbol().width() != 1) {
         return as_they_lie;
     }
-    cells.sort_by_cached_key(|(x, y, cell)| (Look::of(cell).from(&Look::default()), *y, *x));
+    cells.sort_by_cached_key(|(x, y, cell)| (Look::of(cell).after(&Look::default()), *y, *x));
     let together = in_turn(&cells);
     if together.len() < as_they_lie.len() { together } else { as_they_lie }
 }
@@ -30,12 +30,12 @@ fn in_turn(cells: &[Placed<'_>]) -> String {
     for &(x, y, cell) in cells {
         out += &step(last, x, y);
         let next = Look::of(cell);
-        out += &next.from(&look);
+        out += &next.after(&look);
         look = next;
         out += cell.symbol();
         last = Some((x, y, cell));
     }
-    out + &Look::default().from(&look)
+    out + &Look::default().after(&look)
 }
 
 /// Returns what brings the cursor here from behind the cell that was drawn last.
@@ -83,8 +83,8 @@ impl Look {
         Self { fg: cell.fg, bg: cell.bg, modifier: cell.modifier }
     }
 
-    /// Returns what turns a terminal that draws in that look to this one.
-    fn from(&self, that: &Self) -> String {
+    /// Returns what turns a terminal that draws in that look to this one. Nothing where both are the same.
+    fn after(&self, that: &Self) -> String {
         if self == that {
             return String::new();
         }

@@ -3,7 +3,7 @@
 //! Nothing else in the crate touches it. Frames and answers are made and understood as bytes, so that
 //! tests need no terminal.
 
-mod encode;
+pub mod encode;
 pub mod guard;
 pub mod input;
 pub mod probe;
