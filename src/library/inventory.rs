@@ -25,22 +25,8 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     };
     let model = locate(&draft.model, Role::Denoiser, roots)?;
     let mut all = sources::open(&model, None)?;
-    let family = route::network(&all).map_err(LibraryError::of_tensors(&model))?.map(|(_, found)| found.family);
-    if family.is_none() && draft.names_parts() {
-        // Whatever its parts are, there is nothing for them to go with.
-        let held = describe_loadable(&all).map_err(LibraryError::of_tensors(&model))?;
-        return Err(no_network(&set_name(&model), &held));
-    }
-    let mut taken: Vec<Role> = draft.encoders.keys().copied().collect();
-    for (role, name) in &draft.encoders {
-        all.extend(given(name, *role, roots)?);
-    }
-    for clip in &draft.clip {
-        let Some(family) = family else { break };
-        all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
-    }
-    if let Some(vae) = &draft.vae {
-        all.extend(given(vae, Role::Vae, roots)?);
+    if draft.names_parts() {
+        add_given(&mut all, draft, &model, roots)?;
     }
     let mut description = describe_loadable(&all).map_err(at_fault(&model, &all))?;
     if let (Some(family), Some(variant), None) = (description.family, &description.variant, &draft.variant) {
@@ -56,6 +42,26 @@ pub fn gather(draft: &JobDraft, roots: &Roots) -> Result<Inventory, Refusal> {
     let vocabularies = vocabularies(&description, roots)?;
     let init_size = draft.init_image.as_deref().map(picture_size).transpose()?;
     Ok(Inventory { name: set_name(&model), path: model, description: Some(description), init_size, vocabularies, notes, search })
+}
+
+/// Adds the parts that a draft names beside its model.
+fn add_given(all: &mut Vec<Source>, draft: &JobDraft, model: &Path, roots: &Roots) -> Result<(), Refusal> {
+    let wrong = LibraryError::of_tensors(model);
+    let Some(family) = route::network(all).map_err(&wrong)?.map(|(_, found)| found.family) else {
+        // Whatever its parts are, there is nothing for them to go with.
+        return Err(no_network(&set_name(model), &describe_loadable(all).map_err(&wrong)?));
+    };
+    let mut taken: Vec<Role> = draft.encoders.keys().copied().collect();
+    for (role, name) in &draft.encoders {
+        all.extend(given(name, *role, roots)?);
+    }
+    for clip in &draft.clip {
+        all.extend(router::fitting(&locate(clip, Role::ClipL, roots)?, family, &mut taken)?);
+    }
+    if let Some(vae) = &draft.vae {
+        all.extend(given(vae, Role::Vae, roots)?);
+    }
+    Ok(())
 }
 
 /// Returns the model folders as a draft has them: its own in place of those that everybody has, where it names any.

@@ -27,7 +27,7 @@ pub fn stem(index: &Path) -> PathBuf {
 /// Returns the indices of a folder, in order of their names.
 #[must_use]
 pub fn indices(folder: &Path) -> Vec<PathBuf> {
-    files(folder).into_iter().filter(|path| is_index(path)).collect()
+    files(folder, is_index)
 }
 
 /// Returns the files beside an index among which it divides a model; none where it is no index, or cannot be read: whoever opens
@@ -52,7 +52,7 @@ pub fn parts(path: &Path) -> Option<u64> {
 /// Returns whether all weights in a folder are parts of a model, so that the folder is that model.
 #[must_use]
 pub fn is_one_model(folder: &Path) -> bool {
-    let weights: Vec<PathBuf> = files(folder).into_iter().filter(|path| has_weights(path)).collect();
+    let weights = files(folder, has_weights);
     let cut: Vec<PathBuf> = indices(folder).iter().flat_map(|index| listed(index)).collect();
     let is_part = |path: &PathBuf| cut.contains(path) || is_safetensors(path) && numbered(name(path)).is_some_and(|n| n.of > 1);
     !weights.is_empty() && weights.iter().all(is_part)
@@ -61,8 +61,8 @@ pub fn is_one_model(folder: &Path) -> bool {
 /// Returns every part of the model in a folder without an index, by the names of those that are there; some may be missing.
 #[must_use]
 pub fn without_index(folder: &Path) -> Option<Vec<PathBuf>> {
-    let weights = files(folder).into_iter().filter(|path| is_safetensors(path));
-    let first = weights.filter(|path| numbered(name(path)).is_some_and(|n| n.of > 1)).min()?;
+    let parts = files(folder, |path| is_safetensors(path) && numbered(name(path)).is_some_and(|n| n.of > 1));
+    let first = parts.into_iter().next()?;
     let Numbered { before, of, after } = numbered(name(&first))?;
     Some((1..=of).map(|k| folder.join(format!("{before}-{k:05}-of-{of:05}{after}"))).collect())
 }
@@ -97,10 +97,11 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default()
 }
 
-/// Returns the files of a folder that are not hidden; one that is not there or not ours to read has none.
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// Returns the files of a folder that are not hidden and are wanted, in order of their names; one that is not there or not ours to
+/// read has none. Only what is wanted is looked at beyond its name: this is asked beside every file that is opened.
+fn files(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = paths.filter(|path| !name(path).starts_with('.') && path.is_file()).collect();
+    let mut files: Vec<PathBuf> = paths.filter(|path| !name(path).starts_with('.') && is_wanted(path) && path.is_file()).collect();
     files.sort();
     files
 }
