@@ -197,7 +197,7 @@ fn stored_shape(architecture: Architecture, shape: &Shape) -> Shape {
 fn is_candidate(architecture: Architecture, name: &str, shape: &Shape) -> bool {
     // ggml does not count leading extents of one.
     let extents = shape.rank() - shape.0.iter().take(shape.rank().saturating_sub(1)).take_while(|d| **d == 1).count();
-    name.ends_with("weight") && extents == 2 && !NEVER.iter().any(|part| name.contains(part)) && !architecture.keeps(name)
+    name.ends_with("weight") && extents == 2 && !is_table(name) && !architecture.keeps(name)
 }
 
 /// What a tensor does, as far as mixes care.

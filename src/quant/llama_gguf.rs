@@ -3,8 +3,7 @@
 //! Source: llama.cpp, `src/llama-quant.cpp` (`llama_tensor_get_type_impl`, `tensor_type_fallback`) without importance matrix, and
 //! `src/llama-model-loader.h` (`weight_name_comparer`); of the 16-bit step before it `convert_hf_to_gguf.py`.
 
-use super::comfy_gguf::{Chosen, Given};
-use super::comfy_tables::NEVER;
+use super::comfy_gguf::{Chosen, Given, is_table};
 use super::precision::Mix;
 use crate::weights::{DType, Shape};
 
@@ -43,7 +42,7 @@ fn layer(name: &str) -> Option<u64> {
 
 /// Returns the type of what is not quantised: norms and tables of positions are exact.
 fn sixteen(tensor: &Given) -> DType {
-    let is_exact = tensor.shape.rank() <= 1 || NEVER.iter().any(|part| tensor.name.contains(part));
+    let is_exact = tensor.shape.rank() <= 1 || is_table(&tensor.name);
     match tensor.dtype {
         _ if is_exact => DType::F32,
         DType::Bf16 => DType::Bf16,
@@ -52,7 +51,7 @@ fn sixteen(tensor: &Given) -> DType {
 }
 
 fn is_candidate(tensor: &Given) -> bool {
-    tensor.shape.rank() == 2 && tensor.name.ends_with("weight") && !NEVER.iter().any(|part| tensor.name.contains(part))
+    tensor.shape.rank() == 2 && tensor.name.ends_with("weight") && !is_table(&tensor.name)
 }
 
 /// What decides, and how many tensors of a kind have come of all.
@@ -91,20 +90,10 @@ impl Rules {
 
     fn of_values(&self, nth: usize, all: usize) -> DType {
         match self.mix {
-            Mix::Q2_K => {
-                if self.pairs >= 4 {
-                    DType::Q4_K
-                } else {
-                    DType::Q3_K
-                }
-            }
-            Mix::Q3_K_M => {
-                if nth < 2 {
-                    DType::Q5_K
-                } else {
-                    DType::Q4_K
-                }
-            }
+            Mix::Q2_K if self.pairs >= 4 => DType::Q4_K,
+            Mix::Q2_K => DType::Q3_K,
+            Mix::Q3_K_M if nth < 2 => DType::Q5_K,
+            Mix::Q3_K_M => DType::Q4_K,
             Mix::Q3_K_L => DType::Q5_K,
             Mix::Q4_K_S if nth < 4 => DType::Q5_K,
             Mix::Q4_K_M | Mix::Q5_K_M if has_more(nth, all) => DType::Q6_K,
@@ -115,13 +104,8 @@ impl Rules {
     fn of_ways_out(&self, nth: usize, all: usize) -> DType {
         match self.mix {
             Mix::Q2_K => DType::Q3_K,
-            Mix::Q3_K_M => {
-                if nth < all / 16 {
-                    DType::Q5_K
-                } else {
-                    DType::Q4_K
-                }
-            }
+            Mix::Q3_K_M if nth < all / 16 => DType::Q5_K,
+            Mix::Q3_K_M => DType::Q4_K,
             Mix::Q3_K_L => DType::Q5_K,
             Mix::Q4_K_S if nth < all / 8 => DType::Q5_K,
             Mix::Q4_K_M | Mix::Q5_K_M if has_more(nth, all) => DType::Q6_K,

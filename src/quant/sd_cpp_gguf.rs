@@ -4,8 +4,7 @@
 //! Source: stable-diffusion.cpp, `src/model_loader.cpp` (`tensor_should_be_converted`). It knows one type for a file; mixes choose
 //! among tensors as ComfyUI-GGUF's tools do. Norms, which it quantises too, stay as they are here.
 
-use super::comfy_gguf::{Architecture, Chosen, Given, fitting, is_floating, mixed, sixteen};
-use super::comfy_tables::NEVER;
+use super::comfy_gguf::{Architecture, Chosen, Given, fitting, is_floating, is_table, mixed, sixteen};
 use super::precision::Mix;
 
 /// Parts of names of what stays in 16 bits: what brings numbers in and out, and CLIP's tables.
@@ -49,7 +48,7 @@ fn is_candidate(tensor: &Given, architecture: Option<Architecture>) -> bool {
     let name = tensor.name.as_str();
     // OpenCLIP's joined matrices are parameters, and no layers' weights.
     let is_weight = name.ends_with(".weight") || name.ends_with(".in_proj_weight");
-    let is_kept = KEPT.iter().chain(NEVER).any(|part| name.contains(part)) || AUTOENCODERS.iter().any(|part| name.starts_with(part));
+    let is_kept = is_table(name) || KEPT.iter().any(|part| name.contains(part)) || AUTOENCODERS.iter().any(|part| name.starts_with(part));
     let is_listed = name.strip_prefix(NETWORK).is_some_and(|own| architecture.is_some_and(|architecture| architecture.keeps(own)));
     is_weight && tensor.shape.rank() == 2 && is_floating(tensor.dtype) && !is_kept && !is_listed
 }
