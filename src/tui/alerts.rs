@@ -46,6 +46,26 @@ pub enum About {
     NotKept(JobId),
 }
 
+impl About {
+    /// Returns the job that is over and that it is about.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Failed(id) | Self::NotKept(id) => Some(*id),
+            Self::Driver
+            | Self::Lost(_)
+            | Self::Unreadable(_)
+            | Self::Temperature(_)
+            | Self::Memory(_)
+            | Self::Load(_)
+            | Self::Disk(_)
+            | Self::NoRoom
+            | Self::Engine(_)
+            | Self::Set(..) => None,
+        }
+    }
+}
+
 /// One alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
@@ -88,7 +108,7 @@ impl Alerts {
     /// Hides what is told of a job that is over.
     pub fn hide(&mut self, job: JobId) {
         self.hidden.insert(job);
-        self.all.retain(|alert| !matches!(alert.about, About::Failed(id) | About::NotKept(id) if id == job));
+        self.all.retain(|alert| alert.about.job() != Some(job));
     }
 
     /// Looks at what is known now.

@@ -24,7 +24,13 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
     } else {
         // News belong to the present, whatever is shown.
         model.swap();
+        let second = model.now.0.div_euclid(1000);
+        let is_time = matches!(message, Message::Tick(_));
         let effects = take(model, message);
+        if !is_time || model.now.0.div_euclid(1000) != second {
+            let thresholds = model.paint.thresholds();
+            model.alerts.look(&model.known, thresholds, model.now);
+        }
         model.swap();
         effects
     };
@@ -35,9 +41,7 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
 }
 
 fn take(model: &mut Model, message: Message) -> Vec<Effect> {
-    let second = model.now.0.div_euclid(1000);
-    let is_time = matches!(message, Message::Tick(_));
-    let effects = match message {
+    match message {
         Message::Tick(now) => tick(model, now),
         Message::Pressed(chord) => {
             model.touch(Urgency::Input);
@@ -107,12 +111,7 @@ fn take(model: &mut Model, message: Message) -> Vec<Effect> {
             model.touch(Urgency::Data);
             Vec::new()
         }
-    };
-    if !is_time || model.now.0.div_euclid(1000) != second {
-        let thresholds = model.paint.thresholds();
-        model.alerts.look(&model.known, thresholds, model.now);
     }
-    effects
 }
 
 fn tick(model: &mut Model, now: Timestamp) -> Vec<Effect> {

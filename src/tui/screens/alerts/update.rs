@@ -37,8 +37,6 @@ pub fn at_hand(model: &Model) -> Option<&Alert> {
 /// Goes to what the alert at hand is about.
 pub fn open(model: &mut Model) -> Vec<Effect> {
     let Some(about) = at_hand(model).map(|alert| alert.about.clone()) else { return Vec::new() };
-    model.alarm = None;
-    (model.detail, model.help) = (None, None);
     let effects = act::go_to(model, screen(&about));
     match about {
         About::Lost(id) | About::Unreadable(id) | About::Temperature(id) | About::Memory(id) | About::Load(id) => {
@@ -73,19 +71,7 @@ fn screen(about: &About) -> Screen {
 
 /// The job that is over and that the alert at hand is about.
 fn job(model: &Model) -> Option<JobId> {
-    match at_hand(model)?.about {
-        About::Failed(id) | About::NotKept(id) => Some(id),
-        About::Driver
-        | About::Lost(_)
-        | About::Unreadable(_)
-        | About::Temperature(_)
-        | About::Memory(_)
-        | About::Load(_)
-        | About::Disk(_)
-        | About::NoRoom
-        | About::Engine(_)
-        | About::Set(..) => None,
-    }
+    at_hand(model)?.about.job()
 }
 
 /// Returns why the alert at hand cannot be hidden, if it cannot.
