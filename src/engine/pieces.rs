@@ -81,6 +81,8 @@ pub struct Piece {
     pub role: Role,
     /// What it is.
     pub content: Content,
+    /// What most of its bytes stay stored as, or what it is computed in.
+    held: String,
     /// Changed where the operator wants weights to live elsewhere from the next step on.
     pub ask: RefCell<OffloadAsk>,
     /// Itself.
@@ -88,6 +90,15 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// Returns a part that was just loaded.
+    #[must_use]
+    pub fn new(copy: u64, role: Role, content: Content, ask: OffloadAsk, model: Loaded) -> Self {
+        let computed_in = content.precision.name().to_owned();
+        let piece = Self { copy, role, content, held: computed_in, ask: RefCell::new(ask), model };
+        let held = detect::held(piece.residency().table().stored().into_iter().map(|(_, entry)| entry));
+        Self { held: held.unwrap_or_else(|| piece.held.clone()), ..piece }
+    }
+
     /// Returns where its weights are.
     #[must_use]
     pub fn residency(&self) -> &Residency {
@@ -121,13 +132,11 @@ impl Piece {
     pub fn views(&self) -> Vec<PartView> {
         let residency = self.residency();
         let asked = residency.asked();
-        let held = detect::held(residency.table().stored().into_iter().map(|(_, entry)| entry));
-        let held = held.unwrap_or_else(|| self.content.precision.name().to_owned());
         let planned = |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
         let view = |share: crate::placement::Share| PartView {
             role: self.role,
             copy: self.copy,
-            precision: held.clone(),
+            precision: self.held.clone(),
             planned: planned(share.device),
             bytes: share.bytes,
             device: share.device,

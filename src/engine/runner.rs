@@ -111,10 +111,7 @@ impl Runner {
         self.reporter.report(Report::Started(order.run));
         let mut run = Run::new(order, cancel);
         let result = infer(|| self.stages(&mut run));
-        if result.as_ref().is_err_and(|error| self.is_unloadable(error)) {
-            self.sets.forget();
-            self.compute.trim();
-        }
+        self.forget_unloadable(&result);
         heap::trim();
         self.report_memory();
         match result {
@@ -130,9 +127,12 @@ impl Runner {
         }
     }
 
-    /// Returns whether an error is that of a set whose files cannot be loaded: nobody is to see it among those that are.
-    pub(super) fn is_unloadable(&self, error: &EngineError) -> bool {
-        Refusal::from(error).kind == Kind::BadFile && !self.sets.is_whole()
+    /// Forgets the set in use where its files cannot be loaded: nobody is to see it among those that are.
+    pub(super) fn forget_unloadable<T>(&mut self, result: &Result<T, EngineError>) {
+        if result.as_ref().is_err_and(|error| Refusal::from(error).kind == Kind::BadFile) && !self.sets.is_whole() {
+            self.sets.forget();
+            self.compute.trim();
+        }
     }
 
     /// Measures the machine, with nothing loaded, and reports how that ended. Returns whether the engine can go on.

@@ -227,7 +227,7 @@ impl Sets {
 
     fn keep(&mut self, wanted: Wanted, model: Loaded) {
         let copy = self.shelf.get_mut().next_copy();
-        self.pieces.push(Piece { copy, role: wanted.role, content: wanted.content, ask: RefCell::new(wanted.ask), model });
+        self.pieces.push(Piece::new(copy, wanted.role, wanted.content, wanted.ask, model));
         self.pieces.sort_by_key(|piece| piece.role);
     }
 

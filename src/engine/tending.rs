@@ -20,9 +20,7 @@ impl Runner {
     pub fn load_set(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         let mut run = Run::new(order, cancel);
         let result = infer(|| self.load_whole(&mut run));
-        if result.as_ref().is_err_and(|error| self.is_unloadable(error)) {
-            self.sets.forget();
-        }
+        self.forget_unloadable(&result);
         self.compute.trim();
         self.report_memory();
         let failure = result.as_ref().err().map(|error| Box::new(failed_run(order.run, error)));
