@@ -47,6 +47,12 @@ impl MappedFile {
         &self.path
     }
 
+    /// Returns the open file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Returns whether somebody wrote into this file since it was mapped: its bytes may be other ones now. A file that was
     /// put in its place is another file, which the map does not see.
     #[must_use]

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "threads write into memory that tensors lie over later; the notes say why never at once")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -12,8 +12,9 @@ use memmap2::{Advice, MmapMut};
 use super::Traffic;
 use super::carrier::Carrier;
 use super::crew::{Arrival, Crew, lock};
-use super::donor_file::{DonorFile, in_page_cache};
+use super::donor_file::DonorFile;
 use super::layout::{Layout, PAGE, Span};
+use super::page_cache;
 use super::traffic::Meters;
 use crate::engine::loading::{LoadError, Vault};
 use crate::library::{LibraryError, MappedFile};
@@ -32,6 +33,9 @@ pub struct DiskMover {
     layouts: Vec<Option<Layout>>,
     /// Where each block is, or is on its way to.
     blocks: BTreeMap<BlockIndex, Whereabouts>,
+    /// Blocks in the page cache whose pages are in the map of their file. They stay in it after their turn: getting them there
+    /// at every pass would take a fifth of a short one. The kernel takes them when memory is wanted, as it does all of the cache.
+    at_hand: BTreeSet<BlockIndex>,
     // Joined before the memory that they write into is given back.
     readers: Crew<Chunk>,
     memory: MmapMut,
@@ -86,7 +90,7 @@ impl DiskMover {
             move |chunk| shared.read(chunk)
         };
         let readers = Crew::start((0..READERS).map(reader)).map_err(failed("starting a thread that reads it"))?;
-        Ok(Self { layouts, blocks: BTreeMap::new(), readers, memory, shared, stalled: 0.0 })
+        Ok(Self { layouts, blocks: BTreeMap::new(), at_hand: BTreeSet::new(), readers, memory, shared, stalled: 0.0 })
     }
 
     fn layout(&self, block: BlockIndex) -> Option<&Layout> {
@@ -98,11 +102,18 @@ impl Mover for DiskMover {
     type Error = LoadError;
 
     fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LoadError> {
-        let layout = self.layouts.get(block.0 as usize).and_then(Option::as_ref);
-        let spans = layout.map_or(&[][..], |layout| &layout.spans);
+        let spans = self.layouts.get(block.0 as usize).and_then(Option::as_ref).map_or(&[][..], |layout| &layout.spans);
         let is_cached = spans.iter().all(|span| self.shared.is_cached(span));
+        lock(&self.shared.meters).of(link(is_cached)).count(Bytes(spans.iter().map(|span| span.needed as u64).sum()));
+        if is_cached && !self.at_hand.insert(block) {
+            self.blocks.insert(block, Whereabouts { staged: None, arrival: None });
+            return Ok(());
+        }
+        if !is_cached && self.at_hand.remove(&block) {
+            spans.iter().for_each(|span| self.shared.let_go(span));
+        }
         let arrival = Arc::new(Arrival::of(spans.iter().map(|span| span.length.div_ceil(CHUNK)).sum()));
-        let (mut chunks, mut bytes) = (Vec::new(), Bytes::ZERO);
+        let mut chunks = Vec::new();
         for span in spans {
             let from = place.0 + span.at;
             let parts = self.memory[from..from + span.length].chunks_mut(CHUNK);
@@ -110,10 +121,8 @@ impl Mover for DiskMover {
                 let needed = (span.needed - done).min(part.len());
                 let target = (!is_cached).then_some(Target(part.as_mut_ptr(), part.len()));
                 chunks.push(Chunk { file: span.file, start: span.start + done as u64, needed, target, arrival: Arc::clone(&arrival) });
-                bytes += Bytes(needed as u64);
             }
         }
-        lock(&self.shared.meters).of(link(is_cached)).count(bytes);
         self.blocks.insert(block, Whereabouts { staged: (!is_cached).then_some(place), arrival: Some(arrival) });
         self.readers.give(chunks);
         Ok(())
@@ -127,13 +136,14 @@ impl Mover for DiskMover {
         Ok(arrived.map(drop)?)
     }
 
-    fn leave(&mut self, block: BlockIndex) {
-        // The processor has computed when its call returns. What lies in the page cache goes back to being only there.
-        if let Some(Whereabouts { staged: None, .. }) = self.blocks.get(&block)
-            && let Some(layout) = self.layout(block)
-        {
-            layout.spans.iter().for_each(|span| self.shared.let_go(span));
-        }
+    /// The processor has computed when its call returns.
+    fn leave(&mut self, _block: BlockIndex) {}
+}
+
+impl Drop for DiskMover {
+    fn drop(&mut self) {
+        let at_hand = self.at_hand.iter().filter_map(|block| self.layout(*block));
+        at_hand.flat_map(|layout| &layout.spans).for_each(|span| self.shared.let_go(span));
     }
 }
 
@@ -178,9 +188,7 @@ pub fn memory(size: usize) -> io::Result<MmapMut> {
 /// Returns whether the page cache holds all of a span.
 #[must_use]
 pub fn is_cached(vault: &Vault, span: &Span) -> bool {
-    let map = vault.files().get(span.file);
-    let bytes = map.and_then(|map| map.bytes().get(span.start as usize..span.start as usize + span.needed));
-    bytes.is_some_and(in_page_cache)
+    vault.files().get(span.file).is_some_and(|map| page_cache::holds(map, span.start as usize, span.needed))
 }
 
 impl Shared {

@@ -3,8 +3,6 @@
 //! Reading past it keeps a model that is larger than the memory from pushing everything else out of the cache, and leaves
 //! the copying to the disk. What is in the cache already is not read at all, but used where it lies.
 
-#![expect(unsafe_code, reason = "asking the kernel which pages of a map are in memory")]
-
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,7 +10,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::faults;
-use super::layout::PAGE;
 use crate::library::{LibraryError, MappedFile};
 
 /// A file to stream from.
@@ -68,20 +65,6 @@ impl DonorFile {
         }
         Ok(())
     }
-}
-
-/// Returns whether all of these mapped bytes are in memory. Where the kernel does not tell, as of files of others, it
-/// says so.
-#[must_use]
-pub fn in_page_cache(bytes: &[u8]) -> bool {
-    let lead = bytes.as_ptr().addr() % PAGE;
-    let length = bytes.len() + lead;
-    let mut pages = vec![0u8; length.div_ceil(PAGE)];
-    let start = bytes.as_ptr().wrapping_sub(lead).cast_mut();
-    // SAFETY: the range lies within a map of whole pages that we borrow, and there is a byte for every page of it;
-    // mincore only writes into those.
-    let told = unsafe { libc::mincore(start.cast(), length, pages.as_mut_ptr()) };
-    told == 0 && pages.iter().all(|page| page & 1 == 1)
 }
 
 #[cfg(test)]
