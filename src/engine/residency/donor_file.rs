@@ -69,6 +69,7 @@ impl DonorFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::PAGE;
     use super::*;
 
     #[test]
