@@ -15,7 +15,8 @@ use crate::units::{Bytes, DeviceId};
 /// before our first line. Variables that the operator set stay, but for what numbers GPUs.
 ///
 /// The heap keeps what is freed, and takes no huge pages: where memory is full of files or the machine is a virtual
-/// one, the kernel needs milliseconds to find and clear each.
+/// one, the kernel needs milliseconds to find and clear each. It keeps no list of small pieces for each thread: such a piece is
+/// not joined with the free memory around it, and the next large tensor then takes new memory, a gigabyte of it in a step.
 ///
 /// The spin count: a thread that waits for another gives the processor up soon. By default it spins for
 /// milliseconds, and on a box where others compute too it then keeps the very core its partner needs.
@@ -23,7 +24,7 @@ use crate::units::{Bytes, DeviceId};
 /// CUDA: `cuda:N` counts as `nvidia-smi` does, whatever else is set, and fp32 means fp32, not `TensorFloat-32` with its
 /// 10 bits.
 pub const ENGINE_ENVIRONMENT: &[(&str, &str)] = &[
-    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"),
+    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296:glibc.malloc.tcache_count=0"),
     ("GOMP_SPINCOUNT", "10000"),
     (CUDA_ORDER, "PCI_BUS_ID"),
     ("NVIDIA_TF32_OVERRIDE", "0"),
