@@ -246,23 +246,30 @@ fn through_a_ring(request: &Request, planned: Planned, model: &Model, most: Byte
     let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
     let usual = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
     let predicted = expect(usual);
-    let larger = larger_ring((largest, slots, all), most, request.calibrated, |size| expect(size).step_s);
+    let larger = larger_ring((largest, slots, all), most, request, |size| expect(size).step_s);
     let staging = larger.filter(|size| predicted.step_s > expect(*size).step_s * WORTH_MORE_STAGING).unwrap_or(usual);
     Planned { staging, predicted: if staging == usual { predicted } else { expect(staging) }, plan: planned.plan }
 }
 
 /// Returns the smallest ring beyond the slots that is nearly as good as any, where a step's seconds can be foretold at all.
+/// Who has the processor compute with weights on the disk wants memory more than time: there it is the one whose share of
+/// what leaves and whose share of the fastest step are least together.
 fn larger_ring(
     (largest, slots, all): (Bytes, Bytes, Bytes),
     most: Bytes,
-    calibrated: bool,
+    request: &Request,
     step_s: impl Fn(Bytes) -> f64,
 ) -> Option<Bytes> {
     let most = most.min(Bytes(all.get() / MOST_STAGING.1 * MOST_STAGING.0));
     let halves = (1u64..).map(|n| Bytes(slots.get() + largest.get() / 2 * n)).take_while(|size| *size <= most);
-    let tried: Vec<(Bytes, f64)> = if calibrated { halves.map(|size| (size, step_s(size))).collect() } else { Vec::new() };
+    let tried: Vec<(Bytes, f64)> = if request.calibrated { halves.map(|size| (size, step_s(size))).collect() } else { Vec::new() };
     let best = tried.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
-    tried.into_iter().find(|(_, seconds)| *seconds <= best * NEARLY_ALL).map(|(size, _)| size)
+    let price = |(size, seconds): &(Bytes, f64)| seconds / best + size.get() as f64 / all.get() as f64;
+    let found = match request.compute {
+        DeviceId::Cpu => tried.into_iter().min_by(|a, b| price(a).total_cmp(&price(b))),
+        _ => tried.into_iter().find(|(_, seconds)| *seconds <= best * NEARLY_ALL),
+    };
+    found.map(|(size, _)| size)
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
@@ -424,14 +431,24 @@ mod tests {
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
         let model = Model { units: (0..40).map(unit).collect(), ..model() };
-        let everything = ask(&format!("{}b", model.bytes().get()));
-        let roomy = propose(&everything, CPU, &model, &machine(4096)).unwrap();
+        let gpu = DeviceId::Cuda(0);
+        let machine = |mib| {
+            let of_cpu = machine(mib);
+            Machine { rooms: vec![Room { device: gpu, ..of_cpu.rooms[0].clone() }, of_cpu.rooms[0].clone()], ..of_cpu }
+        };
+        let everything = OffloadAsk { donors: vec![DeviceId::Disk], ..ask(&format!("{}b", model.bytes().get())) };
+        let roomy = propose(&everything, gpu, &model, &machine(4096)).unwrap();
         assert!(roomy.staging > Bytes::mib(128) && roomy.staging <= Bytes::mib(528), "{}", roomy.staging);
-        let tight = propose(&everything, CPU, &model, &machine(140)).unwrap();
+        let tight = propose(&everything, gpu, &model, &machine(140)).unwrap();
         assert!(tight.staging <= Bytes::mib(138) && tight.predicted.step_s > 1.05 * roomy.predicted.step_s);
-        let guessed = propose(&everything, CPU, &model, &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
+        let guessed = propose(&everything, gpu, &model, &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
         assert_eq!(guessed.staging, Bytes::mib(128));
         assert_eq!(expect(&roomy.plan, &model, &machine(4096)), roomy);
+        // Where the processor computes, a larger one would have to save as much of a step as it takes of the memory.
+        let sparing = propose(&everything, CPU, &model, &machine(4096)).unwrap();
+        assert!(sparing.staging < roomy.staging, "{} and {}", sparing.staging, roomy.staging);
+        let (more, less) = (roomy.staging - sparing.staging, sparing.predicted.step_s - roomy.predicted.step_s);
+        assert!(more.get() as f64 / model.bytes().get() as f64 > less / roomy.predicted.step_s, "{more} would save {less} s");
     }
 
     #[test]
