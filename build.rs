@@ -23,7 +23,7 @@ fn compile_what_tch_lacks() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .warnings(false)
-        .files(["src/engine/allocator.cpp", "src/engine/inference.cpp"])
+        .files(["src/engine/allocator.cpp", "src/engine/inference.cpp", "src/engine/nn/product.cpp"])
         .compile("perilune_engine_cpp");
 }
 

@@ -5,8 +5,9 @@ use tch::{Kind, Tensor};
 use super::Bench;
 use crate::engine::EngineError;
 use crate::engine::device::kind;
-use crate::engine::nn::attend;
 use crate::engine::nn::attention::Causal;
+use crate::engine::nn::conv::convolve;
+use crate::engine::nn::{attend, product};
 use crate::placement::{Finding, Speed, Subject};
 use crate::weights::BlockKind;
 
@@ -110,16 +111,16 @@ fn compute(kind: BlockKind, weights: &[Tensor], input: &Tensor) -> Tensor {
     let tokens = || input.flatten(2, 3).transpose(1, 2).contiguous();
     let none: Option<&Tensor> = None;
     match (kind, weights) {
-        (BlockKind::Convolution, [kernel]) => input.conv2d(kernel, none, [1, 1], [1, 1], [1, 1], 1),
+        (BlockKind::Convolution, [kernel]) => convolve(input, kernel, none, 1, 1),
         (BlockKind::Attention, [q, k, v, out]) => {
             let x = tokens();
-            let attended = attend(&x.linear(q, none), &x.linear(k, none), &x.linear(v, none), HEADS, Causal::No);
-            attended.linear(out, none)
+            let attended = attend(&product(&x, q, none), &product(&x, k, none), &product(&x, v, none), HEADS, Causal::No);
+            product(&attended, out, none)
         }
         (BlockKind::FeedForward, [first, second]) => {
-            let halves = tokens().linear(first, none).chunk(2, -1);
+            let halves = product(&tokens(), first, none).chunk(2, -1);
             match halves.as_slice() {
-                [value, gate] => (value * gate.gelu("none")).linear(second, none),
+                [value, gate] => product(&(value * gate.gelu("none")), second, none),
                 _ => input.shallow_clone(),
             }
         }

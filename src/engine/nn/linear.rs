@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::wide::in_kind;
-use super::{Scope, WeightRef};
+use super::{Scope, WeightRef, product};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
 
@@ -24,12 +24,13 @@ impl Linear {
     /// `x [.., in]` to `[.., out]`, in the weights' type.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let weight = held.matrix(self.weight);
-        in_kind(x, weight.kind()).linear(&weight, self.bias.map(|b| held.tensor(b)).as_deref())
+        product(&in_kind(x, weight.kind()), &weight, self.bias.map(|b| held.tensor(b)).as_deref())
     }
 
     /// The same in `x`'s type, for which the weights are converted: for layers that a run uses once.
     pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        x.linear(&in_kind(&held.matrix(self.weight), x.kind()), self.bias.map(|b| in_kind(&held.tensor(b), x.kind())))
+        let bias = self.bias.map(|b| in_kind(&held.tensor(b), x.kind()));
+        product(x, &in_kind(&held.matrix(self.weight), x.kind()), bias.as_ref())
     }
 
     /// Returns the weights' type.
