@@ -434,7 +434,7 @@ mod tests {
         let gpu = DeviceId::Cuda(0);
         let machine = |mib| {
             let of_cpu = machine(mib);
-            Machine { rooms: vec![Room { device: gpu, ..of_cpu.rooms[0].clone() }, of_cpu.rooms[0].clone()], ..of_cpu }
+            Machine { rooms: vec![Room { device: gpu, ..of_cpu.rooms[0] }, of_cpu.rooms[0]], ..of_cpu }
         };
         let everything = OffloadAsk { donors: vec![DeviceId::Disk], ..ask(&format!("{}b", model.bytes().get())) };
         let roomy = propose(&everything, gpu, &model, &machine(4096)).unwrap();

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn queries_in_rows_attend_as_all_at_once() {
-        let _seeded = tch::manual_seed(5);
+        tch::manual_seed(5);
         for (batch, length, keys, heads, wide) in [(2i64, 700i64, 600i64, 3i64, 40i64), (1, 512, 1300, 1, 128)] {
             let of = |tokens: i64| Tensor::randn([batch, tokens, heads * wide], (Kind::Float, Device::Cpu));
             let (q, k, v) = (of(length), of(keys), of(keys));

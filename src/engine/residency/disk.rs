@@ -110,7 +110,9 @@ impl Mover for DiskMover {
             return Ok(());
         }
         if !is_cached && self.at_hand.remove(&block) {
-            spans.iter().for_each(|span| self.shared.let_go(span));
+            for span in spans {
+                self.shared.let_go(span);
+            }
         }
         let arrival = Arc::new(Arrival::of(spans.iter().map(|span| span.length.div_ceil(CHUNK)).sum()));
         let mut chunks = Vec::new();
