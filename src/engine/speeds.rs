@@ -106,7 +106,7 @@ mod tests {
         let speeds = Speeds::default();
         let flow = |bytes, busy| Flow { bytes, busy };
         let gigabytes = |n: u64| Bytes(n * 1_000_000_000);
-        let traffic = |flows: &[(Subject, Flow)]| Traffic { stalled: 0.0, flows: flows.iter().copied().collect() };
+        let traffic = |flows: &[(Subject, Flow)]| Traffic { flows: flows.iter().copied().collect(), ..Traffic::default() };
         let took = |seconds: f64| (seconds, Traffic { stalled: 2.0, ..traffic(&[(DISK, flow(gigabytes(4), 4.0))]) });
         assert_eq!(learn(&speeds, &[took(99.0), took(12.0), took(12.0), took(40.0)]), [step(10.0), speed(DISK, 1e9)]);
         let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
@@ -114,6 +114,9 @@ mod tests {
         // A mixture tells of both.
         let mixed = (1.0, traffic(&[(DISK, flow(gigabytes(2), 2.0)), (Subject::PageCache, flow(gigabytes(4), 0.4))]));
         assert_eq!(learn(&speeds, &[mixed.clone(), mixed]), [step(1.0), speed(DISK, 1e9), speed(Subject::PageCache, 1e10)]);
+        // What was at hand came over no link.
+        let at_hand = (1.0, Traffic { at_hand: gigabytes(3), ..traffic(&[(Subject::PageCache, flow(gigabytes(4), 0.4))]) });
+        assert_eq!(learn(&speeds, &[at_hand.clone(), at_hand]), [step(1.0), speed(Subject::PageCache, 1e10)]);
         // What was too little to tell, or came in crumbs, tells nothing.
         let few = (0.0, traffic(&[(DISK, flow(Bytes::mib(9), 1.0))]));
         let crumbs = vec![few.clone(); 9];

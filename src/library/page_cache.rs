@@ -1,5 +1,6 @@
 //! Whether weight files lie in memory already, in the system's page cache.
 
+use std::fs::File;
 use std::io::IoSliceMut;
 use std::path::PathBuf;
 
@@ -23,14 +24,20 @@ pub fn files(paths: &[PathBuf]) -> Result<Files, LibraryError> {
             continue;
         }
         let length = file.metadata().map_err(|e| LibraryError::io(path, "looking at it", e))?.len();
-        for at in (0..length).step_by(STRIDE).chain(length.checked_sub(1)) {
-            let mut byte = [0];
-            match preadv2(&file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT) {
-                Ok(_) | Err(Errno::INTR) => {}
-                // Neither does a file system say that cannot tell.
-                Err(_) => return Ok(Files::OnDisk),
-            }
+        if !holds(&file, 0, length) {
+            return Ok(Files::OnDisk);
         }
     }
     Ok(Files::Cached)
+}
+
+/// Returns whether a file's bytes from `start` on can be read without the disk, as places all over them say. A file system
+/// that cannot tell says no.
+#[must_use]
+pub fn holds(file: &File, start: u64, length: u64) -> bool {
+    let is_there = |at| {
+        let mut byte = [0];
+        matches!(preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT), Ok(1..) | Err(Errno::INTR))
+    };
+    (start..start + length).step_by(STRIDE).chain((start + length).checked_sub(1)).all(is_there)
 }

@@ -36,6 +36,8 @@ pub struct DiskMover {
     /// Blocks in the page cache whose pages are in the map of their file. They stay in it after their turn: getting them there
     /// at every pass would take a fifth of a short one. The kernel takes them when memory is wanted, as it does all of the cache.
     at_hand: BTreeSet<BlockIndex>,
+    /// What was used of them since this was last asked.
+    used_there: Bytes,
     // Joined before the memory that they write into is given back.
     readers: Crew<Chunk>,
     memory: MmapMut,
@@ -90,7 +92,16 @@ impl DiskMover {
             move |chunk| shared.read(chunk)
         };
         let readers = Crew::start((0..READERS).map(reader)).map_err(failed("starting a thread that reads it"))?;
-        Ok(Self { layouts, blocks: BTreeMap::new(), at_hand: BTreeSet::new(), readers, memory, shared, stalled: 0.0 })
+        Ok(Self {
+            layouts,
+            blocks: BTreeMap::new(),
+            at_hand: BTreeSet::new(),
+            used_there: Bytes::ZERO,
+            readers,
+            memory,
+            shared,
+            stalled: 0.0,
+        })
     }
 
     fn layout(&self, block: BlockIndex) -> Option<&Layout> {
@@ -104,8 +115,9 @@ impl Mover for DiskMover {
     fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LoadError> {
         let spans = self.layouts.get(block.0 as usize).and_then(Option::as_ref).map_or(&[][..], |layout| &layout.spans);
         let is_cached = spans.iter().all(|span| self.shared.is_cached(span));
-        lock(&self.shared.meters).of(link(is_cached)).count(Bytes(spans.iter().map(|span| span.needed as u64).sum()));
+        let bytes = Bytes(spans.iter().map(|span| span.needed as u64).sum());
         if is_cached && !self.at_hand.insert(block) {
+            self.used_there += bytes;
             self.blocks.insert(block, Whereabouts { staged: None, arrival: None });
             return Ok(());
         }
@@ -114,6 +126,7 @@ impl Mover for DiskMover {
                 self.shared.let_go(span);
             }
         }
+        lock(&self.shared.meters).of(link(is_cached)).count(bytes);
         let arrival = Arc::new(Arrival::of(spans.iter().map(|span| span.length.div_ceil(CHUNK)).sum()));
         let mut chunks = Vec::new();
         for span in spans {
@@ -168,7 +181,8 @@ impl Carrier for DiskMover {
     }
 
     fn take_traffic(&mut self) -> Traffic {
-        Traffic { stalled: std::mem::take(&mut self.stalled), flows: lock(&self.shared.meters).take() }
+        let flows = lock(&self.shared.meters).take();
+        Traffic { stalled: std::mem::take(&mut self.stalled), flows, at_hand: std::mem::take(&mut self.used_there) }
     }
 }
 

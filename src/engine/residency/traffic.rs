@@ -13,6 +13,8 @@ pub struct Traffic {
     pub stalled: f64,
     /// What came over each link. The page cache is told apart from the disk.
     pub flows: BTreeMap<Subject, Flow>,
+    /// What was used where it lies, since it came before: nothing moved.
+    pub at_hand: Bytes,
 }
 
 /// What came over a link.
@@ -25,10 +27,10 @@ pub struct Flow {
 }
 
 impl Traffic {
-    /// Returns what came over all links.
+    /// Returns what was used of donors, over whatever link it came.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
-        self.flows.values().map(|f| f.bytes).sum()
+        self.flows.values().map(|f| f.bytes).sum::<Bytes>() + self.at_hand
     }
 
     /// Returns what came over one.
@@ -45,7 +47,11 @@ impl Traffic {
             bytes: Bytes(median(steps.iter().map(|t| t.over(link).bytes.get()), Ord::cmp)),
             busy: median(steps.iter().map(|t| t.over(link).busy), f64::total_cmp),
         };
-        Self { stalled: median(steps.iter().map(|t| t.stalled), f64::total_cmp), flows: links.map(|link| (link, flow(link))).collect() }
+        Self {
+            stalled: median(steps.iter().map(|t| t.stalled), f64::total_cmp),
+            flows: links.map(|link| (link, flow(link))).collect(),
+            at_hand: Bytes(median(steps.iter().map(|t| t.at_hand.get()), Ord::cmp)),
+        }
     }
 }
 
@@ -101,10 +107,14 @@ mod tests {
     #[test]
     fn the_typical_step_has_the_median_of_each_link() {
         let (disk, cache) = (Subject::Device(DeviceId::Disk), Subject::PageCache);
-        let step = |link, bytes, busy| Traffic { stalled: busy, flows: [(link, Flow { bytes: Bytes(bytes), busy })].into() };
+        let step = |link, bytes, busy| Traffic {
+            stalled: busy,
+            flows: [(link, Flow { bytes: Bytes(bytes), busy })].into(),
+            at_hand: Bytes(bytes),
+        };
         let typical = Traffic::typical(&[step(disk, 5, 3.0), step(disk, 7, 1.0), step(cache, 9, 2.0)]);
         assert_eq!((typical.stalled, typical.over(disk)), (2.0, Flow { bytes: Bytes(5), busy: 1.0 }));
-        assert_eq!((typical.over(cache), typical.bytes()), (Flow::default(), Bytes(5)));
+        assert_eq!((typical.over(cache), typical.bytes()), (Flow::default(), Bytes(5 + 7)));
         assert_eq!(Traffic::typical(&[]), Traffic::default());
     }
 }
