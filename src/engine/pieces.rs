@@ -10,7 +10,7 @@ use super::loading::{LoadedDenoiser, LoadedEncoder, LoadedVae};
 use super::residency::Residency;
 use crate::families::Role;
 use crate::library::LibraryError;
-use crate::placement::OffloadAsk;
+use crate::placement::{OffloadAsk, Share};
 use crate::quant::detect;
 use crate::tokens::vocabulary::Place;
 use crate::units::{Bytes, DeviceId};
@@ -127,13 +127,15 @@ impl Piece {
         self.residency().measured().iter().filter(|s| s.device == device).map(|s| s.bytes).sum()
     }
 
-    /// Returns it for screens, once for each device that holds some of it.
+    /// Returns it for screens, once for each device that holds some of it or was to.
     #[must_use]
     pub fn views(&self) -> Vec<PartView> {
         let residency = self.residency();
-        let asked = residency.asked();
+        let (asked, mut measured) = (residency.asked(), residency.measured());
+        let without: Vec<Share> = asked.iter().filter(|a| measured.iter().all(|m| m.device != a.device)).copied().collect();
+        measured.extend(without.into_iter().map(|share| Share { bytes: Bytes::ZERO, ..share }));
         let planned = |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
-        let view = |share: crate::placement::Share| PartView {
+        let view = |share: Share| PartView {
             role: self.role,
             copy: self.copy,
             precision: self.held.clone(),
@@ -141,6 +143,6 @@ impl Piece {
             bytes: share.bytes,
             device: share.device,
         };
-        residency.measured().into_iter().map(view).collect()
+        measured.into_iter().map(view).collect()
     }
 }

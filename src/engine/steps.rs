@@ -139,16 +139,14 @@ impl<'a> Steps<'a> {
 
     fn shrink(&mut self, need: Bytes) {
         let (began, device) = (Instant::now(), self.runner.compute.id);
-        let given = self.runner.guarded(Role::Denoiser, || self.residency.give_up(need, self.donor()));
-        match given {
-            Ok(Bytes::ZERO) | Err(_) if !self.runner.keeper.borrow_mut().helpless(true) => {}
-            Ok(Bytes::ZERO) => {
+        match self.give_up(need) {
+            Ok((Bytes::ZERO, _)) | Err(_) if !self.runner.keeper.borrow_mut().helpless(true) => {}
+            Ok((Bytes::ZERO, _)) => {
                 let free = self.runner.keeper.borrow().told(&self.runner.compute);
                 self.warn(format!("memory of {device} is short ({free}), and the run has no weights there that it could give back"));
             }
-            Ok(given) => {
+            Ok((given, donor)) => {
                 self.has_moved(began);
-                let donor = self.donor();
                 let pins = self.gave_way();
                 self.warn(format!("memory of {device} was short by {need}: {given} of weights left it and come from {donor}{pins}"));
             }
@@ -189,16 +187,12 @@ impl<'a> Steps<'a> {
         if runner.others_leave(self.order.run, need) > Bytes::ZERO {
             return Ok(());
         }
-        let given = if self.repeats < REPEATS {
-            runner.guarded(Role::Denoiser, || self.residency.give_up(need, self.donor()))
-        } else {
-            Ok(Bytes::ZERO)
-        };
+        let given = if self.repeats < REPEATS { self.give_up(need) } else { Ok((Bytes::ZERO, device)) };
         match given {
-            Ok(given) if given > Bytes::ZERO => {
+            Ok((given, donor)) if given > Bytes::ZERO => {
                 self.repeats += 1;
                 self.has_moved(began);
-                let (step, donor) = (self.timing.per_step.len() + 1, self.donor());
+                let step = self.timing.per_step.len() + 1;
                 let pins = self.gave_way();
                 self.warn(format!("{error}; {given} of weights left {device} and come from {donor}{pins}, and step {step} is repeated"));
                 Ok(())
@@ -216,11 +210,33 @@ impl<'a> Steps<'a> {
         EngineError::Exhausted { error: Box::new(error), repeats, ledger: self.runner.ledger() }
     }
 
-    /// Returns where weights go that leave the device that computes: where others of them are, else to whom the job says.
-    fn donor(&self) -> DeviceId {
+    /// Has weights leave the device that computes for the first donor that has room for them. Returns how much left, and for
+    /// which.
+    fn give_up(&self, need: Bytes) -> Result<(Bytes, DeviceId), EngineError> {
         let compute = self.runner.compute.id;
-        let asked = || self.order.spec.offload.donors_of(compute).first().copied();
-        self.residency.donor().or_else(asked).unwrap_or(DeviceId::Disk)
+        let mut donors = self.donors().into_iter().peekable();
+        while let Some(donor) = donors.next() {
+            match self.runner.guarded(Role::Denoiser, || self.residency.give_up(need, donor)) {
+                Err(full) if donors.peek().is_some() && full.short_of(compute).is_some_and(|device| device == donor) => {
+                    tracing::info!("weights that leave {compute} look for another donor: {full}");
+                }
+                given => return given.map(|given| (given, donor)),
+            }
+        }
+        Ok((Bytes::ZERO, compute))
+    }
+
+    /// Returns where weights go that leave the device that computes: where others of them are, else to whom the job says, and
+    /// at last to the disk, where they came from.
+    fn donors(&self) -> Vec<DeviceId> {
+        let asked = self.order.spec.offload.donors_of(self.runner.compute.id);
+        let mut donors = Vec::new();
+        for donor in self.residency.donors().into_iter().chain(asked).chain([DeviceId::Disk]) {
+            if !donors.contains(&donor) {
+                donors.push(donor);
+            }
+        }
+        donors
     }
 
     /// Says which blocks have left that were pinned here, as the end of a sentence.

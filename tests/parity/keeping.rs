@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use perilune::devices::SimulatedGpu;
 use perilune::engine::cancel::CancelFlag;
 use perilune::engine::device::Compute;
 use perilune::engine::keeping::Senses;
@@ -193,6 +194,10 @@ fn a_donor_that_is_not_used_is_told_of() {
     assert_eq!(ended.notices(), [format!("warn {}", finished.warnings[0])]);
     let told = finished.placement.parts.iter().find(|p| p.part == Part::Denoiser).unwrap();
     assert_eq!((on(&told.asked, DeviceId::Cpu), on(&told.measured, DeviceId::Cpu)), (planned, Bytes::ZERO));
+    let views = |report: &Report| if let Report::Memory(memory) = report { Some(memory.sets.first()?.parts.clone()) } else { None };
+    let views = ended.reports.iter().rev().find_map(views).unwrap();
+    let view = views.iter().find(|v| v.role == Role::Denoiser && v.device == DeviceId::Cpu).expect("it stays on the screen");
+    assert_eq!((view.planned, view.bytes), (planned, Bytes::ZERO));
     assert!(on(&told.measured, DeviceId::Disk) > Bytes::ZERO && *pixels == sound.result.unwrap().1);
 }
 
@@ -284,6 +289,29 @@ fn memory_that_others_take_is_given_back_and_taken_again() {
     assert_eq!(told, notices, "the run's own account says the same");
     assert!(ended.placed().plan.streamed().is_empty());
     assert!(finished.placement.predicted.is_none());
+}
+
+/// A donor without room is passed over: weights that must leave find the next one, whether memory was seen to be short or ran out.
+#[test]
+fn weights_that_must_leave_pass_over_a_donor_that_is_full() {
+    let [first, second] = [0, 1].map(|_| gpus(Bytes::mib(256))[0].clone());
+    let cards = [first, SimulatedGpu { memory: Bytes::kib(4), ..second }];
+    let spec = JobSpec {
+        compute: DeviceId::Sim(0),
+        offload: OffloadAsk { donors: vec![DeviceId::Sim(1), DeviceId::Cpu], ..OffloadAsk::default() },
+        ..expanded()
+    };
+    let bench = |device: &Device| Bench::of(Compute::simulated(DeviceId::Sim(0), None, &cards).unwrap(), device);
+    let expected = bench(&Device::calm()).paint(&spec);
+    let least = margin(DeviceId::Sim(0), TOTAL);
+    let short = Device::new(move |look| if (2..4).contains(&look) { least - Bytes::mib(1) } else { least });
+    for device in [short, failing(&[(90, Bytes::kib(200))])] {
+        let ended = bench(&device).run(&spec, &CancelFlag::default());
+        let pixels = ended.result.as_ref().map(|(_, pixels)| pixels).unwrap_or_else(|failed| panic!("{}", failed.message));
+        assert!(*pixels == expected);
+        let first = ended.notices().into_iter().next().unwrap();
+        assert!(first.contains(" of weights left ") && first.contains(" and come from cpu"), "{first}");
+    }
 }
 
 /// Before a run's own weights, sets leave that no run works with.

@@ -189,7 +189,7 @@ impl Residency {
                 return Ok(None);
             }
             if let Some(asked) = faults::due(Fault::Room) {
-                return Err(self.out_of_memory(asked));
+                return Err(self.no_room(Some(asked)));
             }
             let ring = self.room.get();
             let wanted = Wanted { table: &self.table, plan: &plan, vault: &self.vault, precision: self.precision, ring };
@@ -207,7 +207,7 @@ impl Residency {
         self.current.set(index);
         let is_new = !self.residents.has(index);
         if let Some(asked) = Some(Fault::Room).filter(|_| is_new).and_then(faults::due) {
-            return Err(self.out_of_memory(asked));
+            return Err(self.no_room(Some(asked)));
         }
         let resident = self.residents.bring(index, block).map_err(|e| self.failed(e))?;
         if is_new { self.check_unwritten().map(|()| resident) } else { Ok(resident) }
@@ -219,6 +219,7 @@ impl Residency {
             LoadError::File(error) => EngineError::Library(error),
             LoadError::Memory { device, bytes: asked } => EngineError::OutOfMemory { device, place: self.place(), asked: Some(asked) },
             LoadError::Torch(error) => EngineError::torch(&error, self.compute.id, &self.place()),
+            LoadError::Cuda(error) if error.is_out_of_memory() => self.no_room(None),
             LoadError::Cuda(error) => EngineError::Torch { place: self.place(), reason: error.to_string() },
             LoadError::NoWay { from, to } => EngineError::NoWay { from, to },
             LoadError::Budget(full) => EngineError::Budget { place: self.place(), full },
@@ -234,8 +235,8 @@ impl Residency {
         }
     }
 
-    fn out_of_memory(&self, asked: Bytes) -> EngineError {
-        EngineError::OutOfMemory { device: self.compute.id, place: self.place(), asked: Some(asked) }
+    fn no_room(&self, asked: Option<Bytes>) -> EngineError {
+        EngineError::OutOfMemory { device: self.compute.id, place: self.place(), asked }
     }
 
     /// Lends a block. An error where it cannot be had, or where the run was taken back: this is where a run can stop.
@@ -247,7 +248,7 @@ impl Residency {
         self.cancel.check()?;
         self.current.set(block);
         if let Some(asked) = faults::due(Fault::Loan) {
-            return Err(self.out_of_memory(asked));
+            return Err(self.no_room(Some(asked)));
         }
         let of_table = self.table.block(block);
         if let Some(of_table) = of_table.filter(|_| self.lives_here(block)) {

@@ -144,11 +144,11 @@ impl Residency {
         self.residents.here().iter().map(|r| r.own()).sum::<Bytes>() + self.staging()
     }
 
-    /// Returns the donor of the blocks that are streamed, where there are any.
+    /// Returns the donors of the blocks that are streamed, in order of execution, some more than once.
     #[must_use]
-    pub fn donor(&self) -> Option<DeviceId> {
+    pub fn donors(&self) -> Vec<DeviceId> {
         let plan = self.plan.borrow();
-        plan.streamed().first().map(|index| plan.home(*index))
+        plan.streamed().into_iter().map(|index| plan.home(index)).collect()
     }
 
     /// Returns how much staging memory the most demanding of the streamed blocks needs.
