@@ -309,6 +309,7 @@ impl Runner {
             asked: self.sets.asked(),
             measured: self.sets.measured(),
             streamed_bytes_per_step: typical.bytes(),
+            streamed_over: typical.by_link(),
             staging: self.sets.staging(),
             stalled_s_per_step: typical.stalled,
             // A forecast is for one plan.

@@ -51,6 +51,9 @@ pub struct Placement {
     pub measured: Vec<Share>,
     /// Weights copied to the compute device in each step.
     pub streamed_bytes_per_step: Bytes,
+    /// The same by the way that they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streamed_over: Vec<StreamedOver>,
     /// Memory of the compute device that they passed through.
     #[serde(default)]
     pub staging: Bytes,
@@ -63,6 +66,17 @@ pub struct Placement {
     /// The same of each part alone.
     #[serde(default)]
     pub parts: Vec<PartPlacement>,
+}
+
+/// What came over one link in the median step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamedOver {
+    /// `disk`, `page cache`, or the donor.
+    pub link: String,
+    /// Bytes, as they are stored.
+    pub bytes_per_step: Bytes,
+    /// Seconds in which something was coming: none where the page cache had it in the map already.
+    pub busy_s_per_step: f64,
 }
 
 /// What was asked for a part and what was measured.

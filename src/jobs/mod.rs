@@ -5,7 +5,7 @@ pub mod order;
 pub mod progress;
 pub mod state;
 
-pub use job::{Failure, ImageRecord, JobRow, JobView, PartPlacement, Placement, Timing};
+pub use job::{Failure, ImageRecord, JobRow, JobView, PartPlacement, Placement, StreamedOver, Timing};
 pub use order::{Move, Rank};
 pub use progress::{Phase, Progress};
 pub use state::{IllegalMove, JobState, Step, WaitReason};

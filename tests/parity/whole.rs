@@ -193,6 +193,11 @@ fn an_engine_that_is_killed_while_it_streams_costs_an_attempt_and_not_a_bit() {
     assert!(bytes(&ended.images[0].path) == bytes(&pictures(&resident)[0]), "another engine streams to the same bytes");
     let placement = ended.placement.unwrap();
     assert_eq!(placement.asked, placement.measured);
+    let over: u64 = placement.streamed_over.iter().map(|over| over.bytes_per_step.get()).sum();
+    assert!(
+        over == placement.streamed_bytes_per_step.get()
+            && placement.streamed_over.iter().all(|o| ["disk", "page cache"].contains(&&*o.link))
+    );
     assert!(placement.streamed_bytes_per_step.get() > 0 && placement.parts.iter().all(|part| part.streamed_bytes.get() > 0));
     let names: Vec<PathBuf> = fs::read_dir(home.0.path().join("output")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(names.len(), 2, "nothing was left of the killed one: {names:?}");

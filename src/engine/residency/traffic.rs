@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::jobs::StreamedOver;
 use crate::placement::Subject;
 use crate::units::Bytes;
 
@@ -31,6 +32,18 @@ impl Traffic {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.flows.values().map(|f| f.bytes).sum::<Bytes>() + self.at_hand
+    }
+
+    /// Returns what was used of donors over each link; what was at hand is the page cache's.
+    #[must_use]
+    pub fn by_link(&self) -> Vec<StreamedOver> {
+        let mut flows = self.flows.clone();
+        if self.at_hand > Bytes::ZERO {
+            flows.entry(Subject::PageCache).or_default().bytes += self.at_hand;
+        }
+        let over =
+            |(link, flow): (Subject, Flow)| StreamedOver { link: link.to_string(), bytes_per_step: flow.bytes, busy_s_per_step: flow.busy };
+        flows.into_iter().filter(|(_, flow)| flow.bytes > Bytes::ZERO).map(over).collect()
     }
 
     /// Returns what came over one.
@@ -115,6 +128,8 @@ mod tests {
         let typical = Traffic::typical(&[step(disk, 5, 3.0), step(disk, 7, 1.0), step(cache, 9, 2.0)]);
         assert_eq!((typical.stalled, typical.over(disk)), (2.0, Flow { bytes: Bytes(5), busy: 1.0 }));
         assert_eq!((typical.over(cache), typical.bytes()), (Flow::default(), Bytes(5 + 7)));
+        let told: Vec<(String, Bytes)> = typical.by_link().into_iter().map(|over| (over.link, over.bytes_per_step)).collect();
+        assert_eq!(told, [("disk".to_owned(), Bytes(5)), ("page cache".to_owned(), Bytes(7))]);
         assert_eq!(Traffic::typical(&[]), Traffic::default());
     }
 }
