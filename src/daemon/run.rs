@@ -32,7 +32,7 @@ use crate::conversion::stock;
 use crate::gallery;
 use crate::ledger::{Ledger, LedgerError, Planned};
 use crate::library::{self, Roots};
-use crate::logging::Ring;
+use crate::logging::{Line, Ring};
 use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, SystemClock};
 use crate::wire::work::KeptTexts;
 use crate::wire::{ConvertAsk, LogLine, Reply};
@@ -163,10 +163,9 @@ fn policy(settings: &Settings) -> Policy {
 }
 
 fn follow_log(tell: mpsc::Sender<Message>) {
-    LOG.listen(move |line| {
-        let line = LogLine { time: line.time, level: line.level.to_owned(), source: line.source.clone(), text: line.text.clone() };
+    LOG.listen(move |seq, line| {
         // A log that overwhelms the core is better read from its file.
-        drop(tell.try_send(Message::Input(Input::Logged(line))));
+        drop(tell.try_send(Message::Input(Input::Logged(log_line(seq, line)))));
     });
 }
 
@@ -356,6 +355,9 @@ impl Hands {
 }
 
 fn log(limit: u32) -> Reply {
-    let lines = LOG.last(limit as usize).into_iter();
-    Reply::Log(lines.map(|l| LogLine { time: l.time, level: l.level.to_owned(), source: l.source, text: l.text }).collect())
+    Reply::Log(LOG.last(limit as usize).iter().map(|(seq, line)| log_line(*seq, line)).collect())
+}
+
+fn log_line(seq: u64, line: &Line) -> LogLine {
+    LogLine { seq, time: line.time, level: line.level.to_owned(), source: line.source.clone(), text: line.text.clone() }
 }

@@ -193,7 +193,8 @@ fn a_subscription_to_the_log_hears_the_engine() {
     });
     assert_eq!((line.level.as_str(), line.text.as_str()), ("info", "fake engine for cpu"));
     let Reply::Log(lines) = talk.call(Request::Log { limit: 500 }) else { panic!("no log") };
-    assert!(lines.iter().any(|l| l.text == line.text));
+    assert!(lines.contains(&line), "the line is told under one number");
+    assert!(lines.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
 }
 
 #[test]
