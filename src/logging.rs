@@ -78,14 +78,23 @@ pub fn start(level: &str, sinks: &Sinks) -> Result<(), LevelError> {
     Ok(())
 }
 
-/// The last lines, for clients that ask, and a listener for those that follow.
+/// The last lines, for clients that ask, and a listener for those that follow. Lines are numbered from 1.
 #[derive(Debug, Default)]
 pub struct Ring {
-    lines: Mutex<VecDeque<Line>>,
+    kept: Mutex<Kept>,
     listener: OnceLock<Listener>,
 }
 
-struct Listener(Box<dyn Fn(&Line) + Send + Sync>);
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    /// Lines before them.
+    forgotten: u64,
+}
+
+type Tell = dyn Fn(u64, &Line) + Send + Sync;
+
+struct Listener(Box<Tell>);
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,30 +109,33 @@ impl Ring {
     /// Returns an empty ring.
     #[must_use]
     pub const fn new() -> Self {
-        Self { lines: Mutex::new(VecDeque::new()), listener: OnceLock::new() }
+        Self { kept: Mutex::new(Kept { lines: VecDeque::new(), forgotten: 0 }), listener: OnceLock::new() }
     }
 
-    /// Returns the last lines, oldest first.
+    /// Returns the last lines and their numbers, oldest first.
     #[must_use]
-    pub fn last(&self, limit: usize) -> Vec<Line> {
-        let lines = locked(&self.lines);
-        lines.iter().skip(lines.len().saturating_sub(limit)).cloned().collect()
+    pub fn last(&self, limit: usize) -> Vec<(u64, Line)> {
+        let kept = locked(&self.kept);
+        let numbered = (kept.forgotten + 1..).zip(&kept.lines);
+        numbered.skip(kept.lines.len().saturating_sub(limit)).map(|(seq, line)| (seq, line.clone())).collect()
     }
 
-    /// Has every further line told to `listener`, which must not log. There is one listener, the first.
-    pub fn listen(&self, listener: impl Fn(&Line) + Send + Sync + 'static) {
+    /// Has every further line and its number told to `listener`, which must neither log nor wait. There is one listener, the first.
+    pub fn listen(&self, listener: impl Fn(u64, &Line) + Send + Sync + 'static) {
         drop(self.listener.set(Listener(Box::new(listener))));
     }
 
     fn push(&self, line: &Line) {
-        let mut lines = locked(&self.lines);
-        if lines.len() == Self::KEPT {
-            lines.pop_front();
+        let mut kept = locked(&self.kept);
+        if kept.lines.len() == Self::KEPT {
+            kept.lines.pop_front();
+            kept.forgotten += 1;
         }
-        lines.push_back(line.clone());
-        drop(lines);
+        kept.lines.push_back(line.clone());
+        let seq = kept.forgotten + kept.lines.len() as u64;
+        // Under the lock: lines are told in the order in which they are kept.
         if let Some(listener) = self.listener.get() {
-            (listener.0)(line);
+            (listener.0)(seq, line);
         }
     }
 }
@@ -252,8 +264,27 @@ mod tests {
             ring.push(&line(&n.to_string()));
         }
         assert_eq!(ring.last(usize::MAX).len(), Ring::KEPT);
-        let texts: Vec<String> = ring.last(2).into_iter().map(|l| l.text).collect();
-        assert_eq!(texts, [(Ring::KEPT - 1).to_string(), Ring::KEPT.to_string()]);
+        let kept = Ring::KEPT as u64;
+        let last: Vec<(u64, String)> = ring.last(2).into_iter().map(|(seq, l)| (seq, l.text)).collect();
+        assert_eq!(last, [(kept, (kept - 1).to_string()), (kept + 1, kept.to_string())]);
+    }
+
+    #[test]
+    fn lines_are_told_as_they_are_kept() {
+        static RING: Ring = Ring::new();
+        static TOLD: Mutex<Vec<(u64, Line)>> = Mutex::new(Vec::new());
+        RING.listen(|seq, line| {
+            assert!(RING.kept.try_lock().is_err(), "another line could be told first");
+            locked(&TOLD).push((seq, line.clone()));
+        });
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || (0..100).for_each(|n| RING.push(&line(&format!("{thread}: {n}")))));
+            }
+        });
+        let told = locked(&TOLD).clone();
+        assert_eq!(told, RING.last(usize::MAX));
+        assert!(told.iter().map(|(seq, _)| *seq).eq(1..=400));
     }
 
     #[test]

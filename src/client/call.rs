@@ -7,17 +7,19 @@ use tokio::time::timeout;
 
 use super::connect::{Connection, connect, lost};
 use super::gate::Gate;
+use crate::wire::asynchronous::{self, FrameReader};
 use crate::wire::control::Asked;
-use crate::wire::{Event, Limit, Reply, Request, ServerFrame, asynchronous};
+use crate::wire::{Event, Limit, Reply, Request, ServerFrame, frame};
 use crate::workflow::{Kind, Refusal};
 
 /// Until an answer must be there. Reading the headers of a large library takes the longest.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A conversation with the daemon.
+/// A conversation with the daemon. Whoever stops waiting for an answer or an event can go on with something else.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
+    reader: FrameReader,
     next_id: u64,
     /// Events that came while an answer was waited for.
     events: VecDeque<Event>,
@@ -35,7 +37,11 @@ pub enum Heard {
 impl Client {
     /// Connects to the daemon.
     pub async fn connect(gate: &Gate) -> Result<Self, Refusal> {
-        Ok(Self { connection: connect(gate).await?, next_id: 1, events: VecDeque::new() })
+        connect(gate).await.map(Self::over)
+    }
+
+    fn over(connection: Connection) -> Self {
+        Self { connection, reader: FrameReader::default(), next_id: 1, events: VecDeque::new() }
     }
 
     /// Asks, and waits for the answer.
@@ -92,7 +98,7 @@ impl Client {
 
     /// Waits for the body of the answer that comes next, unread: for answers that are large.
     pub async fn next_body(&mut self) -> Result<Vec<u8>, Refusal> {
-        match asynchronous::read_body(&mut self.connection.from, Limit::CONTROL).await {
+        match self.reader.read_body(&mut self.connection.from, Limit::CONTROL).await {
             Ok(Some(body)) => Ok(body),
             Ok(None) => Err(lost(&self.connection, None)),
             Err(error) => Err(lost(&self.connection, Some(&error))),
@@ -116,15 +122,12 @@ impl Client {
 
     /// Waits until the daemon has hung up.
     pub async fn hung_up(&mut self) {
-        while let Ok(Some(_)) = asynchronous::read_body(&mut self.connection.from, Limit::CONTROL).await {}
+        while let Ok(Some(_)) = self.reader.read_body(&mut self.connection.from, Limit::CONTROL).await {}
     }
 
     async fn frame(&mut self) -> Result<ServerFrame, Refusal> {
-        match asynchronous::read(&mut self.connection.from, Limit::CONTROL).await {
-            Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(lost(&self.connection, None)),
-            Err(error) => Err(lost(&self.connection, Some(&error))),
-        }
+        let body = self.next_body().await?;
+        frame::decode(&body).map_err(|error| lost(&self.connection, Some(&error)))
     }
 }
 
@@ -133,4 +136,40 @@ impl Client {
 pub fn unexpected(reply: &Reply) -> Refusal {
     let shown: String = format!("{reply:?}").chars().take(60).collect();
     Refusal::new(Kind::Failed, format!("the daemon answered something else: {shown}"), "restart the daemon: perilune stop")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::units::JobId;
+    use crate::wire::Change;
+
+    /// As Ctrl-C does that comes while a large snapshot arrives.
+    #[test]
+    fn a_frame_that_is_not_waited_for_to_its_end_is_not_lost() {
+        let event = Event { seq: 1, change: Change::Gone(vec![JobId(7)]) };
+        let bytes = frame::encode(&ServerFrame::Event(Box::new(event.clone())), Limit::CONTROL).unwrap();
+        let reply = ServerFrame::Reply { id: 1, reply: Reply::Changed(vec![JobId(7)]) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for cut in 0..bytes.len() {
+            runtime.block_on(async {
+                let (mut daemon, from) = tokio::io::duplex(4096);
+                let connection = Connection { from: Box::new(from), to: Box::new(tokio::io::sink()), carrier: None };
+                let mut client = Client::over(connection);
+                daemon.write_all(&bytes[..cut]).await.unwrap();
+                tokio::select! {
+                    biased;
+                    event = client.event() => panic!("{event:?} is not there yet"),
+                    () = std::future::ready(()) => {}
+                }
+                daemon.write_all(&bytes[cut..]).await.unwrap();
+                asynchronous::write(&mut daemon, &reply, Limit::CONTROL).await.unwrap();
+                drop(daemon);
+                assert_eq!(client.call(Request::Cancel(vec![JobId(7)])).await, Ok(Reply::Changed(vec![JobId(7)])), "cut at {cut}");
+                assert_eq!(client.event().await, Ok(event.clone()), "cut at {cut}");
+            });
+        }
+    }
 }

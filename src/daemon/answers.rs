@@ -56,15 +56,11 @@ fn go_on(core: &mut Core, pending: Pending, answer: Answer) {
             core.answer(asker, Ok(Reply::Status(Box::new(status))));
         }
         (Pending::Subscribe(asker, topics), Answer::Jobs { views, .. }) => {
-            let snapshot = Box::new(snapshot::for_topics(core, &topics, views));
+            let snapshot = Box::new(snapshot::for_listener(core, topics.job, views));
             handlers::subscribe::listens(core, asker.session, topics.clone());
             core.emit(Output::Subscribe { asker, topics, snapshot });
         }
-        (Pending::Refresh(sessions, job), Answer::Jobs { views, .. }) => {
-            let topics = crate::wire::control::Topics { job, ..Default::default() };
-            let snapshot = Box::new(snapshot::for_topics(core, &topics, views));
-            core.emit(Output::Refresh { sessions, snapshot });
-        }
+        (Pending::Refresh(job), Answer::Jobs { views, .. }) => snapshot::refreshed(core, job, views),
         (Pending::Assign { job, device, generation }, Answer::Assigned { run, view }) => {
             reports::assigned(core, job, device, generation, run, *view);
         }

@@ -2,7 +2,7 @@
 
 use super::input::Asker;
 use crate::jobs::JobState;
-use crate::units::{DeviceId, JobId, RunId, SessionId};
+use crate::units::{DeviceId, JobId, RunId};
 use crate::wire::PlanAsk;
 use crate::wire::control::{CalibrateAsk, CalibrationView, Topics};
 
@@ -67,8 +67,8 @@ pub enum Pending {
     Status(Asker),
     /// Everything, and then what changes.
     Subscribe(Asker, Topics),
-    /// Everything anew.
-    Refresh(Vec<SessionId>, Option<JobId>),
+    /// Everything anew for those who then listen to it, or to this job.
+    Refresh(Option<JobId>),
     /// An attempt has a number: give it to the engine.
     Assign {
         /// The job.
@@ -103,7 +103,7 @@ impl Pending {
             | Self::StatusReadings(_)
             | Self::Status(_)
             | Self::Subscribe(..)
-            | Self::Refresh(..) => true,
+            | Self::Refresh(_) => true,
             Self::Nothing
             | Self::FirstReadings
             | Self::Append(_)
@@ -115,6 +115,12 @@ impl Pending {
             | Self::Calibrated(..)
             | Self::Record(_) => false,
         }
+    }
+
+    /// Returns what a client will listen to that waits for its first snapshot.
+    #[must_use]
+    pub fn subscription(&self) -> Option<&Topics> {
+        if let Self::Subscribe(_, topics) = self { Some(topics) } else { None }
     }
 
     /// Returns who waits for it, and no longer lets them wait.
@@ -144,7 +150,7 @@ impl Pending {
             | Self::FirstReadings
             | Self::ReadingsAhead
             | Self::LookAhead(_)
-            | Self::Refresh(..)
+            | Self::Refresh(_)
             | Self::Assign { .. }
             | Self::Record(_) => None,
         }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::advising;
@@ -32,7 +32,7 @@ use crate::conversion::stock;
 use crate::gallery;
 use crate::ledger::{Ledger, LedgerError, Planned};
 use crate::library::{self, Roots};
-use crate::logging::Ring;
+use crate::logging::{Line, Ring};
 use crate::units::{Clock, DeviceId, RunId, Seed, SessionId, SystemClock};
 use crate::wire::work::KeptTexts;
 use crate::wire::{ConvertAsk, LogLine, Reply};
@@ -64,8 +64,9 @@ pub struct Options {
 
 /// Messages that may wait for the core; senders wait when there are more.
 const INBOX: usize = 4096;
-/// Messages taken in before others get a turn.
-const AT_ONCE: usize = 256;
+/// Messages taken in before others get a turn. In one of theirs, writers may send 128 frames, which is what tokio allows; so they send
+/// faster than we tell.
+const AT_ONCE: usize = 64;
 /// How long clients have to take what they are owed at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -163,10 +164,9 @@ fn policy(settings: &Settings) -> Policy {
 }
 
 fn follow_log(tell: mpsc::Sender<Message>) {
-    LOG.listen(move |line| {
-        let line = LogLine { time: line.time, level: line.level.to_owned(), source: line.source.clone(), text: line.text.clone() };
+    LOG.listen(move |seq, line| {
         // A log that overwhelms the core is better read from its file.
-        drop(tell.try_send(Message::Input(Input::Logged(line))));
+        drop(tell.try_send(Message::Input(Input::Logged(log_line(seq, line)))));
     });
 }
 
@@ -219,6 +219,8 @@ impl Turn {
                     return;
                 }
             }
+            // An inbox that is never empty would keep us at it: what clients are told would only pile up.
+            yield_now().await;
         }
     }
 
@@ -356,6 +358,88 @@ impl Hands {
 }
 
 fn log(limit: u32) -> Reply {
-    let lines = LOG.last(limit as usize).into_iter();
-    Reply::Log(lines.map(|l| LogLine { time: l.time, level: l.level.to_owned(), source: l.source, text: l.text }).collect())
+    Reply::Log(LOG.last(limit as usize).iter().map(|(seq, line)| log_line(*seq, line)).collect())
+}
+
+fn log_line(seq: u64, line: &Line) -> LogLine {
+    LogLine { seq, time: line.time, level: line.level.to_owned(), source: line.source.clone(), text: line.text.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::config::{Environment, Flags};
+    use crate::daemon::sessions::mailbox::Next;
+    use crate::daemon::snapshot;
+    use crate::telemetry::Frame;
+    use crate::wire::control::Topics;
+
+    struct Blind;
+
+    impl Sensors for Blind {
+        fn read_now(&self, _within: Duration) -> Arc<Frame> {
+            Arc::new(Frame::empty(SystemClock.now()))
+        }
+
+        fn watch(&self, _watched: bool) {}
+
+        fn watch_bus(&self, _devices: BTreeSet<DeviceId>) {}
+
+        fn set_engines(&self, _engines: &BTreeMap<u32, DeviceId>) {}
+    }
+
+    fn hands(settings: &Settings, ledger: Ledger, tell: mpsc::Sender<Message>) -> Hands {
+        let roots = roots(settings).unwrap();
+        Hands {
+            hub: Hub::default(),
+            records: Records::start(ledger, tell.clone()).unwrap(),
+            lookup: Lookup::start(roots.clone(), tell.clone()).unwrap(),
+            links: HashMap::new(),
+            conversions: Converters::new(roots.clone(), settings, tell.clone()),
+            engine: settings.engine.value.clone(),
+            engine_environment: Vec::new(),
+            patience: settings.supervision,
+            sensors: Arc::new(Blind),
+            roots,
+            noted: settings.paths.conversions(),
+            tell,
+        }
+    }
+
+    #[test]
+    fn a_client_that_keeps_up_is_not_let_go_for_a_burst_of_log_lines() {
+        const LINES: u64 = 2_000;
+        let home = tempfile::tempdir().unwrap();
+        let flags = Flags { home: Some(home.path().to_owned()), ..Flags::default() };
+        let settings = Settings::load(&flags, &Environment::made_of(&[], "/nowhere")).unwrap();
+        let ledger = Ledger::in_memory().unwrap();
+        let (core, first) = Core::new(policy(&settings), ledger.recover().unwrap(), SystemClock.now());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let heard = runtime.block_on(async {
+            let (tell, inbox) = mpsc::channel(INBOX);
+            let (session, mailbox) = (SessionId(1), Arc::new(Mailbox::default()));
+            let mut turn = Turn { core, hands: hands(&settings, ledger, tell.clone()) };
+            turn.hands.hub.enter(session, mailbox.clone());
+            let status = Box::new(snapshot::status(&turn.core, Vec::new()));
+            turn.hands.hub.subscribe(Asker { session, id: 1 }, Topics { log: true, ..Topics::default() }, status);
+            let client = tokio::spawn(async move {
+                let mut heard = 0;
+                while let Next::Send(_) = mailbox.next().await {
+                    heard += 1;
+                }
+                (heard, mailbox.next().await)
+            });
+            let line = Line { time: SystemClock.now(), level: "info", source: "cpu".to_owned(), text: "a step".to_owned() };
+            for seq in 1..=LINES {
+                tell.try_send(Message::Input(Input::Logged(log_line(seq, &line)))).unwrap();
+            }
+            tell.try_send(Message::Input(Input::Kill)).unwrap();
+            turn.work(first, inbox).await;
+            turn.hands.hub.close();
+            client.await.unwrap()
+        });
+        assert_eq!(heard, (2 + LINES, Next::Closed), "the answer, the snapshot, and every line");
+    }
 }

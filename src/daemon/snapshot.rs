@@ -1,33 +1,31 @@
 //! What clients see: the ledger's words with what only memory knows laid over them.
 
+use std::collections::BTreeSet;
+
 use super::core::{Core, News};
 use super::output::Output;
 use super::pending::Pending;
 use super::state::Engine;
+use super::state::queue::Waiting;
 use super::{conversions, scheduler, sets, simulated};
 use crate::devices::{DeviceReading, Held, HostReading, MeasuredSpeed};
 use crate::jobs::{JobView, WaitReason};
 use crate::ledger::Command;
 use crate::placement::Subject;
 use crate::units::{Bytes, DeviceId, JobId, SessionId};
-use crate::wire::control::Topics;
 use crate::wire::{Change, DaemonView, EngineView, QueueView, Status};
 
 /// Waiting jobs in a snapshot; lists have them all.
-const WAITING_SHOWN: usize = 50;
+const WAITING_SHOWN: u32 = 50;
 /// Finished jobs in a snapshot.
 pub(super) const FINISHED_SHOWN: u32 = 20;
 
-/// Returns the jobs of a snapshot that are not finished.
-pub(super) fn jobs_shown(core: &Core) -> Vec<JobId> {
-    core.queue.active().chain(core.queue.waiting().take(WAITING_SHOWN)).collect()
-}
-
-/// Returns the question for the jobs that these topics' snapshot shows.
-pub(super) fn question(core: &Core, topics: &Topics) -> Command {
-    match topics.job {
-        Some(job) => Command::Views { jobs: vec![job], finished: 0 },
-        None => Command::Views { jobs: jobs_shown(core), finished: FINISHED_SHOWN },
+/// Returns the question for the jobs that a snapshot shows, of one job or of everything. What waits the ledger chooses when it
+/// answers: jobs that it is just being told of are not in our queue yet.
+pub(super) fn question(core: &Core, job: Option<JobId>) -> Command {
+    match job {
+        Some(job) => Command::Views { jobs: vec![job], unfinished: 0, finished: 0 },
+        None => Command::Views { jobs: core.queue.active().collect(), unfinished: WAITING_SHOWN, finished: FINISHED_SHOWN },
     }
 }
 
@@ -74,10 +72,10 @@ pub(super) fn status(core: &Core, views: Vec<JobView>) -> Status {
     }
 }
 
-/// Returns everything that a listener wants to hear of.
-pub(super) fn for_topics(core: &Core, topics: &Topics, views: Vec<JobView>) -> Status {
+/// Returns everything that a listener to one job, or to everything, wants to hear of.
+pub(super) fn for_listener(core: &Core, job: Option<JobId>, views: Vec<JobView>) -> Status {
     let mut status = status(core, views);
-    if let Some(job) = topics.job {
+    if let Some(job) = job {
         status.devices.clear();
         status.sets.clear();
         status.host = HostReading::default();
@@ -142,11 +140,11 @@ pub(super) fn tell_news(core: &mut Core) {
         core.emit(Output::Engines(core.engines.values().filter_map(|e| Some((e.pid?, e.device))).collect()));
         watch_bus(core);
     }
-    if core.listeners.is_empty() {
-        return;
-    }
     if everything {
         refresh(core);
+    }
+    if core.listeners.is_empty() {
+        return;
     }
     if new_engines {
         core.publish(Change::Engines(engines(core)));
@@ -169,15 +167,23 @@ pub(super) fn watch_bus(core: &mut Core) {
     core.emit(Output::WatchBus(devices));
 }
 
-/// Sends snapshots to all who listen to everything, and to those whose job waits: its reason may be another now.
+/// Asks for snapshots for all who listen to everything, and for those whose job waits: its reason may be another now. Whoever
+/// waits for a first snapshot, in which this is not seen yet, listens by the time that the next one is there.
 fn refresh(core: &mut Core) {
-    let everything: Vec<SessionId> = core.listeners.iter().filter(|(_, t)| t.job.is_none()).map(|(s, _)| *s).collect();
-    if !everything.is_empty() {
-        core.ask_ledger(question(core, &Topics::default()), Pending::Refresh(everything, None));
+    let subscribing = core.pending.values().filter_map(Pending::subscription);
+    let is_waiting = |job| core.queue.get(job).is_some_and(Waiting::is_waiting);
+    let topics = core.listeners.values().chain(subscribing).map(|topics| topics.job);
+    let wanted: BTreeSet<Option<JobId>> = topics.filter(|job| job.is_none_or(is_waiting)).collect();
+    for job in wanted {
+        core.ask_ledger(question(core, job), Pending::Refresh(job));
     }
-    let waiting = |job| core.queue.get(job).is_some_and(super::state::queue::Waiting::is_waiting);
-    let single: Vec<(SessionId, JobId)> = core.listeners.iter().filter_map(|(s, t)| Some((*s, t.job.filter(|j| waiting(*j))?))).collect();
-    for (session, job) in single {
-        core.ask_ledger(Command::Views { jobs: vec![job], finished: 0 }, Pending::Refresh(vec![session], Some(job)));
+}
+
+/// Sends the snapshot that was asked for to all who listen to this by now.
+pub(super) fn refreshed(core: &mut Core, job: Option<JobId>, views: Vec<JobView>) {
+    let sessions: Vec<SessionId> = core.listeners.iter().filter(|(_, topics)| topics.job == job).map(|(session, _)| *session).collect();
+    if !sessions.is_empty() {
+        let snapshot = Box::new(for_listener(core, job, views));
+        core.emit(Output::Refresh { sessions, snapshot });
     }
 }

@@ -144,10 +144,12 @@ pub enum Command {
         /// The most rows.
         limit: u32,
     },
-    /// These jobs, and the last finished ones. Answer: [`Answer::Jobs`].
+    /// These jobs, the next unfinished ones, and the last finished ones. Answer: [`Answer::Jobs`].
     Views {
         /// Which jobs, in this order.
         jobs: Vec<JobId>,
+        /// The most unfinished ones besides, in the order of the queue.
+        unfinished: u32,
         /// The most finished ones besides.
         finished: u32,
     },
@@ -264,7 +266,7 @@ impl Command {
             Self::Note(notice) => history::event(connection, notice.time, &notice.level, notice.job, &notice.text).map(|()| Answer::Done),
             Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref()),
             Self::List { states, after, limit } => history::list(connection, states, after.as_ref(), *limit),
-            Self::Views { jobs, finished } => history::views(connection, jobs, *finished),
+            Self::Views { jobs, unfinished, finished } => history::views(connection, jobs, *unfinished, *finished),
         }
     }
 }

@@ -7,7 +7,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::rows::{LINE, changed, line, urgency, view};
+use super::rows::{LINE, find_entry, line, urgency, view};
 use super::{Answer, LedgerError};
 use crate::jobs::{JobRow, JobState, Rank};
 use crate::units::{JobId, Timestamp};
@@ -23,6 +23,7 @@ enum Place {
 }
 
 impl Place {
+    const FIRST_WAITING: Self = Self::Waiting(i64::MIN, i64::MIN, i64::MIN);
     const FIRST_FINISHED: Self = Self::Finished(i64::MAX, i64::MAX);
 
     fn of(row: &JobRow, rank: Rank) -> Self {
@@ -54,7 +55,7 @@ impl Place {
 pub(super) fn list(connection: &Connection, states: &[JobState], after: Option<&Cursor>, limit: u32) -> Result<Answer, LedgerError> {
     let limit = limit as usize;
     let wanted = |is_final: bool| states.is_empty() || states.iter().any(|s| s.is_final() == is_final);
-    let start = after.map_or(Ok(Place::Waiting(i64::MIN, i64::MIN, i64::MIN)), Place::parse)?;
+    let start = after.map_or(Ok(Place::FIRST_WAITING), Place::parse)?;
     // One more than asked for tells whether there is another page.
     let mut rows = Vec::new();
     if matches!(start, Place::Waiting(..)) && wanted(false) {
@@ -97,13 +98,16 @@ fn page(connection: &Connection, states: &[JobState], start: Place, limit: usize
     rows.collect::<Result<_, _>>().map_err(sqlite())
 }
 
-pub(super) fn views(connection: &Connection, jobs: &[JobId], finished: u32) -> Result<Answer, LedgerError> {
+pub(super) fn views(connection: &Connection, jobs: &[JobId], unfinished: u32, finished: u32) -> Result<Answer, LedgerError> {
     let mut all = jobs.to_vec();
-    if finished > 0 {
-        let rows = page(connection, &[], Place::FIRST_FINISHED, finished as usize)?;
-        all.extend(rows.into_iter().map(|(row, _)| row.job).filter(|job| !jobs.contains(job)));
+    for (first, limit) in [(Place::FIRST_WAITING, unfinished as usize), (Place::FIRST_FINISHED, finished as usize)] {
+        if limit > 0 {
+            // Those that were named may be among them.
+            let rows = page(connection, &[], first, limit + jobs.len())?;
+            all.extend(rows.into_iter().map(|(row, _)| row.job).filter(|job| !jobs.contains(job)).take(limit));
+        }
     }
-    let Answer::Jobs { entries, .. } = changed(connection, &all)? else { return Ok(Answer::Done) };
+    let entries = all.iter().map(|job| find_entry(connection, *job)).collect::<Result<_, _>>()?;
     let views = all.iter().map(|job| view(connection, *job)).collect::<Result<_, _>>()?;
     Ok(Answer::Jobs { entries, views })
 }

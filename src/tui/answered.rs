@@ -46,13 +46,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         (Purpose::Status, Reply::Status(status)) => model.known.take_queue(status.queue),
         (Purpose::Devices, Reply::Devices { devices, host }) => model.known.apply(Change::Devices { devices, host }, model.now),
         (Purpose::Models, Reply::Models(models)) => model.known.models = Some(models),
-        (Purpose::Log, Reply::Log(lines)) => {
-            // Lines that were heard meanwhile are among these.
-            model.known.log.clear();
-            for line in lines {
-                model.known.log_line(line);
-            }
-        }
+        (Purpose::Log, Reply::Log(lines)) => model.known.replace_log(lines),
         (Purpose::Show(_), Reply::Job(job)) => model.known.put(*job),
         (Purpose::Tune(draft), Reply::Tune(view)) => return offload::update::told(model, &draft, Ok(*view)),
         (Purpose::Estimate(of), Reply::Plan(view)) => compose::estimate::told(model, *of, Ok(view)),

@@ -56,6 +56,8 @@ pub struct Known {
     pub log: VecDeque<LogLine>,
     /// Lines of the log that were forgotten again.
     pub log_dropped: u64,
+    /// The number of the last line that was there when the log was asked for.
+    pub log_read: Option<u64>,
     /// Models there are, once asked for.
     pub models: Option<Vec<ModelEntry>>,
     /// Which precisions of a model suit this box, and of which, once asked for.
@@ -111,8 +113,18 @@ impl Known {
                 }
                 self.notices.push_back(notice);
             }
-            Change::Log(line) => self.log_line(line),
+            // What was there when the log was asked for may be told after it.
+            Change::Log(line) => {
+                if self.log_read.is_none_or(|read| line.seq > read) {
+                    self.log_line(line);
+                }
+            }
         }
+    }
+
+    /// Another conversation begins, with a daemon that may count the lines of its log anew.
+    pub fn begin(&mut self) {
+        self.log_read = None;
     }
 
     /// Takes in everything at one moment.
@@ -144,8 +156,16 @@ impl Known {
         self.order_doubtful = false;
     }
 
-    /// Takes in a line of the log.
-    pub fn log_line(&mut self, line: LogLine) {
+    /// Takes in the log as a whole. Lines that were heard before are among these.
+    pub fn replace_log(&mut self, lines: Vec<LogLine>) {
+        self.log.clear();
+        self.log_read = lines.last().map(|line| line.seq);
+        for line in lines {
+            self.log_line(line);
+        }
+    }
+
+    fn log_line(&mut self, line: LogLine) {
         if self.log.len() == LOG_LINES {
             self.log.pop_front();
             self.log_dropped += 1;

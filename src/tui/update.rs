@@ -137,6 +137,7 @@ fn up(model: &mut Model, place: String) -> Vec<Effect> {
         model.toast(Role::Ok, "the daemon answers again");
     }
     model.link = Link::Up;
+    model.known.begin();
     model.devices.watched = None;
     model.place = place;
     model.touch(Urgency::Data);

@@ -6,17 +6,39 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::frame::{self, FrameError, Limit, PREFIX};
 
+/// Reads frames. Whoever stops waiting in the middle of one loses nothing: the next call goes on with it.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    prefix: [u8; PREFIX],
+    body: Vec<u8>,
+    /// Bytes of both that are there.
+    filled: usize,
+}
+
+impl FrameReader {
+    /// Reads one frame's body; `None` where the connection ended between two frames.
+    pub async fn read_body(&mut self, from: &mut (impl AsyncRead + Unpin), limit: Limit) -> Result<Option<Vec<u8>>, FrameError> {
+        while self.filled < PREFIX {
+            match from.read(&mut self.prefix[self.filled..]).await.map_err(FrameError::Io)? {
+                0 if self.filled == 0 => return Ok(None),
+                0 => return Err(FrameError::Cut),
+                n => self.filled += n,
+            }
+        }
+        self.body.resize(frame::body_length(self.prefix, limit)?, 0);
+        while self.filled < PREFIX + self.body.len() {
+            match from.read(&mut self.body[self.filled - PREFIX..]).await.map_err(FrameError::Io)? {
+                0 => return Err(FrameError::Cut),
+                n => self.filled += n,
+            }
+        }
+        Ok(Some(std::mem::take(self).body))
+    }
+}
+
 /// Reads one frame's body; `None` where the connection ended between two frames.
 pub async fn read_body(from: &mut (impl AsyncRead + Unpin), limit: Limit) -> Result<Option<Vec<u8>>, FrameError> {
-    let mut prefix = [0; PREFIX];
-    let first = from.read(&mut prefix).await.map_err(FrameError::Io)?;
-    if first == 0 {
-        return Ok(None);
-    }
-    read_exact(from, &mut prefix[first..]).await?;
-    let mut body = vec![0; frame::body_length(prefix, limit)?];
-    read_exact(from, &mut body).await?;
-    Ok(Some(body))
+    FrameReader::default().read_body(from, limit).await
 }
 
 /// Reads one value; `None` where the connection ended between two frames.
@@ -32,12 +54,4 @@ pub async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T, 
     let bytes = frame::encode(value, limit)?;
     to.write_all(&bytes).await.map_err(FrameError::Io)?;
     to.flush().await.map_err(FrameError::Io)
-}
-
-async fn read_exact(from: &mut (impl AsyncRead + Unpin), into: &mut [u8]) -> Result<(), FrameError> {
-    match from.read_exact(into).await {
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(FrameError::Cut),
-        Err(e) => Err(FrameError::Io(e)),
-    }
 }

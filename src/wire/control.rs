@@ -379,6 +379,8 @@ pub struct Preview {
 /// A line that the daemon or an engine wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
+    /// One more than the line's before it, from the daemon's first on.
+    pub seq: u64,
     /// When.
     pub time: Timestamp,
     /// `trace`, `debug`, `info`, `warn` or `error`.

@@ -187,13 +187,13 @@ fn a_client_has_something_converted_and_hears_of_it() {
     let mut other = home.talk();
     other.subscribe(Topics::default());
     talk.ask(ask(Target::Int8));
-    other.hear(|change| match change {
+    other.hear("the conversion to run", |change| match change {
         Change::Conversions(all) => all.iter().any(|c| c.running && c.to == Target::Int8).then_some(()),
         _ => None,
     });
     // Who leaves has it stopped.
     drop(talk);
-    other.hear(|change| matches!(change, Change::Conversions(all) if all.is_empty()).then_some(()));
+    other.hear("the conversion to be over", |change| matches!(change, Change::Conversions(all) if all.is_empty()).then_some(()));
     drop(held);
     assert!(!result(&home, &format!("converted/{MODEL}_int8.safetensors")).exists());
 }

@@ -14,7 +14,7 @@ use perilune::tui::screens;
 use perilune::tui::terminal::probe::Answers;
 use perilune::units::{JobId, Timestamp};
 use perilune::wire::control::Counts;
-use perilune::wire::{Change, Cursor, Reply, Request};
+use perilune::wire::{Change, Cursor, LogLine, Reply, Request};
 use perilune::workflow::{JobDraft, Kind, Refusal};
 use proptest::prelude::*;
 
@@ -310,6 +310,22 @@ fn nothing_harmful_is_shown_or_copied() {
     }
     let effects = screen.keys("6gjy").effects;
     assert!(effects.iter().any(|e| matches!(e, Effect::Copy(text) if text == "first second??31m")));
+}
+
+#[test]
+fn a_line_that_was_read_with_the_log_is_not_taken_in_again() {
+    let mut screen = busy();
+    let texts = |screen: &Screen| screen.model.known.log.iter().map(|l| l.text.clone()).collect::<Vec<_>>();
+    let (read, last) = (texts(&screen), fixtures::log().pop().unwrap());
+    // It was on its way already when the log was read.
+    screen.hear(Change::Log(last.clone()));
+    assert_eq!(texts(&screen), read);
+    let line = |seq: u64, text: &str| Change::Log(LogLine { seq, text: text.to_owned(), ..last.clone() });
+    screen.hear(line(last.seq + 1, "the next"));
+    // Another daemon begins with its first line.
+    screen.tell(Message::Up { place: "local".to_owned() });
+    screen.hear(line(1, "the first"));
+    assert_eq!(texts(&screen)[read.len()..], ["the next", "the first"]);
 }
 
 #[test]

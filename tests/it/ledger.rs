@@ -12,6 +12,7 @@ use perilune::wire::{Cursor, Notice};
 use perilune::workflow::{JobSpec, Kind};
 use rusqlite::Connection;
 
+use crate::support::builders::ids;
 use crate::support::fixtures;
 
 fn spec(prompt: &str) -> JobSpec {
@@ -54,7 +55,7 @@ fn finish(run: RunId, job: JobId) -> Command {
 }
 
 fn view(ledger: &mut Ledger, job: JobId) -> JobView {
-    let command = Command::Views { jobs: vec![job], finished: 0 };
+    let command = Command::Views { jobs: vec![job], unfinished: 0, finished: 0 };
     let Answer::Jobs { mut views, .. } = ledger.run_one(&command, Timestamp(0)).unwrap() else { panic!("no views") };
     views.pop().unwrap()
 }
@@ -108,6 +109,24 @@ fn fill(path: &Path) {
     ledger.run_one(&Command::Note(notice), at).unwrap();
     ledger.run_one(&lesson(1e9, 0.5), at).unwrap();
     ledger.tidy_up().unwrap();
+}
+
+#[test]
+fn what_is_not_named_is_chosen_when_the_ledger_is_asked() {
+    let mut ledger = Ledger::in_memory().unwrap();
+    for prompt in ["a", "b", "c", "d"] {
+        append(&mut ledger, prompt);
+    }
+    ledger.run_one(&Command::Cancel { jobs: vec![JobId(4)], run: None }, Timestamp(5_000)).unwrap();
+    let mut check = |named: &[i64], unfinished, finished, expected: &[i64]| {
+        let command = Command::Views { jobs: ids(named.iter().copied()), unfinished, finished };
+        let Answer::Jobs { entries, views } = ledger.run_one(&command, Timestamp(0)).unwrap() else { panic!("no views") };
+        assert_eq!(views.iter().map(|v| v.job.0).collect::<Vec<_>>(), expected);
+        assert!(entries.iter().map(|e| e.job.0).eq(expected.iter().copied()));
+    };
+    check(&[], 2, 0, &[1, 2]);
+    check(&[2], 1, 9, &[2, 1, 4]);
+    check(&[4, 1], 9, 9, &[4, 1, 2, 3]);
 }
 
 #[test]

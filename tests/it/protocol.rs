@@ -165,7 +165,7 @@ fn whoever_waits_for_one_job_hears_of_no_other() {
     assert_eq!((status.queue.jobs.len(), status.queue.jobs[0].job), (1, second));
     talk.changed(Request::Resume { job: None });
     talk.wait_for(first, JobState::Done);
-    let done = listener.hear(|change| match change {
+    let done = listener.hear("the job to be done", |change| match change {
         Change::Job(view) => {
             assert_eq!(view.job, second);
             view.state.is_final().then_some(view)
@@ -187,13 +187,14 @@ fn a_subscription_to_the_log_hears_the_engine() {
     let mut talk = home.talk();
     talk.subscribe(Topics { log: true, ..Topics::default() });
     talk.submit(a_job());
-    let line = talk.hear(|change| match change {
+    let line = talk.hear("a line of the engine", |change| match change {
         Change::Log(line) if line.source == "cpu" => Some(line),
         _ => None,
     });
     assert_eq!((line.level.as_str(), line.text.as_str()), ("info", "fake engine for cpu"));
     let Reply::Log(lines) = talk.call(Request::Log { limit: 500 }) else { panic!("no log") };
-    assert!(lines.iter().any(|l| l.text == line.text));
+    assert!(lines.contains(&line), "the line is told under one number");
+    assert!(lines.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
 }
 
 #[test]

@@ -39,10 +39,10 @@ fn a_running_job_is_changed_by_its_engine_and_everybody_hears_of_it() {
     talk.wait_for(job, JobState::Running);
     talk.subscribe(Topics::default());
     assert_eq!(talk.changed(rebudget(job, "1MiB")), [1]);
-    let notice = talk.hear(|change| if let Change::Notice(notice) = change { Some(notice) } else { None });
+    let notice = talk.hear("a notice", |change| if let Change::Notice(notice) = change { Some(notice) } else { None });
     assert_eq!((notice.level.as_str(), notice.job), ("info", Some(job)));
     assert!(notice.text.starts_with("job 1 goes on with `#cpu;1MiB;disk` after 0.25 s: "), "{}", notice.text);
-    let offload = talk.hear(|change| if let Change::Job(view) = change { Some(view.spec.offload) } else { None });
+    let offload = talk.hear("the job", |change| if let Change::Job(view) = change { Some(view.spec.offload) } else { None });
     assert_eq!(offload, asking("1MiB"), "a later attempt asks the same");
     // A run that is held between two steps is changed all the same.
     talk.changed(Request::Pause { job: Some(job) });

@@ -98,7 +98,9 @@ fn a_set_is_loaded_ahead_pinned_and_unloaded() {
     let mut hears = home.talk();
     hears.subscribe(Topics::default());
     assert!(sets(&mut talk, Request::PinSet(MODEL.to_owned()))[0].pinned);
-    hears.hear(|change| if let Change::Sets(sets) = change { sets.iter().any(|set| set.pinned).then_some(()) } else { None });
+    hears.hear("the set to be pinned", |change| {
+        if let Change::Sets(sets) = change { sets.iter().any(|set| set.pinned).then_some(()) } else { None }
+    });
     refused(&mut talk, Request::UnloadSet(set.id.to_string()), Kind::Refused, "set `night` is pinned");
     home.run(&["sets", "unload", MODEL]).refused(5, "set `night` is pinned");
     assert!(!sets(&mut talk, Request::UnpinSet(format!("{MODEL}@cpu")))[0].pinned);

@@ -123,6 +123,10 @@ struct World {
     next_ask: u64,
     /// Questions about budgets, to which an engine may know the answer.
     unanswered: HashSet<u64>,
+    /// The last snapshot that began a subscription.
+    subscribed: Option<Status>,
+    /// Later ones, and to whom they went.
+    refreshed: Vec<(Vec<SessionId>, Status)>,
 }
 
 const DEVICES: [DeviceId; 2] = [DeviceId::Cpu, DeviceId::Cuda(0)];
@@ -196,6 +200,8 @@ impl World {
             exited: false,
             next_ask: 0,
             unanswered: HashSet::new(),
+            subscribed: None,
+            refreshed: Vec::new(),
         }
     }
 
@@ -286,6 +292,13 @@ impl World {
         true
     }
 
+    /// Works until this is what the ledger has to do next.
+    fn work_until(&mut self, wanted: impl Fn(&Command) -> bool) {
+        while !matches!(self.todo.front(), Some(Output::Ledger { command, .. }) if wanted(command)) {
+            assert!(self.work(), "the ledger is never asked");
+        }
+    }
+
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Answer(asker, answer) => {
@@ -330,9 +343,9 @@ impl World {
             }
             Output::StopConversion(id) => drop(self.converters.remove(&id)),
             Output::Exit => self.exited = true,
-            Output::Subscribe { .. }
-            | Output::Refresh { .. }
-            | Output::Publish(_)
+            Output::Subscribe { snapshot, .. } => self.subscribed = Some(*snapshot),
+            Output::Refresh { sessions, snapshot } => self.refreshed.push((sessions, *snapshot)),
+            Output::Publish(_)
             | Output::Read(..)
             | Output::Watch(_)
             | Output::WatchBus(_)
@@ -523,22 +536,14 @@ impl World {
         self.next_ask += 1;
         let asker = Asker { session: SessionId(2), id: self.next_ask };
         self.tell(Input::Asked(asker, Request::Subscribe(Topics::default())));
-        let mut told = None;
-        while !(self.todo.is_empty() && self.inbox.is_empty()) {
-            if let Some(Output::Subscribe { .. }) = self.todo.front()
-                && let Some(Output::Subscribe { snapshot, .. }) = self.todo.pop_front()
-            {
-                told = Some(*snapshot);
-            }
-            self.work();
-        }
-        told.unwrap()
+        while self.work() {}
+        self.subscribed.take().unwrap()
     }
 
     fn all_jobs(&mut self) -> Vec<JobView> {
         let list = Command::List { states: Vec::new(), after: None, limit: 10_000 };
         let Answer::Page { rows, .. } = self.ledger.run_one(&list, Timestamp(0)).unwrap() else { panic!("no page") };
-        let views = Command::Views { jobs: rows.iter().map(|r| r.job).collect(), finished: 0 };
+        let views = Command::Views { jobs: rows.iter().map(|r| r.job).collect(), unfinished: 0, finished: 0 };
         let Answer::Jobs { views, .. } = self.ledger.run_one(&views, Timestamp(0)).unwrap() else { panic!("no jobs") };
         views
     }
@@ -598,6 +603,49 @@ proptest! {
         world.leave_in_peace();
         world.check();
     }
+}
+
+fn jobs(status: &Status) -> Vec<(i64, JobState)> {
+    status.queue.jobs.iter().map(|j| (j.job.0, j.state)).collect()
+}
+
+#[test]
+fn a_snapshot_contains_the_jobs_that_the_ledger_is_being_told_of() {
+    let mut world = World::new();
+    world.happen(&Event::PauseQueue(true));
+    world.happen(&Event::Submit { device: false, priority: 0, wish: None });
+    world.work_until(|command| matches!(command, Command::Append { .. }));
+    assert_eq!(jobs(&world.everything()), [(1, JobState::Queued)]);
+    world.ask(Request::Cancel(vec![JobId(1)]));
+    while world.work() {}
+    world.ask(Request::Retry(vec![JobId(1)]));
+    world.work_until(|command| matches!(command, Command::Retry(_)));
+    assert_eq!(jobs(&world.everything()), [(1, JobState::Queued)]);
+}
+
+#[test]
+fn whoever_subscribes_while_jobs_are_moved_is_told_of_their_new_order() {
+    let check = |job: Option<JobId>, before: &[i64], after: &[i64]| {
+        let mut world = World::new();
+        world.happen(&Event::PauseQueue(true));
+        for _ in 0..2 {
+            world.happen(&Event::Submit { device: false, priority: 0, wish: None });
+        }
+        while world.work() {}
+        let asker = Asker { session: SessionId(2), id: 1 };
+        world.tell(Input::Asked(asker, Request::Subscribe(Topics { job, ..Topics::default() })));
+        world.work_until(|command| matches!(command, Command::Views { .. }));
+        // The ledger answers, and the answer is on its way.
+        world.work();
+        world.ask(Request::Move { job: JobId(2), to: Move::First });
+        while world.work() {}
+        let order = |status: &Status| status.queue.jobs.iter().map(|j| j.job.0).collect::<Vec<_>>();
+        assert_eq!(world.subscribed.as_ref().map(order), Some(before.to_vec()));
+        let refreshed: Vec<_> = world.refreshed.iter().map(|(sessions, status)| (sessions.clone(), order(status))).collect();
+        assert_eq!(refreshed, [(vec![SessionId(2)], after.to_vec())]);
+    };
+    check(None, &[1, 2], &[2, 1]);
+    check(Some(JobId(2)), &[2], &[2]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -75,8 +75,9 @@ impl Drop for Process {
     }
 }
 
-/// How long what a process wrote is waited for after its end.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long what a process wrote is waited for after its end. On a busy machine its readers need a while; it takes this long only
+/// where something that the process has left behind, in a group of its own, keeps the pipe open.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Starts a process. Call it from a thread that lives as long as the daemon: the process dies with that thread.
 pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
@@ -114,14 +115,18 @@ pub fn spawn(spec: &SpawnSpec) -> io::Result<Spawned> {
     let still = alive.clone();
     thread::Builder::new().name(format!("end of {}", spec.source)).spawn(move || {
         let how = see_it_end(child, pid, &still);
-        // All is heard when both readers have hung up, or when some grandchild keeps the pipe for itself.
-        if heard_all.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+        if !wait_for_readers(&heard_all, LAST_WORDS) {
             tracing::debug!("the output of process {pid:?} is held open by something else");
         }
         // Nobody listens when the daemon ends.
         drop(tell.send(how));
     })?;
     Ok(Spawned { socket: ours, process: Process { pid, alive }, exit, tail })
+}
+
+/// Waits until all who read the output have let go of their senders; returns whether they have.
+fn wait_for_readers(heard_all: &Receiver<()>, patience: Duration) -> bool {
+    heard_all.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
 }
 
 /// Waits for the end of the process, ends what it has left behind, and only then gives up its number.
@@ -160,5 +165,26 @@ fn name(signal: i32) -> &'static str {
         11 => " (SIGSEGV)",
         15 => " (SIGTERM)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_a_slow_reader_still_reads_is_heard() {
+        let (done, heard_all) = channel();
+        assert!(!wait_for_readers(&heard_all, Duration::ZERO), "somebody reads still");
+        let tail = Tail::default();
+        let heard = tail.clone();
+        let end = thread::spawn(move || wait_for_readers(&heard_all, Duration::from_mins(1)).then(|| heard.lines()));
+        // One of two readers is as slow as can be.
+        drop(done.clone());
+        follow(&b"out of memory\n"[..], "cpu", &tail);
+        drop(done);
+        assert_eq!(end.join().unwrap().unwrap(), ["out of memory"]);
     }
 }

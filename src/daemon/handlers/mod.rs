@@ -25,7 +25,6 @@ use super::{ahead, conversions, faults, snapshot, supervision};
 use crate::ledger::{Command, Entry};
 use crate::telemetry::Frame;
 use crate::units::JobId;
-use crate::wire::control::Topics;
 use crate::wire::{Reply, Request};
 use crate::workflow::{Kind, Refusal};
 
@@ -62,7 +61,7 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::List { states, after, limit } => {
             core.ask_ledger(Command::List { states, after, limit: limit.clamp(1, PAGE) }, Pending::Page(asker));
         }
-        Request::Show(job) => core.ask_ledger(Command::Views { jobs: vec![job], finished: 0 }, Pending::Show(asker)),
+        Request::Show(job) => core.ask_ledger(Command::Views { jobs: vec![job], unfinished: 0, finished: 0 }, Pending::Show(asker)),
         Request::Cancel(jobs) => cancel::cancel(core, asker, &jobs),
         Request::Withdraw(job) => cancel::withdraw(core, asker, job),
         Request::Retry(jobs) => retry::retry(core, asker, jobs),
@@ -103,7 +102,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
     faults::tell(core);
     match core.pending.remove(&ticket) {
         Some(Pending::StatusReadings(asker)) => {
-            core.ask_ledger(snapshot::question(core, &Topics::default()), Pending::Status(asker));
+            core.ask_ledger(snapshot::question(core, None), Pending::Status(asker));
         }
         Some(Pending::Devices(asker)) => {
             let (devices, host) = (snapshot::devices(core), Box::new(snapshot::host(core)));
@@ -127,7 +126,7 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
 /// Refuses something for jobs that are not in the queue, once the ledger has said what has become of them.
 fn refuse_unknown(core: &mut Core, asker: Asker, jobs: &[JobId], verb: &'static str) {
     match jobs.first() {
-        Some(job) => core.ask_ledger(Command::Views { jobs: vec![*job], finished: 0 }, Pending::Explain(asker, verb)),
+        Some(job) => core.ask_ledger(Command::Views { jobs: vec![*job], unfinished: 0, finished: 0 }, Pending::Explain(asker, verb)),
         None => core.answer(asker, Ok(Reply::Changed(Vec::new()))),
     }
 }

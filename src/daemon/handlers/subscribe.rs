@@ -11,7 +11,7 @@ use crate::wire::control::Topics;
 
 /// Has the snapshot put together; the client listens from the moment it is.
 pub(super) fn subscribe(core: &mut Core, asker: Asker, topics: Topics) {
-    core.ask_ledger(snapshot::question(core, &topics), Pending::Subscribe(asker, topics));
+    core.ask_ledger(snapshot::question(core, topics.job), Pending::Subscribe(asker, topics));
 }
 
 /// From now on the client listens.

@@ -87,3 +87,64 @@ fn wants(topics: &Topics, change: &Change) -> bool {
         Change::Devices { .. } | Change::Queue { .. } | Change::Sets(_) | Change::Conversions(_) => topics.job.is_none(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::sessions::mailbox::Next;
+    use crate::units::Timestamp;
+    use crate::wire::status::CacheView;
+    use crate::wire::{DaemonView, LogLine, Notice, QueueView};
+
+    fn status() -> Box<Status> {
+        Box::new(Status {
+            version: String::new(),
+            time: Timestamp(0),
+            daemon: DaemonView { pid: 1, uptime_s: 0.0 },
+            devices: Vec::new(),
+            host: crate::devices::HostReading::default(),
+            sets: Vec::new(),
+            engines: Vec::new(),
+            cache: CacheView::default(),
+            conversions: Vec::new(),
+            queue: QueueView::default(),
+            notices: Vec::new(),
+        })
+    }
+
+    fn drain(mailbox: &Mailbox) -> Vec<String> {
+        let name = |frame: ServerFrame| match frame {
+            ServerFrame::Reply { reply, .. } => format!("{reply:?}"),
+            ServerFrame::Error { error, .. } => error.message,
+            ServerFrame::Event(event) => {
+                let change = format!("{:?}", event.change);
+                format!("{} {}", event.seq, change.split_once('(').map_or(change.as_str(), |(name, _)| name))
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut all = Vec::new();
+            loop {
+                match mailbox.next().await {
+                    Next::Send(frame) => all.push(name(*frame)),
+                    Next::Closed => return all,
+                    Next::Overflowed => panic!("overflowed after {all:?}"),
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn a_snapshot_takes_the_place_of_what_it_says_too_and_of_nothing_else() {
+        let (mut hub, mailbox, session) = (Hub::default(), Arc::new(Mailbox::default()), SessionId(1));
+        hub.enter(session, mailbox.clone());
+        hub.subscribe(Asker { session, id: 7 }, Topics { log: true, ..Topics::default() }, status());
+        let line = LogLine { seq: 1, time: Timestamp(0), level: "warn".to_owned(), source: "cpu".to_owned(), text: "hot".to_owned() };
+        hub.publish(Change::Log(line));
+        hub.publish(Change::Notice(Notice { time: Timestamp(0), level: "fail".to_owned(), text: "job 3 failed".to_owned(), job: None }));
+        hub.publish(Change::Gone(vec![JobId(3)]));
+        hub.refresh(&[session], status());
+        hub.close();
+        assert_eq!(drain(&mailbox), ["Done", "1 Log", "2 Notice", "3 Snapshot"]);
+    }
+}

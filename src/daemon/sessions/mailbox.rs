@@ -47,6 +47,22 @@ fn kind(change: &Change) -> Option<Kind> {
     }
 }
 
+/// Returns whether a snapshot says this too. A notice is told when it comes, the log line by line.
+fn is_in_snapshots(change: &Change) -> bool {
+    match change {
+        Change::Snapshot(_)
+        | Change::Job(_)
+        | Change::Gone(_)
+        | Change::Progress { .. }
+        | Change::Devices { .. }
+        | Change::Queue { .. }
+        | Change::Sets(_)
+        | Change::Engines(_)
+        | Change::Conversions(_) => true,
+        Change::Preview(_) | Change::Notice(_) | Change::Log(_) => false,
+    }
+}
+
 #[derive(Debug, Default)]
 struct Content {
     items: VecDeque<Item>,
@@ -85,17 +101,16 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Adds an event. A snapshot takes the place of all events before it.
+    /// Adds an event. A snapshot takes the place of all events before it that it says too.
     pub fn tell(&self, change: Arc<Change>) {
         let mut content = self.locked();
+        let before = content.items.len();
         if matches!(*change, Change::Snapshot(_)) {
-            content.items.retain(|item| matches!(item, Item::Frame(_)));
-            content.events = 0;
+            content.items.retain(|item| !matches!(item, Item::Change(c) if is_in_snapshots(c)));
         } else if let Some(kind_of_this) = kind(&change) {
-            let before = content.items.len();
             content.items.retain(|item| !matches!(item, Item::Change(c) if kind(c).as_ref() == Some(&kind_of_this)));
-            content.events -= before - content.items.len();
         }
+        content.events -= before - content.items.len();
         if content.events >= EVENTS {
             content.overflowed = true;
         } else {

@@ -397,8 +397,10 @@ pub(crate) fn notice(seconds_ago: i64, level: &str, text: &str, job: Option<i64>
     Notice { time: Timestamp(NOW.0 - seconds_ago * 1000), level: level.to_owned(), text: text.to_owned(), job: job.map(JobId) }
 }
 
+/// A line that is told behind those of [`log`].
 pub(crate) fn log_line(seconds_ago: i64, level: &str, source: &str, text: &str) -> LogLine {
-    LogLine { time: Timestamp(NOW.0 - seconds_ago * 1000), level: level.to_owned(), source: source.to_owned(), text: text.to_owned() }
+    let time = Timestamp(NOW.0 - seconds_ago * 1000);
+    LogLine { seq: 1_000, time, level: level.to_owned(), source: source.to_owned(), text: text.to_owned() }
 }
 
 pub(crate) fn log() -> Vec<LogLine> {
@@ -411,6 +413,7 @@ pub(crate) fn log() -> Vec<LogLine> {
         log_line(40, "debug", "cuda:0", "residency: 60 blocks, 31 streamed"),
     ];
     lines.extend((1..=14).map(|n| log_line(30 - 2 * n, "info", "cuda:0", &format!("job 41: step {n} of 28, 1.5 s"))));
+    (1..).zip(&mut lines).for_each(|(seq, line)| line.seq = seq);
     lines
 }
 

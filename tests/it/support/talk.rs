@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perilune::jobs::{JobState, JobView};
 use perilune::units::JobId;
@@ -32,8 +32,19 @@ impl Talk {
         Some(Self { socket, next_id: 1, events: Vec::new() })
     }
 
+    #[track_caller]
     pub(crate) fn frame(&mut self) -> ServerFrame {
-        blocking::read(&mut self.socket, Limit::CONTROL).unwrap().unwrap_or_else(|| panic!("the daemon hung up"))
+        self.frame_awaiting("a frame")
+    }
+
+    #[track_caller]
+    fn frame_awaiting(&mut self, what: &str) -> ServerFrame {
+        match blocking::read(&mut self.socket, Limit::CONTROL) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => panic!("the daemon hung up before {what}"),
+            Err(FrameError::Io(e)) if e.kind() == ErrorKind::WouldBlock => panic!("waited too long for {what}"),
+            Err(error) => panic!("{error} while waiting for {what}"),
+        }
     }
 
     pub(crate) fn ask(&mut self, request: Request) -> u64 {
@@ -128,9 +139,15 @@ impl Talk {
         assert_eq!(self.call(Request::Subscribe(topics)), Reply::Done);
     }
 
+    #[track_caller]
     pub(crate) fn event(&mut self) -> Event {
+        self.event_awaiting("an event")
+    }
+
+    #[track_caller]
+    fn event_awaiting(&mut self, what: &str) -> Event {
         if self.events.is_empty() {
-            match self.frame() {
+            match self.frame_awaiting(what) {
                 ServerFrame::Event(event) => return *event,
                 other => panic!("{other:?}"),
             }
@@ -139,9 +156,15 @@ impl Talk {
     }
 
     /// Waits for a change that is what a test wants.
-    pub(crate) fn hear<T>(&mut self, mut wanted: impl FnMut(Change) -> Option<T>) -> T {
+    #[track_caller]
+    pub(crate) fn hear<T>(&mut self, what: &str, mut wanted: impl FnMut(Change) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(heard) = wanted(self.event().change) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited too long for {what}");
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            if let Some(heard) = wanted(self.event_awaiting(what).change) {
+                self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
                 return heard;
             }
         }
