@@ -91,14 +91,34 @@ struct Progress<P, E> {
     missing: usize,
     came: Vec<P>,
     failure: Option<E>,
+    is_abandoned: bool,
+}
+
+/// A part that somebody works at. Dropped by a panic, it is told of, so that nobody waits for it for ever.
+#[derive(Debug)]
+pub struct Underway<'a, P, E>(&'a Arrival<P, E>);
+
+impl<P, E> Drop for Underway<'_, P, E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            lock(&self.0.progress).is_abandoned = true;
+            self.0.changed.notify_all();
+        }
+    }
 }
 
 impl<P, E> Arrival<P, E> {
     /// Returns the arrival of a block that begins now, in so many parts.
     #[must_use]
     pub fn of(parts: usize) -> Self {
-        let progress = Mutex::new(Progress { missing: parts, came: Vec::with_capacity(parts), failure: None });
+        let progress = Mutex::new(Progress { missing: parts, came: Vec::with_capacity(parts), failure: None, is_abandoned: false });
         Self { begun: Instant::now(), progress, changed: Condvar::new() }
+    }
+
+    /// Marks a part as one that this thread works at, until what is returned is dropped.
+    #[must_use]
+    pub fn underway(&self) -> Underway<'_, P, E> {
+        Underway(self)
     }
 
     /// Hears that a part has come, or cannot. Returns whether it was the last.
@@ -116,11 +136,15 @@ impl<P, E> Arrival<P, E> {
     }
 
     /// Waits until every part has come, and returns what they left; the first error where one could not.
+    ///
+    /// # Panics
+    /// Where a thread that worked at a part did.
     pub fn wait(&self) -> Result<Vec<P>, E> {
         let mut progress = lock(&self.progress);
-        while progress.missing > 0 {
+        while progress.missing > 0 && !progress.is_abandoned {
             progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
+        assert!(!progress.is_abandoned, "a thread that brings weights panicked");
         let came = std::mem::take(&mut progress.came);
         progress.failure.take().map_or(Ok(came), Err)
     }
@@ -153,6 +177,20 @@ mod tests {
         let arrival = Arrival::<(), _>::of(3);
         let lasts: Vec<bool> = [Ok(()), Err("short"), Err("late")].into_iter().map(|part| arrival.came(part)).collect();
         assert_eq!((lasts, arrival.wait()), (vec![false, false, true], Err("short")));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_part_whose_thread_has_panicked() {
+        let arrival = Arc::new(Arrival::<(), String>::of(2));
+        let work = |(is_sound, arrival): (bool, Arc<Arrival<(), String>>)| {
+            let _part = arrival.underway();
+            assert!(is_sound, "as the test wants it");
+            arrival.came(Ok(()));
+        };
+        let crew = Crew::start([work, work]).unwrap();
+        crew.give([true, false].map(|is_sound| (is_sound, Arc::clone(&arrival))));
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| arrival.wait()));
+        assert!(waited.is_err(), "it would have waited for ever");
     }
 
     #[test]

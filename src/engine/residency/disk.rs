@@ -232,6 +232,7 @@ impl Shared {
     fn read(&self, chunk: Chunk) {
         let Chunk { file, start, needed, target, arrival } = chunk;
         let is_cached = target.is_none();
+        let _part = arrival.underway();
         let read = match (target, self.files.get(file), self.map(file)) {
             (Some(Target(target, length)), Some(file), _) => {
                 // SAFETY: see `Target`; the range is a part of a block's place, cut without overlap.

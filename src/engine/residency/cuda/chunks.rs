@@ -155,6 +155,7 @@ impl Hand {
 
     fn carry(&mut self, chunk: Chunk) {
         let (coming, link) = (Arc::clone(&chunk.coming), chunk.link);
+        let _part = coming.underway();
         let carried = self.try_to_carry(chunk);
         let begun = coming.begun;
         if coming.came(carried) {
