@@ -307,7 +307,7 @@ fn weights_that_must_leave_pass_over_a_donor_that_is_full() {
     let short = Device::new(move |look| if (2..4).contains(&look) { least - Bytes::mib(1) } else { least });
     for device in [short, failing(&[(90, Bytes::kib(200))])] {
         let ended = bench(&device).run(&spec, &CancelFlag::default());
-        let pixels = ended.result.as_ref().map(|(_, pixels)| pixels).unwrap_or_else(|failed| panic!("{}", failed.message));
+        let pixels = &ended.result.as_ref().unwrap_or_else(|failed| panic!("{}", failed.message)).1;
         assert!(*pixels == expected);
         let first = ended.notices().into_iter().next().unwrap();
         assert!(first.contains(" of weights left ") && first.contains(" and come from cpu"), "{first}");
