@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::part_args::OffloadArgs;
-use crate::placement::{OfPart, OffloadAsk, Part, PartAsks};
+use crate::placement::{Allocation, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
 use crate::profile::Preset;
 use crate::workflow::{Kind, Refusal};
 
@@ -14,8 +14,21 @@ pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<(OffloadAsk, PartAs
     once(&expert_mode_allocations, "--expert-mode-allocations")?;
     once(&pin_blocks, "--pin-blocks")?;
     let mut asks = preset.asks();
+    // A flag takes the place of what a profile says in the other way; two flags stay beside each other and are refused later.
+    for OfPart { part, .. } in &expert_mode_allocations {
+        asks.edit(*part, |ask| ask.virtual_vram = VirtualVram::None);
+    }
     for OfPart { part, value } in virtual_vram {
-        asks.edit(part, |ask| ask.virtual_vram = value);
+        asks.edit(part, |ask| (ask.virtual_vram, ask.expert) = (value, None));
+    }
+    for OfPart { part, value } in expert_mode_allocations {
+        asks.edit(part, |ask| {
+            // Nobody takes what is listed device by device.
+            if matches!(value, Allocation::Listed(_)) {
+                ask.donors.clear();
+            }
+            ask.expert = Some(value);
+        });
     }
     // Donors may be listed in one flag or in several; a profile's do not stand before them.
     for named in &donor_device {
@@ -23,9 +36,6 @@ pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<(OffloadAsk, PartAs
     }
     for OfPart { part, value } in donor_device {
         asks.edit(part, |ask| ask.donors.extend(value.0));
-    }
-    for OfPart { part, value } in expert_mode_allocations {
-        asks.edit(part, |ask| ask.expert = Some(value));
     }
     for OfPart { part, value } in pin_blocks {
         asks.edit(part, |ask| ask.pins = value);
@@ -47,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::cli::args::{Cli, Command};
+    use crate::placement::AskError;
     use crate::units::{Bytes, DeviceId};
 
     fn asked(flags: &str, profile: &str) -> Result<(OffloadAsk, PartAsks), Refusal> {
@@ -72,8 +83,30 @@ mod tests {
         let (network, parts) = asked("--virtual-vram clip=3GiB", profile).unwrap();
         assert_eq!(network.virtual_vram.to_string(), "2GiB");
         let clip = parts.of(Part::Clip);
-        assert_eq!((clip.virtual_vram, clip.donors), (crate::placement::VirtualVram::AtLeast(Bytes::gib(3)), vec![DeviceId::Disk]));
+        assert_eq!((clip.virtual_vram, clip.donors), (VirtualVram::AtLeast(Bytes::gib(3)), vec![DeviceId::Disk]));
         assert_eq!(parts.of(Part::Vae).virtual_vram.to_string(), "auto");
+    }
+
+    #[test]
+    fn a_flag_takes_the_place_of_a_profile_s_other_way() {
+        let gpu = DeviceId::Cuda(0);
+        let automatic = "virtual_vram_gb: auto\ndonor_device: [cuda:0]\nparts:\n  vae: {virtual_vram_gb: 1, donor_device: [disk]}\n";
+        let (network, parts) = asked("--expert-mode-allocations cpu,1GiB;disk,* --expert-mode-allocations vae=auto", automatic).unwrap();
+        let expert = |ask: &OffloadAsk| (ask.virtual_vram, ask.expert.as_ref().map(ToString::to_string), ask.donors.clone());
+        assert_eq!(expert(&network), (VirtualVram::None, Some("cpu,1GiB;disk,*".to_owned()), Vec::new()));
+        // The donor was no more typed than the amount was: it does not stand in the way of a device that computes.
+        assert_eq!(network.check(gpu), Ok(()));
+        assert_eq!(expert(&parts.of(Part::Vae)), (VirtualVram::None, Some("auto".to_owned()), vec![DeviceId::Disk]));
+
+        let listed = "expert_mode_allocations: cpu,1GiB;disk,*\nparts:\n  vae: {expert_mode_allocations: auto}\n";
+        let (network, parts) = asked("--virtual-vram 2GiB --virtual-vram vae=none", listed).unwrap();
+        assert_eq!(expert(&network), (VirtualVram::AtLeast(Bytes::gib(2)), None, Vec::new()));
+        assert!(parts.of(Part::Vae).is_nothing());
+
+        for profile in [automatic, listed] {
+            let (both, _) = asked("--virtual-vram 2GiB --expert-mode-allocations cpu,1GiB;disk,*", profile).unwrap();
+            assert_eq!(both.check(gpu), Err(AskError::ExpertAndVirtual));
+        }
     }
 
     #[test]
