@@ -10,7 +10,7 @@ use crate::placement::advice;
 use crate::placement::ask::FullAsk;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, Files, History, Learned, OffloadAsk, OffloadPlan, PartAsks, Planned, Room, Share, Walk, propose};
+use crate::placement::{Experience, Files, History, Learned, OffloadPlan, Planned, Room, Share, Walk, propose};
 use crate::units::{Bytes, DeviceId, Timestamp};
 use crate::weights::Block;
 use crate::wire::plan::{PartPlan, PredictedView, SweepPoint};
@@ -92,8 +92,6 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
 
 /// Returns what plans are worked out from, for somebody who works them out.
 pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
-    // Whatever is asked now may be what is to be mended.
-    (question.ask.draft.offload, question.ask.draft.parts) = (OffloadAsk::default(), PartAsks::default());
     let held = std::mem::take(&mut question.held);
     let Found { spec, layout: Layout { table, model, machine }, placed, history, .. } = Found::gather(question, roots)?;
     let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };

@@ -3,9 +3,11 @@
 use std::fs;
 
 use perilune::jobs::JobState;
+use perilune::placement::{OffloadAsk, Part, VirtualVram};
 use perilune::units::DeviceId;
-use perilune::wire::Request;
-use perilune::workflow::{JobDraft, Kind};
+use perilune::wire::plan::PlanAsk;
+use perilune::wire::{Reply, Request};
+use perilune::workflow::{JobDraft, Kind, Refusal};
 
 use crate::support::builders::a_job;
 use crate::support::daemon::Home;
@@ -60,6 +62,43 @@ fn a_gpu_that_the_operator_hides_gets_no_job() {
     let refusal = talk.try_call(Request::Submit(Box::new(hidden))).unwrap_err();
     let expected = "cuda:0 is hidden by CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000001 in the daemon's environment";
     assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, expected));
+}
+
+#[test]
+fn a_gpu_that_the_operator_hides_takes_no_weights() {
+    let mut home = Home::empty();
+    let gpus = NvmlStub::new();
+    home.use_gpus(&gpus);
+    home.set("CUDA_VISIBLE_DEVICES", "0,7");
+    home.start();
+    let mut talk = home.talk();
+    let donor = |device| OffloadAsk { virtual_vram: VirtualVram::Auto, donors: vec![device], ..OffloadAsk::default() };
+    let hidden = donor(DeviceId::Cuda(1));
+    let listed = OffloadAsk { expert: Some("cuda:1,1KiB;cpu,*".parse().unwrap()), ..OffloadAsk::default() };
+    let pinned = OffloadAsk { pins: "cuda:1,1".parse().unwrap(), ..OffloadAsk::default() };
+    let drafts = [hidden.clone(), listed, pinned].map(|offload| JobDraft { offload, ..a_job() });
+    let of_a_part = JobDraft { parts: [(Part::Vae, hidden)].into_iter().collect(), ..a_job() };
+    let computes = JobDraft { compute_device: Some(DeviceId::Cuda(1)), ..a_job() };
+    let refused = |refusal: Refusal, of: &JobDraft| {
+        let expected = "cuda:1 is hidden by CUDA_VISIBLE_DEVICES=0,7 in the daemon's environment";
+        assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::Refused, expected), "{of:?}");
+    };
+    for draft in drafts.into_iter().chain([of_a_part, computes]) {
+        refused(talk.try_call(Request::Submit(Box::new(draft.clone()))).unwrap_err(), &draft);
+        refused(talk.try_call(Request::Plan(Box::new(PlanAsk { draft: draft.clone(), sweep: None }))).unwrap_err(), &draft);
+    }
+    let away = JobDraft { offload: donor(DeviceId::Cuda(7)), ..a_job() };
+    let refusal = talk.try_call(Request::Submit(Box::new(away))).unwrap_err();
+    assert_eq!((refusal.kind, refusal.message.as_str()), (Kind::NotFound, "there is no device cuda:7"));
+
+    let job = talk.submit(JobDraft { held: true, offload: donor(DeviceId::Cpu), ..a_job() });
+    let asked = donor(DeviceId::Cuda(1));
+    refused(talk.try_call(Request::Rebudget { job, ask: asked }).unwrap_err(), &a_job());
+    // Nor does a tuner hear of it, whatever is asked now.
+    let ask = PlanAsk { draft: JobDraft { offload: donor(DeviceId::Cuda(1)), ..a_job() }, sweep: None };
+    let Reply::Tune(told) = talk.call(Request::Tune(Box::new(ask))) else { panic!() };
+    let rooms: Vec<DeviceId> = told.machine.rooms.iter().map(|room| room.device).collect();
+    assert!(rooms.contains(&DeviceId::Cuda(0)) && !rooms.contains(&DeviceId::Cuda(1)), "{rooms:?}");
 }
 
 #[test]

@@ -111,14 +111,8 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
         Some(Pending::FirstReadings) => submit::first_readings(core),
         Some(Pending::ReadingsAhead) => ahead::readings(core),
         Some(Pending::Calibrate(asker, ask)) => calibrate::read(core, asker, ask),
-        Some(Pending::Plan(asker, ask)) => {
-            let question = plan::question(core, ask);
-            core.emit(Output::LookUp(asker, LookUp::Plan(question)));
-        }
-        Some(Pending::Tune(asker, ask)) => {
-            let question = plan::question(core, ask);
-            core.emit(Output::LookUp(asker, LookUp::Tune(question)));
-        }
+        Some(Pending::Plan(asker, ask)) => plan::read(core, asker, ask, LookUp::Plan),
+        Some(Pending::Tune(asker, ask)) => plan::read(core, asker, plan::without_asks(ask), LookUp::Tune),
         Some(_) | None => {}
     }
 }

@@ -1,23 +1,44 @@
 //! What would become of a job's weights: readings first, then worked out off the core.
 
+use super::submit;
 use crate::daemon::core::Core;
+use crate::daemon::input::Asker;
+use crate::daemon::output::{LookUp, Output};
 use crate::daemon::pending::Pending;
 use crate::daemon::planning::Question;
 use crate::daemon::sets;
-use crate::placement::{Room, Share, simulated};
+use crate::devices::DeviceReading;
+use crate::placement::{OffloadAsk, PartAsks, Room, Share, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
+use crate::workflow::Defaults;
 
 /// Has the devices read: rooms that are a second old may be none.
 pub(super) fn plan(core: &mut Core, pending: Pending) {
-    let within = if super::submit::all_heard(core) { super::READING } else { super::submit::FIRST_READING };
+    let within = if submit::all_heard(core) { super::READING } else { submit::FIRST_READING };
     super::read_devices(core, pending, within);
 }
 
-/// The devices were read: returns what is to be worked out, with all that is known here.
-pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
-    let defaults = Box::new(super::submit::defaults(core));
+/// Who tunes is told of the job alone: whatever is asked now of its weights may be what is to be mended.
+pub(super) fn without_asks(mut ask: Box<PlanAsk>) -> Box<PlanAsk> {
+    (ask.draft.offload, ask.draft.parts) = (OffloadAsk::default(), PartAsks::default());
+    ask
+}
+
+/// The devices were read: has it worked out, where they are those that are asked for.
+pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>, what: fn(Box<Question>) -> LookUp) {
+    let defaults = Box::new(submit::defaults(core));
     let compute = ask.draft.compute_device.unwrap_or(defaults.compute);
+    let devices = submit::named(compute, ask.draft.parts.iter().map(|(_, ask)| ask).chain([&ask.draft.offload]));
+    // What is missing is told by who looks for its memory.
+    match submit::none_is_hidden(core, &devices) {
+        Ok(()) => core.emit(Output::LookUp(asker, what(question(core, compute, ask, defaults)))),
+        Err(refusal) => core.answer(asker, Err(refusal)),
+    }
+}
+
+/// What is to be worked out, with all that is known here.
+fn question(core: &Core, compute: DeviceId, ask: Box<PlanAsk>, defaults: Box<Defaults>) -> Box<Question> {
     let engine = core.engines.get(&compute);
     let held = sets::obtainable(core, compute);
     Box::new(Question {
@@ -33,11 +54,12 @@ pub(super) fn question(core: &Core, ask: Box<PlanAsk>) -> Box<Question> {
     })
 }
 
-/// The memory of every device. What this engine's weights take counts as free, since others would take their place, but for
+/// The memory of every device that jobs may use. What this engine's weights take counts as free, since others would take their place, but for
 /// pinned sets. A disk has no room among these: the weights lie there already, whatever is free.
 fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
     let held = |device| held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
-    let known = core.frame.devices.iter().filter(|d| d.id != DeviceId::Disk && !d.simulated);
+    let may_be_used = |d: &&DeviceReading| d.id != DeviceId::Disk && !d.simulated && !submit::is_hidden(core, d.id);
+    let known = core.frame.devices.iter().filter(may_be_used);
     let room = |(device, total, free): (DeviceId, Bytes, Bytes)| Room {
         device,
         total,

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::refuse_unknown;
+use super::{refuse_unknown, submit};
 use crate::daemon::core::Core;
 use crate::daemon::input::Asker;
 use crate::daemon::output::Output;
@@ -24,6 +24,9 @@ pub(super) fn rebudget(core: &mut Core, asker: Asker, job: JobId, ask: OffloadAs
     let (run, is_waiting) = (waiting.run, waiting.is_waiting());
     if let Err(error) = ask.check(waiting.entry.device) {
         return core.answer(asker, Err(Refusal::from(&ProposalError::Budget(error.into()))));
+    }
+    if let Err(refusal) = submit::all_are_there(core, &submit::named(waiting.entry.device, [&ask])) {
+        return core.answer(asker, Err(refusal));
     }
     if is_waiting {
         core.ask_ledger(Command::Rebudget { job, ask }, Pending::Change(Some((asker, vec![job]))));

@@ -10,6 +10,7 @@ use crate::daemon::snapshot;
 use crate::devices::DeviceReading;
 use crate::jobs::JobView;
 use crate::ledger::{Command, Entry};
+use crate::placement::OffloadAsk;
 use crate::units::DeviceId;
 use crate::wire::{Change, Reply};
 use crate::workflow::{Defaults, JobDraft, JobSpec, Kind, Refusal};
@@ -69,7 +70,8 @@ pub(super) fn all_heard(core: &Core) -> bool {
 /// What the draft asks for is known: writes the job down.
 pub(in crate::daemon) fn prepared(core: &mut Core, ticket: Ticket, result: Result<Box<JobSpec>, Refusal>) {
     let pending = core.pending.remove(&ticket);
-    let checked = open_for_jobs(core).and(result).and_then(|spec| on_a_device_that_is_there(core, spec));
+    let devices = |spec: &JobSpec| named(spec.compute, spec.parts.iter().map(|(_, ask)| ask).chain([&spec.offload]));
+    let checked = open_for_jobs(core).and(result).and_then(|spec| all_are_there(core, &devices(&spec)).map(|()| spec));
     match (pending, checked) {
         (Some(Pending::Draft { asker, held }), Ok(spec)) => core.ask_ledger(Command::Append { spec, held }, Pending::Append(asker)),
         (Some(Pending::Draft { asker, .. }), Err(refusal)) => core.answer(asker, Err(refusal)),
@@ -104,25 +106,39 @@ fn open_for_jobs(core: &Core) -> Result<(), Refusal> {
 }
 
 /// Whether the operator keeps jobs from a GPU.
-fn is_hidden(core: &Core, device: DeviceId) -> bool {
+pub(super) fn is_hidden(core: &Core, device: DeviceId) -> bool {
     let (Some(visible), DeviceId::Cuda(number)) = (&core.policy.visible, device) else { return false };
     let uuid = core.frame.devices.iter().find(|d| d.id == device).and_then(|d| d.uuid.as_deref());
     visible.hides(number, uuid)
 }
 
-/// A GPU that nobody can see, or may use, will never run the job. Until every source has answered nothing is known, and all is
-/// allowed: a daemon that has just started may have heard of its disks only.
-fn on_a_device_that_is_there(core: &Core, spec: Box<JobSpec>) -> Result<Box<JobSpec>, Refusal> {
-    if let Some(visible) = core.policy.visible.as_ref().filter(|_| is_hidden(core, spec.compute)) {
-        let message = format!("{} is hidden by {visible} in the daemon's environment", spec.compute);
-        let hint = "choose another device, or `perilune stop` and start the daemon without the variable";
-        return Err(Refusal::new(Kind::Refused, message, hint));
-    }
+/// Returns every device that computes or is to hold weights.
+pub(super) fn named<'a>(compute: DeviceId, asks: impl IntoIterator<Item = &'a OffloadAsk>) -> Vec<DeviceId> {
+    let donors = asks.into_iter().flat_map(|ask| ask.donors.iter().copied().chain(ask.devices(compute)));
+    std::iter::once(compute).chain(donors).collect()
+}
+
+/// A GPU that nobody may use will never run the job.
+pub(super) fn none_is_hidden(core: &Core, devices: &[DeviceId]) -> Result<(), Refusal> {
+    let hidden = devices.iter().find(|device| is_hidden(core, **device));
+    let (Some(visible), Some(device)) = (&core.policy.visible, hidden) else { return Ok(()) };
+    let message = format!("{device} is hidden by {visible} in the daemon's environment");
+    let hint = "choose another device, or `perilune stop` and start the daemon without the variable";
+    Err(Refusal::new(Kind::Refused, message, hint))
+}
+
+/// Nor will one that nobody can see. Until every source has answered nothing is known, and all is allowed: a daemon that has
+/// just started may have heard of its disks only.
+pub(super) fn all_are_there(core: &Core, devices: &[DeviceId]) -> Result<(), Refusal> {
+    none_is_hidden(core, devices)?;
     let known = &core.frame.devices;
-    if !all_heard(core) || spec.compute == DeviceId::Cpu || known.iter().any(|d| d.id == spec.compute) {
-        return Ok(spec);
-    }
+    let is_there = |device: DeviceId| match device {
+        DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) => known.iter().any(|d| d.id == device),
+        DeviceId::Cpu | DeviceId::Disk => true,
+    };
+    let missing = devices.iter().find(|device| !is_there(**device)).filter(|_| all_heard(core));
+    let Some(device) = missing else { return Ok(()) };
     let there: Vec<String> = known.iter().map(|d| d.id.to_string()).collect();
     let hint = format!("there are {}; `perilune devices` shows them", there.join(", "));
-    Err(Refusal::new(Kind::NotFound, format!("there is no device {}", spec.compute), hint))
+    Err(Refusal::new(Kind::NotFound, format!("there is no device {device}"), hint))
 }
