@@ -117,7 +117,7 @@ pub(super) fn weights_on(sets: &[LoadedSet], device: DeviceId) -> Bytes {
     copies(sets).into_iter().filter(|(_, part)| part.device == device).map(|(_, part)| part.bytes).sum()
 }
 
-/// Returns what an engine's weights take of each device that would leave if somebody asked for it.
+/// Returns what an engine's weights take of each device that would become free if somebody asked for it.
 pub(super) fn obtainable(core: &Core, compute: DeviceId) -> Vec<Share> {
     shares(core, compute, false)
 }
@@ -132,7 +132,9 @@ fn shares(core: &Core, compute: DeviceId, of_pinned: bool) -> Vec<Share> {
     let is_pinned = |set: &LoadedSet| core.stock.pinned.contains(&(compute, set.id.clone()));
     let pinned: Vec<u64> = loaded.iter().filter(|set| is_pinned(set)).flat_map(|set| &set.parts).map(|part| part.copy).collect();
     let wanted = copies(loaded).into_iter().filter(|(_, part)| pinned.contains(&part.copy) == of_pinned);
-    total(&[wanted.map(|(_, part)| Share { device: part.device, bytes: part.bytes }).collect()])
+    // What lies in the page cache is free already.
+    let own = |part: &PartView| Share { device: part.device, bytes: part.bytes.saturating_sub(part.cached) };
+    total(&[wanted.map(|(_, part)| own(part)).filter(|own| own.bytes > Bytes::ZERO).collect()])
 }
 
 /// Finds the loaded set that a client names: by name or number, with `@` and a device where that is needed.

@@ -134,6 +134,7 @@ impl Piece {
         let (asked, mut measured) = (residency.asked(), residency.measured());
         let without: Vec<Share> = asked.iter().filter(|a| measured.iter().all(|m| m.device != a.device)).copied().collect();
         measured.extend(without.into_iter().map(|share| Share { bytes: Bytes::ZERO, ..share }));
+        let compute = residency.plan().compute;
         let planned = |device| asked.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
         let view = |share: Share| PartView {
             role: self.role,
@@ -141,6 +142,7 @@ impl Piece {
             precision: self.held.clone(),
             planned: planned(share.device),
             bytes: share.bytes,
+            cached: if share.device == compute { residency.in_map() } else { Bytes::ZERO },
             device: share.device,
         };
         measured.into_iter().map(view).collect()

@@ -33,6 +33,8 @@ pub struct PartView {
     pub planned: Bytes,
     /// Bytes that are there.
     pub bytes: Bytes,
+    /// Those among them that lie in the page cache: readings count them as free, and nothing becomes free without them.
+    pub cached: Bytes,
     /// Where.
     pub device: DeviceId,
 }

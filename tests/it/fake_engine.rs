@@ -92,6 +92,8 @@ struct Script {
     walk_s: Option<f64>,
     /// Tell of the parts of sets, too; those of the same files are one copy.
     holds_parts: bool,
+    /// Compute with those parts where they lie in the page cache.
+    maps_parts: bool,
     /// Load no set, for this reason.
     unloadable: Option<String>,
     /// Hold so much of simulated GPUs.
@@ -124,6 +126,7 @@ impl Default for Script {
             learned: Vec::new(),
             calibration: Calibration::Succeeds,
             holds_parts: false,
+            maps_parts: false,
             unloadable: None,
             simulated: Vec::new(),
             walk_s: None,
@@ -166,6 +169,7 @@ impl Signals {
             precision: "fp32".to_owned(),
             planned: part.bytes,
             bytes: part.bytes,
+            cached: if script.maps_parts { part.bytes } else { Bytes::ZERO },
             device: spec.compute,
         });
         let set = LoadedSet {

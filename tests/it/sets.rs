@@ -3,11 +3,13 @@
 use perilune::families::Role;
 use perilune::jobs::JobState;
 use perilune::library::likeness;
+use perilune::placement::Share;
 use perilune::units::DeviceId;
 use perilune::wire::control::{CalibrateAsk, Topics};
+use perilune::wire::plan::PlanAsk;
 use perilune::wire::{Change, Reply, Request, SetView};
 use perilune::workflow::{JobDraft, Kind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::builders::{MODEL, a_job, endless};
 use crate::support::daemon::Home;
@@ -20,9 +22,13 @@ const OTHER: &str = "noon";
 
 /// A home with two models, and an engine that tells of parts.
 fn home() -> Home {
+    home_with(&json!({"holds_parts": true}))
+}
+
+fn home_with(script: &Value) -> Home {
     let mut home = Home::empty();
     write(home.path(), &format!("models/checkpoints/{OTHER}.safetensors"), &zeros(&tiny_checkpoint(), ""));
-    home.script(&json!({"holds_parts": true}));
+    home.script(script);
     home.start();
     home
 }
@@ -54,6 +60,27 @@ fn refused(talk: &mut Talk, request: Request, kind: Kind, message: &str) {
     let refusal = talk.try_call(request).unwrap_err();
     assert_eq!((refusal.kind, refusal.message.as_str()), (kind, message));
     assert!(refusal.hint.is_some(), "{refusal:?}");
+}
+
+/// What plans count as free besides what is free, because others would take its place.
+fn held(talk: &mut Talk) -> Vec<Share> {
+    match talk.call(Request::Tune(Box::new(PlanAsk { draft: of(MODEL), sweep: None }))) {
+        Reply::Tune(told) => told.held,
+        reply => panic!("{reply:?}"),
+    }
+}
+
+#[test]
+fn what_lies_in_the_page_cache_is_not_counted_as_free_twice() {
+    let plain = home();
+    let mut talk = plain.talk();
+    let set = load(&mut talk, of(MODEL));
+    assert_eq!(held(&mut talk), [Share { device: DeviceId::Cpu, bytes: set.bytes }]);
+    let mapping = home_with(&json!({"holds_parts": true, "maps_parts": true}));
+    let mut talk = mapping.talk();
+    let set = load(&mut talk, of(MODEL));
+    assert!(set.components.iter().all(|part| part.cached == part.bytes), "{set:?}");
+    assert_eq!(held(&mut talk), []);
 }
 
 fn names(talk: &mut Talk) -> Vec<String> {

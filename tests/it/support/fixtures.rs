@@ -224,6 +224,7 @@ pub(crate) fn set(name: &str) -> SetView {
         precision: precision.to_owned(),
         planned: gib(planned),
         bytes: gib(real),
+        cached: Bytes::ZERO,
         device,
     };
     SetView {
