@@ -15,7 +15,7 @@ pub(super) struct Evidence<'a> {
 impl Evidence<'_> {
     /// Returns what computing such a walk, and each link of a plan, rests on.
     pub(super) fn of(&self, planned: &Planned, walk: &Walk, grounds: Grounds) -> Vec<RestsOn> {
-        let links = planned.predicted.links.iter().map(|link| self.link(link.device));
+        let links = planned.predicted.links.iter().flat_map(|link| self.subjects(link.device)).map(|subject| self.link(subject));
         std::iter::once(self.computing(walk, grounds)).chain(links).collect()
     }
 
@@ -38,11 +38,16 @@ impl Evidence<'_> {
         self.known.iter().filter(|l| away(l).is_finite()).min_by(|a, b| away(a).total_cmp(&away(b)))
     }
 
-    fn link(&self, donor: DeviceId) -> RestsOn {
-        let subject = match (donor, self.files) {
-            (DeviceId::Disk, Files::Cached) => Subject::PageCache,
-            (device, Files::Cached | Files::OnDisk) => Subject::Device(device),
-        };
+    /// What a donor's bytes come from: those of files that lie in memory in part, from both.
+    fn subjects(&self, donor: DeviceId) -> Vec<Subject> {
+        match (donor, self.files) {
+            (DeviceId::Disk, Files::Cached) => vec![Subject::PageCache],
+            (DeviceId::Disk, Files::Partly(_)) => vec![Subject::PageCache, Subject::Device(donor)],
+            (device, Files::Cached | Files::Partly(_) | Files::OnDisk) => vec![Subject::Device(device)],
+        }
+    }
+
+    fn link(&self, subject: Subject) -> RestsOn {
         let found = self.find(|l| matches!(l.finding, Finding::Speed(of, _) if of == subject));
         self.rests(subject.to_string(), if found.is_some() { Ground::Link } else { Ground::Assumed }, found)
     }
@@ -55,5 +60,20 @@ impl Evidence<'_> {
     fn rests(&self, what: String, on: Ground, found: Option<&Learned>) -> RestsOn {
         let origin: Option<Origin> = found.map(|l| l.origin);
         RestsOn { what, on, origin, age_s: found.map(|l| self.now.since(l.found).as_secs_f64()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_files_rests_on_where_they_are() {
+        let subjects = |files, donor| Evidence { known: &[], files, now: Timestamp(0) }.subjects(donor);
+        let (disk, cache) = (Subject::Device(DeviceId::Disk), Subject::PageCache);
+        assert_eq!(subjects(Files::Cached, DeviceId::Disk), [cache]);
+        assert_eq!(subjects(Files::OnDisk, DeviceId::Disk), [disk]);
+        assert_eq!(subjects(Files::Partly(0.9), DeviceId::Disk), [cache, disk]);
+        assert_eq!(subjects(Files::Partly(0.9), DeviceId::Cpu), [Subject::Device(DeviceId::Cpu)]);
     }
 }

@@ -1,14 +1,16 @@
 //! A weight file mapped for reading.
 
-#![expect(unsafe_code, reason = "mapping a file is unsafe by nature; the notes below say why it holds")]
+#![expect(unsafe_code, reason = "mapping a file is unsafe by nature, and so is asking for its pages; the notes below say why it holds")]
 
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use linux_raw_sys::general::{__NR_cachestat, cachestat, cachestat_range};
 use memmap2::{Advice, Mmap};
 use rustix::fs::fadvise;
 
@@ -105,6 +107,16 @@ impl MappedFile {
         // from the page cache; no value changes.
         drop(unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length) });
     }
+}
+
+/// Returns how many pages of a file the page cache holds: cachestat(2), since Linux 6.5, which tells owners and writers only.
+pub(super) fn pages_in_memory(file: &File) -> io::Result<u64> {
+    // A length of 0 means all of it.
+    let mut range = cachestat_range { off: 0, len: 0 };
+    let mut found = cachestat { nr_cache: 0, nr_dirty: 0, nr_writeback: 0, nr_evicted: 0, nr_recently_evicted: 0 };
+    // SAFETY: the call reads the one and writes the other, both of which outlive it; the file is open while it is borrowed.
+    let told = unsafe { libc::syscall(__NR_cachestat.into(), file.as_raw_fd(), &raw mut range, &raw mut found, 0) };
+    if told == 0 { Ok(found.nr_cache) } else { Err(io::Error::last_os_error()) }
 }
 
 fn written(file: &File) -> Option<SystemTime> {

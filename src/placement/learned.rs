@@ -22,12 +22,14 @@ const SAME: f64 = 0.1;
 const PAGE_CACHE: Speed = Speed { flops: 0.0, bytes_per_second: 20e9, measured: false };
 
 /// Whether the page cache holds a model's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Files {
     /// All of them.
     Cached,
-    /// Not all.
+    /// This share of their bytes.
+    Partly(f64),
+    /// Nothing of them.
     OnDisk,
 }
 
@@ -97,11 +99,21 @@ pub fn machine(compute: DeviceId, rooms: Vec<Room>, known: &[Learned], files: Fi
             Finding::Step(sample) => pace.samples.push(sample),
         }
     }
-    if files == Files::Cached {
-        speeds.retain(|(device, _)| *device != DeviceId::Disk);
-        speeds.push((DeviceId::Disk, cache));
-    }
-    Machine { rooms, speeds, pace, latencies: Vec::new() }
+    let mut machine = Machine { rooms, speeds, pace, latencies: Vec::new() };
+    let from_files = match files {
+        Files::Cached => cache,
+        Files::Partly(share) => mixed(cache, machine.speed(DeviceId::Disk), share),
+        Files::OnDisk => return machine,
+    };
+    machine.speeds.retain(|(device, _)| *device != DeviceId::Disk);
+    machine.speeds.push((DeviceId::Disk, from_files));
+    machine
+}
+
+/// Returns how fast a share of bytes at one speed and the rest at another are together.
+fn mixed(one: Speed, other: Speed, share: f64) -> Speed {
+    let seconds = share / one.bytes_per_second + (1.0 - share) / other.bytes_per_second;
+    Speed { flops: one.flops, bytes_per_second: seconds.recip(), measured: one.measured && other.measured }
 }
 
 /// What a measurement holds for: this box, computing so, with that library and driver.
@@ -407,6 +419,15 @@ mod tests {
             [(DeviceId::Disk, speed(1.0))],
             "it is no donor of its own"
         );
+    }
+
+    #[test]
+    fn files_that_lie_in_memory_in_part_take_the_time_of_both_parts() {
+        let known = [link("", DISK, 1.0), link("", Subject::PageCache, 4.0)];
+        let disk = |known, share| machine(DeviceId::Cpu, Vec::new(), known, Files::Partly(share)).speed(DeviceId::Disk);
+        assert_eq!((disk(&known, 0.0), disk(&known, 1.0)), (speed(1.0), speed(4.0)));
+        assert_eq!(disk(&known, 0.5), speed(1.6), "an eighth of a second and a half of one");
+        assert!(!disk(&known[1..], 0.5).measured, "what is assumed of the disk is not measured");
     }
 
     #[test]
