@@ -233,7 +233,7 @@ impl Look {
             if let Some(line) = not_kept(set) {
                 let hint = "free what others hold of the device and load the set anew, or plan it otherwise".to_owned();
                 let about = About::Set(set.id.clone(), set.device);
-                self.add(about, Grade::Warn, [format!("set {}", set.name), line, hint], None);
+                self.add(about, Grade::Crit, [format!("set {}", set.name), line, hint], None);
             }
         }
     }
@@ -262,7 +262,7 @@ impl Look {
             let broken = verify::broken(job.spec.compute, &placement.asked, &placement.measured);
             let Some(line) = broken.into_iter().next() else { return };
             let hint = "its picture is right, its pace is not what was planned; the details say where".to_owned();
-            self.add(About::NotKept(job.job), Grade::Warn, [format!("job {} plan", job.job), line, hint], None);
+            self.add(About::NotKept(job.job), Grade::Crit, [format!("job {} plan", job.job), line, hint], None);
         } else {
             return;
         }
@@ -270,6 +270,20 @@ impl Look {
             alert.since = at;
         }
     }
+}
+
+/// Returns how bad it is that a device holds so much of what was asked for it: a plan that was not kept needs a hand, and a
+/// device that computes with less than it might have, a look.
+#[must_use]
+pub fn kept(compute: DeviceId, device: DeviceId, asked: Bytes, measured: Bytes) -> Grade {
+    if verify::is_kept(compute, device, asked, measured) { differing(asked, measured) } else { Grade::Crit }
+}
+
+/// Returns whether it needs a look how far two amounts are apart.
+#[must_use]
+pub fn differing(asked: Bytes, measured: Bytes) -> Grade {
+    let differs = asked > Bytes::ZERO && asked.0.abs_diff(measured.0) > asked.0 / 10;
+    if differs { Grade::Warn } else { Grade::Fine }
 }
 
 /// Says how a set's weights are not where its plan puts them, if they are not.

@@ -129,9 +129,40 @@ fn what_went_wrong_is_among_them() {
     let all = about(&Screen::on(status, 80, 24));
     let whats: Vec<&str> = all.iter().map(|(what, ..)| what.as_str()).collect();
     assert_eq!(whats, ["NVIDIA", "disk /models", "disk full", "job 39 plan"]);
+    assert!(all.iter().all(|(_, grade, _)| *grade == Grade::Crit), "{all:?}");
     let mut without = fixtures::empty();
     without.host.gpu_problem = Some(GpuProblem { is_absent: true, ..fixtures::gpu_problem() });
     assert_eq!(about(&Screen::on(without, 80, 24)), [], "a machine without a GPU is not broken");
+}
+
+/// The same on every screen: a donor that was given less than nine tenths, and a device that holds more than was planned.
+#[test]
+fn a_plan_that_was_not_kept_needs_a_hand_wherever_it_is_shown() {
+    let mut status = fixtures::empty();
+    status.queue.jobs.push(fixtures::done_job());
+    let mut set = fixtures::set("qwen-night");
+    set.components[1].bytes = Bytes::gib(12);
+    status.sets.push(set.clone());
+    let all = about(&Screen::on(status.clone(), 80, 24));
+    assert_eq!(all, [("set qwen-night".to_owned(), Grade::Crit, None), ("job 39 plan".to_owned(), Grade::Crit, None)]);
+    let sets = Screen::on(status.clone(), 160, 48).keys("3").text();
+    assert_eq!(sets.matches("!!12.0").count(), 1, "{sets}");
+    assert!(sets.contains("!!30.8"), "the set as a whole: {sets}");
+    let job = Screen::on(status, 160, 48).keys("6G<enter>").text();
+    assert!(job.contains("12.0 GiB !!"), "{job}");
+
+    // Less than planned where it is computed is no plan that was not kept: memory may have been short.
+    let mut status = fixtures::empty();
+    set.components[1].bytes = set.components[1].planned;
+    set.components[0].bytes = Bytes::gib(10);
+    status.sets.push(set.clone());
+    let sets = Screen::on(status, 160, 48).keys("3").text();
+    assert!(sets.contains("!10.0") && !sets.contains("!!10.0"), "{sets}");
+    set.components[0].bytes = Bytes::gib(19);
+    let mut status = fixtures::empty();
+    status.sets.push(set);
+    let sets = Screen::on(status, 160, 48).keys("3").text();
+    assert!(sets.contains("!!19.0"), "over its plan: {sets}");
 }
 
 #[test]
@@ -139,7 +170,7 @@ fn a_job_that_failed_is_an_alert_for_a_day_or_until_it_is_hidden() {
     let failed = |screen: &Screen| screen.model.alerts.all().iter().any(|a| a.about == About::Failed(JobId(40)));
     let screen = Screen::on(fixtures::busy(), 80, 24);
     assert!(failed(&screen) && !failed(&screen.later(86_400)));
-    let hidden = Screen::on(fixtures::busy(), 80, 24).keys("ajx");
+    let hidden = Screen::on(fixtures::busy(), 80, 24).keys("ajjx");
     assert!(!failed(&hidden), "{:?}", about(&hidden));
     let again = hidden.later(5);
     assert!(!failed(&again), "it comes back");

@@ -8,6 +8,7 @@ use crate::jobs::progress::median;
 use crate::jobs::{Failure, JobView, Placement, Timing};
 use crate::placement::Part;
 use crate::theme::Role;
+use crate::tui::alerts;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line;
@@ -65,7 +66,7 @@ pub fn lines(model: &Model, job: &JobView, paint: &Paint, columns: usize) -> Vec
     }
     if let Some(placement) = &job.placement {
         lines.push(Line::default());
-        lines.extend(places(placement, paint, columns));
+        lines.extend(places(job.spec.compute, placement, paint, columns));
     }
     if !job.images.is_empty() {
         lines.push(Line::default());
@@ -127,7 +128,7 @@ fn times(timing: &Timing, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
 }
 
 /// Asked and measured side by side: a plan that was not followed must be seen.
-fn places(placement: &Placement, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
+fn places(compute: DeviceId, placement: &Placement, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
     let mut devices: Vec<DeviceId> = placement.asked.iter().chain(&placement.measured).map(|s| s.device).collect();
     devices.sort_unstable();
     devices.dedup();
@@ -137,8 +138,8 @@ fn places(placement: &Placement, paint: &Paint, columns: usize) -> Vec<Line<'sta
     let mut lines = vec![line::text(paint, Role::Label, format!("{:<width$}{:>12}{:>12}", "weights on", "asked", "measured"))];
     for device in devices {
         let (asked, measured) = (bytes(&placement.asked, device), bytes(&placement.measured, device));
-        let differs = asked.0.abs_diff(measured.0) > asked.0 / 10;
-        let (role, mark) = if differs { (Role::Warn, paint.mark(Role::Warn)) } else { (Role::Text, "") };
+        let role = Paint::role_of(alerts::kept(compute, device, asked, measured));
+        let mark = paint.mark_of_value(role);
         lines.push(line::text(paint, role, format!("{:<width$}{asked:>12}{measured:>12} {mark}", named(&device))));
     }
     if placement.streamed_bytes_per_step > Bytes::ZERO {

@@ -8,6 +8,7 @@ use super::Row;
 use super::deeds::Deed;
 use crate::devices::Labelled;
 use crate::theme::Role;
+use crate::tui::alerts;
 use crate::tui::asked::Purpose;
 use crate::tui::known::Known;
 use crate::tui::model::Model;
@@ -15,7 +16,7 @@ use crate::tui::paint::Paint;
 use crate::tui::widgets::data_table::{Column, Side};
 use crate::tui::widgets::line;
 use crate::tui::wording::{self, ABSENT};
-use crate::units::Bytes;
+use crate::units::{Bytes, Grade};
 use crate::wire::SetView;
 use crate::wire::status::PartView;
 use crate::workflow::SetId;
@@ -74,13 +75,19 @@ pub fn cells(model: &Model, row: &Row<'_>, paint: &Paint) -> Vec<Line<'static>> 
 fn of_set(model: &Model, set: &SetView, paint: &Paint) -> Vec<Line<'static>> {
     let planned: Bytes = set.components.iter().map(|p| p.planned).sum();
     let real: Bytes = set.components.iter().map(|p| p.bytes).sum();
+    // That a device holds too much is not made up for by another that holds too little.
+    let of_parts = set.components.iter().map(|part| alerts::kept(set.device, part.device, part.planned, part.bytes));
+    let grade = match of_parts.max() {
+        Some(Grade::Crit) => Grade::Crit,
+        Some(Grade::Warn | Grade::Fine) | None => alerts::differing(planned, real),
+    };
     let mark = if set.pinned { PINNED } else { " " };
     let (stays, stays_role) = stays(model, set);
     vec![
         line::join([line::text(paint, Role::Key, mark), line::text(paint, Role::Title, &set.name)], 1),
         line::text(paint, Role::Dim, &set.family),
         line::text(paint, Role::Text, wording::gib(planned)),
-        measured(planned, real, paint),
+        measured(real, grade, paint),
         line::text(paint, Role::Text, wording::gib(set.alone)),
         line::text(paint, Role::Text, Labelled(set.device).to_string()),
         line::text(paint, Role::Dim, shared(&model.known, set)),
@@ -96,7 +103,7 @@ fn of_part(known: &Known, set: &SetView, part: &PartView, paint: &Paint) -> Vec<
         line::text(paint, Role::Text, format!("    {}", part.role.name())),
         line::text(paint, Role::Dim, &part.precision),
         line::text(paint, Role::Text, wording::gib(part.planned)),
-        measured(part.planned, part.bytes, paint),
+        measured(part.bytes, alerts::kept(set.device, part.device, part.planned, part.bytes), paint),
         line::text(paint, Role::Text, alone),
         line::text(paint, Role::Text, Labelled(part.device).to_string()),
         line::text(paint, Role::Text, others.join(", ")),
@@ -106,10 +113,9 @@ fn of_part(known: &Known, set: &SetView, part: &PartView, paint: &Paint) -> Vec<
 }
 
 /// A plan that did not come true is what operators complain about most.
-fn measured(planned: Bytes, real: Bytes, paint: &Paint) -> Line<'static> {
-    let differs = planned > Bytes::ZERO && (real.ratio_of(planned) - 1.0).abs() > 0.1;
-    let (role, mark) = if differs { (Role::Warn, paint.mark(Role::Warn)) } else { (Role::Text, "") };
-    line::text(paint, role, format!("{mark}{}", wording::gib(real)))
+fn measured(real: Bytes, grade: Grade, paint: &Paint) -> Line<'static> {
+    let role = Paint::role_of(grade);
+    line::text(paint, role, format!("{}{}", paint.mark_of_value(role), wording::gib(real)))
 }
 
 /// How many of its parts others use, too.
