@@ -85,12 +85,17 @@ impl CaseFile {
         let held = outcome.as_ref().map(|answer| answer.held(question.leaves)).unwrap_or_default();
         let matches = match (&outcome, &case.expected, &case.error) {
             (_, None, None) => None,
-            (Ok(_), Some(expected), _) => Some(held == *expected),
+            (Ok(_), Some(expected), _) => Some(something(&held).eq(something(expected))),
             (Err(error), _, Some(kind)) => Some(error.kind() == kind),
             (Ok(_), None, Some(_)) | (Err(_), Some(_), None) => Some(false),
         };
         Ok(Verdict { outcome, held, matches })
     }
+}
+
+/// The devices that hold something: to expect nothing of a device is as good as not to name it.
+fn something(held: &BTreeMap<String, Held>) -> impl Iterator<Item = (&String, &Held)> {
+    held.iter().filter(|(_, held)| held.bytes > Bytes::ZERO || !held.blocks.is_empty())
 }
 
 impl Case {
@@ -164,6 +169,22 @@ mod tests {
         let file = CaseFile::parse(a_file().to_string().as_bytes()).unwrap();
         let verdict = file.judge(&file.examples[0], Rules::Distorch2).unwrap();
         assert_eq!((verdict.matches, verdict.held["cpu"].bytes), (None, Bytes(10)));
+    }
+
+    #[test]
+    fn a_device_of_which_nothing_is_expected_may_be_named() {
+        let mut file = a_file();
+        let matches = |file: &Value| {
+            let file = CaseFile::parse(file.to_string().as_bytes()).unwrap();
+            file.judge(&file.examples[0], Rules::Distorch2).unwrap().matches
+        };
+        let (all, nothing) = (json!({"bytes": 10, "blocks": ["b0"]}), json!({"bytes": 0, "blocks": []}));
+        file["examples"][0]["expected"] = json!({"cpu": all, "cuda:0": nothing, "disk": nothing});
+        assert_eq!(matches(&file), Some(true));
+        file["examples"][0]["expected"] = json!({"cpu": nothing, "cuda:0": all});
+        assert_eq!(matches(&file), Some(false));
+        file["examples"][0]["expected"] = json!({"cuda:0": nothing});
+        assert_eq!(matches(&file), Some(false));
     }
 
     #[track_caller]
