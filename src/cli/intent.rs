@@ -37,7 +37,8 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         // Here and there are not the same: another machine's daemon has an output folder of its own.
         None => matches!(context.place, Place::Local).then(|| context.settings.output.value.clone()),
     };
-    let (network, parts) = offload(args.placing.offload, &preset)?;
+    let asked = offload(args.placing.offload, &preset)?;
+    let compute = asked.computes_on(args.placing.compute_device)?;
     let draft = JobDraft {
         model: model(args.model, context),
         variant: args.parts.variant,
@@ -68,9 +69,9 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
         keep_latents: args.keep_latents,
         output,
         priority: args.priority.or(preset.priority),
-        compute_device: args.placing.compute_device.or(context.settings.compute_device.value),
-        offload: network,
-        parts,
+        compute_device: compute.or(context.settings.compute_device.value),
+        offload: asked.network,
+        parts: asked.parts,
         held: args.held,
         owner: Some(context.environment.user()),
     };

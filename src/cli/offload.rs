@@ -1,18 +1,76 @@
 //! What is asked to be offloaded of each part: the flags, over a profile's words.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
 use super::part_args::OffloadArgs;
-use crate::placement::{Allocation, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
+use crate::placement::{Allocation, AllocationError, Donors, FullAsk, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
 use crate::profile::Preset;
+use crate::units::DeviceId;
 use crate::workflow::{Kind, Refusal};
 
+/// How much goes where, as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expert {
+    /// An allocation alone.
+    Alone(Allocation),
+    /// All that the original says in one string.
+    Full(FullAsk),
+}
+
+impl FromStr for Expert {
+    type Err = AllocationError;
+
+    fn from_str(text: &str) -> Result<Self, AllocationError> {
+        // No device and no amount has this sign.
+        if text.contains('#') { text.parse().map(Self::Full) } else { text.parse().map(Self::Alone) }
+    }
+}
+
+impl Display for Expert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alone(allocation) => allocation.fmt(f),
+            Self::Full(full) => full.fmt(f),
+        }
+    }
+}
+
+/// What is asked to be offloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Of the diffusion network.
+    pub network: OffloadAsk,
+    /// Of the other parts.
+    pub parts: PartAsks,
+    /// The device that computes, where a full string names it.
+    pub compute: Option<DeviceId>,
+}
+
+impl Asked {
+    /// Returns the device that computes, where a full string or the flag names it.
+    pub fn computes_on(&self, flag: Option<DeviceId>) -> Result<Option<DeviceId>, Refusal> {
+        match (self.compute, flag) {
+            (Some(named), Some(flag)) if named != flag => Err(two_devices(named, &format!("--compute-device {flag}"))),
+            (named, flag) => Ok(named.or(flag)),
+        }
+    }
+}
+
+/// A full string names a device that computes, and something else another one.
+#[must_use]
+pub fn two_devices(named: DeviceId, other: &str) -> Refusal {
+    let message = format!("`#{named}` in --expert-mode-allocations and {other} name two devices that compute");
+    Refusal::new(Kind::Usage, message, "one device computes all parts: leave out one of the two, or `#` and what follows")
+}
+
 /// Returns what is asked of the diffusion network and of the other parts, with a profile's words where the flags say nothing.
-pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<(OffloadAsk, PartAsks), Refusal> {
+pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<Asked, Refusal> {
     let OffloadArgs { virtual_vram, donor_device, expert_mode_allocations, pin_blocks } = args;
     once(&virtual_vram, "--virtual-vram")?;
     once(&expert_mode_allocations, "--expert-mode-allocations")?;
     once(&pin_blocks, "--pin-blocks")?;
+    let compute = named(&expert_mode_allocations, &virtual_vram, &donor_device)?;
     let mut asks = preset.asks();
     // A flag takes the place of what a profile says in the other way; two flags stay beside each other and are refused later.
     for OfPart { part, .. } in &expert_mode_allocations {
@@ -23,11 +81,12 @@ pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<(OffloadAsk, PartAs
     }
     for OfPart { part, value } in expert_mode_allocations {
         asks.edit(part, |ask| {
-            // Nobody takes what is listed device by device.
-            if matches!(value, Allocation::Listed(_)) {
-                ask.donors.clear();
+            match value {
+                // Nobody takes what is listed device by device.
+                Expert::Alone(listed @ Allocation::Listed(_)) => (ask.expert, ask.donors) = (Some(listed), Vec::new()),
+                Expert::Alone(Allocation::Auto) => ask.expert = Some(Allocation::Auto),
+                Expert::Full(full) => *ask = OffloadAsk { pins: std::mem::take(&mut ask.pins), ..full.ask },
             }
-            ask.expert = Some(value);
         });
     }
     // Donors may be listed in one flag or in several; a profile's do not stand before them.
@@ -40,7 +99,26 @@ pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<(OffloadAsk, PartAs
     for OfPart { part, value } in pin_blocks {
         asks.edit(part, |ask| ask.pins = value);
     }
-    Ok((asks.take(Part::Denoiser), asks))
+    Ok(Asked { network: asks.take(Part::Denoiser), parts: asks, compute })
+}
+
+/// Returns the device that computes, where full strings name it: all the same, and each alone in what it says.
+fn named(experts: &[OfPart<Expert>], virtual_vram: &[OfPart<VirtualVram>], donors: &[OfPart<Donors>]) -> Result<Option<DeviceId>, Refusal> {
+    let mut compute = None;
+    for OfPart { part, value } in experts {
+        let Expert::Full(full) = value else { continue };
+        let amount = virtual_vram.iter().any(|other| other.part == *part).then_some("--virtual-vram");
+        let donor = donors.iter().any(|other| other.part == *part).then_some("--donor-device");
+        if let Some(flag) = amount.or(donor) {
+            let message = format!("{flag} is given for {part} beside `{full}`, which says how much leaves, and who takes it");
+            return Err(Refusal::new(Kind::Usage, message, format!("leave out {flag}, or `#` and what follows")));
+        }
+        match compute.replace(full.compute) {
+            Some(other) if other != full.compute => return Err(two_devices(full.compute, &format!("`#{other}`"))),
+            Some(_) | None => {}
+        }
+    }
+    Ok(compute)
 }
 
 /// A flag may be given once for each part.
@@ -58,9 +136,13 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
     use crate::placement::AskError;
-    use crate::units::{Bytes, DeviceId};
+    use crate::units::Bytes;
 
     fn asked(flags: &str, profile: &str) -> Result<(OffloadAsk, PartAsks), Refusal> {
+        all(flags, profile).map(|asked| (asked.network, asked.parts))
+    }
+
+    fn all(flags: &str, profile: &str) -> Result<Asked, Refusal> {
         let line = format!("perilune run -m x {flags}");
         let Some(Command::Run(args)) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!("{line}") };
         offload(args.placing.offload, &Preset::parse(profile, "mine.yaml").unwrap())
@@ -107,6 +189,46 @@ mod tests {
             let (both, _) = asked("--virtual-vram 2GiB --expert-mode-allocations cpu,1GiB;disk,*", profile).unwrap();
             assert_eq!(both.check(gpu), Err(AskError::ExpertAndVirtual));
         }
+    }
+
+    #[test]
+    fn a_full_string_is_read_as_the_tuner_reads_it() {
+        let check = |flags: &str, expected: &str| {
+            let profile = "virtual_vram_gb: auto\ndonor_device: [disk]\npin_blocks: disk,1\n";
+            let Asked { network, compute, .. } = all(&format!("--expert-mode-allocations {flags}"), profile).unwrap();
+            assert_eq!(network.pins.to_string(), "disk,1", "what it has no word for stays as it was");
+            assert_eq!(FullAsk { compute: compute.unwrap(), ask: network }.to_string(), expected);
+        };
+        check("sim:0,1MiB;cpu,*#sim:0", "sim:0,1MiB;cpu,*#sim:0");
+        check("#cuda:0;4.0;cuda:1,cpu", "#cuda:0;4GiB;cuda:1,cpu");
+        check("#cuda:0", "#cuda:0");
+        let Asked { parts, compute, .. } = all("--expert-mode-allocations vae=#cuda:1;0.5;cpu", "").unwrap();
+        assert_eq!((parts.of(Part::Vae).virtual_vram.to_string().as_str(), compute), ("512MiB", Some(DeviceId::Cuda(1))));
+        let error = Cli::try_parse_from(["perilune", "run", "-m", "x", "--expert-mode-allocations", "vae=cpu,*#cuda:0;4"]).unwrap_err();
+        assert!(error.to_string().contains("column 11: 2 fields stand after `#`"), "{error}");
+    }
+
+    #[test]
+    fn what_contradicts_a_full_string_is_named() {
+        let refused = |flags: &str| all(flags, "").unwrap_err().message;
+        let full = "--expert-mode-allocations #cuda:0;4;cpu";
+        let says = "beside `#cuda:0;4GiB;cpu`, which says how much leaves, and who takes it";
+        assert_eq!(refused(&format!("{full} --virtual-vram 1GiB")), format!("--virtual-vram is given for denoiser {says}"));
+        assert_eq!(refused(&format!("{full} --donor-device disk")), format!("--donor-device is given for denoiser {says}"));
+        assert_eq!(
+            refused(&format!("{full} --expert-mode-allocations vae=#cuda:1")),
+            "`#cuda:1` in --expert-mode-allocations and `#cuda:0` name two devices that compute"
+        );
+        let other_part = all(&format!("{full} --virtual-vram vae=1MiB"), "").unwrap();
+        assert_eq!(other_part.computes_on(Some(DeviceId::Cuda(0))), Ok(Some(DeviceId::Cuda(0))));
+        assert_eq!(
+            other_part.computes_on(Some(DeviceId::Cpu)).unwrap_err().message,
+            "`#cuda:0` in --expert-mode-allocations and --compute-device cpu name two devices that compute"
+        );
+        assert_eq!(all("", "").unwrap().computes_on(Some(DeviceId::Cpu)), Ok(Some(DeviceId::Cpu)));
+        // As typed with two flags, though in one string.
+        let both = all("--expert-mode-allocations cpu,*#cuda:0;4;cpu", "").unwrap();
+        assert_eq!(both.network.check(DeviceId::Cuda(0)), Err(AskError::ExpertAndVirtual));
     }
 
     #[test]

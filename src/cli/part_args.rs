@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::placement::{Allocation, Donors, OfPart, Pins, VirtualVram};
+use super::offload::Expert;
+use crate::placement::{Donors, OfPart, Pins, VirtualVram};
 use crate::units::DeviceId;
 
 /// Which member of its family a model is, and parts to use instead of its own.
@@ -61,9 +62,10 @@ pub struct OffloadArgs {
     /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
     #[arg(long, value_name = "[PART=]DEVICES")]
     pub donor_device: Vec<OfPart<Donors>>,
-    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"
+    /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"; or a whole string of
+    /// ComfyUI-MultiGPU, which names the device that computes, too: "cpu,10%;disk,*#cuda:0", "#cuda:0;4.0;cpu"
     #[arg(long, value_name = "[PART=]DEVICE,AMOUNT;…")]
-    pub expert_mode_allocations: Vec<OfPart<Allocation>>,
+    pub expert_mode_allocations: Vec<OfPart<Expert>>,
     /// Blocks that must live on a certain device, by the numbers of `perilune plan`: "disk,3-7+12;cpu,2"
     #[arg(long, value_name = "[PART=]DEVICE,BLOCKS;…")]
     pub pin_blocks: Vec<OfPart<Pins>>,

@@ -115,6 +115,9 @@ fn the_command_takes_the_words_of_run() {
     let changed = home.run(&["queue", "rebudget", "1", "--expert-mode-allocations", "cpu,50%;disk,*", "--json"]).json();
     assert_eq!(changed, json!({"changed": [1]}));
     assert_eq!(talk.show(job).spec.offload.expert.unwrap().to_string(), "cpu,50%;disk,*");
+    let named = "`#cuda:0` in --expert-mode-allocations and job 1, which computes on cpu, name two devices that compute";
+    home.run(&["queue", "rebudget", "1", "--expert-mode-allocations", "cpu,50%;disk,*#cuda:0"]).refused(2, named);
+    home.run(&["queue", "rebudget", "1", "--expert-mode-allocations", "cpu,50%;disk,*#cpu"]).ok();
     home.run(&["queue", "rebudget", "1"]).refused(2, "the following required arguments were not provided: ");
     home.run(&["queue", "rebudget", "9", "--virtual-vram", "0"]).refused(4, "there is no job 9");
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::queue_save;
 use crate::cli::args::QueueCommand;
 use crate::cli::context::Context;
-use crate::cli::offload::offload;
+use crate::cli::offload::{offload, two_devices};
 use crate::cli::output::{Lines, Output, head, plain, table};
 use crate::cli::part_args::OffloadArgs;
 use crate::cli::report::note;
@@ -74,12 +74,18 @@ fn change(context: &Context, what: &'static str, request: Request, asked: &[JobI
 
 /// Has a job's weights live elsewhere. Nobody's profile has a say: the job is there already.
 async fn rebudget(mut daemon: Client, output: Output, job: JobId, args: OffloadArgs) -> Result<(), Refusal> {
-    let (ask, parts) = offload(args, &Preset::default())?;
-    if let Some((part, _)) = parts.iter().next() {
+    let asked = offload(args, &Preset::default())?;
+    if let Some((part, _)) = asked.parts.iter().next() {
         let message = format!("weights of {part} cannot move between two steps: no step uses them");
         return Err(Refusal::new(Kind::Usage, message, "rebudget the diffusion network, and give the next job flags for its parts"));
     }
-    let id = daemon.ask(Request::Rebudget { job, ask }).await?;
+    if let Some(named) = asked.compute {
+        let compute = ask(&mut daemon, job).await?.spec.compute;
+        if compute != named {
+            return Err(two_devices(named, &format!("job {job}, which computes on {compute},")));
+        }
+    }
+    let id = daemon.ask(Request::Rebudget { job, ask: asked.network }).await?;
     // The engine has a step to finish first, however long that takes.
     match daemon.answer_whenever(id).await? {
         Reply::Changed(changed) => {
