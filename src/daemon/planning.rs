@@ -56,7 +56,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
     let minimum = found.smallest();
-    let mut warnings = advice::warnings(&planned, &layout.model, &layout.machine);
+    let mut warnings = advice::warnings(&planned, &spec.offload, &layout.model, &layout.machine);
     if is_simulated(spec.compute) {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
@@ -189,9 +189,9 @@ impl Found {
     fn sweep(&self, points: u32) -> Result<Vec<SweepPoint>, Refusal> {
         let curve = curve(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine, points)
             .map_err(|e| Refusal::from(&e))?;
-        let smallest = self.smallest();
-        let point =
-            |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: smallest.is_some_and(|n| n <= p.freed) };
+        let room = self.layout.machine.rooms.iter().find(|r| r.device == self.spec.compute);
+        let fits = |needed| room.is_none_or(|r| needed <= r.capacity());
+        let point = |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: fits(p.needed) };
         Ok(curve.into_iter().map(point).collect())
     }
 }
