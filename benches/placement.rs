@@ -5,9 +5,10 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up may panic")]
 
 use perilune::placement::planner::{DonorLink, Goal, Request, Stay, UnitCost, plan};
+use perilune::placement::propose::curve;
 use perilune::placement::simulate::Staging;
 use perilune::placement::sweep::sweep;
-use perilune::placement::{Grounds, Machine, Model, Room, Speed};
+use perilune::placement::{Grounds, Machine, Model, OffloadAsk, Room, Speed};
 use perilune::tui::screens::offload::state::Wish;
 use perilune::tui::screens::offload::{Facts, work};
 use perilune::units::{Bytes, DeviceId, Size};
@@ -26,6 +27,7 @@ fn main() {
 fn request(compute_s: f64, donors: u16) -> Request {
     let unit = |i: u64| UnitCost {
         bytes: Bytes::mib(40 + (i * 37) % 120),
+        stored: Bytes::mib(40 + (i * 37) % 120),
         seconds: compute_s * (1.0 + ((i * 53) % 7) as f64) / 400.0,
         stay: if i.is_multiple_of(25) { Stay::Pinned } else { Stay::Movable },
     };
@@ -71,6 +73,15 @@ fn sweep_1000_points_1_donor(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
 fn sweep_1000_points_8_donors(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
     let request = request(compute_s, 8);
     bencher.bench(|| sweep(&request, 1000));
+}
+
+/// The same curve as it is shown, each plan with the staging memory that it would have; 1 s is the target.
+#[divan::bench(args = COMPUTE_S, sample_count = 5, sample_size = 1)]
+fn curve_1000_points_8_donors(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let TuneView { compute, network, machine, .. } = facts(compute_s, 9).view;
+    let donors = machine.rooms.iter().map(|r| r.device).filter(|d| *d != compute).collect();
+    let ask = OffloadAsk { donors, ..OffloadAsk::default() };
+    bencher.bench(|| curve(&ask, compute, &network, &machine, 1000));
 }
 
 /// What the tuner knows of the same units on a machine with that many devices, all measured.

@@ -6,7 +6,7 @@ use crate::families::Role;
 use crate::library::{network, page_cache};
 use crate::placement::ask::FullAsk;
 use crate::placement::planner::UnitCost;
-use crate::placement::{Learned, Machine, Model, OffloadPlan, Planned, ProposalError, Room, learned, propose};
+use crate::placement::{Learned, Machine, Model, OffloadPlan, Planned, ProposalError, Room, advice, learned, propose};
 use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::{Block, BlockTable, Param, Precision};
 use crate::wire::plan::{BlockView, DeviceShare, LayerKind, PartPlan};
@@ -32,6 +32,17 @@ pub(super) struct Known<'a> {
     pub(super) learned: &'a [Learned],
     /// GPUs that are simulated.
     pub(super) simulated: &'a [crate::devices::SimulatedGpu],
+    /// Whether room is left for the other parts.
+    pub(super) others: Others,
+}
+
+/// Whether room is left for what lies beside a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Others {
+    /// They are there, too.
+    Beside,
+    /// The part has the device to itself.
+    Away,
 }
 
 impl Known<'_> {
@@ -39,19 +50,26 @@ impl Known<'_> {
     pub(super) fn machine(&self, spec: &JobSpec, role: Role, files: crate::placement::Files) -> Result<Machine, Refusal> {
         let machine = learned::machine(spec.compute, self.rooms.to_vec(), self.learned, files);
         match spec.compute {
-            DeviceId::Sim(_) => Ok(machine.seen_from(spec.compute, self.simulated, network::beside(spec, role, spec.computes_in())?)),
+            DeviceId::Sim(_) => {
+                let beside = match self.others {
+                    Others::Beside => network::beside(spec, role, spec.computes_in())?,
+                    Others::Away => Bytes::ZERO,
+                };
+                Ok(machine.seen_from(spec.compute, self.simulated, beside))
+            }
             DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Cpu | DeviceId::Disk => Ok(machine),
         }
     }
 }
 
-/// Returns where the weights would live of each part but the diffusion network of which something is asked.
-pub(super) fn parts(spec: &JobSpec, known: &Known<'_>) -> Result<Vec<PartPlan>, Refusal> {
+/// Returns where the weights would live of each part but the diffusion network of which something is asked, and what should
+/// be known of each.
+pub(super) fn parts(spec: &JobSpec, known: &Known<'_>) -> Result<Vec<(PartPlan, Vec<String>)>, Refusal> {
     let others = spec.set.components.iter().filter(|c| c.role != Role::Denoiser && !spec.ask_of(c.role).is_nothing());
     others.map(|component| part(spec, component.role, &component.files, known)).collect()
 }
 
-fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<'_>) -> Result<PartPlan, Refusal> {
+fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<'_>) -> Result<(PartPlan, Vec<String>), Refusal> {
     let (ask, precision) = (spec.ask_of(role), network::held_in(role, spec.computes_in()));
     let table = network::part(files, role)?.1;
     let machine = known.machine(spec, role, page_cache::files(files)?)?;
@@ -61,8 +79,9 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
         Refusal { message: format!("{role}: {}", refusal.message), ..refusal }
     };
     let planned = propose(&ask, spec.compute, &model, &machine).map_err(refused)?;
+    let cuts = advice::cuts(&ask, spec.compute, &model, &machine).into_iter().map(|cut| format!("{role}: {cut}")).collect();
     let layout = Layout { table, model, machine };
-    Ok(PartPlan {
+    let plan = PartPlan {
         role,
         precision,
         weights: layout.model.bytes(),
@@ -73,7 +92,8 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
         devices: layout.devices(&planned),
         staging: planned.staging,
         streamed_bytes_per_use: layout.streamed(&planned.plan),
-    })
+    };
+    Ok((plan, cuts))
 }
 
 /// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.

@@ -2,7 +2,7 @@
 
 use super::converters;
 use super::grounds::Evidence;
-use super::layout::{self, Known, Layout};
+use super::layout::{self, Known, Layout, Others};
 use crate::devices::{SIMULATED, SimulatedGpu};
 use crate::families::Role;
 use crate::library::{Network, Roots, inventory, page_cache};
@@ -55,8 +55,10 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let (spec, layout) = (&found.spec, &found.layout);
     let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
+    let (parts, cuts): (Vec<PartPlan>, Vec<Vec<String>>) = layout::parts(spec, &found.known(Others::Beside))?.into_iter().unzip();
     let minimum = found.smallest();
-    let mut warnings = advice::warnings(&planned, &layout.model, &layout.machine);
+    let mut warnings = advice::warnings(&planned, &spec.offload, &layout.model, &layout.machine);
+    warnings.extend(cuts.concat());
     if is_simulated(spec.compute) {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
@@ -81,7 +83,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         stored: layout.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
         predicted: PredictedView::of(&planned, found.history, found.evidence().of(&planned, &found.walk, layout.model.grounds)),
-        parts: found.parts.clone(),
+        parts,
         minimum_virtual_vram: minimum,
         staging: planned.staging,
         loaded: held.is_some(),
@@ -115,8 +117,8 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
 struct Found {
     spec: JobSpec,
     layout: Layout,
-    /// Where the other parts would live.
-    parts: Vec<PartPlan>,
+    rooms: Vec<Room>,
+    simulated: Vec<SimulatedGpu>,
     /// Whether its network is only known by what it will be.
     to_be_converted: bool,
     /// What an engine holds of these files in this precision.
@@ -124,7 +126,7 @@ struct Found {
     history: Option<History>,
     /// What each walk through its blocks is.
     walk: Walk,
-    known: Vec<Learned>,
+    learned: Vec<Learned>,
     files: Files,
     now: Timestamp,
 }
@@ -147,20 +149,24 @@ impl Found {
         let basis = experience.basis(spec.compute, precision, engine.as_deref());
         let learned = basis.map(|b| experience.known(b)).unwrap_or_default();
         let files_are = page_cache::files(&files)?;
-        let known = Known { rooms: &rooms, learned: &learned, simulated: &simulated };
+        let known = Known { rooms: &rooms, learned: &learned, simulated: &simulated, others: Others::Beside };
         let machine = known.machine(&spec, Role::Denoiser, files_are)?;
-        let parts = layout::parts(&spec, &known)?;
         let model = network.model(spec.work(), precision, &machine.pace);
         let walk = network.walk(spec.work());
         let placed = placed.into_iter().find(|p| p.files == files && p.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
         let layout = Layout { table: network.table, model, machine };
         let to_be_converted = foretold.is_some();
-        Ok(Self { spec, layout, parts, to_be_converted, placed, history, walk, known: learned, files: files_are, now })
+        Ok(Self { spec, layout, rooms, simulated, to_be_converted, placed, history, walk, learned, files: files_are, now })
+    }
+
+    /// What is known of the machine, with the other parts beside one or not.
+    fn known(&self, others: Others) -> Known<'_> {
+        Known { rooms: &self.rooms, learned: &self.learned, simulated: &self.simulated, others }
     }
 
     fn evidence(&self) -> Evidence<'_> {
-        Evidence { known: &self.known, files: self.files, now: self.now }
+        Evidence { known: &self.learned, files: self.files, now: self.now }
     }
 
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
@@ -170,6 +176,9 @@ impl Found {
         }
         propose(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine).map_err(|error| {
             let refusal = Refusal::from(&error);
+            if let Some(part) = self.too_large_part().filter(|_| refusal.kind == Kind::Refused) {
+                return part;
+            }
             match self.smallest().filter(|n| refusal.kind == Kind::Refused && *n > Bytes::ZERO) {
                 Some(smallest) => {
                     Refusal { hint: Some(format!("--virtual-vram {}b is the least that fits now", smallest.get())), ..refusal }
@@ -177,6 +186,14 @@ impl Found {
                 None => refusal,
             }
         })
+    }
+
+    /// What is wrong with a part that does not fit even by itself, where the network does.
+    fn too_large_part(&self) -> Option<Refusal> {
+        let (spec, alone) = (&self.spec, self.known(Others::Away));
+        let machine = alone.machine(spec, Role::Denoiser, self.files).ok()?;
+        propose(&spec.offload, spec.compute, &self.layout.model, &machine).ok()?;
+        layout::parts(spec, &alone).err()
     }
 
     fn smallest(&self) -> Option<Bytes> {
@@ -187,9 +204,9 @@ impl Found {
     fn sweep(&self, points: u32) -> Result<Vec<SweepPoint>, Refusal> {
         let curve = curve(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine, points)
             .map_err(|e| Refusal::from(&e))?;
-        let smallest = self.smallest();
-        let point =
-            |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: smallest.is_some_and(|n| n <= p.freed) };
+        let room = self.layout.machine.rooms.iter().find(|r| r.device == self.spec.compute);
+        let fits = |needed| room.is_none_or(|r| needed <= r.capacity());
+        let point = |p: Point| SweepPoint { freed: p.freed, step_s: p.step_s, lower_s: p.lower_s, fits: fits(p.needed) };
         Ok(curve.into_iter().map(point).collect())
     }
 }

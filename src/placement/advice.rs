@@ -1,16 +1,19 @@
 //! What an operator should know of a plan before it is carried out.
 
+use super::ask::OffloadAsk;
+use super::budget::Cut;
 use super::pace::Grounds;
 use super::planner::Planned;
-use super::propose::{Machine, Model};
+use super::propose::{self, Machine, Model};
+use crate::units::DeviceId;
 
 /// From how much of a step on, waiting for weights is worth a word.
 const WAITS: f64 = 1.5;
 
-/// Returns what should be known of a plan.
+/// Returns what should be known of a plan for an ask.
 #[must_use]
-pub fn warnings(planned: &Planned, model: &Model, machine: &Machine) -> Vec<String> {
-    let mut warnings = Vec::new();
+pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
+    let mut warnings = cuts(ask, planned.plan.compute, model, machine);
     let predicted = &planned.predicted;
     if !predicted.calibrated {
         let mut unmeasured: Vec<String> = std::iter::once((planned.plan.compute, model.grounds.is_measured()))
@@ -32,4 +35,61 @@ pub fn warnings(planned: &Planned, model: &Model, machine: &Machine) -> Vec<Stri
         warnings.push(format!("{waits:.0} % of a step is waiting for weights"));
     }
     warnings
+}
+
+/// Returns which devices of a list have less room than was asked of them.
+#[must_use]
+pub fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Vec<String> {
+    // What cannot be asked at all is an error of its own.
+    let cuts = propose::request(ask, compute, model, machine).map(|(_, quotas)| quotas.cut).unwrap_or_default();
+    cuts.iter().map(told).collect()
+}
+
+fn told(Cut { device, asked, room, rest }: &Cut) -> String {
+    let rest = rest.map_or_else(|| "the other devices".to_owned(), |device| device.to_string());
+    format!(
+        "{asked} were asked of {device}, which has room for {room}: what is over goes to {rest}; ask less of {device}, free some of it, \
+         or give another device a part"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::planner::{Stay, UnitCost};
+    use super::super::propose::propose;
+    use super::super::{Pace, Room};
+    use super::*;
+    use crate::units::Bytes;
+
+    #[test]
+    fn a_device_with_less_room_than_was_asked_of_it_is_named() {
+        let (here, donor) = (DeviceId::Sim(0), DeviceId::Sim(1));
+        let unit = UnitCost { bytes: Bytes::mib(1), stored: Bytes::mib(1), seconds: 0.1, stay: Stay::Movable };
+        let model = Model { units: vec![unit; 8], stored_share: 1.0, grounds: Grounds::Steps, walks: 1 };
+        let room = |device, mib| {
+            let total = Bytes::mib(mib);
+            Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }
+        };
+        let rooms = vec![room(here, 64), room(donor, 2), room(DeviceId::Cpu, 64)];
+        let machine = Machine { rooms, pace: Pace::assumed(here), ..Machine::default() };
+        let cut = |text: &str| {
+            let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+            let planned = propose(&ask, here, &model, &machine).unwrap();
+            let is_cut = |line: &String| line.contains("were asked of");
+            warnings(&planned, &ask, &model, &machine).into_iter().filter(is_cut).collect::<Vec<_>>()
+        };
+        let told = |asked: &str, rest: &str| {
+            vec![format!(
+                "{asked} were asked of sim:1, which has room for 2.0 MiB: what is over goes to {rest}; ask less of sim:1, free some of it, \
+                 or give another device a part"
+            )]
+        };
+        assert_eq!(cut("sim:1,6MiB;sim:0,*"), told("6.0 MiB", "sim:0"));
+        assert_eq!(cut("sim:1,6MiB;cpu,*"), told("6.0 MiB", "cpu"));
+        assert_eq!(cut("sim:1,50%;cpu,*"), told("4.0 MiB", "cpu"));
+        assert_eq!(cut("sim:1,75%;cpu,25%"), told("6.0 MiB", "the other devices"));
+        for fine in ["sim:1,2MiB;sim:0,*", "sim:1,25%;cpu,*", "sim:0,7MiB;sim:1,6MiB;cpu,*", "sim:1,1.0;cpu,*"] {
+            assert_eq!(cut(fine), [""; 0], "{fine}");
+        }
+    }
 }

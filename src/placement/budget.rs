@@ -97,6 +97,35 @@ pub struct Load {
     pub fixed: Bytes,
     /// Those among them that must live elsewhere.
     pub away: Bytes,
+    /// What donors hold of them.
+    pub stored: AsStored,
+}
+
+/// The size of weights where they are computed with, beside what a donor takes for them: it keeps them as they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsStored {
+    /// Where they are computed with.
+    pub computed: Bytes,
+    /// The same as stored.
+    pub stored: Bytes,
+}
+
+impl AsStored {
+    /// What is stored as it is computed with.
+    pub const SAME: Self = Self { computed: Bytes(1), stored: Bytes(1) };
+
+    /// Returns what weights that take so much where they are stored take where they are computed with.
+    #[must_use]
+    pub fn computed(self, stored: Bytes) -> Bytes {
+        part_of(stored, u128::from(self.computed.get()), u128::from(self.stored.get().max(1)))
+    }
+
+    /// Returns what weights that take so much where they are computed with take where they are stored.
+    #[must_use]
+    pub fn stored(self, computed: Bytes) -> Bytes {
+        let product = u128::from(computed.get()) * u128::from(self.stored.get());
+        Bytes(u64::try_from(product.div_ceil(u128::from(self.computed.get().max(1)))).unwrap_or(u64::MAX))
+    }
 }
 
 /// A device's part of the model.
@@ -108,6 +137,8 @@ pub struct Quota {
     pub wanted: Bytes,
     /// The most it may hold, where whole blocks do not come out even.
     pub most: Bytes,
+    /// The same as it lies there: a donor holds weights as they are stored.
+    pub held: Bytes,
 }
 
 /// Each device's part.
@@ -119,6 +150,21 @@ pub struct Quotas {
     pub donors: Vec<Quota>,
     /// What must leave the device that computes, at least.
     pub leaving: Bytes,
+    /// What a list asked of devices that have less room.
+    pub cut: Vec<Cut>,
+}
+
+/// A device that has less room than was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The device.
+    pub device: DeviceId,
+    /// What was asked of it, as it would lie there.
+    pub asked: Bytes,
+    /// What it has room for.
+    pub room: Bytes,
+    /// Who takes what it cannot; the others of the list where nobody is named.
+    pub rest: Option<DeviceId>,
 }
 
 /// Works out each device's part. `rooms` are all devices of the machine; a disk without a room takes any number of
@@ -162,7 +208,24 @@ impl Bench<'_> {
 
     /// What of this model a device has room for.
     fn capacity(&self, device: DeviceId) -> Result<Bytes, BudgetError> {
-        Ok(self.room(device)?.capacity().min(self.load.total))
+        Ok(self.computed(device, self.room(device)?.capacity()).min(self.load.total))
+    }
+
+    /// What weights that take so much of a device take where they are computed with.
+    fn computed(&self, device: DeviceId, bytes: Bytes) -> Bytes {
+        if device == self.compute { bytes } else { self.load.stored.computed(bytes) }
+    }
+
+    /// What a device is to hold that was given so many of its bytes, or all that it has.
+    fn given(&self, device: DeviceId, bytes: Option<Bytes>) -> Result<Quota, BudgetError> {
+        let room = self.room(device)?.capacity();
+        let most = bytes.map_or(self.load.total, |bytes| self.computed(device, bytes));
+        Ok(Quota {
+            device,
+            wanted: bytes.map_or(Bytes::ZERO, |bytes| self.computed(device, bytes)),
+            most: self.capacity(device)?.min(most),
+            held: bytes.map_or(room, |bytes| bytes.min(room)),
+        })
     }
 
     fn movable(&self) -> Bytes {
@@ -189,13 +252,14 @@ impl Bench<'_> {
         let mut donors = Vec::with_capacity(names.len());
         let mut rest = leaving;
         for device in names {
-            let most = self.capacity(device)?;
-            let wanted = rest.min(most);
+            let quota = self.given(device, None)?;
+            let wanted = rest.min(quota.most);
             rest = rest.saturating_sub(wanted);
-            donors.push(Quota { device, wanted, most });
+            donors.push(Quota { wanted, ..quota });
         }
         self.nothing_left(&donors, leaving, rest)?;
-        Ok(Quotas { compute: Quota { device: self.compute, wanted: stays, most: stays }, donors, leaving })
+        let compute = Quota { device: self.compute, wanted: stays, most: stays, held: stays };
+        Ok(Quotas { compute, donors, leaving, cut: Vec::new() })
     }
 
     fn nothing_left(&self, donors: &[Quota], needed: Bytes, missing: Bytes) -> Result<(), BudgetError> {
@@ -203,6 +267,8 @@ impl Bench<'_> {
             return Ok(());
         }
         let devices = donors.iter().map(|q| q.device).collect();
+        // As it would lie there, for what there is room for is known so.
+        let [needed, missing] = [needed, missing].map(|bytes| self.load.stored.stored(bytes));
         Err(BudgetError::Donors { compute: self.compute, devices, needed, taken: needed.saturating_sub(missing), missing })
     }
 
@@ -211,16 +277,22 @@ impl Bench<'_> {
         let mut donors = self.asked(listed)?;
         let here = donors.iter().position(|q| q.device == self.compute).map(|at| donors.remove(at));
         let takes_rest = listed.rest() == Some(self.compute);
-        let mut compute = here.unwrap_or(Quota { device: self.compute, wanted: Bytes::ZERO, most: Bytes::ZERO });
+        let mut compute = here.unwrap_or(Quota { device: self.compute, wanted: Bytes::ZERO, most: Bytes::ZERO, held: Bytes::ZERO });
+        let mut cut = Vec::new();
+        let mut cut_to = |quota: &Quota, meant: Bytes| {
+            let lacks = meant > quota.most;
+            cut.extend(lacks.then(|| self.cut(listed, quota, meant)));
+            meant.min(quota.most)
+        };
         if takes_rest {
             compute.most = self.capacity(self.compute)?;
         }
-        compute.wanted = compute.wanted.min(compute.most).max(self.load.fixed);
+        compute.wanted = cut_to(&compute, compute.wanted.min(self.load.total)).max(self.load.fixed);
         // A share of the model is a budget, too: where blocks do not come out even, others hold more of them.
         compute.most = if takes_rest { compute.most.max(self.load.fixed) } else { compute.wanted };
         let mut rest = self.load.total.saturating_sub(compute.wanted);
         for quota in &mut donors {
-            quota.wanted = quota.wanted.min(quota.most).min(rest);
+            quota.wanted = cut_to(quota, quota.wanted.min(rest));
             rest = rest.saturating_sub(quota.wanted);
         }
         for quota in &mut donors {
@@ -240,7 +312,18 @@ impl Bench<'_> {
         }
         let leaving = self.load.total.saturating_sub(compute.wanted);
         self.nothing_left(&donors, leaving, rest)?;
-        Ok(Quotas { compute, donors, leaving })
+        compute.held = compute.most;
+        Ok(Quotas { compute, donors, leaving, cut })
+    }
+
+    /// Says of a device that it has less room than it was asked for; of both as it lies there.
+    fn cut(&self, listed: &Listed, quota: &Quota, meant: Bytes) -> Cut {
+        let lies = |bytes| if quota.device == self.compute { bytes } else { self.load.stored.stored(bytes) };
+        let asked = match listed.parts() {
+            Parts::Bytes(parts) => parts.iter().find(|(device, _)| *device == quota.device).map(|(_, bytes)| *bytes),
+            Parts::Percents(_) | Parts::Fractions(_) => None,
+        };
+        Cut { device: quota.device, asked: asked.unwrap_or(lies(meant)), room: quota.held, rest: listed.rest() }
     }
 
     /// What the list says of each device, and what it has room for; the device that takes the rest comes last, with nothing.
@@ -250,13 +333,13 @@ impl Bench<'_> {
         match listed.parts() {
             Parts::Bytes(parts) => {
                 for (device, bytes) in parts {
-                    quotas.push(Quota { device: *device, wanted: *bytes, most: self.capacity(*device)?.min(*bytes) });
+                    quotas.push(self.given(*device, Some(*bytes))?);
                 }
             }
             Parts::Fractions(parts) => {
                 for (device, share) in parts {
                     let bytes = share.share_of(self.room(*device)?.total, one);
-                    quotas.push(Quota { device: *device, wanted: bytes, most: self.capacity(*device)?.min(bytes) });
+                    quotas.push(self.given(*device, Some(bytes))?);
                 }
             }
             Parts::Percents(parts) => {
@@ -267,13 +350,13 @@ impl Bench<'_> {
                     // Rounded sums, not rounded parts, so that the parts add up to the model.
                     shares += u128::from(share.get());
                     let until = part_of(self.load.total, shares, all);
-                    quotas.push(Quota { device: *device, wanted: until.saturating_sub(before), most: self.capacity(*device)? });
+                    quotas.push(Quota { wanted: until.saturating_sub(before), ..self.given(*device, None)? });
                     before = until;
                 }
             }
         }
         if let Some(device) = listed.rest().filter(|device| *device != self.compute) {
-            quotas.push(Quota { device, wanted: Bytes::ZERO, most: self.capacity(device)? });
+            quotas.push(self.given(device, None)?);
         }
         Ok(quotas)
     }
@@ -314,7 +397,7 @@ mod tests {
     /// Eight gibibytes of model: what each device is to hold, in MiB.
     #[track_caller]
     fn check(ask: &OffloadAsk, rooms: &[Room], expected: &str) {
-        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO };
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO, stored: AsStored::SAME };
         let shown = match quotas(ask, GPU, load, rooms) {
             Ok(quotas) => {
                 let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
@@ -370,7 +453,7 @@ mod tests {
 
     #[test]
     fn the_device_that_computes_holds_no_more_than_was_listed() {
-        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO };
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::ZERO, away: Bytes::ZERO, stored: AsStored::SAME };
         for text in ["cuda:0,50%;cpu,*", "cuda:0,50%;cpu,50%", "cuda:0,4gb;cpu,*", "cuda:0,0.5;cpu,*"] {
             assert_eq!(quotas(&expert(text), GPU, load, &machine()).unwrap().compute.most, Bytes::gib(4), "{text}");
         }
@@ -378,7 +461,7 @@ mod tests {
 
     #[test]
     fn what_never_moves_is_charged_first() {
-        let load = Load { total: Bytes::gib(8), fixed: Bytes::gib(1), away: Bytes::ZERO };
+        let load = Load { total: Bytes::gib(8), fixed: Bytes::gib(1), away: Bytes::ZERO, stored: AsStored::SAME };
         let of = |ask: &OffloadAsk| quotas(ask, GPU, load, &machine()).unwrap();
         assert_eq!((of(&vram("99gb", &[])).compute.wanted, of(&vram("99gb", &[])).leaving), (Bytes::gib(1), Bytes::gib(7)));
         assert_eq!(of(&expert("cuda:0,100mb;cpu,*")).compute.most, Bytes::gib(1));
@@ -435,15 +518,24 @@ mod tests {
     proptest! {
         /// The parts add up to the model, none exceeds its room, and what is missing is more than nothing.
         #[test]
-        fn parts_add_up_and_fit(ask in asks(), rooms in rooms(), total in 1..16_000_000_000u64, fixed in 0..500_000_000u64) {
-            let load = Load { total: Bytes(total), fixed: Bytes(fixed.min(total)), away: Bytes::ZERO };
+        fn parts_add_up_and_fit(
+            ask in asks(),
+            rooms in rooms(),
+            total in 1..16_000_000_000u64,
+            fixed in 0..500_000_000u64,
+            (computed, stored) in (1..9u64, 1..9u64),
+        ) {
+            let as_stored = AsStored { computed: Bytes(computed), stored: Bytes(stored) };
+            let load = Load { total: Bytes(total), fixed: Bytes(fixed.min(total)), away: Bytes::ZERO, stored: as_stored };
             match quotas(&ask, GPU, load, &rooms) {
-                Ok(Quotas { compute, donors, leaving }) => {
+                Ok(Quotas { compute, donors, leaving, cut: _ }) => {
                     let capacity = |device| rooms.iter().find(|r| r.device == device).map_or(Bytes(u64::MAX), Room::capacity);
                     let all: Vec<Quota> = donors.iter().copied().chain([compute]).collect();
                     prop_assert_eq!(all.iter().map(|q| q.wanted).sum::<Bytes>(), load.total);
                     for quota in &all {
-                        prop_assert!(quota.wanted <= quota.most && quota.most <= capacity(quota.device), "{:?}", quota);
+                        let lies = if quota.device == GPU { quota.wanted } else { as_stored.stored(quota.wanted) };
+                        prop_assert!(quota.wanted <= quota.most && quota.held <= capacity(quota.device), "{:?}", quota);
+                        prop_assert!(lies <= quota.held, "{:?}", quota);
                     }
                     prop_assert!(compute.wanted >= load.fixed);
                     prop_assert_eq!(leaving, load.total - compute.wanted);

@@ -10,6 +10,8 @@ pub(super) type Homes = Vec<Option<usize>>;
 pub(super) struct Case {
     /// The size of each unit, in order of execution.
     pub(super) bytes: Vec<u64>,
+    /// What a donor holds of each: it keeps them as they are stored.
+    pub(super) stored: Vec<u64>,
     /// The computing of each unit.
     pub(super) seconds: Vec<f64>,
     /// The homes of units that must leave; their bytes are taken off as well.
@@ -18,7 +20,7 @@ pub(super) struct Case {
     pub(super) movable: Vec<usize>,
     /// At least so many bytes of them must.
     pub(super) need: u64,
-    /// What each donor can hold, the fastest first.
+    /// What each donor can hold of them as stored, the fastest first.
     pub(super) caps: Vec<u64>,
     /// The way from each donor.
     pub(super) links: Vec<Link>,
@@ -41,6 +43,33 @@ impl Case {
         self.movable_bytes().saturating_sub(self.need)
     }
 
+    /// Returns the least that donors take where as much leaves as must.
+    pub(super) fn least_stored(&self) -> u64 {
+        let mut units: Vec<usize> = self.movable.iter().copied().filter(|&i| self.bytes[i] > 0).collect();
+        let share = |i: usize, j: usize| u128::from(self.stored[i]) * u128::from(self.bytes[j]);
+        units.sort_by(|&a, &b| share(a, b).cmp(&share(b, a)));
+        let (mut need, mut stored) = (self.need, 0u64);
+        for unit in units {
+            let part = u128::from(need.min(self.bytes[unit]));
+            stored += u64::try_from(u128::from(self.stored[unit]) * part / u128::from(self.bytes[unit])).unwrap_or(u64::MAX);
+            need -= need.min(self.bytes[unit]);
+        }
+        stored
+    }
+
+    /// Returns what these units take on donors.
+    pub(super) fn stored_bytes(&self, units: &[usize]) -> u64 {
+        units.iter().map(|&i| self.stored[i]).sum()
+    }
+
+    /// Returns the size and the stored size of the unit that takes the least room on a donor for what it is.
+    pub(super) fn densest(&self) -> (u64, u64) {
+        let sizes = self.movable.iter().map(|&i| (self.bytes[i], self.stored[i])).filter(|(bytes, _)| *bytes > 0);
+        sizes
+            .min_by(|a, b| (u128::from(a.1) * u128::from(b.0)).cmp(&(u128::from(b.1) * u128::from(a.0))))
+            .map_or((1, 1), |(bytes, stored)| (bytes, stored.max(1)))
+    }
+
     /// Returns what all donors hold together.
     pub(super) fn room(&self) -> u64 {
         self.caps.iter().fold(0, |sum, cap| sum.saturating_add(*cap))
@@ -53,7 +82,9 @@ impl Case {
         let equal = self.movable.iter().all(|&i| self.bytes[i] == first);
         let need = if equal && first > 0 { self.need.div_ceil(first) * first } else { self.need } as f64;
         // The links share the bytes so that they end together, but for those that have nothing more to give.
-        let carried = |s: f64| -> f64 { self.caps.iter().zip(&self.links).map(|(cap, l)| (*cap as f64).min(l.bytes_per_second * s)).sum() };
+        let (bytes, stored) = self.densest();
+        let most = |cap: u64| cap as f64 * (bytes as f64 / stored as f64);
+        let carried = |s: f64| -> f64 { self.caps.iter().zip(&self.links).map(|(cap, l)| most(*cap).min(l.bytes_per_second * s)).sum() };
         let (mut low, mut high) = (0.0, compute);
         if carried(high) >= need {
             return compute;

@@ -55,7 +55,7 @@ fn pinned_away(request: &Request) -> BTreeMap<DeviceId, Bytes> {
     let mut sums: BTreeMap<DeviceId, Bytes> = BTreeMap::new();
     for unit in &request.units {
         if let Stay::At(device) = unit.stay {
-            *sums.entry(device).or_default() += unit.bytes;
+            *sums.entry(device).or_default() += unit.stored;
         }
     }
     sums
@@ -145,6 +145,7 @@ impl Sums<'_> {
         });
         Case {
             bytes: units.iter().map(|u| u.bytes.get()).collect(),
+            stored: units.iter().map(|u| u.stored.get()).collect(),
             seconds: units.iter().map(seconds).collect(),
             fixed: units.iter().map(|u| self.fixed(u)).collect(),
             movable: (0..units.len()).filter(|&i| self.may_leave(&units[i]) && units[i].bytes.get() <= largest).collect(),
@@ -163,13 +164,12 @@ impl Sums<'_> {
         if case.movable_bytes() < need {
             return Err(self.ring());
         }
-        self.donors_hold(need)?;
+        self.donors_hold(&case)?;
         Ok(vec![case])
     }
 
-    fn donors_hold(&self, need: u64) -> Result<(), Shortage> {
-        let room = self.donors.iter().map(|d| d.capacity).sum::<Bytes>().get();
-        let missing = Bytes(need.saturating_sub(room));
+    fn donors_hold(&self, case: &Case) -> Result<(), Shortage> {
+        let missing = Bytes(case.least_stored().saturating_sub(case.room()));
         match self.donors.last() {
             Some(_) | None if missing == Bytes::ZERO => Ok(()),
             Some(last) => Err(Shortage::Donors { device: last.device, missing }),
@@ -192,7 +192,8 @@ impl Sums<'_> {
         let n = case.movable.len();
         let bytes_of = |set: &[usize]| set.iter().map(|&i| case.bytes[i]).sum::<u64>();
         let sets = (1..=n).rev().map(|m| even(n, m).map(|k| case.movable[k]).collect::<Vec<_>>());
-        let need = sets.filter(|set| bytes_of(set) <= case.room()).find(|set| spread(&case, set).is_some()).map(|set| bytes_of(&set));
+        let need =
+            sets.filter(|set| case.stored_bytes(set) <= case.room()).find(|set| spread(&case, set).is_some()).map(|set| bytes_of(&set));
         case.need = need.unwrap_or(0);
         case
     }
@@ -223,7 +224,7 @@ impl Sums<'_> {
             let found = if lacking > 0 {
                 Err(Shortage::Staging { device: self.compute(), missing: Bytes(lacking) })
             } else {
-                self.donors_hold(case.need).map(|()| case)
+                self.donors_hold(&case).map(|()| case)
             };
             match found {
                 Ok(case) => cases.push(case),

@@ -23,6 +23,7 @@ mod moves;
 pub mod planner;
 pub mod shortage;
 pub mod sweep;
+mod ring;
 pub mod propose;
 pub mod advice;
 pub mod pace;

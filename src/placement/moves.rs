@@ -62,7 +62,7 @@ impl<'a> Walk<'a> {
         room.push(case.stay());
         for &unit in &case.movable {
             let seat = homes[unit].unwrap_or(case.caps.len());
-            room[seat] = room[seat].saturating_sub(case.bytes[unit]);
+            room[seat] = room[seat].saturating_sub(taken(case, seat, unit));
         }
         Self { case, homes, room }
     }
@@ -83,21 +83,26 @@ impl<'a> Walk<'a> {
     /// Makes a move and returns the one that takes it back, or `None` where a budget forbids it.
     fn apply(&mut self, change: Move) -> Option<Move> {
         let seat = |home: Option<usize>| home.unwrap_or(self.case.caps.len());
-        let (from, to, out, into, back) = match change {
-            Move::Swap(a, b) => (seat(self.homes[a]), seat(self.homes[b]), self.case.bytes[a], self.case.bytes[b], change),
-            Move::Shift(a, home) => (seat(self.homes[a]), seat(home), self.case.bytes[a], 0, Move::Shift(a, self.homes[a])),
+        let (a, other, to, back) = match change {
+            Move::Swap(a, b) => (a, Some(b), seat(self.homes[b]), change),
+            Move::Shift(a, home) => (a, None, seat(home), Move::Shift(a, self.homes[a])),
         };
-        if self.room[from] + out < into || self.room[to] + into < out {
-            return None;
-        }
-        self.room[from] = self.room[from] + out - into;
-        self.room[to] = self.room[to] + into - out;
+        let from = seat(self.homes[a]);
+        let taken = |seat: usize, unit: Option<usize>| unit.map_or(0, |unit| taken(self.case, seat, unit));
+        let left = (self.room[from].saturating_add(taken(from, Some(a)))).checked_sub(taken(from, other))?;
+        let left_there = (self.room[to].saturating_add(taken(to, other))).checked_sub(taken(to, Some(a)))?;
+        (self.room[from], self.room[to]) = (left, left_there);
         match change {
             Move::Swap(a, b) => self.homes.swap(a, b),
             Move::Shift(a, home) => self.homes[a] = home,
         }
         Some(back)
     }
+}
+
+/// What a unit takes at a place: a donor holds it as it is stored.
+fn taken(case: &Case, seat: usize, unit: usize) -> u64 {
+    if seat == case.caps.len() { case.bytes[unit] } else { case.stored[unit] }
 }
 
 /// Dice that fall the same way every time: xorshift64*.

@@ -41,7 +41,7 @@ pub(super) fn spread(case: &Case, streamed: &[usize]) -> Option<Homes> {
         if rest.is_empty() {
             break;
         }
-        let sizes: Vec<u64> = rest.iter().map(|&i| case.bytes[i]).collect();
+        let sizes: Vec<u64> = rest.iter().map(|&i| case.stored[i]).collect();
         let total: u64 = sizes.iter().sum();
         let over = even_cover(&sizes, total.saturating_sub(*cap)).unwrap_or_default();
         let mut room = cap - (total - over.iter().map(|&k| sizes[k]).sum::<u64>());
@@ -63,12 +63,12 @@ pub(super) fn spread(case: &Case, streamed: &[usize]) -> Option<Homes> {
 
 fn largest_first(case: &Case, streamed: &[usize]) -> Option<Homes> {
     let mut order = streamed.to_vec();
-    order.sort_by_key(|&i| std::cmp::Reverse(case.bytes[i]));
+    order.sort_by_key(|&i| std::cmp::Reverse(case.stored[i]));
     let mut homes = case.fixed.clone();
     let mut room = case.caps.clone();
     for unit in order {
-        let donor = room.iter().position(|r| *r >= case.bytes[unit])?;
-        room[donor] -= case.bytes[unit];
+        let donor = room.iter().position(|r| *r >= case.stored[unit])?;
+        room[donor] -= case.stored[unit];
         homes[unit] = Some(donor);
     }
     Some(homes)
@@ -93,10 +93,9 @@ fn first_fit(case: &Case, order: &[usize]) -> Option<Homes> {
         if gone >= case.need {
             break;
         }
-        let size = case.bytes[unit];
-        if let Some(donor) = room.iter().position(|r| *r >= size) {
-            room[donor] -= size;
-            gone += size;
+        if let Some(donor) = room.iter().position(|r| *r >= case.stored[unit]) {
+            room[donor] -= case.stored[unit];
+            gone += case.bytes[unit];
             homes[unit] = Some(donor);
         }
     }
@@ -109,6 +108,8 @@ struct Search<'a> {
     order: &'a [usize],
     /// What the units from each place of `order` on add up to.
     after: Vec<u64>,
+    /// No unit takes less of a donor for its size: both.
+    densest: (u64, u64),
     room: Vec<u64>,
     homes: Homes,
     looked: u32,
@@ -120,7 +121,7 @@ impl<'a> Search<'a> {
         for (k, &unit) in order.iter().enumerate().rev() {
             after[k] = after[k + 1] + case.bytes[unit];
         }
-        Self { case, order, after, room: case.caps.clone(), homes: case.fixed.clone(), looked: 0 }
+        Self { case, order, after, densest: case.densest(), room: case.caps.clone(), homes: case.fixed.clone(), looked: 0 }
     }
 
     fn run(mut self) -> Option<Homes> {
@@ -133,17 +134,18 @@ impl<'a> Search<'a> {
         }
         self.looked += 1;
         let room: u64 = self.room.iter().fold(0, |sum, r| sum.saturating_add(*r));
-        if self.looked > SEARCH_LIMIT || self.after[k] < need || room < need {
+        let most = u128::from(room) * u128::from(self.densest.0);
+        if self.looked > SEARCH_LIMIT || self.after[k] < need || most < u128::from(need) * u128::from(self.densest.1) {
             return false;
         }
         let unit = self.order[k];
-        let size = self.case.bytes[unit];
+        let (size, stored) = (self.case.bytes[unit], self.case.stored[unit]);
         for donor in 0..self.room.len() {
             let room = self.room[donor];
-            if room < size || self.room[..donor].contains(&room) {
+            if room < stored || self.room[..donor].contains(&room) {
                 continue;
             }
-            self.room[donor] -= size;
+            self.room[donor] -= stored;
             self.homes[unit] = Some(donor);
             if self.descend(k + 1, need.saturating_sub(size)) {
                 return true;

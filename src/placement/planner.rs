@@ -31,8 +31,10 @@ pub enum Stay {
 /// What one unit of weights costs, in order of execution.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct UnitCost {
-    /// Its size.
+    /// Its size where it is computed with.
     pub bytes: Bytes,
+    /// What a donor holds of it: it is kept there as it is stored.
+    pub stored: Bytes,
     /// How long it computes in a step; what is no positive number counts as no time.
     pub seconds: f64,
     /// Whether it may leave.
@@ -44,7 +46,7 @@ pub struct UnitCost {
 pub struct Quota {
     /// The device.
     pub device: DeviceId,
-    /// The most bytes of weights there.
+    /// The most bytes of weights there, on a donor as they are stored.
     pub most: Bytes,
 }
 
@@ -70,7 +72,7 @@ pub enum Goal {
 pub struct DonorLink {
     /// The donor.
     pub device: DeviceId,
-    /// What it can hold.
+    /// What it can hold of weights as they are stored.
     pub capacity: Bytes,
     /// How fast weights come from it.
     pub bytes_per_second: f64,
@@ -214,7 +216,7 @@ mod tests {
     fn model_a(goal: Goal, donors: &[(DeviceId, u64, f64)]) -> Request {
         Request {
             compute: DeviceId::Cuda(0),
-            units: vec![UnitCost { bytes: Bytes::gib(1), seconds: 1.0 / 16.0, stay: Stay::Movable }; 8],
+            units: vec![UnitCost { bytes: Bytes::gib(1), stored: Bytes::gib(1), seconds: 1.0 / 16.0, stay: Stay::Movable }; 8],
             goal,
             staging: Staging::Slots(2),
             donors: donors
@@ -275,7 +277,7 @@ mod tests {
     #[test]
     fn pinned_weights_are_charged_to_the_compute_device_first() {
         // T1 with its table pinned: what is freed comes from the blocks.
-        let unit = |mib, stay| UnitCost { bytes: Bytes::mib(mib), seconds: 0.1, stay };
+        let unit = |mib, stay| UnitCost { bytes: Bytes::mib(mib), stored: Bytes::mib(mib), seconds: 0.1, stay };
         let units = [vec![unit(1024, Stay::Pinned)], vec![unit(512, Stay::Movable); 4]].concat();
         let request = Request { units, ..model_a(Goal::Free(Bytes::gib(1)), &[CPU]) };
         assert_eq!(at(&plan(&request).unwrap(), DeviceId::Cpu), [2, 4]);
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn small_budgets_stream_small_units() {
-        let unit = |mib| UnitCost { bytes: Bytes::mib(mib), seconds: 0.001, stay: Stay::Movable };
+        let unit = |mib| UnitCost { bytes: Bytes::mib(mib), stored: Bytes::mib(mib), seconds: 0.001, stay: Stay::Movable };
         let request = Request { units: [600, 100, 600, 100, 100].map(unit).to_vec(), ..model_a(Goal::Hold(Bytes::mib(1400)), &[CPU]) };
         // Two slots of 600 leave 200 to stay, so 1300 stream; with slots of 100 both large ones stay, and only 300 do.
         assert_eq!(at(&plan(&request).unwrap(), DeviceId::Cpu), [1, 3, 4]);

@@ -131,26 +131,28 @@ fn largest(case: &Case) -> Option<Homes> {
 /// The original's own set: from the tail, each unit goes to the first device, by name, whose quota has room. Where
 /// the original would have left a unit over the quota on the compute device, a donor takes it.
 fn original(case: &Case) -> Option<Homes> {
+    let (bytes, stored) = case.densest();
     let mut quotas = vec![0; case.caps.len()];
     let mut rest = case.need;
     for &donor in &case.as_listed {
-        quotas[donor] = rest.min(case.caps[donor]);
+        let most = u128::from(case.caps[donor]) * u128::from(bytes) / u128::from(stored);
+        quotas[donor] = rest.min(u64::try_from(most).unwrap_or(u64::MAX));
         rest -= quotas[donor];
     }
     let mut room = case.caps.clone();
     let mut stay = case.stay();
     let mut homes = case.fixed.clone();
     for &unit in case.movable.iter().rev() {
-        let size = case.bytes[unit];
-        let fits = |seat: &&Option<usize>| size <= seat.map_or(stay, |d| quotas[d]);
+        let (size, stored) = (case.bytes[unit], case.stored[unit]);
+        let fits = |seat: &&Option<usize>| seat.map_or(size <= stay, |d| size <= quotas[d] && stored <= room[d]);
         let seat = match case.by_name.iter().find(fits) {
             Some(seat) => *seat,
-            None => Some(room.iter().position(|r| *r >= size)?),
+            None => Some(room.iter().position(|r| *r >= stored)?),
         };
         match seat {
             None => stay -= size,
             Some(donor) => {
-                room[donor] = room[donor].checked_sub(size)?;
+                room[donor] = room[donor].checked_sub(stored)?;
                 quotas[donor] = quotas[donor].saturating_sub(size);
             }
         }

@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 
 use super::planner::{DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
+use super::propose::{Machine, Model, Speed, propose, smallest};
 use super::shortage::Shortage;
 use super::simulate::{Link, Load, Staging, simulate};
-use super::sweep::{least_resident, smallest_budget, sweep};
+use super::sweep::{least_resident, sweep};
+use super::{Grounds, OffloadAsk, Pace, Room, VirtualVram};
 use crate::units::{Bytes, DeviceId};
 
 const GPU: DeviceId = DeviceId::Cuda(0);
@@ -13,7 +15,14 @@ const DONORS: [DeviceId; 4] = [DeviceId::Cpu, DeviceId::Cuda(1), DeviceId::Disk,
 
 fn unit() -> impl Strategy<Value = UnitCost> {
     let stay = prop_oneof![1 => Just(Stay::Pinned), 6 => Just(Stay::Movable)];
-    (0u64..60, 0.0..2.0f64, stay).prop_map(|(bytes, seconds, stay)| UnitCost { bytes: Bytes(bytes), seconds, stay })
+    // Most are stored as they are computed with, others in any size.
+    let stored = prop_oneof![4 => Just(None), 1 => (0u64..120).prop_map(Some)];
+    (0u64..60, stored, 0.0..2.0f64, stay).prop_map(|(bytes, stored, seconds, stay)| UnitCost {
+        bytes: Bytes(bytes),
+        stored: Bytes(stored.unwrap_or(bytes)),
+        seconds,
+        stay,
+    })
 }
 
 fn donors(most: usize) -> impl Strategy<Value = Vec<DonorLink>> {
@@ -71,6 +80,12 @@ fn held(request: &Request, homes: &[DeviceId], device: DeviceId) -> Bytes {
     request.units.iter().zip(homes).filter(|(_, h)| **h == device).map(|(u, _)| u.bytes).sum()
 }
 
+/// What lies on a device: donors hold units as they are stored.
+fn kept(request: &Request, homes: &[DeviceId], device: DeviceId) -> Bytes {
+    let size = |u: &UnitCost| if device == GPU { u.bytes } else { u.stored };
+    request.units.iter().zip(homes).filter(|(_, h)| **h == device).map(|(u, _)| size(u)).sum()
+}
+
 fn total(request: &Request) -> Bytes {
     request.units.iter().map(|u| u.bytes).sum()
 }
@@ -84,7 +99,7 @@ fn keeps_budgets(request: &Request, homes: &[DeviceId]) -> bool {
     if request.units.iter().zip(homes).any(|(u, h)| away(u, *h)) {
         return false;
     }
-    if request.donors.iter().any(|d| held(request, homes, d.device) > d.capacity) {
+    if request.donors.iter().any(|d| kept(request, homes, d.device) > d.capacity) {
         return false;
     }
     let stays = held(request, homes, GPU);
@@ -95,7 +110,7 @@ fn keeps_budgets(request: &Request, homes: &[DeviceId]) -> bool {
         Goal::Hold(most) => stays + request.staging.bytes(streamed.iter().max().copied()) <= *most,
         Goal::Quotas { by_device, rest } => DONORS.into_iter().chain([GPU]).all(|device| {
             let most = by_device.iter().find(|q| q.device == device).map_or(Bytes::ZERO, |q| q.most);
-            *rest == Some(device) || held(request, homes, device) <= most
+            *rest == Some(device) || kept(request, homes, device) <= most
         }),
     }
 }
@@ -208,7 +223,7 @@ proptest! {
         let m = (n * percent / 100).max(1);
         let request = Request {
             compute: GPU,
-            units: vec![UnitCost { bytes: Bytes(1 << 20), seconds: 1.0, stay: Stay::Movable }; n],
+            units: vec![UnitCost { bytes: Bytes(1 << 20), stored: Bytes(1 << 20), seconds: 1.0, stay: Stay::Movable }; n],
             goal: Goal::Free(Bytes((m as u64) << 20)),
             staging: Staging::Slots(slots),
             donors: vec![DonorLink { device: DeviceId::Cpu, capacity: Bytes(u64::MAX), bytes_per_second: f64::from(1 << 20) / x, latency_s: 0.0 }],
@@ -220,13 +235,32 @@ proptest! {
     }
 
     #[test]
-    fn the_smallest_budget_fits(request in request(14, 0), free in 0u64..600) {
+    fn the_smallest_budget_fits_and_a_byte_less_does_not(
+        request in request(14, 0),
+        free in 0u64..600,
+        is_measured in any::<bool>(),
+    ) {
+        let room = |device, bytes| Room { device, total: Bytes(bytes), free: Bytes(bytes), reserve: Bytes::ZERO, committed: Bytes::ZERO };
+        let speed = Speed { flops: 0.0, bytes_per_second: 20.0, measured: is_measured };
+        let rooms = vec![room(GPU, free), room(DeviceId::Cpu, u64::MAX)];
+        let machine = Machine { rooms, speeds: vec![(DeviceId::Cpu, speed)], pace: Pace::assumed(GPU), latencies: Vec::new() };
+        let model = Model { units: request.units.clone(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1 };
+        let placed = |bytes| {
+            let ask = OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(bytes)), ..OffloadAsk::default() };
+            propose(&ask, GPU, &model, &machine)
+        };
+        let nothing = OffloadAsk::default();
+        if let Ok(least) = smallest(&nothing, GPU, &model, &machine) {
+            let planned = placed(least.get()).unwrap();
+            prop_assert!(held(&request, &planned.plan.homes, GPU) + planned.staging <= Bytes(free));
+            prop_assert!(least == Bytes::ZERO || placed(least.get() - 1).is_err(), "{least} is not the least");
+            let largest = request.units.iter().map(|u| u.bytes).max().unwrap_or_default();
+            prop_assert!(least <= total(&request).saturating_sub(Bytes(free)) + largest + largest, "two of any block fit");
+        } else {
+            prop_assert!(placed(total(&request).get()).is_err());
+        }
         let donor = DonorLink { device: DeviceId::Cpu, capacity: Bytes(u64::MAX), bytes_per_second: 20.0, latency_s: 0.0 };
         let request = Request { donors: vec![donor], staging: Staging::Slots(2), ..request };
-        if let Ok(budget) = smallest_budget(&request, Bytes(free)) {
-            let planned = plan(&Request { goal: Goal::Free(budget), ..request.clone() }).unwrap();
-            prop_assert!(held(&request, &planned.plan.homes, GPU) + planned.staging <= Bytes(free));
-        }
         let least = least_resident(&request);
         let compute_s: f64 = request.units.iter().map(|u| u.seconds).sum();
         let pinned: Bytes = request.units.iter().filter(|u| u.stay == Stay::Pinned).map(|u| u.bytes).sum();

@@ -3,32 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::ask::{OffloadAsk, VirtualVram};
-use super::budget::{Load, Quotas, Room, quotas};
+use super::budget::{AsStored, Load, Quotas, Room, quotas};
 use super::error::{AskError, BudgetError};
 use super::pace::{Grounds, Pace, Task, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
+use super::ring::{SLOTS, streamed, through_a_ring};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
 use super::{Allocation, Parts, budget};
 use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::{Block, BlockTable, Effort, Precision};
-
-/// What plans are compared with: room for two of the largest streamed block, one computed with while the other comes.
-const SLOTS: u32 = 2;
-/// How much longer a step may take for staging memory that is smaller than that.
-const WORTH_LESS_STAGING: f64 = 1.005;
-/// Sizes of staging memory that are tried between one largest block and two.
-const SIZES: u64 = 16;
-/// How much longer a step takes where more staging memory than that is worth it: blocks that are large and soon computed
-/// with have then come while others compute that are small and take long.
-const WORTH_MORE_STAGING: f64 = 1.02;
-/// How much of the time that more staging memory could save may be left for having less of it.
-const NEARLY_ALL: f64 = 1.01;
-/// The most staging memory, as a share of what leaves: so many parts of so many.
-const MOST_STAGING: (u64, u64) = (2, 5);
 
 /// How fast a device is, as far as it was measured, and otherwise assumed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -148,8 +135,13 @@ impl Model {
         let walk = Self::walk(table, efforts, walks);
         let (seconds, grounds) = pace.seconds(walk.weights, &once);
         let stay = table.blocks().iter().map(|block| if block.pinned { Stay::Pinned } else { Stay::Movable });
-        let units = once.iter().zip(seconds).zip(stay).map(|((task, seconds), stay)| UnitCost { bytes: task.bytes, seconds, stay });
-        let units: Vec<UnitCost> = units.collect();
+        let unit = |(((task, block), seconds), stay): (((&Task, &Block), f64), Stay)| UnitCost {
+            bytes: task.bytes,
+            stored: block.bytes(),
+            seconds,
+            stay,
+        };
+        let units: Vec<UnitCost> = once.iter().zip(table.blocks()).zip(seconds).zip(stay).map(unit).collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
         Self { units, stored_share, grounds, walks }
@@ -181,7 +173,7 @@ pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Mac
     let (request, quotas) = request(ask, compute, model, machine)?;
     let planned = plan(&request)?;
     let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
-    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
+    let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
     let planned = in_a_step(through_a_ring(&request, planned, model, capacity.saturating_sub(kept)), model, machine);
     let needed = kept + planned.staging;
     if needed > capacity {
@@ -190,12 +182,23 @@ pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Mac
     Ok(planned)
 }
 
-/// Returns the smallest virtual VRAM with which weights and staging fit where they are computed with.
+/// Returns the smallest virtual VRAM that [`propose`] finds a placement for: so much of what fits is tried until a byte less does not.
 pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Bytes, ProposalError> {
-    let everything = OffloadAsk { virtual_vram: VirtualVram::Auto, expert: None, donors: ask.donors_of(compute), pins: ask.pins.clone() };
-    let (request, _) = request(&everything, compute, model, machine)?;
-    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(model.bytes(), Room::capacity);
-    Ok(sweep::smallest_budget(&request, capacity)?)
+    let donors = ask.donors_of(compute);
+    let leaving =
+        |bytes| OffloadAsk { virtual_vram: VirtualVram::AtLeast(bytes), expert: None, donors: donors.clone(), pins: ask.pins.clone() };
+    let placed = |bytes| propose(&leaving(bytes), compute, model, machine).map(|_| bytes);
+    if placed(Bytes::ZERO).is_ok() {
+        return Ok(Bytes::ZERO);
+    }
+    let (request, _) = request(&leaving(model.bytes()), compute, model, machine)?;
+    let (low, high) = sweep::budgets(&request, capacity(compute, machine).unwrap_or(model.bytes()));
+    sweep::least(low, high, placed)
+}
+
+/// Returns what weights may take of a device, if anything is known of it.
+fn capacity(device: DeviceId, machine: &Machine) -> Option<Bytes> {
+    machine.rooms.iter().find(|r| r.device == device).map(Room::capacity)
 }
 
 /// Returns what a step takes for each of `points` amounts that leave, from nothing to all, whatever there is room for.
@@ -209,7 +212,12 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
     let (request, _) = request(&everything, compute, model, machine)?;
     let walks = model.walks as f64;
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
-    Ok(sweep::sweep(&request, points).into_iter().map(step).collect())
+    let free = capacity(compute, machine).unwrap_or(model.bytes());
+    let ringed = |planned: Planned| {
+        let kept = model.bytes() - streamed(&planned.plan, model).sum::<Bytes>();
+        through_a_ring(&request, planned, model, free.saturating_sub(kept))
+    };
+    Ok(sweep::sweep_through(&request, points, ringed).into_iter().map(step).collect())
 }
 
 /// Returns what to expect of blocks where a plan has put them.
@@ -223,53 +231,6 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     let largest = streamed(plan, model).max();
     let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
     in_a_step(through_a_ring(&question, planned, model, Bytes(u64::MAX)), model, machine)
-}
-
-fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iterator<Item = Bytes> + 'a {
-    model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
-}
-
-/// Gives a plan that was made for slots the smallest ring through which a step is as fast; a larger one than the slots, of
-/// at most `most` bytes, where that makes it much faster.
-///
-/// It is as large as the slots where speeds are guessed, and not smaller where weights are stored as something else than
-/// they are computed with: the block in use is then expanded beside it.
-fn through_a_ring(request: &Request, planned: Planned, model: &Model, most: Bytes) -> Planned {
-    let Some(largest) = streamed(&planned.plan, model).max() else { return planned };
-    let slots = Staging::Slots(SLOTS).bytes(Some(largest));
-    let all: Bytes = streamed(&planned.plan, model).sum();
-    #[expect(clippy::float_cmp, reason = "exactly 1 is what equal sizes give")]
-    let may_shrink = request.calibrated && model.stored_share == 1.0;
-    let first = if may_shrink { 0 } else { SIZES };
-    let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
-    let expect = |staging| planner::expect(&Request { staging: Staging::Ring(staging), ..request.clone() }, &planned.plan);
-    let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
-    let usual = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
-    let predicted = expect(usual);
-    let larger = larger_ring((largest, slots, all), most, request, |size| expect(size).step_s);
-    let staging = larger.filter(|size| predicted.step_s > expect(*size).step_s * WORTH_MORE_STAGING).unwrap_or(usual);
-    Planned { staging, predicted: if staging == usual { predicted } else { expect(staging) }, plan: planned.plan }
-}
-
-/// Returns the smallest ring beyond the slots that is nearly as good as any, where a step's seconds can be foretold at all.
-/// Who has the processor compute with weights on the disk wants memory more than time: there it is the one whose share of
-/// what leaves and whose share of the fastest step are least together.
-fn larger_ring(
-    (largest, slots, all): (Bytes, Bytes, Bytes),
-    most: Bytes,
-    request: &Request,
-    step_s: impl Fn(Bytes) -> f64,
-) -> Option<Bytes> {
-    let most = most.min(Bytes(all.get() / MOST_STAGING.1 * MOST_STAGING.0));
-    let halves = (1u64..).map(|n| Bytes(slots.get() + largest.get() / 2 * n)).take_while(|size| *size <= most);
-    let tried: Vec<(Bytes, f64)> = if request.calibrated { halves.map(|size| (size, step_s(size))).collect() } else { Vec::new() };
-    let best = tried.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
-    let price = |(size, seconds): &(Bytes, f64)| seconds / best + size.get() as f64 / all.get() as f64;
-    let found = match request.compute {
-        DeviceId::Cpu => tried.into_iter().min_by(|a, b| price(a).total_cmp(&price(b))),
-        _ => tried.into_iter().find(|(_, seconds)| *seconds <= best * NEARLY_ALL),
-    };
-    found.map(|(size, _)| size)
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
@@ -294,15 +255,17 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
 pub fn request(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<(Request, Quotas), ProposalError> {
     let units = pinned(&ask.pins, compute, model)?;
     let sum = |wanted: fn(&Stay) -> bool| units.iter().filter(|u| wanted(&u.stay)).map(|u| u.bytes).sum();
-    let load = Load { total: model.bytes(), fixed: sum(|s| *s == Stay::Pinned), away: sum(|s| matches!(s, Stay::At(_))) };
+    let load =
+        Load { total: model.bytes(), fixed: sum(|s| *s == Stay::Pinned), away: sum(|s| matches!(s, Stay::At(_))), stored: densest(&units) };
     let quotas = quotas(ask, compute, load, &machine.rooms)?;
-    let told = |device: DeviceId| units.iter().filter(|u| u.stay == Stay::At(device)).map(|u| u.bytes).sum();
+    let told = |device: DeviceId| units.iter().filter(|u| u.stay == Stay::At(device)).map(|u| u.stored).sum();
     // Who is only pinned to, takes nothing else.
     let named = |device: DeviceId| matches!(ask.expert, Some(Allocation::Listed(_))) || ask.donors_of(compute).contains(&device);
-    let most = |quota: &budget::Quota| if named(quota.device) { quota.most } else { quota.most.min(told(quota.device)) };
+    let most = |quota: &budget::Quota| if named(quota.device) { quota.held } else { quota.held.min(told(quota.device)) };
     let donors = quotas.donors.iter().map(|quota| link(quota.device, most(quota), model, machine)).collect();
-    let capacity = machine.rooms.iter().find(|r| r.device == compute).map_or(quotas.compute.most, Room::capacity);
-    Ok((question((compute, units), model, machine, goal(ask, &quotas, capacity), donors), quotas))
+    let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
+    let goal = goal(ask, &quotas, capacity, on_average(&units));
+    Ok((question((compute, units), model, machine, goal, donors), quotas))
 }
 
 /// Returns the units with those that must live somewhere told so.
@@ -320,6 +283,21 @@ fn pinned(pins: &Pins, compute: DeviceId, model: &Model) -> Result<Vec<UnitCost>
     Ok(units)
 }
 
+/// Returns the unit that takes the least room on a donor for what it is: by it no room is taken for too little.
+fn densest(units: &[UnitCost]) -> AsStored {
+    let movable = units.iter().filter(|u| u.stay != Stay::Pinned && u.bytes > Bytes::ZERO && u.stored > Bytes::ZERO);
+    let sizes = movable.map(|u| AsStored { computed: u.bytes, stored: u.stored });
+    let product = |a: Bytes, b: Bytes| u128::from(a.get()) * u128::from(b.get());
+    sizes.min_by(|a, b| product(a.stored, b.computed).cmp(&product(b.stored, a.computed))).unwrap_or(AsStored::SAME)
+}
+
+/// Returns what all units that may leave take, on both sides.
+pub(super) fn on_average(units: &[UnitCost]) -> AsStored {
+    let sum = |size: fn(&UnitCost) -> Bytes| units.iter().filter(|u| u.stay != Stay::Pinned).map(size).sum();
+    let sizes = AsStored { computed: sum(|u| u.bytes), stored: sum(|u| u.stored) };
+    if sizes.computed == Bytes::ZERO || sizes.stored == Bytes::ZERO { AsStored::SAME } else { sizes }
+}
+
 fn question((compute, units): (DeviceId, Vec<UnitCost>), model: &Model, machine: &Machine, goal: Goal, donors: Vec<DonorLink>) -> Request {
     let calibrated = model.grounds.is_measured() && donors.iter().all(|d| machine.speed(d.device).measured);
     Request { compute, units, goal, staging: Staging::Slots(SLOTS), donors, calibrated }
@@ -331,18 +309,19 @@ fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> 
     DonorLink { device, capacity, bytes_per_second, latency_s: machine.latency_s(device) }
 }
 
-fn goal(ask: &OffloadAsk, quotas: &Quotas, capacity: Bytes) -> Goal {
+fn goal(ask: &OffloadAsk, quotas: &Quotas, capacity: Bytes, average: AsStored) -> Goal {
     match (&ask.expert, ask.virtual_vram) {
         (Some(Allocation::Listed(listed)), _) => {
-            let all = std::iter::once(&quotas.compute).chain(&quotas.donors);
             let last = quotas.donors.last().map(|q| q.device);
             // Shares are what each device is to hold; whole blocks seldom come out even, which the last one makes up for.
             let (rest, shares) = match listed.parts() {
                 Parts::Percents(_) => (listed.rest().or(last), true),
                 Parts::Bytes(_) | Parts::Fractions(_) => (listed.rest(), false),
             };
-            let most = |q: &budget::Quota| if shares { q.wanted } else { q.most };
-            Goal::Quotas { by_device: all.map(|q| Quota { device: q.device, most: most(q) }).collect(), rest }
+            let donors = quotas.donors.iter().map(|q| (q.device, if shares { average.stored(q.wanted) } else { q.held }));
+            let here = if shares { quotas.compute.wanted } else { quotas.compute.most };
+            let all = std::iter::once((quotas.compute.device, here)).chain(donors);
+            Goal::Quotas { by_device: all.map(|(device, most)| Quota { device, most }).collect(), rest }
         }
         // What stays and what passes through must fit together.
         (Some(Allocation::Auto), _) | (None, VirtualVram::Auto) if quotas.leaving > Bytes::ZERO => Goal::Hold(capacity),
@@ -355,10 +334,12 @@ mod tests {
     use super::*;
 
     const CPU: DeviceId = DeviceId::Cpu;
+    const GPU: DeviceId = DeviceId::Cuda(0);
 
     fn model() -> Model {
         let unit = |n: u64| UnitCost {
             bytes: Bytes::mib(if n == 0 { 16 } else { 64 }),
+            stored: Bytes::mib(if n == 0 { 16 } else { 64 }),
             seconds: 0.1,
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
@@ -402,7 +383,13 @@ mod tests {
         let planned = propose(&ask("auto"), CPU, &model(), &machine(600)).unwrap();
         assert_eq!(on(&planned, CPU) + planned.staging, Bytes::mib(16 + 7 * 64 + 128));
         let smallest = smallest(&ask("auto"), CPU, &model(), &machine(600)).unwrap();
-        assert_eq!(smallest, Bytes::mib(16 + 16 * 64 + 128 - 600));
+        // Of 512 MiB that leave, one block passes through at a time: 592 MiB. Seven blocks would not be enough.
+        assert_eq!(smallest, Bytes(Bytes::mib(7 * 64).get() + 1));
+        let at_least = |bytes: u64| propose(&ask(&format!("{bytes}b")), CPU, &model(), &machine(600));
+        assert!(at_least(smallest.get()).is_ok() && at_least(smallest.get() - 1).is_err());
+        let slow = Machine { speeds: Vec::new(), ..machine(600) };
+        let guessed = super::smallest(&ask("auto"), CPU, &model(), &slow).unwrap();
+        assert_eq!(guessed, Bytes(Bytes::mib(8 * 64).get() + 1), "where speeds are guessed, two pass through");
         let kept = propose(&ask("auto"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!(on(&kept, CPU), model().bytes(), "where there is room, nothing leaves");
     }
@@ -422,20 +409,27 @@ mod tests {
         assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
     }
 
-    #[test]
-    fn a_larger_ring_is_taken_where_a_step_is_much_faster_for_it() {
-        // Half of the network takes long and is small, the other half is large and soon done with.
+    /// Half of this network takes long and is small, the other half is large and soon done with.
+    fn half_large() -> Model {
         let unit = |n: u64| UnitCost {
             bytes: Bytes::mib(if n < 20 { 2 } else { 64 }),
+            stored: Bytes::mib(if n < 20 { 2 } else { 64 }),
             seconds: if n < 20 { 0.1 } else { 0.001 },
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        let model = Model { units: (0..40).map(unit).collect(), ..model() };
-        let gpu = DeviceId::Cuda(0);
-        let machine = |mib| {
-            let of_cpu = machine(mib);
-            Machine { rooms: vec![Room { device: gpu, ..of_cpu.rooms[0] }, of_cpu.rooms[0]], ..of_cpu }
-        };
+        Model { units: (0..40).map(unit).collect(), ..model() }
+    }
+
+    /// A card and the host, each of so much memory.
+    fn both(mib: u64) -> Vec<Room> {
+        let host = machine(mib).rooms[0];
+        vec![Room { device: GPU, ..host }, host]
+    }
+
+    #[test]
+    fn a_larger_ring_is_taken_where_a_step_is_much_faster_for_it() {
+        let (gpu, model) = (GPU, half_large());
+        let machine = |mib| Machine { rooms: both(mib), ..machine(mib) };
         let everything = OffloadAsk { donors: vec![DeviceId::Disk], ..ask(&format!("{}b", model.bytes().get())) };
         let roomy = propose(&everything, gpu, &model, &machine(4096)).unwrap();
         assert!(roomy.staging > Bytes::mib(128) && roomy.staging <= Bytes::mib(528), "{}", roomy.staging);
@@ -517,6 +511,66 @@ mod tests {
         let freed: Vec<u64> = curve.iter().map(|p| p.freed.get() >> 20).collect();
         assert_eq!(freed, [0, 256, 512, 768, 1024]);
         assert!(curve.windows(2).all(|w| w[0].step_s <= w[1].step_s));
+    }
+
+    #[test]
+    fn the_curve_is_of_what_would_be_planned() {
+        let at_least = |bytes: Bytes| ask(&format!("{}b", bytes.get()));
+        let fits = |point: &Point| (point.needed <= Bytes::mib(600), propose(&at_least(point.freed), CPU, &model(), &machine(600)).is_ok());
+        let points = curve(&ask("0"), CPU, &model(), &machine(600), 33).unwrap();
+        assert!(points.iter().map(fits).all(|(said, is_so)| said == is_so), "{points:?}");
+        let (model, machine) = (half_large(), Machine { rooms: both(4096), ..machine(4096) });
+        let disk = OffloadAsk { donors: vec![DeviceId::Disk], ..ask("0") };
+        for point in curve(&disk, GPU, &model, &machine, 9).unwrap() {
+            let planned = propose(&OffloadAsk { donors: disk.donors.clone(), ..at_least(point.freed) }, GPU, &model, &machine).unwrap();
+            let share = planned.predicted.step_s / point.step_s;
+            assert!((1.0..1.02).contains(&share), "{}: {} is {share} of {}", point.freed, planned.predicted.step_s, point.step_s);
+        }
+    }
+
+    /// The model as a file has it that takes so many halves of what it takes where it is computed with.
+    fn in_halves(halves: u64) -> Model {
+        let unit = |unit: UnitCost| UnitCost { stored: Bytes(unit.bytes.get() / 2 * halves), ..unit };
+        Model { units: model().units.into_iter().map(unit).collect(), stored_share: halves as f64 / 2.0, ..model() }
+    }
+
+    #[test]
+    fn donors_hold_what_is_stored() {
+        let donor = DeviceId::Cuda(1);
+        let with_donor = |mib| {
+            let mut machine = machine(4096);
+            machine.rooms.push(Room { device: donor, free: Bytes::mib(mib), ..machine.rooms[0] });
+            machine
+        };
+        let lies = |ask: &OffloadAsk, halves, mib| {
+            let model = in_halves(halves);
+            let planned = propose(ask, CPU, &model, &with_donor(mib))?;
+            let there = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == donor);
+            Ok::<_, ProposalError>(there.map(|(unit, _)| unit.stored).sum::<Bytes>())
+        };
+        let leaving = OffloadAsk { donors: vec![donor], ..ask("512MiB") };
+        for (halves, needed) in [(1, 256), (2, 512), (4, 1024)] {
+            assert_eq!(lies(&leaving, halves, needed), Ok(Bytes::mib(needed)), "{halves} halves");
+            let error = lies(&leaving, halves, needed - 1).unwrap_err();
+            let (needed, taken) = (Bytes::mib(needed), Bytes::mib(needed - 1));
+            let text = format!("{needed} of weights leave cpu, but cuda:1 can take only {taken}: 1048576 bytes are missing");
+            assert_eq!(error.to_string(), text, "{halves} halves");
+        }
+        // Of what a list gives a donor it takes whole blocks, as they are stored.
+        for (text, halves, expected) in [
+            ("cuda:1,300MiB;cpu,*", 1, 288),
+            ("cuda:1,300MiB;cpu,*", 4, 256),
+            ("cuda:1,300MiB;disk,*", 4, 256),
+            ("cuda:1,0.1;disk,*", 1, 384),
+            ("cpu,50%;cuda:1,50%", 1, 288),
+            ("cpu,50%;cuda:1,50%", 4, 1152),
+        ] {
+            let listed = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+            assert_eq!(lies(&listed, halves, 2048), Ok(Bytes::mib(expected)), "{text} in {halves} halves");
+        }
+        let pinned = OffloadAsk { pins: "cuda:1,1-3".parse().unwrap(), ..ask("0") };
+        assert_eq!(lies(&pinned, 4, 384), Ok(Bytes::mib(384)));
+        assert!(lies(&pinned, 4, 383).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a step costs for each amount of memory that is freed, and which amounts are worth knowing.
 
 use super::demand;
-use super::planner::{DonorLink, Goal, Predicted, Request, Stay, plan};
-use super::shortage::Shortage;
+use super::planner::{DonorLink, Goal, Planned, Request, Stay, plan};
+use super::propose::on_average;
 use crate::units::Bytes;
 
 /// One point of the curve.
@@ -14,6 +14,8 @@ pub struct Point {
     pub step_s: f64,
     /// No order of the copies takes less.
     pub lower_s: f64,
+    /// What stays on the compute device then, with the memory that the others pass through.
+    pub needed: Bytes,
 }
 
 fn freeing(request: &Request, bytes: Bytes) -> Request {
@@ -28,18 +30,29 @@ fn movable(request: &Request) -> Bytes {
 /// falls, and ends before the first amount for which there is no placement.
 #[must_use]
 pub fn sweep(request: &Request, points: u32) -> Vec<Point> {
+    sweep_through(request, points, |planned| planned)
+}
+
+/// Returns the same curve of plans to each of which something is done first, such as giving it other staging memory.
+pub(super) fn sweep_through(request: &Request, points: u32, finish: impl Fn(Planned) -> Planned) -> Vec<Point> {
+    let total: Bytes = request.units.iter().map(|u| u.bytes).sum();
     let whole = movable(request).get();
     let last = u64::from(points.saturating_sub(1)).max(1);
     let mut curve: Vec<Point> = Vec::new();
-    let mut kept: Option<Predicted> = None;
+    let mut kept: Option<Planned> = None;
     for k in 0..u64::from(points) {
         let freed = Bytes((u128::from(whole) * u128::from(k) / u128::from(last)) as u64);
         // A plan that already frees this much frees it as well.
-        if kept.as_ref().is_none_or(|p| p.streamed < freed) {
+        if kept.as_ref().is_none_or(|p| p.predicted.streamed < freed) {
             let Ok(planned) = plan(&freeing(request, freed)) else { break };
-            kept = Some(planned.predicted);
+            kept = Some(finish(planned));
         }
-        curve.extend(kept.iter().map(|p| Point { freed, step_s: p.step_s, lower_s: p.lower_s }));
+        curve.extend(kept.iter().map(|p| Point {
+            freed,
+            step_s: p.predicted.step_s,
+            lower_s: p.predicted.lower_s,
+            needed: (total - p.predicted.streamed) + p.staging,
+        }));
     }
     // So does the plan for more, and sometimes the search finds a faster one there.
     for k in (1..curve.len()).rev() {
@@ -50,21 +63,37 @@ pub fn sweep(request: &Request, points: u32) -> Vec<Point> {
     curve
 }
 
-/// Returns the smallest virtual memory with which what stays and the staging for any block fit into `free`.
-///
-/// Freeing that much needs no more, whichever blocks then leave.
-pub fn smallest_budget(request: &Request, free: Bytes) -> Result<Bytes, Shortage> {
+/// Returns between which amounts that leave the least lies with which what stays and what the others pass through fit into
+/// `free`: with the first it does not, and with the second it does wherever donors have the room, whichever blocks leave.
+pub(super) fn budgets(request: &Request, free: Bytes) -> (Bytes, Bytes) {
     let total: Bytes = request.units.iter().map(|u| u.bytes).sum();
-    if total <= free {
-        return Ok(Bytes::ZERO);
-    }
     let largest = request.units.iter().filter(|u| u.stay != Stay::Pinned && request.staging.passes(u.bytes)).map(|u| u.bytes).max();
-    let budget = total - free + request.staging.bytes(largest);
-    let missing = budget - movable(request);
-    if missing > Bytes::ZERO {
-        return Err(Shortage::Staging { device: request.compute, missing });
+    let over = total.saturating_sub(free);
+    let high = (over + request.staging.bytes(largest)).min(movable(request));
+    (over.saturating_sub(Bytes(1)).min(high), high)
+}
+
+/// Amounts that are tried before the least is halved in on, since not all that are larger than one that fits do.
+const TRIES: u64 = 16;
+
+/// Returns the least amount above `low` that can be placed, of a few up to `high` the first and from there down to the byte.
+pub(super) fn least<E>(mut low: Bytes, high: Bytes, placed: impl Fn(Bytes) -> Result<Bytes, E>) -> Result<Bytes, E> {
+    let span = high - low;
+    let few = (1..TRIES).map(|n| Bytes((u128::from(span.get()) * u128::from(n) / u128::from(TRIES)) as u64) + low);
+    let mut found = None;
+    for bytes in few.filter(|bytes| *bytes > low && *bytes < high).collect::<Vec<_>>() {
+        if placed(bytes).is_ok() {
+            found = Some(bytes);
+            break;
+        }
+        low = bytes;
     }
-    Ok(budget)
+    let mut fits = found.map_or_else(|| placed(high), Ok)?;
+    while fits - low > Bytes(1) {
+        let middle = Bytes(low.get() + (fits - low).get() / 2);
+        if placed(middle).is_ok() { fits = middle } else { low = middle }
+    }
+    Ok(fits)
 }
 
 /// Returns the least that must stay on the compute device for every copy to hide behind the computing: what the
@@ -73,10 +102,11 @@ pub fn smallest_budget(request: &Request, free: Bytes) -> Result<Bytes, Shortage
 pub fn least_resident(request: &Request) -> Bytes {
     let total: Bytes = request.units.iter().map(|u| u.bytes).sum();
     let compute_s: f64 = request.units.iter().map(demand::seconds).sum();
+    let stored = on_average(&request.units);
     let carried = |d: &DonorLink| {
         #[expect(clippy::cast_sign_loss, reason = "speeds and times are not negative; what is too large saturates")]
         let in_time = (d.bytes_per_second.max(0.0) * compute_s) as u64;
-        Bytes(in_time).min(d.capacity)
+        Bytes(in_time).min(stored.computed(d.capacity))
     };
     let hidden: Bytes = request.donors.iter().filter(|d| d.device != request.compute).map(carried).sum();
     (total - hidden).max(total - movable(request))

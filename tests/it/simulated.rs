@@ -100,3 +100,51 @@ fn a_device_that_no_profile_has_is_not_found() {
     let run = |device: &str| home.run(&["run", "-m", "night", "-p", "a moon", "--compute-device", device]);
     run("sim:7").refused(4, "there is no device sim:7");
 }
+
+const SMALL: &str = "
+simulated:
+  - {name: small card, memory: 900KiB, from_cpu_gb_s: 12, from_disk_gb_s: 2, from_sim_gb_s: 24}
+  - {name: tiny card, memory: 200KiB, from_cpu_gb_s: 12, from_disk_gb_s: 2, from_sim_gb_s: 24}
+  - {name: large card, memory: 64MiB, from_cpu_gb_s: 12, from_disk_gb_s: 2, from_sim_gb_s: 24}
+";
+
+fn small() -> Home {
+    let mut home = Home::empty();
+    write(home.path(), "profiles/small.yaml", SMALL.as_bytes());
+    home.set("PERILUNE_PROFILE", "small");
+    home.start();
+    home
+}
+
+#[test]
+fn a_donor_is_filled_with_what_is_stored_and_what_it_cannot_take_is_told() {
+    let home = small();
+    let plan = |list: &str, more: &[&str]| {
+        home.run(&[&["plan", "night", "--compute-device", "sim:2", "--expert-mode-allocations", list], more].concat())
+    };
+    let view = plan("sim:1,400KiB;sim:2,*", &["--json"]).json();
+    let donor = view["devices"].as_array().unwrap().iter().find(|d| d["id"] == "sim:1").cloned().unwrap();
+    // fp16 is computed in fp32, so what fills the card is twice as much where it is computed with.
+    let (held, bytes) = (donor["held"].as_u64().unwrap(), donor["bytes"].as_u64().unwrap());
+    assert!(held > 150 << 10 && held <= 194 << 10 && bytes == 2 * held, "{donor}");
+    assert_eq!(donor["free_after"], json!((200 << 10) - held), "{donor}");
+    let told = "warning: 400.0 KiB were asked of sim:1, which has room for 194.0 KiB: what is over goes to sim:2; ask less of sim:1";
+    let done = plan("sim:1,400KiB;sim:2,*", &[]);
+    assert!(done.stderr.contains(told), "{done:?}");
+    let done = plan("vae=sim:1,400KiB;sim:2,*", &[]);
+    assert!(done.stderr.contains("warning: vae: 400.0 KiB were asked of sim:1"), "{done:?}");
+    let done = plan("sim:1,150KiB;sim:2,*", &[]);
+    assert!(!done.stderr.contains("were asked of"), "{done:?}");
+}
+
+#[test]
+fn what_does_not_fit_is_to_blame_and_not_what_lies_beside_it() {
+    let home = small();
+    let plan = |amounts: &[&str]| {
+        let flags = amounts.iter().flat_map(|amount| ["--virtual-vram", amount]);
+        home.run(&["plan", "night", "--compute-device", "sim:0"].into_iter().chain(flags).collect::<Vec<_>>())
+    };
+    let done = plan(&["1KiB", "clip=1GiB", "vae=1GiB"]);
+    assert!(done.stderr.contains("of weights stay on sim:0") && !done.stderr.contains("clip_l: "), "{done:?}");
+    done.refused(5, "");
+}

@@ -65,7 +65,7 @@ fn part(part: &PartPlan) -> String {
 fn places(blocks: &[BlockView], devices: &[DeviceShare]) -> String {
     let row = |b: &BlockView| vec![b.index.0.to_string(), b.name.clone(), b.bytes.to_string(), Labelled(b.device).to_string()];
     let blocks = table(&["block", "name", "size", "device"], blocks.iter().map(row));
-    let devices = table(&["device", "weights", "share", "free after"], devices.iter().map(device));
+    let devices = table(&["device", "weights", "share", "held", "free after"], devices.iter().map(device));
     format!("{blocks}\n{devices}")
 }
 
@@ -92,7 +92,7 @@ fn tables((blocks, layers, devices): (&[BlockView], &[LayerKind], &[DeviceShare]
 
 fn device(share: &DeviceShare) -> Vec<String> {
     let free = share.free_after.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
-    vec![Labelled(share.id).to_string(), share.bytes.to_string(), format!("{:.1} %", share.share * 100.0), free]
+    vec![Labelled(share.id).to_string(), share.bytes.to_string(), format!("{:.1} %", share.share * 100.0), share.held.to_string(), free]
 }
 
 fn memory(view: &PlanView) -> String {

@@ -569,6 +569,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
     let count = 42;
     let unit = |n: u64| UnitCost {
         bytes: size(n),
+        stored: size(n),
         seconds: 0.02 + 0.001 * ((n * 53) % 17) as f64,
         stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
     };

@@ -20,6 +20,8 @@ pub struct Facts {
     pub view: TuneView,
     /// The size of each block where it is computed with.
     pub bytes: Vec<Bytes>,
+    /// The size of each block as it is stored, and as donors hold it.
+    pub stored: Vec<Bytes>,
     /// What to expect of the plan that an engine holds now.
     pub active: Option<Planned>,
     /// Everything stays where it is computed.
@@ -39,6 +41,7 @@ impl Facts {
         let all = OffloadAsk { virtual_vram: VirtualVram::AtLeast(view.network.bytes()), ..OffloadAsk::default() };
         Self {
             bytes: view.network.units.iter().map(|u| u.bytes).collect(),
+            stored: view.network.units.iter().map(|u| u.stored).collect(),
             active: view.active.as_ref().map(|placed| expect(&placed.plan, &view.network, &view.machine)),
             here: plan(&nothing),
             away: plan(&all),
@@ -87,7 +90,7 @@ impl Facts {
     /// Returns what a plan gives each device.
     #[must_use]
     pub fn amounts(&self, planned: &Planned) -> Amounts<'_> {
-        Amounts::of(&planned.plan, &self.bytes, &self.view.machine.rooms)
+        Amounts::of(&planned.plan, &self.bytes, &self.stored, &self.view.machine.rooms)
     }
 }
 
@@ -137,7 +140,7 @@ pub fn work(facts: &Facts, wish: &Wish) -> Worked {
         Err(error) => return Worked { ask: None, outcome: Err(unreadable(&error)), barrier: None, warnings: Vec::new() },
     };
     let outcome = facts.plan(&ask).map_err(|error| impossible(facts, &error, text));
-    let warnings = outcome.as_ref().map(|planned| advice::warnings(planned, &view.network, &view.machine)).unwrap_or_default();
+    let warnings = outcome.as_ref().map(|planned| advice::warnings(planned, &ask, &view.network, &view.machine)).unwrap_or_default();
     let asked = JobDraft { offload: ask.clone(), compute_device: Some(view.compute), ..JobDraft::default() };
     // What contradicts itself is told by the plan already.
     let barrier = check_ranges(&asked).err().filter(|refusal| outcome.is_ok() || refusal.kind == Kind::Refused);

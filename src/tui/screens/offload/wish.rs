@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::placement::ask::FullAsk;
+use crate::placement::budget::AsStored;
 use crate::placement::error::Problem;
 use crate::placement::expression::exact;
 use crate::placement::{Allocation, AllocationError, Listed, OffloadAsk, OffloadPlan, Parts, Room, VirtualVram};
@@ -97,18 +98,23 @@ pub struct Amounts<'a> {
     pub compute: DeviceId,
     /// All devices that hold something, and how much of the model.
     pub held: Vec<(DeviceId, Bytes)>,
+    /// The same in the same order, as it lies there: donors hold blocks as they are stored.
+    lies: Vec<Bytes>,
     /// The memory of the machine.
     pub rooms: &'a [Room],
 }
 
 impl<'a> Amounts<'a> {
-    /// Returns the amounts of a plan for blocks of such sizes.
+    /// Returns the amounts of a plan for blocks of such sizes where they are computed with, and where they are stored.
     #[must_use]
-    pub fn of(plan: &OffloadPlan, bytes: &[Bytes], rooms: &'a [Room]) -> Self {
+    pub fn of(plan: &OffloadPlan, bytes: &[Bytes], stored: &[Bytes], rooms: &'a [Room]) -> Self {
         let mut held: Vec<(DeviceId, Bytes)> = plan.shares(bytes).into_iter().map(|s| (s.device, s.bytes)).collect();
         // What is without a size of its own can only take the rest, which stands last.
         held.sort_by_key(|(device, _)| (*device != plan.compute, *device == DeviceId::Disk));
-        Self { compute: plan.compute, held, rooms }
+        let shares = plan.shares(stored);
+        let stored = |device| shares.iter().filter(|s| s.device == device).map(|s| s.bytes).sum();
+        let lies = held.iter().map(|(device, bytes)| if *device == plan.compute { *bytes } else { stored(*device) }).collect();
+        Self { compute: plan.compute, held, lies, rooms }
     }
 
     /// Returns the size of the model.
@@ -159,9 +165,24 @@ impl<'a> Amounts<'a> {
         Some(list.to_string())
     }
 
+    /// Returns what so much of the model takes of a device.
+    fn takes(&self, device: DeviceId, bytes: Bytes) -> Bytes {
+        let sizes = || self.held.iter().zip(&self.lies).filter(|((d, _), _)| *d != self.compute);
+        let sum = |wanted: &dyn Fn(DeviceId) -> bool| {
+            sizes().filter(|((d, _), _)| wanted(*d)).fold(
+                AsStored { computed: Bytes::ZERO, stored: Bytes::ZERO },
+                |sum, ((_, held), lies)| AsStored { computed: sum.computed + *held, stored: sum.stored + *lies },
+            )
+        };
+        let known = [sum(&|d| d == device), sum(&|_| true)].into_iter().find(|s| s.computed > Bytes::ZERO);
+        known.filter(|_| device != self.compute).map_or(bytes, |sizes| sizes.stored(bytes))
+    }
+
     /// Writes one device's amount in a way, rounded up, for it is the most that the device holds.
     #[must_use]
     pub fn amount(&self, way: Way, device: DeviceId, bytes: Bytes) -> Option<String> {
+        // Shares are of the model, bytes and fractions of the device.
+        let bytes = if way == Way::Ratio { bytes } else { self.takes(device, bytes) };
         let per_mille = |whole: Bytes, steps: u64| {
             let share = u128::from(bytes.get()) * u128::from(steps);
             u64::try_from(share.div_ceil(u128::from(whole.get().max(1)))).unwrap_or(steps).min(steps)
@@ -263,7 +284,7 @@ mod tests {
 
     fn amounts<'a>(homes: &[DeviceId], rooms: &'a [Room]) -> Amounts<'a> {
         let plan = OffloadPlan { compute: GPU, homes: homes.to_vec() };
-        Amounts::of(&plan, &vec![Bytes::mib(512); homes.len()], rooms)
+        Amounts::of(&plan, &vec![Bytes::mib(512); homes.len()], &vec![Bytes::mib(512); homes.len()], rooms)
     }
 
     #[test]
@@ -286,6 +307,12 @@ mod tests {
             assert_eq!(written, text);
             assert_eq!(Way::of(&read(&written, GPU, &[]).unwrap()), way);
         }
+        // An amount in bytes is the donor's, who holds blocks as they are stored.
+        let plan = OffloadPlan { compute: GPU, homes: vec![GPU, DeviceId::Cpu, DeviceId::Disk] };
+        let halves = Amounts::of(&plan, &[Bytes::mib(512); 3], &[Bytes::mib(256); 3], &rooms);
+        assert_eq!(halves.write(Way::Bytes).as_deref(), Some("cuda:0,512MiB;cpu,256MiB;disk,*"));
+        assert_eq!(halves.write(Way::Fraction).as_deref(), Some("cuda:0,0.0625;cpu,0.0040;disk,*"));
+        assert_eq!(halves.write(Way::Ratio).as_deref(), Some("cuda:0,33.4%;cpu,33.4%;disk,*"));
         let here = amounts(&[GPU, GPU], &rooms);
         assert_eq!((here.write(Way::VirtualVram).as_deref(), here.write(Way::Bytes).as_deref()), (Some(""), Some("cuda:0,*")));
     }
