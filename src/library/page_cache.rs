@@ -47,7 +47,7 @@ fn in_memory(file: &File, length: u64) -> u64 {
     if fstatfs(file).is_ok_and(|about| about.f_type == TMPFS) {
         return length;
     }
-    match mapped::pages_in_memory(file) {
+    match mapped::pages_in_memory(file, 0, length) {
         Ok(pages @ 1..) => pages * page_size() as u64,
         // None, it says of a file that another one stands for, as in a container's layers; of a file of somebody else it says
         // nothing, and neither do kernels before 6.5.
@@ -89,11 +89,11 @@ mod tests {
         let file = regular::open(&path).unwrap();
         file.sync_all().unwrap();
         assert_eq!(files(std::slice::from_ref(&path)).unwrap(), Files::Cached);
-        let is_counted = mapped::pages_in_memory(&file).is_ok();
+        let is_counted = mapped::pages_in_memory(&file, 0, 4 << 20).is_ok();
         if fstatfs(&file).unwrap().f_type == TMPFS || !is_counted {
             return;
         }
-        let counted = || mapped::pages_in_memory(&file).unwrap() * page_size() as u64;
+        let counted = || mapped::pages_in_memory(&file, 0, 4 << 20).unwrap() * page_size() as u64;
         // The kernel need not drop what it is told to: what it then counts is what is said.
         for length in [2 << 20, 4 << 20] {
             fadvise(&file, 0, NonZeroU64::new(length), Advice::DontNeed).unwrap();

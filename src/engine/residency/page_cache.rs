@@ -1,13 +1,7 @@
 //! What of a mapped file is in memory already.
 
-#![expect(unsafe_code, reason = "asking the kernel about pages, for which there is no wrapper")]
-
-use std::io;
-use std::os::fd::AsRawFd;
-
-use linux_raw_sys::general::{__NR_cachestat, cachestat, cachestat_range};
-
 use super::layout::PAGE;
+use crate::library::mapped::pages_in_memory;
 use crate::library::{MappedFile, page_cache};
 
 /// Returns whether the page cache holds all of `length` bytes of the file from `start` on; of what the file has not, there
@@ -15,7 +9,7 @@ use crate::library::{MappedFile, page_cache};
 #[must_use]
 pub fn holds(map: &MappedFile, start: usize, length: usize) -> bool {
     let is_within = start.checked_add(length).is_some_and(|end| end <= map.bytes().len());
-    let counted = if is_within { counted(map, start as u64, length as u64) } else { Ok(0) };
+    let counted = if is_within { pages_in_memory(map.file(), start as u64, length as u64) } else { Ok(0) };
     match counted {
         Ok(pages @ 1..) => pages == pages_of(start, length),
         // None, it says of a file that another one stands for, as in a container's layers; of a file of somebody else it says
@@ -26,16 +20,6 @@ pub fn holds(map: &MappedFile, start: usize, length: usize) -> bool {
 
 fn pages_of(start: usize, length: usize) -> u64 {
     ((start + length).div_ceil(PAGE) - start / PAGE) as u64
-}
-
-/// Returns how many pages of a range the page cache holds: cachestat(2), since Linux 6.5. It looks at what the cache has,
-/// often many pages in one piece, where mincore(2) looks for one page after another: a tenth of the time of a short step.
-fn counted(map: &MappedFile, off: u64, len: u64) -> io::Result<u64> {
-    let (mut range, mut found) =
-        (cachestat_range { off, len }, cachestat { nr_cache: 0, nr_dirty: 0, nr_writeback: 0, nr_evicted: 0, nr_recently_evicted: 0 });
-    // SAFETY: the call reads the one and writes the other, both of which outlive it; the file is open as long as its map.
-    let told = unsafe { libc::syscall(__NR_cachestat.into(), map.file().as_raw_fd(), &raw mut range, &raw mut found, 0) };
-    if told == 0 { Ok(found.nr_cache) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -59,7 +43,7 @@ mod tests {
         {
             let tried = page_cache::holds(map.file(), start as u64, length as u64);
             assert_eq!(holds(&map, start, length), tried, "{length} from {start}");
-            if let Ok(pages) = counted(&map, start as u64, length as u64) {
+            if let Ok(pages) = pages_in_memory(map.file(), start as u64, length as u64) {
                 assert_eq!(pages == pages_of(start, length), tried, "{length} from {start}: {pages} pages");
             }
         }
