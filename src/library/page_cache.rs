@@ -8,7 +8,7 @@ use rustix::fs::fstatfs;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use rustix::param::page_size;
 
-use super::{LibraryError, mapped, regular};
+use super::{LibraryError, MappedFile, mapped, regular};
 use crate::placement::Files;
 
 /// Between two bytes that are asked for: a file is read in runs of pages, and dropped in runs.
@@ -44,22 +44,36 @@ fn of_bytes(held: u64, total: u64) -> Files {
 
 /// Returns how many bytes of a file lie in memory, in whole pages.
 fn in_memory(file: &File, length: u64) -> u64 {
-    if fstatfs(file).is_ok_and(|about| about.f_type == TMPFS) {
-        return length;
-    }
-    match mapped::pages_in_memory(file, 0, length) {
-        Ok(pages @ 1..) => pages * page_size() as u64,
+    if fstatfs(file).is_ok_and(|about| about.f_type == TMPFS) { length } else { pages(file, 0, length) * page_size() as u64 }
+}
+
+/// Returns whether the page cache holds all of `length` bytes of the file from `start` on; of what the file has not, there
+/// is nothing.
+#[must_use]
+pub fn holds(map: &MappedFile, start: usize, length: usize) -> bool {
+    let is_within = start.checked_add(length).is_some_and(|end| end <= map.bytes().len());
+    is_within && pages(map.file(), start as u64, length as u64) == pages_of(start as u64, length as u64)
+}
+
+/// Returns how many pages of such a part of a file lie in memory, all or none where that cannot be counted.
+fn pages(file: &File, start: u64, length: u64) -> u64 {
+    match mapped::pages_in_memory(file, start, length) {
+        Ok(pages @ 1..) => pages,
         // None, it says of a file that another one stands for, as in a container's layers; of a file of somebody else it says
         // nothing, and neither do kernels before 6.5.
-        Ok(0) | Err(_) if holds(file, 0, length) => length,
+        Ok(0) | Err(_) if can_be_read(file, start, length) => pages_of(start, length),
         Ok(0) | Err(_) => 0,
     }
 }
 
+fn pages_of(start: u64, length: u64) -> u64 {
+    let page = page_size() as u64;
+    (start + length).div_ceil(page) - start / page
+}
+
 /// Returns whether a file's bytes from `start` on can be read without the disk, as places all over them say. A file system
 /// that cannot tell says no. It stops at the first place that is not there: the kernel may read what it is asked for.
-#[must_use]
-pub fn holds(file: &File, start: u64, length: u64) -> bool {
+fn can_be_read(file: &File, start: u64, length: u64) -> bool {
     let is_there = |at| {
         let mut byte = [0];
         matches!(preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT), Ok(1..) | Err(Errno::INTR))
@@ -100,5 +114,28 @@ mod tests {
             let expected = of_bytes(counted(), 4 << 20);
             assert_eq!(files(std::slice::from_ref(&path)).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn counting_and_trying_to_read_agree() {
+        const PAGE: usize = 4096;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        std::fs::write(&path, vec![7; 400 * PAGE + 100]).unwrap();
+        let map = MappedFile::open(&path).unwrap();
+        map.file().sync_all().unwrap();
+        assert!(holds(&map, 0, 400 * PAGE + 100), "what was just written is there");
+        // Where the file system lies in memory, nothing can be dropped; the two must agree all the same.
+        fadvise(map.file(), 160 * PAGE as u64, NonZeroU64::new(80 * PAGE as u64), Advice::DontNeed).unwrap();
+        for (start, length) in
+            [(0, 1), (0, 160 * PAGE), (5, 160 * PAGE), (170 * PAGE, 100), (200 * PAGE, 80 * PAGE), (240 * PAGE, 160 * PAGE + 100)]
+        {
+            let tried = can_be_read(map.file(), start as u64, length as u64);
+            assert_eq!(holds(&map, start, length), tried, "{length} from {start}");
+            if let Ok(pages) = mapped::pages_in_memory(map.file(), start as u64, length as u64) {
+                assert_eq!(pages == pages_of(start as u64, length as u64), tried, "{length} from {start}: {pages} pages");
+            }
+        }
+        assert!(!holds(&map, 400 * PAGE, 101) && !holds(&map, usize::MAX, 2), "what is not in the file");
     }
 }

@@ -14,7 +14,6 @@ pub mod gathered;
 pub mod host_donor;
 pub mod layout;
 pub mod packed;
-pub mod page_cache;
 pub mod rebudget;
 pub mod residents;
 pub mod simulated;
