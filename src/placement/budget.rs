@@ -4,6 +4,8 @@
 //! there is none, that is an error that names the missing bytes: nothing ever stays on the device that computes
 //! because there was no better place for it.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::ask::{OffloadAsk, VirtualVram};
@@ -113,6 +115,13 @@ pub struct AsStored {
 impl AsStored {
     /// What is stored as it is computed with.
     pub const SAME: Self = Self { computed: Bytes(1), stored: Bytes(1) };
+
+    /// Orders sizes by the room that they take on a donor for what they are, the least first.
+    #[must_use]
+    pub fn by_density(&self, other: &Self) -> Ordering {
+        let product = |a: Bytes, b: Bytes| u128::from(a.get()) * u128::from(b.get());
+        product(self.stored, other.computed).cmp(&product(other.stored, self.computed))
+    }
 
     /// Returns what weights that take so much where they are stored take where they are computed with.
     #[must_use]

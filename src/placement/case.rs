@@ -1,6 +1,8 @@
 //! A request in numbers: what must leave, what may, and where there is room for it.
 
+use super::budget::AsStored;
 use super::simulate::{Link, Staging};
+use crate::units::Bytes;
 
 /// The home of each unit, in order of execution: a donor by its place in [`Case::caps`], or the compute device.
 pub(super) type Homes = Vec<Option<usize>>;
@@ -45,16 +47,21 @@ impl Case {
 
     /// Returns the least that donors take where as much leaves as must.
     pub(super) fn least_stored(&self) -> u64 {
-        let mut units: Vec<usize> = self.movable.iter().copied().filter(|&i| self.bytes[i] > 0).collect();
-        let share = |i: usize, j: usize| u128::from(self.stored[i]) * u128::from(self.bytes[j]);
-        units.sort_by(|&a, &b| share(a, b).cmp(&share(b, a)));
+        let mut units: Vec<AsStored> = self.sizes().collect();
+        units.sort_by(AsStored::by_density);
         let (mut need, mut stored) = (self.need, 0u64);
-        for unit in units {
-            let part = u128::from(need.min(self.bytes[unit]));
-            stored += u64::try_from(u128::from(self.stored[unit]) * part / u128::from(self.bytes[unit])).unwrap_or(u64::MAX);
-            need -= need.min(self.bytes[unit]);
+        for AsStored { computed: Bytes(bytes), stored: Bytes(whole) } in units {
+            let part = need.min(bytes);
+            stored += u64::try_from(u128::from(whole) * u128::from(part) / u128::from(bytes)).unwrap_or(u64::MAX);
+            need -= part;
         }
         stored
+    }
+
+    /// Returns the sizes of the units that may leave and take anything.
+    fn sizes(&self) -> impl Iterator<Item = AsStored> {
+        let sizes = self.movable.iter().map(|&i| AsStored { computed: Bytes(self.bytes[i]), stored: Bytes(self.stored[i]) });
+        sizes.filter(|sizes| sizes.computed > Bytes::ZERO)
     }
 
     /// Returns what these units take on donors.
@@ -62,12 +69,10 @@ impl Case {
         units.iter().map(|&i| self.stored[i]).sum()
     }
 
-    /// Returns the size and the stored size of the unit that takes the least room on a donor for what it is.
-    pub(super) fn densest(&self) -> (u64, u64) {
-        let sizes = self.movable.iter().map(|&i| (self.bytes[i], self.stored[i])).filter(|(bytes, _)| *bytes > 0);
-        sizes
-            .min_by(|a, b| (u128::from(a.1) * u128::from(b.0)).cmp(&(u128::from(b.1) * u128::from(a.0))))
-            .map_or((1, 1), |(bytes, stored)| (bytes, stored.max(1)))
+    /// Returns the sizes of the unit that takes the least room on a donor for what it is.
+    pub(super) fn densest(&self) -> AsStored {
+        let densest = self.sizes().min_by(AsStored::by_density).unwrap_or(AsStored::SAME);
+        AsStored { stored: densest.stored.max(Bytes(1)), ..densest }
     }
 
     /// Returns what all donors hold together.
@@ -82,7 +87,7 @@ impl Case {
         let equal = self.movable.iter().all(|&i| self.bytes[i] == first);
         let need = if equal && first > 0 { self.need.div_ceil(first) * first } else { self.need } as f64;
         // The links share the bytes so that they end together, but for those that have nothing more to give.
-        let (bytes, stored) = self.densest();
+        let AsStored { computed: Bytes(bytes), stored: Bytes(stored) } = self.densest();
         let most = |cap: u64| cap as f64 * (bytes as f64 / stored as f64);
         let carried = |s: f64| -> f64 { self.caps.iter().zip(&self.links).map(|(cap, l)| most(*cap).min(l.bytes_per_second * s)).sum() };
         let (mut low, mut high) = (0.0, compute);

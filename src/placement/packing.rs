@@ -1,6 +1,8 @@
 //! Which units go away together, and which donor takes which of them. Exact sums, no time.
 
+use super::budget::AsStored;
 use super::case::{Case, Homes};
+use crate::units::Bytes;
 
 /// Placements that the last search looks at before it gives up.
 const SEARCH_LIMIT: u32 = 50_000;
@@ -108,8 +110,8 @@ struct Search<'a> {
     order: &'a [usize],
     /// What the units from each place of `order` on add up to.
     after: Vec<u64>,
-    /// No unit takes less of a donor for its size: both.
-    densest: (u64, u64),
+    /// No unit takes less of a donor for its size.
+    densest: AsStored,
     room: Vec<u64>,
     homes: Homes,
     looked: u32,
@@ -134,8 +136,9 @@ impl<'a> Search<'a> {
         }
         self.looked += 1;
         let room: u64 = self.room.iter().fold(0, |sum, r| sum.saturating_add(*r));
-        let most = u128::from(room) * u128::from(self.densest.0);
-        if self.looked > SEARCH_LIMIT || self.after[k] < need || most < u128::from(need) * u128::from(self.densest.1) {
+        let AsStored { computed: Bytes(computed), stored: Bytes(stored) } = self.densest;
+        let is_too_little = u128::from(room) * u128::from(computed) < u128::from(need) * u128::from(stored);
+        if self.looked > SEARCH_LIMIT || self.after[k] < need || is_too_little {
             return false;
         }
         let unit = self.order[k];

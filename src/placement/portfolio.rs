@@ -6,6 +6,7 @@
 use super::case::{Case, Homes};
 use super::packing::{even_cover, spread};
 use super::pipeline::Pipeline;
+use crate::units::Bytes;
 
 /// Times this close, relatively, are equal.
 pub(super) const TIE: f64 = 1e-9;
@@ -131,12 +132,11 @@ fn largest(case: &Case) -> Option<Homes> {
 /// The original's own set: from the tail, each unit goes to the first device, by name, whose quota has room. Where
 /// the original would have left a unit over the quota on the compute device, a donor takes it.
 fn original(case: &Case) -> Option<Homes> {
-    let (bytes, stored) = case.densest();
+    let densest = case.densest();
     let mut quotas = vec![0; case.caps.len()];
     let mut rest = case.need;
     for &donor in &case.as_listed {
-        let most = u128::from(case.caps[donor]) * u128::from(bytes) / u128::from(stored);
-        quotas[donor] = rest.min(u64::try_from(most).unwrap_or(u64::MAX));
+        quotas[donor] = rest.min(densest.computed(Bytes(case.caps[donor])).get());
         rest -= quotas[donor];
     }
     let mut room = case.caps.clone();

@@ -172,7 +172,7 @@ impl Model {
 pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
     let planned = plan(&request)?;
-    let kept: Bytes = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == compute).map(|(u, _)| u.bytes).sum();
+    let kept = kept(&planned.plan, model);
     let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
     let planned = in_a_step(through_a_ring(&request, planned, model, capacity.saturating_sub(kept)), model, machine);
     let needed = kept + planned.staging;
@@ -196,6 +196,11 @@ pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Ma
     sweep::least(low, high, placed)
 }
 
+/// Returns what stays on the device that computes.
+fn kept(plan: &OffloadPlan, model: &Model) -> Bytes {
+    model.bytes() - streamed(plan, model).sum::<Bytes>()
+}
+
 /// Returns what weights may take of a device, if anything is known of it.
 fn capacity(device: DeviceId, machine: &Machine) -> Option<Bytes> {
     machine.rooms.iter().find(|r| r.device == device).map(Room::capacity)
@@ -214,8 +219,8 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
     let free = capacity(compute, machine).unwrap_or(model.bytes());
     let ringed = |planned: Planned| {
-        let kept = model.bytes() - streamed(&planned.plan, model).sum::<Bytes>();
-        through_a_ring(&request, planned, model, free.saturating_sub(kept))
+        let most = free.saturating_sub(kept(&planned.plan, model));
+        through_a_ring(&request, planned, model, most)
     };
     Ok(sweep::sweep_through(&request, points, ringed).into_iter().map(step).collect())
 }
@@ -286,9 +291,7 @@ fn pinned(pins: &Pins, compute: DeviceId, model: &Model) -> Result<Vec<UnitCost>
 /// Returns the unit that takes the least room on a donor for what it is: by it no room is taken for too little.
 fn densest(units: &[UnitCost]) -> AsStored {
     let movable = units.iter().filter(|u| u.stay != Stay::Pinned && u.bytes > Bytes::ZERO && u.stored > Bytes::ZERO);
-    let sizes = movable.map(|u| AsStored { computed: u.bytes, stored: u.stored });
-    let product = |a: Bytes, b: Bytes| u128::from(a.get()) * u128::from(b.get());
-    sizes.min_by(|a, b| product(a.stored, b.computed).cmp(&product(b.stored, a.computed))).unwrap_or(AsStored::SAME)
+    movable.map(|u| AsStored { computed: u.bytes, stored: u.stored }).min_by(AsStored::by_density).unwrap_or(AsStored::SAME)
 }
 
 /// Returns what all units that may leave take, on both sides.
