@@ -217,7 +217,7 @@ impl<'a> Steps<'a> {
         let mut donors = self.donors().into_iter().peekable();
         while let Some(donor) = donors.next() {
             match self.runner.guarded(Role::Denoiser, || self.residency.give_up(need, donor)) {
-                Err(full) if donors.peek().is_some() && full.short_of(compute).is_some_and(|device| device == donor) => {
+                Err(full) if donors.peek().is_some() && full.short_of(compute) == Some(donor) => {
                     tracing::info!("weights that leave {compute} look for another donor: {full}");
                 }
                 given => return given.map(|given| (given, donor)),

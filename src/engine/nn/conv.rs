@@ -1,9 +1,10 @@
 //! Two-dimensional convolutions.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
+use super::product::{is_plain, product};
 use super::wide::in_kind;
-use super::{Scope, WeightRef, product};
+use super::{Scope, WeightRef};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
 
@@ -63,10 +64,9 @@ pub fn convolve(x: &Tensor, kernels: &Tensor, bias: Option<&Tensor>, stride: i64
     let (of, kernel) = (x.size(), kernels.size());
     let after = |extent: i64| (extent + 2 * padding - kernel[2]) / stride + 1;
     let (batch, out, side, high, wide) = (of[0], kernel[0], kernel[2], after(of[2]), after(of[3]));
-    let is_plain = x.device() == Device::Cpu && x.kind() == Kind::Float && kernels.kind() == Kind::Float;
     // Kernels are put into another order for a convolution, each time. Where they are many and cells few, that takes longer than
     // to write each cell's surroundings out and to multiply: on the processor the deep blocks of a UNet take a tenth to a half so.
-    if !is_plain || side == 1 || batch * high * wide * CELLS > out {
+    if !is_plain(x, kernels) || side == 1 || batch * high * wide * CELLS > out {
         return x.conv2d(kernels, bias, [stride; 2], [padding; 2], [1, 1], 1);
     }
     let around = x.im2col([side; 2], [1, 1], [padding; 2], [stride; 2]).transpose(1, 2);

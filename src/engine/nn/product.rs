@@ -29,7 +29,13 @@ pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 /// Returns whether oneDNN is asked for the product of these two.
 #[must_use]
 pub fn is_for_onednn(x: &Tensor, weight: &Tensor) -> bool {
-    x.device() == Device::Cpu && weight.kind() == Kind::Float && x.kind() == Kind::Float && has_more_than_mkl_uses()
+    is_plain(x, weight) && has_more_than_mkl_uses()
+}
+
+/// Returns whether both are fp32, in the processor's memory.
+#[must_use]
+pub fn is_plain(x: &Tensor, weight: &Tensor) -> bool {
+    x.device() == Device::Cpu && weight.kind() == Kind::Float && x.kind() == Kind::Float
 }
 
 fn through_onednn(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Tensor> {
