@@ -202,13 +202,12 @@ impl Runner {
             simulated.look()?;
         }
         let wishes = wishes_for(spec);
-        let how = |me: &mut Self| {
-            let how = loading(&me.compute, me.texts.as_ref(), precision, &wishes, run);
-            me.sets.take_up(spec, &how)?;
-            me.sets.recall(spec, &how)
-        };
-        let (unread, seconds) = self.timed(Role::ClipL, how)?;
+        let ((), seconds) =
+            self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run)))?;
         run.timing.load = seconds;
+        let (unread, seconds) =
+            self.timed(Role::ClipL, |me| me.sets.recall(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run)))?;
+        run.timing.encode = seconds;
         // What is placed now knows what others hold, and what of it would leave.
         let asks = self.asks(spec)?;
         self.sets.forget_traffic();

@@ -14,7 +14,11 @@ use linux_raw_sys::general::{__NR_cachestat, cachestat, cachestat_range};
 use memmap2::{Advice, Mmap};
 use rustix::fs::fadvise;
 
-use super::{LibraryError, regular};
+use super::{LibraryError, page_cache, regular};
+
+/// What the kernel maps at one fault of a file's pages, where the page cache has them: `fault_around_bytes`, which is this
+/// everywhere but where somebody has set it otherwise.
+const WINDOW: usize = 64 << 10;
 
 /// The bytes of a file, without reading them first. Its pages are the page cache's own.
 #[derive(Debug)]
@@ -72,7 +76,13 @@ impl MappedFile {
     /// Has these bytes in memory and their pages in the map, all at once instead of one at each first use. A file that
     /// has become shorter is an error.
     pub fn fetch(&self, start: usize, length: usize) -> Result<(), LibraryError> {
-        match self.map.advise_range(Advice::PopulateRead, start, length) {
+        let populate = |(start, length)| self.map.advise_range(Advice::PopulateRead, start, length);
+        let populated = if page_cache::holds(self, start, length) {
+            self.windows(start, length).map(|at| (at, 1)).try_for_each(populate)
+        } else {
+            populate((start, length))
+        };
+        match populated {
             // Kernels before 5.14 do not know it; the pages then come at first use.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             Err(error) => {
@@ -82,6 +92,15 @@ impl MappedFile {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Returns a place in each of the windows of addresses that the kernel maps at a fault where the page cache has their pages: to
+    /// ask for one of them spares a quarter of the time that asking for every page takes. What a kernel that maps less at
+    /// a time leaves out comes at first use.
+    fn windows(&self, start: usize, length: usize) -> impl Iterator<Item = usize> {
+        let base = self.map.as_ptr().addr();
+        let next = move |at: &usize| Some((base + at + 1).next_multiple_of(WINDOW) - base);
+        std::iter::successors(Some(start), next).take_while(move |at| *at < start + length)
     }
 
     /// Copies bytes of the file, past the map: a file that has become shorter is an error here, where touching the map could be
