@@ -209,7 +209,7 @@ impl Sums<'_> {
         let mut sizes: Vec<u64> = self.request.units.iter().filter(|u| self.may_leave(u)).map(|u| u.bytes.get()).collect();
         sizes.sort_unstable_by_key(|s| Reverse(*s));
         sizes.dedup();
-        if matches!(self.request.staging, Staging::Ring(_)) {
+        if matches!(self.request.staging, Staging::Ring(_) | Staging::Flowing(_)) {
             sizes.truncate(1);
         }
         let mut shortage = sizes.is_empty().then(|| {

@@ -59,7 +59,10 @@ impl Pipeline {
         let gate = match staging {
             // More slots than copies are as good as one for each.
             Staging::Slots(slots) => Gate::Slots { freed: vec![0.0; (slots as usize).clamp(1, 1 + STEPS * bytes.len())], next: 0 },
-            Staging::Ring(bytes) => Gate::Ring { size: bytes.get(), cursor: 0, lying: Vec::new(), head: 0, open: 0.0 },
+            Staging::Ring(bytes) | Staging::Flowing(bytes) => {
+                let flows = matches!(staging, Staging::Flowing(_));
+                Gate::Ring { size: bytes.get(), flows, cursor: 0, lying: Vec::new(), head: 0, open: 0.0 }
+            }
         };
         Self {
             seconds: seconds.to_vec(),
@@ -145,7 +148,7 @@ impl Pipeline {
         for stop in &self.stops {
             now += stop.before_s;
             let engine = &mut self.engines[stop.link];
-            let done = engine.max(self.gate.open(self.bytes[stop.unit])) + stop.copy_s;
+            let done = self.gate.copied(self.bytes[stop.unit], *engine, stop.copy_s);
             *engine = done;
             if done > now {
                 if let Some(waits) = waits.as_deref_mut().filter(|_| step >= WARM) {
@@ -185,7 +188,7 @@ enum Gate {
     Slots { freed: Vec<f64>, next: usize },
     /// `lying` has, for each unit that came, where it begins on an endless tape and when it left;
     /// those before `head` are known to be out of the way since `open`.
-    Ring { size: u64, cursor: u64, lying: Vec<(u64, f64)>, head: usize, open: f64 },
+    Ring { size: u64, flows: bool, cursor: u64, lying: Vec<(u64, f64)>, head: usize, open: f64 },
 }
 
 impl Gate {
@@ -195,28 +198,35 @@ impl Gate {
                 freed.fill(0.0);
                 *next = 0;
             }
-            Self::Ring { size: _, cursor, lying, head, open } => {
+            Self::Ring { size: _, flows: _, cursor, lying, head, open } => {
                 (*cursor, *head, *open) = (0, 0, 0.0);
                 lying.clear();
             }
         }
     }
 
-    /// Returns when there is room for the next unit.
-    fn open(&mut self, bytes: u64) -> f64 {
+    /// Returns when the next unit has come, of which a free engine brings all in `copy_s`.
+    fn copied(&mut self, bytes: u64, engine: f64, copy_s: f64) -> f64 {
         match self {
-            Self::Slots { freed, next } => freed[*next],
-            Self::Ring { size, cursor, lying, head, open } => {
+            Self::Slots { freed, next } => engine.max(freed[*next]) + copy_s,
+            Self::Ring { size, flows, cursor, lying, head, open } => {
                 let into = if *size == 0 { 0 } else { *cursor % *size };
                 let start = if into > 0 && *size - into < bytes { *cursor + (*size - into) } else { *cursor };
                 let end = start + bytes;
-                while let Some((_, left)) = lying.get(*head).filter(|(begin, _)| begin.saturating_add(*size) < end) {
+                let (mut at, mut come) = (engine, 0);
+                while let Some((begin, left)) = lying.get(*head).filter(|(begin, _)| begin.saturating_add(*size) < end) {
+                    let free = (begin + *size).saturating_sub(start);
+                    if *flows && free > come {
+                        at = at.max(*open) + copy_s * (free - come) as f64 / bytes as f64;
+                        come = free;
+                    }
                     *open = *left;
                     *head += 1;
                 }
                 *cursor = end;
                 lying.push((start, f64::INFINITY));
-                *open
+                let rest = if come == 0 { copy_s } else { copy_s * (bytes - come) as f64 / bytes as f64 };
+                at.max(*open) + rest
             }
         }
     }
@@ -228,7 +238,7 @@ impl Gate {
                 freed[*next] = now;
                 *next = if *next + 1 == freed.len() { 0 } else { *next + 1 };
             }
-            Self::Ring { size: _, cursor: _, lying, head: _, open: _ } => {
+            Self::Ring { size: _, flows: _, cursor: _, lying, head: _, open: _ } => {
                 if let Some(last) = lying.last_mut() {
                     last.1 = now;
                 }

@@ -49,7 +49,8 @@ fn goal() -> impl Strategy<Value = Goal> {
 }
 
 fn staging() -> impl Strategy<Value = Staging> {
-    prop_oneof![3 => (1u32..4).prop_map(Staging::Slots), 1 => (20u64..300).prop_map(|b| Staging::Ring(Bytes(b)))]
+    prop_oneof![3 => (1u32..4).prop_map(Staging::Slots), 1 => (20u64..300).prop_map(|b| Staging::Ring(Bytes(b))),
+        1 => (20u64..300).prop_map(|b| Staging::Flowing(Bytes(b)))]
 }
 
 /// A unit that may also be told where to live.

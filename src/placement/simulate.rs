@@ -34,6 +34,8 @@ pub enum Staging {
     Slots(u32),
     /// One ring of bytes. A unit lies in one piece: where the end is too short, it starts over.
     Ring(Bytes),
+    /// The same, where a unit comes as its place gets free, from its beginning on, and not only once all of it is.
+    Flowing(Bytes),
 }
 
 impl Staging {
@@ -41,9 +43,9 @@ impl Staging {
     #[must_use]
     pub fn bytes(self, largest: Option<Bytes>) -> Bytes {
         match (largest, self) {
-            (None, Self::Slots(_) | Self::Ring(_)) => Bytes::ZERO,
+            (None, Self::Slots(_) | Self::Ring(_) | Self::Flowing(_)) => Bytes::ZERO,
             (Some(largest), Self::Slots(slots)) => Bytes(largest.get().saturating_mul(u64::from(slots.max(1)))),
-            (Some(_), Self::Ring(bytes)) => bytes,
+            (Some(_), Self::Ring(bytes) | Self::Flowing(bytes)) => bytes,
         }
     }
 
@@ -52,7 +54,7 @@ impl Staging {
     pub fn passes(self, unit: Bytes) -> bool {
         match self {
             Self::Slots(_) => true,
-            Self::Ring(bytes) => unit <= bytes,
+            Self::Ring(bytes) | Self::Flowing(bytes) => unit <= bytes,
         }
     }
 }

@@ -4,10 +4,11 @@
 //! the last of a pass comes the first of the next. Nothing is ever copied back: weights are only read.
 //!
 //! Staging memory is one ring, as in the [simulator](super::simulate): a block lies in one piece, behind the one that came
-//! before it or, where the end is too short, at the beginning again.
+//! before it or, where the end is too short, at the beginning again. Where the mover can do that, a block flows in: its
+//! first bytes come while its place is still in use further on.
 //!
 //! ```text
-//! block   begin ──> Coming ── arrive ──> Here ── another block is computed with ──> its place is free
+//! block   begin ── more ──> Coming ── arrive ──> Here ── another block is computed with ──> its place is free
 //! ```
 
 use std::collections::VecDeque;
@@ -23,14 +24,26 @@ pub trait Mover {
     /// Why a block cannot come.
     type Error;
 
-    /// Begins to bring a block to a place. Until it has [`arrive`](Self::arrive)d nobody looks there.
-    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), Self::Error>;
+    /// Returns whether it brings the beginning of a block while the rest of its place is still in use.
+    fn flows(&self) -> bool {
+        false
+    }
 
-    /// Waits until this block, which was begun before, is there. After an error its place is not in use any more.
+    /// Begins to bring a block to a place, of which so many bytes from its beginning on are free: all of them, unless it
+    /// [`flows`](Self::flows). Until it has [`arrive`](Self::arrive)d nobody looks there.
+    fn begin(&mut self, block: BlockIndex, place: Place, free: usize) -> Result<(), Self::Error>;
+
+    /// Hears that so many bytes of the place of the block that was begun last are free now, and brings what goes there.
+    fn more(&mut self, _block: BlockIndex, _free: usize) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Waits until what was asked for of this block is there. After an error its place is not in use any more.
     fn arrive(&mut self, block: BlockIndex) -> Result<(), Self::Error>;
 
-    /// Hears that what was computed with this block has been handed to the device; its place may be filled again next.
-    fn leave(&mut self, block: BlockIndex);
+    /// Hears that what was computed with this block has been handed to the device. Its place may be filled again next, unless
+    /// it `stays`.
+    fn leave(&mut self, block: BlockIndex, stays: bool);
 }
 
 /// A streamed block, and the room it needs.
@@ -48,6 +61,9 @@ struct Lying {
     block: BlockIndex,
     /// Where it begins on an endless tape, of which the ring is a window.
     begin: u64,
+    size: usize,
+    /// How much of its place it has got.
+    free: usize,
     is_here: bool,
 }
 
@@ -112,11 +128,17 @@ impl Stream {
         self.fill(mover)
     }
 
-    /// Gives up the block that was acquired last, and waits for what is coming: nothing moves any more.
+    /// Gives up the block that was acquired last, and waits for what is coming: nothing moves any more. A block that has come
+    /// in part comes anew.
     pub fn settle<M: Mover + ?Sized>(&mut self, mover: &mut M) -> Result<(), M::Error> {
         self.give_up(mover);
         let coming: Vec<BlockIndex> = self.lying.iter().filter(|l| !l.is_here).map(|l| l.block).collect();
-        coming.into_iter().try_for_each(|block| self.arrive(block, mover))
+        coming.into_iter().try_for_each(|block| self.arrive(block, mover))?;
+        if let Some(last) = self.lying.pop_back_if(|last| last.free < last.size) {
+            self.cursor = last.begin;
+            self.next = self.order.iter().position(|s| s.block == last.block).unwrap_or(self.next);
+        }
+        Ok(())
     }
 
     fn place(&self, begin: u64) -> Place {
@@ -130,8 +152,9 @@ impl Stream {
 
     fn give_up<M: Mover + ?Sized>(&mut self, mover: &mut M) {
         let Some(block) = self.current.take() else { return };
-        mover.leave(block);
-        if !self.has_room_for_all() {
+        let stays = self.has_room_for_all();
+        mover.leave(block, stays);
+        if !stays {
             self.lying.retain(|l| l.block != block);
         }
     }
@@ -162,19 +185,38 @@ impl Stream {
         Ok(())
     }
 
+    /// Returns how many bytes from here on are free on the tape, of so many.
+    fn free(&self, begin: u64, size: usize) -> usize {
+        let Some(oldest) = self.lying.front() else { return size };
+        usize::try_from((oldest.begin + self.size as u64).saturating_sub(begin)).unwrap_or(size).min(size)
+    }
+
+    /// Has more come of the block that was begun last, where there was no room for all of it. Returns whether there is now.
+    fn give_room<M: Mover + ?Sized>(&mut self, mover: &mut M) -> Result<bool, M::Error> {
+        let Some(last) = self.lying.back().copied().filter(|last| last.free < last.size) else { return Ok(true) };
+        let free = self.free(last.begin, last.size);
+        if free > last.free {
+            mover.more(last.block, free)?;
+            self.lying.back_mut().into_iter().for_each(|last| last.free = free);
+        }
+        Ok(free == last.size)
+    }
+
     /// Begins what comes next, as long as there is room for it.
     fn fill<M: Mover + ?Sized>(&mut self, mover: &mut M) -> Result<(), M::Error> {
-        while let Some(Streamed { block, size }) = self.order.get(self.next).copied() {
+        while self.give_room(mover)?
+            && let Some(Streamed { block, size }) = self.order.get(self.next).copied()
+        {
             let end_of_ring = self.cursor.next_multiple_of(self.size.max(1) as u64);
             let begin = if end_of_ring - self.cursor < size as u64 { end_of_ring } else { self.cursor };
-            let end = begin + size as u64;
-            let is_taken = self.lying.front().is_some_and(|oldest| oldest.begin + (self.size as u64) < end);
+            let free = self.free(begin, size);
+            let is_taken = free < size && (free == 0 || !mover.flows());
             if is_taken || self.lying.iter().any(|l| l.block == block) {
                 return Ok(());
             }
-            mover.begin(block, self.place(begin))?;
-            self.lying.push_back(Lying { block, begin, is_here: false });
-            self.cursor = end;
+            mover.begin(block, self.place(begin), free)?;
+            self.lying.push_back(Lying { block, begin, size, free, is_here: false });
+            self.cursor = begin + size as u64;
             self.next = (self.next + 1) % self.order.len();
         }
         Ok(())
@@ -194,33 +236,55 @@ mod tests {
     struct Watch {
         sizes: Vec<usize>,
         ring: usize,
-        coming: BTreeMap<BlockIndex, Place>,
+        flows: bool,
+        /// Where they come to lie, and how much of that they have been given.
+        coming: BTreeMap<BlockIndex, (Place, usize)>,
         in_use: Option<(BlockIndex, Place)>,
         begun: Vec<u32>,
         fail_at: Option<usize>,
     }
 
     impl Watch {
-        fn apart(&self, a: (BlockIndex, Place), b: (BlockIndex, Place)) -> bool {
-            let end = |(block, place): (BlockIndex, Place)| place.0 + self.sizes[block.0 as usize];
-            end(a) <= b.1.0 || end(b) <= a.1.0
+        fn size(&self, block: BlockIndex) -> usize {
+            self.sizes[block.0 as usize]
+        }
+
+        /// Checks that these bytes are nobody's.
+        fn check(&self, block: BlockIndex, place: Place, free: usize) {
+            let coming = self.coming.iter().filter(|(other, _)| **other != block).map(|(_, (place, given))| (place.0, *given));
+            let in_use = self.in_use.map(|(block, place)| (place.0, self.size(block)));
+            for (begin, length) in coming.chain(in_use) {
+                let apart = begin + length <= place.0 || place.0 + free <= begin;
+                assert!(apart, "{free} bytes of {block} are written over {length} at {begin}");
+            }
         }
     }
 
     impl Mover for Watch {
         type Error = &'static str;
 
-        fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), Self::Error> {
-            let new = (block, place);
-            assert!(place.0 + self.sizes[block.0 as usize] <= self.ring, "{new:?} ends behind the ring");
-            let others = self.coming.iter().map(|(b, p)| (*b, *p)).chain(self.in_use);
-            others.for_each(|other| assert!(self.apart(new, other), "{new:?} is written over {other:?}"));
+        fn flows(&self) -> bool {
+            self.flows
+        }
+
+        fn begin(&mut self, block: BlockIndex, place: Place, free: usize) -> Result<(), Self::Error> {
+            assert!(place.0 + self.size(block) <= self.ring, "{block} ends behind the ring");
+            assert!(free == self.size(block) || (self.flows && (1..self.size(block)).contains(&free)), "{free} of {block}");
+            self.check(block, place, free);
             if self.fail_at == Some(self.begun.len()) {
                 self.fail_at = None;
                 return Err("short read");
             }
             self.begun.push(block.0);
-            assert!(self.coming.insert(block, place).is_none(), "{block} comes twice");
+            assert!(self.coming.insert(block, (place, free)).is_none(), "{block} comes twice");
+            Ok(())
+        }
+
+        fn more(&mut self, block: BlockIndex, free: usize) -> Result<(), Self::Error> {
+            let (place, given) = self.coming[&block];
+            assert!(given < free && free <= self.size(block), "{block} has {given} and gets {free}");
+            self.check(block, place, free);
+            self.coming.insert(block, (place, free));
             Ok(())
         }
 
@@ -229,13 +293,17 @@ mod tests {
             Ok(())
         }
 
-        fn leave(&mut self, block: BlockIndex) {
+        fn leave(&mut self, block: BlockIndex, _stays: bool) {
             assert_eq!(self.in_use.take().map(|(b, _)| b), Some(block));
         }
     }
 
     fn acquire(stream: &mut Stream, mover: &mut Watch, block: u32) -> Result<Place, &'static str> {
+        let is_lent = stream.current() == Some(BlockIndex(block));
+        let given = mover.coming.get(&BlockIndex(block)).map(|(_, given)| *given);
         let place = stream.acquire(BlockIndex(block), mover)?;
+        let lies = stream.lying.iter().find(|l| l.block == BlockIndex(block)).unwrap();
+        assert!(is_lent || lies.free == mover.size(lies.block), "{block} is lent with {} bytes, {given:?} before", lies.free);
         mover.in_use = Some((BlockIndex(block), place));
         Ok(place)
     }
@@ -319,6 +387,34 @@ mod tests {
         assert_eq!(mover.begun, [0, 1, 2]);
     }
 
+    #[test]
+    fn a_block_flows_into_a_place_that_is_in_use_at_its_end() {
+        let (mut stream, mut mover) = of_sizes(&[6, 5, 6], 12);
+        mover.flows = true;
+        walk(&mut stream, &mut mover, &[0]);
+        // Behind the second there is no room for the third, which has to begin where the first still lies.
+        assert_eq!(mover.begun, [0, 1]);
+        walk(&mut stream, &mut mover, &[1]);
+        assert_eq!((&mover.begun[..], mover.coming[&BlockIndex(2)]), (&[0, 1, 2][..], (Place(0), 6)));
+        let (mut stream, mut mover) = of_sizes(&[6, 5, 8], 12);
+        mover.flows = true;
+        walk(&mut stream, &mut mover, &[0, 1]);
+        assert_eq!(mover.coming[&BlockIndex(2)], (Place(0), 6));
+        stream.move_on(&mut mover).unwrap();
+        assert_eq!(mover.coming[&BlockIndex(2)], (Place(0), 8));
+    }
+
+    #[test]
+    fn what_has_come_in_part_comes_anew_after_a_rest() {
+        let (mut stream, mut mover) = of_sizes(&[6, 5, 8], 12);
+        mover.flows = true;
+        walk(&mut stream, &mut mover, &[0, 1]);
+        stream.settle(&mut mover).unwrap();
+        assert!(mover.coming.is_empty() && stream.lying.is_empty());
+        walk(&mut stream, &mut mover, &[2, 0]);
+        assert_eq!(mover.begun, [0, 1, 2, 2, 0, 1]);
+    }
+
     proptest! {
         /// Whatever is asked for and whatever fails on the way, each block that is lent is the one that was asked for.
         #[test]
@@ -327,10 +423,11 @@ mod tests {
             more in 0usize..80,
             asked in prop::collection::vec(0u32..12, 1..60),
             fail_at in prop::option::of(0usize..40),
+            flows in any::<bool>(),
         ) {
             let ring = sizes.iter().copied().max().unwrap_or(0) + more;
             let (mut stream, mut mover) = of_sizes(&sizes, ring);
-            mover.fail_at = fail_at;
+            (mover.fail_at, mover.flows) = (fail_at, flows);
             for block in asked {
                 let block = block % sizes.len() as u32;
                 // What failed is asked for again, as a run that is tried again does.
