@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use perilune::config::Environment;
+use perilune::engine::residency::poison;
 use perilune::engine::serve::serve;
 use perilune::logging::{self, Sinks};
 
@@ -9,6 +11,9 @@ use perilune::logging::{self, Sinks};
 const SINKS: Sinks = Sinks { source: "engine", terminal: true, folder: None, ring: None };
 
 fn main() -> ExitCode {
+    if Environment::of_process().get(poison::ASKED_BY).is_some_and(|value| value != "0") {
+        poison::ask_for();
+    }
     let served = serve(|configure| {
         if let Err(error) = logging::start(&configure.log, &SINKS) {
             tracing::warn!("{error}");

@@ -38,8 +38,10 @@ pub(super) fn through_a_ring(request: &Request, planned: Planned, model: &Model,
     let may_shrink = request.calibrated && model.stored_share == 1.0;
     let first = if may_shrink { 0 } else { SIZES };
     let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
-    let expect = |staging| planner::expect(&Request { staging: Staging::Ring(staging), ..request.clone() }, &planned.plan);
-    let enough = planned.predicted.step_s * WORTH_LESS_STAGING;
+    let ring = |size| if request.compute == DeviceId::Cpu { Staging::Flowing(size) } else { Staging::Ring(size) };
+    let expect = |size| planner::expect(&Request { staging: ring(size), ..request.clone() }, &planned.plan);
+    // A ring that flows is faster than slots of its size.
+    let enough = planned.predicted.step_s.min(expect(slots.min(all)).step_s) * WORTH_LESS_STAGING;
     let usual = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
     let predicted = expect(usual);
     // No ring makes a step faster than the busiest link, or computing.

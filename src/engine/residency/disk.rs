@@ -14,6 +14,7 @@ use super::carrier::Carrier;
 use super::crew::{Arrival, Crew, lock};
 use super::donor_file::DonorFile;
 use super::layout::{Layout, PAGE, Span};
+use super::poison;
 use super::traffic::Meters;
 use crate::engine::loading::{LoadError, Vault};
 use crate::library::{LibraryError, MappedFile, page_cache};
@@ -50,7 +51,10 @@ struct Whereabouts {
     /// Its place in staging memory; without one it is in the page cache, where it lies in the map of its file, and nothing
     /// is copied.
     staged: Option<Place>,
-    arrival: Option<Arc<Arrival<(), LibraryError>>>,
+    /// How far its parts have been asked for: bytes from its beginning on.
+    asked: usize,
+    /// One for each time that some were.
+    arrivals: Vec<Arc<Arrival<(), LibraryError>>>,
 }
 
 #[derive(Debug)]
@@ -106,18 +110,42 @@ impl DiskMover {
     fn layout(&self, block: BlockIndex) -> Option<&Layout> {
         self.layouts.get(block.0 as usize)?.as_ref()
     }
+
+    /// Has those parts of a block come that lie within its first `free` bytes and are still to be asked for; all of them, where
+    /// it is in the page cache.
+    fn bring(&mut self, block: BlockIndex, free: usize) {
+        let layout = self.layouts.get(block.0 as usize).and_then(Option::as_ref);
+        let (Some(layout), Some(here)) = (layout, self.blocks.get_mut(&block)) else { return };
+        let is_due = |part: &Span| part.at >= here.asked && (here.staged.is_none() || part.at + part.length <= free);
+        let parts: Vec<Span> = layout.spans.iter().flat_map(|span| span.parts(CHUNK)).filter(is_due).collect();
+        let Some(last) = parts.last() else { return };
+        here.asked = last.at + last.length;
+        let arrival = Arc::new(Arrival::of(parts.len()));
+        here.arrivals.push(Arc::clone(&arrival));
+        let memory = &mut self.memory;
+        let chunk = |Span { file, start, length, needed, at }| {
+            let target = here.staged.map(|place| &mut memory[place.0 + at..place.0 + at + length]);
+            let target = target.map(|target| Target(target.as_mut_ptr(), target.len()));
+            Chunk { file, start, needed, target, arrival: Arc::clone(&arrival) }
+        };
+        self.readers.give(parts.into_iter().map(chunk).collect::<Vec<_>>());
+    }
 }
 
 impl Mover for DiskMover {
     type Error = LoadError;
 
-    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LoadError> {
+    fn flows(&self) -> bool {
+        true
+    }
+
+    fn begin(&mut self, block: BlockIndex, place: Place, free: usize) -> Result<(), LoadError> {
         let spans = self.layouts.get(block.0 as usize).and_then(Option::as_ref).map_or(&[][..], |layout| &layout.spans);
         let is_cached = spans.iter().all(|span| self.shared.is_cached(span));
         let bytes = Bytes(spans.iter().map(|span| span.needed as u64).sum());
         if is_cached && !self.at_hand.insert(block) {
             self.used_there += bytes;
-            self.blocks.insert(block, Whereabouts { staged: None, arrival: None });
+            self.blocks.insert(block, Whereabouts { staged: None, asked: usize::MAX, arrivals: Vec::new() });
             return Ok(());
         }
         if !is_cached && self.at_hand.remove(&block) {
@@ -126,32 +154,33 @@ impl Mover for DiskMover {
             }
         }
         lock(&self.shared.meters).of(link(is_cached)).count(bytes);
-        let arrival = Arc::new(Arrival::of(spans.iter().map(|span| span.length.div_ceil(CHUNK)).sum()));
-        let mut chunks = Vec::new();
-        for span in spans {
-            let from = place.0 + span.at;
-            let parts = self.memory[from..from + span.length].chunks_mut(CHUNK);
-            for (done, part) in (0..).step_by(CHUNK).zip(parts) {
-                let needed = (span.needed - done).min(part.len());
-                let target = (!is_cached).then_some(Target(part.as_mut_ptr(), part.len()));
-                chunks.push(Chunk { file: span.file, start: span.start + done as u64, needed, target, arrival: Arc::clone(&arrival) });
-            }
-        }
-        self.blocks.insert(block, Whereabouts { staged: (!is_cached).then_some(place), arrival: Some(arrival) });
-        self.readers.give(chunks);
+        self.blocks.insert(block, Whereabouts { staged: (!is_cached).then_some(place), asked: 0, arrivals: Vec::new() });
+        self.bring(block, free);
+        Ok(())
+    }
+
+    fn more(&mut self, block: BlockIndex, free: usize) -> Result<(), LoadError> {
+        self.bring(block, free);
         Ok(())
     }
 
     fn arrive(&mut self, block: BlockIndex) -> Result<(), LoadError> {
-        let Some(arrival) = self.blocks.get_mut(&block).and_then(|b| b.arrival.take()) else { return Ok(()) };
+        let arrivals = self.blocks.get_mut(&block).map(|here| std::mem::take(&mut here.arrivals)).unwrap_or_default();
         let began = Instant::now();
-        let arrived = arrival.wait();
+        // Of a block that cannot come, too, nothing may be on its way any more.
+        let came = arrivals.into_iter().map(|arrival| arrival.wait().map(drop)).fold(Ok(()), Result::and);
         self.stalled += began.elapsed().as_secs_f64();
-        Ok(arrived.map(drop)?)
+        Ok(came?)
     }
 
     /// The processor has computed when its call returns.
-    fn leave(&mut self, _block: BlockIndex) {}
+    fn leave(&mut self, block: BlockIndex, stays: bool) {
+        let staged = self.blocks.get(&block).and_then(|here| here.staged).filter(|_| !stays && poison::is_asked_for());
+        if let Some((Place(place), layout)) = staged.zip(self.layout(block)) {
+            let size = layout.size;
+            self.memory[place..place + size].fill(poison::BYTE);
+        }
+    }
 }
 
 impl Drop for DiskMover {

@@ -30,6 +30,20 @@ pub struct Span {
     pub at: usize,
 }
 
+impl Span {
+    /// Returns it in parts of `most` bytes, a multiple of a page, the last one shorter.
+    pub fn parts(&self, most: usize) -> impl Iterator<Item = Self> {
+        let whole = *self;
+        (0..whole.length).step_by(most).map(move |done| Self {
+            start: whole.start + done as u64,
+            length: most.min(whole.length - done),
+            needed: most.min(whole.needed.saturating_sub(done)),
+            at: whole.at + done,
+            ..whole
+        })
+    }
+}
+
 /// A block's place in staging memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {

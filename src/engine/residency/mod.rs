@@ -14,6 +14,7 @@ pub mod gathered;
 pub mod host_donor;
 pub mod layout;
 pub mod packed;
+pub mod poison;
 pub mod rebudget;
 pub mod residents;
 pub mod simulated;

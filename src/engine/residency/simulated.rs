@@ -18,6 +18,7 @@ use super::donor_file::DonorFile;
 use super::faults::{self, Fault};
 use super::host_donor::{self, Pieces};
 use super::packed::Packed;
+use super::poison;
 use super::staging::{Wanted, homes};
 use super::traffic::{Flow, Traffic};
 use crate::engine::loading::{LoadError, Vault};
@@ -194,7 +195,7 @@ fn bring(part: Part, files: &[DonorFile]) {
 impl Mover for SimMover {
     type Error = LoadError;
 
-    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LoadError> {
+    fn begin(&mut self, block: BlockIndex, place: Place, _free: usize) -> Result<(), LoadError> {
         let (home, parts) = (self.home(block), self.parts(block));
         let bytes = self.table.block(block).map_or(Bytes::ZERO, Block::bytes);
         let travel = self.simulated.travel(home, bytes);
@@ -228,8 +229,13 @@ impl Mover for SimMover {
         came.map(drop)
     }
 
-    fn leave(&mut self, _block: BlockIndex) {
-        // The processor has computed when its call returns.
+    /// The processor has computed when its call returns.
+    fn leave(&mut self, block: BlockIndex, stays: bool) {
+        let size = self.layout(block).map_or(0, |(_, layout)| layout.size);
+        let left = self.places.get(&block).filter(|_| !stays && poison::is_asked_for());
+        if let Some(left) = left.and_then(|place| self.ring.get_mut(place.0..place.0 + size)) {
+            left.fill(poison::BYTE);
+        }
     }
 }
 

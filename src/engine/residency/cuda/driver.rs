@@ -166,6 +166,17 @@ impl Stream {
             .map_err(CudaError::while_doing("a copy from another GPU"))
     }
 
+    /// Fills `length` bytes of the GPU's memory.
+    ///
+    /// # Safety
+    /// The range is the caller's, and nobody else uses it until the stream has done this.
+    // SAFETY: of its callers; the driver only takes the address.
+    pub(super) unsafe fn fill(&self, target: u64, byte: u8, length: usize) -> Result<(), CudaError> {
+        self.context.enter()?;
+        // SAFETY: the caller's.
+        unsafe { sys::cuMemsetD8Async(target, byte, length, self.raw) }.result().map_err(CudaError::while_doing("to fill memory"))
+    }
+
     /// Waits until everything on it is done.
     pub(super) fn synchronize(&self) -> Result<(), CudaError> {
         self.context.enter()?;

@@ -17,6 +17,7 @@ use crate::engine::loading::LoadError;
 use crate::engine::residency::carrier::Carrier;
 use crate::engine::residency::crew::lock;
 use crate::engine::residency::packed::Packed;
+use crate::engine::residency::poison;
 use crate::engine::residency::staging::{Wanted, homes};
 use crate::engine::residency::{Traffic, host_donor::Pieces};
 use crate::placement::stream::{Mover, Place};
@@ -163,7 +164,7 @@ impl CudaMover {
 impl Mover for CudaMover {
     type Error = LoadError;
 
-    fn begin(&mut self, block: BlockIndex, place: Place) -> Result<(), LoadError> {
+    fn begin(&mut self, block: BlockIndex, place: Place, _free: usize) -> Result<(), LoadError> {
         let (size, home) = (self.layout(block).map_or(0, |(_, layout)| layout.size), self.homes.get(&block).copied());
         let (place, home) = (place.0..place.0 + size, home.unwrap_or(DeviceId::Disk));
         let after = self.left.take(&place);
@@ -201,10 +202,17 @@ impl Mover for CudaMover {
         Ok(())
     }
 
-    fn leave(&mut self, block: BlockIndex) {
+    fn leave(&mut self, block: BlockIndex, stays: bool) {
         let Some(here) = self.blocks.get(&block) else { return };
         let place = here.place.clone();
-        let left = Event::ordering(&self.context).and_then(|event| self.computing.record(&event).map(|()| Arc::new(event)));
+        let spoilt = if stays || !poison::is_asked_for() {
+            Ok(())
+        } else {
+            // SAFETY: a part of the ring, in use by what was put on this stream before, and by others only behind the event below.
+            unsafe { self.computing.fill(self.address(place.start), poison::BYTE, place.len()) }
+        };
+        let ordered = || Event::ordering(&self.context).and_then(|event| self.computing.record(&event).map(|()| Arc::new(event)));
+        let left = spoilt.and_then(|()| ordered());
         match left {
             Ok(event) => self.left.push(place, event),
             Err(error) => {
