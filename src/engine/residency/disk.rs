@@ -275,3 +275,66 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+    use crate::placement::stream::{Stream, Streamed};
+    use crate::weights::{Block, DType, Param, Shape, TensorEntry};
+
+    /// Bytes of a file, each four of them their own place in it.
+    fn numbers(length: usize) -> Vec<u8> {
+        (0u32..).flat_map(u32::to_le_bytes).take(length).collect()
+    }
+
+    fn block((begin, end): (usize, usize)) -> Block {
+        let entry = TensorEntry {
+            name: "w".to_owned(),
+            dtype: DType::U8,
+            shape: Shape::from([(end - begin) as u64]),
+            file: 0,
+            start: begin as u64,
+            end: end as u64,
+            coded: None,
+        };
+        Block { name: "b".to_owned(), params: vec![Param { name: "w".to_owned(), entry }], pinned: false }
+    }
+
+    /// Blocks of several parts through a ring that never has room for two of them, so that all but the first flow in.
+    #[test]
+    fn blocks_of_many_parts_flow_through_a_ring_that_is_spoilt_behind_them() {
+        const MIB: usize = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        let bytes = numbers(60 * MIB);
+        fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        let vault = Vault::open(&[path]).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let places = [(100, 17 * MIB), (17 * MIB, 20 * MIB + 7), (21 * MIB, 39 * MIB), (39 * MIB, 59 * MIB + 4000)];
+        let layouts: Vec<Layout> = places.iter().map(|place| Layout::of(&block(*place))).collect();
+        let order: Vec<Streamed> =
+            (0..).map(BlockIndex).zip(&layouts).map(|(block, layout)| Streamed { block, size: layout.size }).collect();
+        let ring = layouts.iter().map(|layout| layout.size).max().unwrap() + 9 * MIB;
+        let mut mover = DiskMover::new(&vault, layouts.into_iter().map(Some).collect(), ring).unwrap();
+        let mut stream = Stream::new(order, ring);
+        poison::ask_for();
+        for (n, (begin, end)) in places.into_iter().enumerate().cycle().take(3 * places.len()) {
+            let index = BlockIndex(n as u32);
+            stream.acquire(index, &mut mover).unwrap();
+            let weights = mover.weights(index)[0];
+            // SAFETY: the block has arrived, and is lent until the next one is asked for.
+            let came = unsafe { std::slice::from_raw_parts(weights, end - begin) };
+            assert!(came == &bytes[begin..end], "block {n}");
+        }
+        stream.settle(&mut mover).unwrap();
+        // A file system that lies in memory has its bytes in the page cache, always.
+        if let Some(Place(place)) = mover.blocks[&BlockIndex(3)].staged {
+            let size = mover.layout(BlockIndex(3)).unwrap().size;
+            assert!(mover.memory[place..place + size].iter().all(|byte| *byte == poison::BYTE), "what was computed with still lies there");
+        }
+    }
+}
