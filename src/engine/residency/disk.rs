@@ -325,6 +325,8 @@ mod tests {
         for (n, (begin, end)) in places.into_iter().enumerate().cycle().take(3 * places.len()) {
             let index = BlockIndex(n as u32);
             stream.acquire(index, &mut mover).unwrap();
+            // What comes too early is there now.
+            mover.blocks.values().flat_map(|here| &here.arrivals).for_each(|arrival| drop(arrival.wait().unwrap()));
             let weights = mover.weights(index)[0];
             // SAFETY: the block has arrived, and is lent until the next one is asked for.
             let came = unsafe { std::slice::from_raw_parts(weights, end - begin) };
