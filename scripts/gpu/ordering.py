@@ -1,9 +1,10 @@
 """Whether copies and computing wait for each other where they must: the same picture where places in staging memory are poisoned once
-they are free, and where nothing is given out ahead."""
+they are free, where nothing is given out ahead, and under compute-sanitizer."""
 import json
 from dataclasses import dataclass
 from typing import Any
 
+import sanitizer
 from everything import PROMPT, streamed
 from home import Failed
 from pictures import pixels
@@ -67,7 +68,7 @@ def again(home_of, tried, variable, expected, whose):
 
 
 def check(home, home_of, device, engine):
-    """Rows of all of it. `home_of` makes a home out of variables."""
+    """Rows of all of it. `home_of` makes a home out of settings and variables."""
     home.start()
     tried = []
     try:
@@ -84,3 +85,4 @@ def check(home, home_of, device, engine):
     else:
         yield Row(POISON, note="these programs do not know it")
     yield from again(home_of, tried, "CUDA_LAUNCH_BLOCKING", lambda case: case.streamed, "without it")
+    yield from sanitizer.check(home_of, engine, tried[0])
