@@ -37,9 +37,9 @@ def tiny(python, family, kept):
     return out / "folder"
 
 
-def streamed(device):
+def streamed(device, donor=None):
     """Flags that have most of every part live elsewhere: in host memory, and rehearsed on the disk."""
-    donor = "disk" if device == "cpu" else "cpu"
+    donor = donor or ("disk" if device == "cpu" else "cpu")
     return [flag for part in ("", "clip=", "vae=") for flag in ("--expert-mode-allocations", f"{part}{device},10%;{donor},*")]
 
 
