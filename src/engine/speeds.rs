@@ -31,6 +31,8 @@ pub struct Steps<'a> {
     pub streamed: usize,
     /// How long each took, and what was streamed meanwhile.
     pub taken: &'a [(f64, Traffic)],
+    /// Memory that the device held beyond weights, where that tells what the steps needed.
+    pub beyond: Option<Bytes>,
 }
 
 impl Speeds {
@@ -53,13 +55,13 @@ impl Speeds {
     /// the only one, and then only where nothing better is known.
     #[must_use]
     pub fn learn(&self, precision: Precision, steps: Steps<'_>) -> Vec<Finding> {
-        let Steps { walk, walks, streamed, taken } = steps;
+        let Steps { walk, walks, streamed, taken, beyond } = steps;
         let alone = taken.len() == 1;
         let taken = if alone { taken } else { taken.get(1..).unwrap_or_default() };
         let mut computing: Vec<f64> = taken.iter().map(|(seconds, traffic)| (seconds - traffic.stalled) / walks.max(1) as f64).collect();
         computing.sort_unstable_by(f64::total_cmp);
         let seconds = computing.get(computing.len() / 2).copied().filter(|s| *s > 0.0 && walk.flops > 0.0);
-        let step = seconds.map(|seconds| Finding::Step(Sample { walk, seconds }));
+        let step = seconds.map(|seconds| Finding::Step(Sample { walk, seconds, beyond }));
         let mut found: Vec<Finding> = step.into_iter().filter(|step| !alone || !self.knows(precision, step)).collect();
         let blocks = taken.len() as u64 * walks * streamed as u64;
         let links: BTreeSet<Subject> = taken.iter().flat_map(|(_, traffic)| traffic.flows.keys().copied()).collect();
@@ -90,11 +92,11 @@ mod tests {
     const DISK: Subject = Subject::Device(DeviceId::Disk);
 
     fn learn(speeds: &Speeds, taken: &[(f64, Traffic)]) -> Vec<Finding> {
-        speeds.learn(Precision::Fp32, Steps { walk: WALK, walks: 1, streamed: 10, taken })
+        speeds.learn(Precision::Fp32, Steps { walk: WALK, walks: 1, streamed: 10, taken, beyond: None })
     }
 
     fn step(seconds: f64) -> Finding {
-        Finding::Step(Sample { walk: WALK, seconds })
+        Finding::Step(Sample { walk: WALK, seconds, beyond: None })
     }
 
     fn speed(subject: Subject, bytes_per_second: f64) -> Finding {
@@ -109,7 +111,7 @@ mod tests {
         let traffic = |flows: &[(Subject, Flow)]| Traffic { flows: flows.iter().copied().collect(), ..Traffic::default() };
         let took = |seconds: f64| (seconds, Traffic { stalled: 2.0, ..traffic(&[(DISK, flow(gigabytes(4), 4.0))]) });
         assert_eq!(learn(&speeds, &[took(99.0), took(12.0), took(12.0), took(40.0)]), [step(10.0), speed(DISK, 1e9)]);
-        let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)] };
+        let twice = Steps { walk: WALK, walks: 2, streamed: 10, taken: &[took(12.0)], beyond: None };
         assert_eq!(speeds.learn(Precision::Fp32, twice)[0], step(5.0), "a walk takes half of a step of two");
         // A mixture tells of both.
         let mixed = (1.0, traffic(&[(DISK, flow(gigabytes(2), 2.0)), (Subject::PageCache, flow(gigabytes(4), 0.4))]));

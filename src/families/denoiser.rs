@@ -2,7 +2,8 @@
 
 use super::cost::{Work, unet_efforts};
 use super::{FamilyError, FluxConfig, Role, Sd3Config, UnetConfig, ZImageConfig};
-use crate::weights::{BlockTable, Catalog, Effort, Shape, Unit};
+use crate::units::Bytes;
+use crate::weights::{BlockTable, Catalog, Effort, Precision, Shape, Unit};
 
 /// More blocks in a row than any network has: what claims more is no network.
 pub(super) const MOST_BLOCKS: u64 = 1000;
@@ -80,6 +81,20 @@ impl DenoiserConfig {
         }
     }
 
+    /// Returns the memory beyond weights that a walk is taken to need on a GPU before anybody has measured it: ComfyUI's estimate
+    /// for attention that keeps no matrix of scores (`memory_required` in `comfy/model_base.py`, factors in
+    /// `comfy/supported_models.py`).
+    #[must_use]
+    pub fn activations(&self, work: Work, precision: Precision) -> Bytes {
+        let factor = match self {
+            Self::Unet(unet) if unet.vector_width.is_some() => 0.8,
+            Self::Unet(_) => 1.0,
+            Self::Sd3(_) | Self::ZImage(_) => 1.2,
+            Self::Flux(_) => 3.1,
+        };
+        estimated(factor, work, precision)
+    }
+
     /// Returns how many channels a latent has, as the network is given it.
     #[must_use]
     pub fn in_channels(&self) -> u64 {
@@ -132,5 +147,30 @@ impl DenoiserConfig {
             Self::Unet(_) => 500.0,
             Self::Sd3(_) | Self::Flux(_) | Self::ZImage(_) => 0.5,
         }
+    }
+}
+
+/// A hundredth of a MiB for each byte of a latent's cells, times the factor of its architecture.
+#[expect(clippy::cast_sign_loss, reason = "a product of sizes")]
+fn estimated(factor: f64, work: Work, precision: Precision) -> Bytes {
+    let cells = work.rows as f64 / work.walks.max(1) as f64 * (work.latent.0 * work.latent.1) as f64;
+    Bytes((cells * precision.bytes() as f64 * 0.01 * factor * Bytes::mib(1).get() as f64).ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_are_estimated_as_comfyui_does() {
+        let mib = |factor, side: u64, rows| {
+            let work = Work { latent: (side / 8, side / 8), rows, walks: 1 };
+            (estimated(factor, work, Precision::Fp16).get() + Bytes::mib(1).get() / 2) >> 20
+        };
+        let of_each = [mib(1.0, 512, 2), mib(0.8, 1024, 2), mib(1.2, 1024, 1), mib(3.1, 1024, 1)];
+        assert_eq!(of_each, [164, 524, 393, 1016]);
+        // A solver that evaluates twice in a step has the memory of one evaluation.
+        let twice = Work { latent: (64, 64), rows: 4, walks: 2 };
+        assert_eq!(estimated(1.0, twice, Precision::Fp16), estimated(1.0, Work { rows: 2, walks: 1, ..twice }, Precision::Fp16));
     }
 }

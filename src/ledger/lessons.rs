@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use super::{Answer, LedgerError};
 use crate::placement::learned::FORECASTS;
 use crate::placement::{Basis, Experience, Finding, Forecast, Learned, Origin, Sample, Speed, Walk};
-use crate::units::Timestamp;
+use crate::units::{Bytes, Timestamp};
 
 /// Speeds, and steps, that are kept: those of several libraries and drivers, should somebody go back to one.
 const KEPT: i64 = 200;
@@ -49,12 +49,15 @@ fn remember(connection: &Connection, learned: &Learned) -> rusqlite::Result<usiz
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![compute, precision, basis.engine, subject.to_string(), speed.flops, speed.bytes_per_second, origin, found.0]),
-        Finding::Step(Sample { walk, seconds }) => connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO steps (compute, precision, engine, weights, flops, seconds, origin, found)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![compute, precision, basis.engine, whole(walk.weights), walk.flops, seconds, origin, found.0]),
+        Finding::Step(Sample { walk, seconds, beyond }) => {
+            let beyond = beyond.map(|bytes| whole(bytes.get()));
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO steps (compute, precision, engine, weights, flops, seconds, origin, found, beyond)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .execute(params![compute, precision, basis.engine, whole(walk.weights), walk.flops, seconds, origin, found.0, beyond])
+        }
     }
 }
 
@@ -93,10 +96,11 @@ fn speeds(connection: &Connection) -> Result<Vec<Learned>, LedgerError> {
 }
 
 fn steps(connection: &Connection) -> Result<Vec<Learned>, LedgerError> {
-    let sql = "SELECT compute, precision, engine, origin, found, weights, flops, seconds FROM steps ORDER BY found";
+    let sql = "SELECT compute, precision, engine, origin, found, weights, flops, seconds, beyond FROM steps ORDER BY found";
     let row = |row: &Row<'_>| {
         let walk = Walk { weights: row.get::<_, i64>(5)?.unsigned_abs(), flops: row.get(6)? };
-        Ok((keys(row)?, origin(row)?, Sample { walk, seconds: row.get(7)? }))
+        let beyond = row.get::<_, Option<i64>>(8)?.map(|bytes| Bytes(bytes.unsigned_abs()));
+        Ok((keys(row)?, origin(row)?, Sample { walk, seconds: row.get(7)?, beyond }))
     };
     let learned = |(basis, (origin, found), sample): (Keys, (String, i64), Sample)| {
         Ok(Learned { basis: self::basis(basis)?, finding: Finding::Step(sample), found: Timestamp(found), origin: named(&origin)? })

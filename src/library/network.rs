@@ -54,7 +54,10 @@ impl Network {
 /// Returns a network as something to be placed: the one way, for what is shown beforehand and for what is done.
 #[must_use]
 pub fn model(config: &DenoiserConfig, table: &BlockTable, work: Work, precision: Precision, pace: &Pace) -> Model {
-    Model::of(table, &config.efforts(table, work), work.walks, precision, pace)
+    let efforts = config.efforts(table, work);
+    let seen = pace.beyond(&Model::walk(table, &efforts, work.walks));
+    let activations = seen.unwrap_or_else(|| config.activations(work, precision));
+    Model { activations, ..Model::of(table, &efforts, work.walks, precision, pace) }
 }
 
 /// Returns what one walk through a network is, in a step of this work.

@@ -173,7 +173,8 @@ impl Finding {
             }
             (Self::Step(old), Self::Step(new)) => {
                 let seconds = f64::midpoint(old.seconds, new.seconds);
-                same(old.seconds, new.seconds).then_some(Self::Step(Sample { seconds, ..*old }))
+                let beyond = new.beyond.or(old.beyond);
+                same(old.seconds, new.seconds).then_some(Self::Step(Sample { seconds, beyond, ..*old }))
             }
             (Self::Speed(..), Self::Step(_)) | (Self::Step(_), Self::Speed(..)) => None,
         }
@@ -337,6 +338,7 @@ impl Experience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Bytes;
 
     const WALK: Walk = Walk { weights: 1_000, flops: 1e9 };
 
@@ -357,7 +359,7 @@ mod tests {
     }
 
     fn step(weights: u64, flops: f64, seconds: f64) -> Finding {
-        Finding::Step(Sample { walk: Walk { weights, flops }, seconds })
+        Finding::Step(Sample { walk: Walk { weights, flops }, seconds, beyond: None })
     }
 
     const DISK: Subject = Subject::Device(DeviceId::Disk);
@@ -394,6 +396,14 @@ mod tests {
         assert_eq!(known.learn(learned("new", step(1_000, 1e9, 0.5))).finding, step(1_000, 1e9, 0.5));
         known.learn(learned("new", step(1_000, 2e9, 2.0)));
         assert_eq!(known.known(&basis("new")).len(), 3, "another size is another matter");
+    }
+
+    #[test]
+    fn memory_that_a_step_took_is_not_forgotten_by_a_step_that_nobody_looked_at() {
+        let step = |seconds, beyond| Finding::Step(Sample { walk: Walk { weights: 1, flops: 1.0 }, seconds, beyond });
+        let mib = |n| Some(Bytes::mib(n));
+        assert_eq!(step(1.0, mib(5)).again(&step(1.0, None)), Some(step(1.0, mib(5))));
+        assert_eq!(step(1.0, mib(5)).again(&step(1.0, mib(7))), Some(step(1.0, mib(7))));
     }
 
     #[test]

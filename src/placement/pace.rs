@@ -52,6 +52,9 @@ pub struct Sample {
     pub walk: Walk,
     /// Its seconds, without those in which it waited for weights.
     pub seconds: f64,
+    /// Memory that the device which computes held beyond weights, where that is known: activations, and what libtorch keeps for them.
+    #[serde(default)]
+    pub beyond: Option<Bytes>,
 }
 
 /// What a forecast of computing rests on.
@@ -126,6 +129,17 @@ impl Pace {
         let known = Line::through(&samples).unwrap_or(Line { a: fixed, b: computing / flops });
         let share = interpolate(&samples, known, flops) / each().sum::<f64>();
         (each().map(|seconds| seconds * share).collect(), grounds)
+    }
+
+    /// Returns the memory beyond weights that such a walk has been seen to take; at about its size, where not at just that.
+    #[must_use]
+    #[expect(clippy::cast_sign_loss, reason = "neither is below 0")]
+    pub fn beyond(&self, walk: &Walk) -> Option<Bytes> {
+        let apart = |sample: &Sample| (walk.flops / sample.walk.flops).ln().abs();
+        let near = self.samples.iter().filter(|s| s.is_sound() && s.walk.is_near(walk)).filter_map(|s| Some((s, s.beyond?)));
+        let (sample, bytes) = near.min_by(|(a, _), (b, _)| apart(a).total_cmp(&apart(b)))?;
+        // It grows with the cells of a latent; attention, and with it what is computed, grows sooner.
+        Some(Bytes((bytes.get() as f64 * (walk.flops / sample.walk.flops).max(1.0)).ceil() as u64))
     }
 
     fn block(&self, task: &Task, launch_s: f64) -> Timed {
@@ -297,10 +311,24 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn memory_beyond_weights_is_what_such_a_walk_took() {
+        let walk = |weights, flops| Walk { weights, flops };
+        let sample = |weights, flops, mib| Sample { walk: walk(weights, flops), seconds: 1.0, beyond: Some(Bytes::mib(mib)) };
+        let mut pace = Pace::assumed(DeviceId::Cuda(0));
+        pace.samples.push(Sample { beyond: None, ..sample(WEIGHTS, 1e12, 0) });
+        assert_eq!(pace.beyond(&walk(WEIGHTS, 1e12)), None, "nobody has looked");
+        pace.samples.extend([sample(WEIGHTS, 2e12, 300), sample(WEIGHTS, 8e12, 1000), sample(WEIGHTS / 3, 2e12, 50)]);
+        let mib = |flops| pace.beyond(&walk(WEIGHTS, flops)).map(|bytes| bytes.get() >> 20);
+        assert_eq!((mib(2e12), mib(8e12), mib(7e12)), (Some(300), Some(1000), Some(1000)));
+        assert_eq!((mib(3e12), mib(1e15)), (Some(450), None), "a larger one takes more, and of one much larger nothing is known");
+    }
+
     const WEIGHTS: u64 = 860_000_000;
 
     fn pace(samples: &[(f64, f64)]) -> Pace {
-        let sample = |(flops, seconds): &(f64, f64)| Sample { walk: Walk { weights: WEIGHTS, flops: *flops }, seconds: *seconds };
+        let sample =
+            |(flops, seconds): &(f64, f64)| Sample { walk: Walk { weights: WEIGHTS, flops: *flops }, seconds: *seconds, beyond: None };
         Pace { samples: samples.iter().map(sample).collect(), ..Pace::assumed(DeviceId::Cpu) }
     }
 
@@ -355,10 +383,10 @@ mod tests {
     #[test]
     fn another_network_says_nothing() {
         let mut tiny = pace(&[]);
-        tiny.samples.push(Sample { walk: Walk { weights: WEIGHTS / 100, flops: 1e10 }, seconds: 55.0 });
-        tiny.samples.push(Sample { walk: Walk { weights: WEIGHTS, flops: 1e10 }, seconds: f64::NAN });
+        tiny.samples.push(Sample { walk: Walk { weights: WEIGHTS / 100, flops: 1e10 }, seconds: 55.0, beyond: None });
+        tiny.samples.push(Sample { walk: Walk { weights: WEIGHTS, flops: 1e10 }, seconds: f64::NAN, beyond: None });
         check(&tiny, 1e10, 1.0 / 30.0 + 3.44 / 12.0, Grounds::Assumed);
-        tiny.samples.push(Sample { walk: Walk { weights: WEIGHTS + 20_000, flops: 1e10 }, seconds: 0.7 });
+        tiny.samples.push(Sample { walk: Walk { weights: WEIGHTS + 20_000, flops: 1e10 }, seconds: 0.7, beyond: None });
         check(&tiny, 1e10, 0.7, Grounds::Steps);
     }
 
@@ -372,7 +400,7 @@ mod tests {
         assert_eq!(pace.seconds(WEIGHTS, &blocks).1, Grounds::Assumed, "one of them was not");
         pace.kinds.push((BlockKind::Attention, speed(2e11, 1e10)));
         assert_eq!(pace.seconds(WEIGHTS, &blocks), (vec![10.0, 5.0], Grounds::Kinds));
-        pace.samples.push(Sample { walk: Walk { weights: WEIGHTS, flops: 2e12 }, seconds: 30.0 });
+        pace.samples.push(Sample { walk: Walk { weights: WEIGHTS, flops: 2e12 }, seconds: 30.0, beyond: None });
         let (seconds, grounds) = pace.seconds(WEIGHTS, &blocks);
         assert!((seconds[0] - 20.0).abs() < 1e-9 && (seconds[1] - 10.0).abs() < 1e-9 && grounds == Grounds::Steps, "{seconds:?}");
     }
@@ -395,9 +423,9 @@ mod tests {
         assert!(is_near(&seconds(&pace, 1e12), [0.01 + 1e-6, 0.0001 + 1e-8]));
         // A walk that was measured says how long being told takes here; a slow one does not make all of it that.
         let walk = |flops: f64| Walk { weights: WEIGHTS, flops: flops * 1.01 };
-        pace.samples.push(Sample { walk: walk(1e9), seconds: 200e-6 });
+        pace.samples.push(Sample { walk: walk(1e9), seconds: 200e-6, beyond: None });
         assert!(is_near(&seconds(&pace, 1e9), [100e-6, 100e-6]));
-        pace.samples.push(Sample { walk: walk(1e9), seconds: 10e-3 });
+        pace.samples.push(Sample { walk: walk(1e9), seconds: 10e-3, beyond: None });
         assert!(is_near(&seconds(&pace, 1e9), [5e-3, 5e-3]));
         let [large, small] = <[f64; 2]>::try_from(seconds(&pace, 1e13)).unwrap();
         assert!(large > 50.0 * small, "{large} {small}");

@@ -65,6 +65,20 @@ impl Machine {
         self.speeds.iter().find(|(d, _)| *d == device).map_or(Speed::assumed(device), |(_, speed)| *speed)
     }
 
+    /// Returns it with as much of the GPU that computes taken as activations will take, and a tenth more, where an ask leaves it to
+    /// us how much weights may.
+    fn with_room_for_activations(&self, ask: &OffloadAsk, compute: DeviceId, model: &Model) -> Option<Self> {
+        let is_ours = match &ask.expert {
+            Some(allocation) => matches!(allocation, Allocation::Auto),
+            None => ask.virtual_vram == VirtualVram::Auto,
+        };
+        let is_gpu = matches!(compute, DeviceId::Cuda(_) | DeviceId::Amd(_));
+        let mut machine = Some(self).filter(|_| is_ours && is_gpu && model.activations > Bytes::ZERO)?.clone();
+        let room = machine.rooms.iter_mut().find(|room| room.device == compute)?;
+        room.committed += model.activations + Bytes(model.activations.get() / 10);
+        Some(machine)
+    }
+
     /// Returns the seconds before the first byte from a donor; as good as none where nothing is known.
     #[must_use]
     pub fn latency_s(&self, donor: DeviceId) -> f64 {
@@ -118,6 +132,9 @@ pub struct Model {
     pub grounds: Grounds,
     /// Walks through the blocks in a step.
     pub walks: u64,
+    /// What a walk takes of the device that computes beyond weights, measured or else estimated; nothing where that matters to nobody.
+    #[serde(default)]
+    pub activations: Bytes,
 }
 
 impl Model {
@@ -144,7 +161,7 @@ impl Model {
         let units: Vec<UnitCost> = once.iter().zip(table.blocks()).zip(seconds).zip(stay).map(unit).collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
-        Self { units, stored_share, grounds, walks }
+        Self { units, stored_share, grounds, walks, activations: Bytes::ZERO }
     }
 
     /// Returns what one walk through these blocks is, where a step of so many computes so much.
@@ -168,8 +185,15 @@ impl Model {
     }
 }
 
-/// Returns where the blocks go, and what a step will take.
+/// Returns where the blocks go, and what a step will take. Who leaves it to us how much leaves a GPU has room for activations left
+/// on it, where that is possible at all: they are expected, and not known.
 pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
+    let with_room = machine.with_room_for_activations(ask, compute, model);
+    let roomy = with_room.and_then(|machine| place(ask, compute, model, &machine).ok());
+    roomy.map_or_else(|| place(ask, compute, model, machine), Ok)
+}
+
+fn place(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
     let planned = plan(&request)?;
     let kept = kept(&planned.plan, model);
@@ -346,7 +370,7 @@ mod tests {
             seconds: 0.1,
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1 }
+        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO }
     }
 
     fn machine(mib: u64) -> Machine {
@@ -379,6 +403,24 @@ mod tests {
         assert_eq!(guessed.staging, Bytes::mib(128));
         let planned = propose(&ask("0"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!((on(&planned, CPU), planned.staging), (model().bytes(), Bytes::ZERO));
+    }
+
+    #[test]
+    fn auto_leaves_room_for_activations_on_a_gpu_and_amounts_are_taken_as_they_are() {
+        let on_gpu = |activations: u64| {
+            let model = Model { activations: Bytes::mib(activations), ..model() };
+            let room = |device, mib| Room { device, total: Bytes::mib(mib), free: Bytes::mib(mib), ..machine(0).rooms[0] };
+            let machine = Machine { rooms: vec![room(GPU, 1100), room(CPU, 4096)], ..machine(0) };
+            move |text: &str| {
+                let planned = propose(&OffloadAsk { donors: vec![CPU], ..ask(text) }, GPU, &model, &machine).unwrap();
+                on(&planned, GPU) + planned.staging
+            }
+        };
+        let (none, some, all) = (on_gpu(0)("auto"), on_gpu(300)("auto"), on_gpu(9000)("auto"));
+        // 1040 MiB of weights; 300 MiB and a tenth leave 770.
+        assert!(none == Bytes::mib(1040) && some <= Bytes::mib(770) && some > Bytes::mib(600), "{none} and {some}");
+        assert_eq!(all, none, "what cannot be left is not");
+        assert_eq!(on_gpu(300)("64MiB"), on_gpu(0)("64MiB"));
     }
 
     #[test]

@@ -403,7 +403,7 @@ fn finished(script: &Script, order: &RunOrder, images: Vec<ImageRecord>) -> Fini
     let share = Share { device: order.spec.compute, bytes: order.spec.set.bytes() };
     let placement = Placement { asked: vec![share], measured: vec![share], predicted: script.predicted.clone(), ..Placement::default() };
     let walk = walk(order);
-    let step = script.walk_s.zip(walk).map(|(seconds, walk)| Finding::Step(Sample { walk, seconds }));
+    let step = script.walk_s.zip(walk).map(|(seconds, walk)| Finding::Step(Sample { walk, seconds, beyond: None }));
     let learned = script.learned.iter().copied().chain(step).collect();
     let timing = Timing { total: 0.5, sample: 0.25, per_step: vec![0.01], ..Timing::default() };
     Finished { run: order.run, images, timing, placement, precision: "fp32".to_owned(), warnings: Vec::new(), learned, walk }
@@ -419,7 +419,7 @@ fn calibrate(order: &CalibrateOrder, tell: &Sender<Report>) {
         Calibration::Succeeds => {
             if let (Some(seconds), Ok(network)) = (script.walk_s, Network::read(&order.network)) {
                 let walk = network.walk(Work::of("64x64".parse().unwrap(), 1, 1.0, 1));
-                tell.send(Report::Found(Finding::Step(Sample { walk, seconds }))).unwrap();
+                tell.send(Report::Found(Finding::Step(Sample { walk, seconds, beyond: None }))).unwrap();
             }
             tell.send(calibrated(None)).unwrap();
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use perilune::jobs::{Failure, JobState, JobView, Placement, Timing};
 use perilune::ledger::{Answer, Command, Interruption, Ledger, LedgerError, Outcome, Planned};
 use perilune::placement::{Basis, Finding, Forecast, Learned, Origin, Sample, Speed, Subject, Walk};
-use perilune::units::{DeviceId, JobId, RunId, Seed, Size, Timestamp};
+use perilune::units::{Bytes, DeviceId, JobId, RunId, Seed, Size, Timestamp};
 use perilune::weights::Precision;
 use perilune::wire::{Cursor, Notice};
 use perilune::workflow::{JobSpec, Kind};
@@ -77,7 +77,7 @@ fn lesson(bytes_per_second: f64, measured_s: f64) -> Command {
     let walk = Some(WALK);
     let forecast = Forecast { basis: basis(), model: "night".to_owned(), walk, predicted_s: 0.5, measured_s, calibrated: true };
     let learned = |finding| Learned { basis: basis(), finding, found: Timestamp(4_000), origin: Origin::Run };
-    let step = Finding::Step(Sample { walk: WALK, seconds: measured_s });
+    let step = Finding::Step(Sample { walk: WALK, seconds: measured_s, beyond: Some(Bytes::mib(700)) });
     Command::Learn {
         learned: vec![learned(Finding::Speed(Subject::Device(DeviceId::Disk), speed)), learned(step)],
         forecast: Some(forecast),
@@ -187,7 +187,7 @@ fn what_is_no_ledger_of_ours_is_left_alone() {
         drop(Ledger::open(p).unwrap());
         Connection::open(p).unwrap().pragma_update(None, "user_version", 99).unwrap();
     };
-    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 4");
+    check("newer", &newer, "the ledger FILE has version 99; this program knows versions up to 5");
 }
 
 #[test]

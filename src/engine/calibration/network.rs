@@ -33,7 +33,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<(), EngineError> {
         let x = random(&[1, wide(denoiser.config.in_channels()), wide(work.latent.0), wide(work.latent.1)])?;
         let pass = Pass { vector: vector.as_ref(), ..Pass::of_text(&x, time, &context) };
         let seconds = bench.seconds(times, || denoiser.model.forward(&denoiser.residency, pass).map(drop))?;
-        (bench.tell)(Finding::Step(Sample { walk: denoiser.walk(work), seconds }));
+        (bench.tell)(Finding::Step(Sample { walk: denoiser.walk(work), seconds, beyond: None }));
     }
     Ok(())
 }
