@@ -65,7 +65,14 @@ mod tests {
     fn a_device_with_less_room_than_was_asked_of_it_is_named() {
         let (here, donor) = (DeviceId::Sim(0), DeviceId::Sim(1));
         let unit = UnitCost { bytes: Bytes::mib(1), stored: Bytes::mib(1), seconds: 0.1, stay: Stay::Movable };
-        let model = Model { units: vec![unit; 8], stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO };
+        let model = Model {
+            units: vec![unit; 8],
+            stored_share: 1.0,
+            grounds: Grounds::Steps,
+            walks: 1,
+            activations: Bytes::ZERO,
+            expanded: Vec::new(),
+        };
         let room = |device, mib| {
             let total = Bytes::mib(mib);
             Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }

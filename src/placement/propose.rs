@@ -135,6 +135,9 @@ pub struct Model {
     /// What a walk takes of the device that computes beyond weights, measured or else estimated; nothing where that matters to nobody.
     #[serde(default)]
     pub activations: Bytes,
+    /// What of each block is not stored as it is computed with, as large as it becomes; none where all is.
+    #[serde(default)]
+    pub expanded: Vec<Bytes>,
 }
 
 impl Model {
@@ -161,7 +164,8 @@ impl Model {
         let units: Vec<UnitCost> = once.iter().zip(table.blocks()).zip(seconds).zip(stay).map(unit).collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
-        Self { units, stored_share, grounds, walks, activations: Bytes::ZERO }
+        let expanded = table.blocks().iter().map(|block| block.expanded_in(precision)).collect();
+        Self { units, stored_share, grounds, walks, activations: Bytes::ZERO, expanded }
     }
 
     /// Returns what one walk through these blocks is, where a step of so many computes so much.
@@ -176,6 +180,31 @@ impl Model {
     #[expect(clippy::cast_sign_loss, reason = "sizes and shares are positive")]
     pub fn as_stored(&self, bytes: Bytes) -> Bytes {
         Bytes((bytes.get() as f64 * self.stored_share).ceil() as u64)
+    }
+
+    /// Returns the memory beside the ring that blocks which are streamed are expanded into, one after the other.
+    #[must_use]
+    pub fn scratch(&self, plan: &OffloadPlan) -> Bytes {
+        let streamed = self.expanded.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute);
+        streamed.map(|(bytes, _)| *bytes).max().unwrap_or_default()
+    }
+
+    /// Returns a plan whose staging memory is all that blocks pass through: the ring, in which they lie as they are stored, and the
+    /// scratch beside it.
+    fn with_scratch(&self, mut planned: Planned) -> Planned {
+        if planned.staging > Bytes::ZERO {
+            planned.staging = self.as_stored(planned.staging) + self.scratch(&planned.plan);
+        }
+        planned
+    }
+
+    /// Returns how much more than slots for two of the largest block that may come to.
+    fn surplus(&self) -> Bytes {
+        let may_leave = |n: &usize| self.units[*n].stay != Stay::Pinned;
+        let most = |size: &dyn Fn(usize) -> Bytes| (0..self.units.len()).filter(may_leave).map(size).max().unwrap_or_default();
+        let slots = Staging::Slots(SLOTS).bytes(Some(most(&|n| self.units[n].bytes)));
+        let scratch = most(&|n| self.expanded.get(n).copied().unwrap_or_default());
+        (self.as_stored(slots) + scratch).saturating_sub(slots)
     }
 
     /// Returns the size of all blocks on the compute device.
@@ -198,7 +227,8 @@ fn place(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) 
     let planned = plan(&request)?;
     let kept = kept(&planned.plan, model);
     let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
-    let planned = in_a_step(through_a_ring(&request, planned, model, capacity.saturating_sub(kept)), model, machine);
+    let most = capacity.saturating_sub(kept).saturating_sub(model.surplus());
+    let planned = in_a_step(model.with_scratch(through_a_ring(&request, planned, model, most)), model, machine);
     let needed = kept + planned.staging;
     if needed > capacity {
         return Err(ProposalError::Crowded { device: compute, needed, staging: planned.staging, capacity });
@@ -216,7 +246,8 @@ pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Ma
         return Ok(Bytes::ZERO);
     }
     let (request, _) = request(&leaving(model.bytes()), compute, model, machine)?;
-    let (low, high) = sweep::budgets(&request, capacity(compute, machine).unwrap_or(model.bytes()));
+    let free = capacity(compute, machine).unwrap_or(model.bytes());
+    let (low, high) = sweep::budgets(&request, free.saturating_sub(model.surplus()));
     sweep::least(low, high, placed)
 }
 
@@ -243,8 +274,8 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
     let free = capacity(compute, machine).unwrap_or(model.bytes());
     let ringed = |planned: Planned| {
-        let most = free.saturating_sub(kept(&planned.plan, model));
-        through_a_ring(&request, planned, model, most)
+        let most = free.saturating_sub(kept(&planned.plan, model)).saturating_sub(model.surplus());
+        model.with_scratch(through_a_ring(&request, planned, model, most))
     };
     Ok(sweep::sweep_through(&request, points, ringed).into_iter().map(step).collect())
 }
@@ -259,7 +290,7 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
     let question = question((plan.compute, model.units.clone()), model, machine, Goal::Free(Bytes::ZERO), donors);
     let largest = streamed(plan, model).max();
     let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
-    in_a_step(through_a_ring(&question, planned, model, Bytes(u64::MAX)), model, machine)
+    in_a_step(model.with_scratch(through_a_ring(&question, planned, model, Bytes(u64::MAX))), model, machine)
 }
 
 /// Turns what is expected of one walk through the blocks into what is expected of a step. It rests on measurements where
@@ -292,7 +323,7 @@ pub fn request(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Mac
     let named = |device: DeviceId| matches!(ask.expert, Some(Allocation::Listed(_))) || ask.donors_of(compute).contains(&device);
     let most = |quota: &budget::Quota| if named(quota.device) { quota.held } else { quota.held.min(told(quota.device)) };
     let donors = quotas.donors.iter().map(|quota| link(quota.device, most(quota), model, machine)).collect();
-    let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
+    let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most).saturating_sub(model.surplus());
     let goal = goal(ask, &quotas, capacity, on_average(&units));
     Ok((question((compute, units), model, machine, goal, donors), quotas))
 }
@@ -370,7 +401,14 @@ mod tests {
             seconds: 0.1,
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        Model { units: (0..17).map(unit).collect(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO }
+        Model {
+            units: (0..17).map(unit).collect(),
+            stored_share: 1.0,
+            grounds: Grounds::Steps,
+            walks: 1,
+            activations: Bytes::ZERO,
+            expanded: Vec::new(),
+        }
     }
 
     fn machine(mib: u64) -> Machine {
@@ -403,6 +441,24 @@ mod tests {
         assert_eq!(guessed.staging, Bytes::mib(128));
         let planned = propose(&ask("0"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!((on(&planned, CPU), planned.staging), (model().bytes(), Bytes::ZERO));
+    }
+
+    #[test]
+    fn what_is_expanded_takes_memory_beside_the_ring() {
+        let unit = |unit: UnitCost| UnitCost { stored: Bytes(2 * unit.bytes.get()), ..unit };
+        let units: Vec<UnitCost> = model().units.into_iter().map(unit).collect();
+        let halved = Model { expanded: units.iter().map(|u| u.bytes).collect(), units, stored_share: 2.0, ..model() };
+        let planned = propose(&ask("500MiB"), CPU, &halved, &machine(4096)).unwrap();
+        // Two blocks of 128 MiB as they are stored, and one of 64 as it is computed with.
+        assert_eq!((on(&planned, CPU), planned.staging), (Bytes::mib(528), Bytes::mib(320)));
+        assert_eq!(halved.scratch(&planned.plan), Bytes::mib(64));
+        for mib in [500, 600, 700, 1000] {
+            let planned = propose(&ask("auto"), CPU, &halved, &machine(mib)).unwrap();
+            assert!(on(&planned, CPU) + planned.staging <= Bytes::mib(mib), "{mib}: {}", planned.staging);
+        }
+        let smallest = smallest(&ask("auto"), CPU, &halved, &machine(600)).unwrap();
+        let at_least = |bytes: u64| propose(&ask(&format!("{bytes}b")), CPU, &halved, &machine(600));
+        assert!(at_least(smallest.get()).is_ok() && at_least(smallest.get() - 1).is_err());
     }
 
     #[test]

@@ -57,6 +57,13 @@ impl Block {
     pub fn bytes_in(&self, precision: Precision) -> Bytes {
         self.params.iter().map(|p| p.entry.bytes_in(precision)).sum()
     }
+
+    /// Returns the size of what of it is turned into this precision before a device computes with it.
+    #[must_use]
+    pub fn expanded_in(&self, precision: Precision) -> Bytes {
+        let is_turned = |entry: &TensorEntry| entry.coded.is_none() && Precision::of(entry.dtype) != Some(precision);
+        self.params.iter().map(|p| &p.entry).filter(|entry| is_turned(entry)).map(|entry| entry.bytes_in(precision)).sum()
+    }
 }
 
 /// What a block is made of: everything under some prefixes.

@@ -133,7 +133,8 @@ impl Target<'_> {
                 let model = model(asked, &asked.machine.pace);
                 let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
                 let kept = asked.ask.pins.iter().filter(|(_, device)| *device == compute).map(|(block, _)| block).collect();
-                Ok(Placing { staging: model.as_stored(planned.staging), plan: planned.plan, later: &[], kept })
+                let ring = planned.staging.saturating_sub(model.scratch(&planned.plan));
+                Ok(Placing { staging: ring, plan: planned.plan, later: &[], kept })
             }
         }
     }

@@ -607,7 +607,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
         size: Size::new(768, 512).unwrap(),
         batch: 1,
         blocks: (0..count).map(block).collect(),
-        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO },
+        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO, expanded: Vec::new() },
         machine: Machine {
             rooms: vec![room(DeviceId::Cuda(0), 24.0, 20.5), room(DeviceId::Cuda(1), 24.0, 22.6), room(DeviceId::Cpu, 31.2, 9.5)],
             speeds: vec![
