@@ -95,8 +95,8 @@ impl MappedFile {
     }
 
     /// Returns a place in each of the windows of addresses that the kernel maps at a fault where the page cache has their pages: to
-    /// ask for one of them spares a quarter of the time that asking for every page takes. What a kernel that maps less at
-    /// a time leaves out comes at first use.
+    /// ask for one of them takes about half of the time that asking for every page takes. What a kernel that maps less at a
+    /// time leaves out comes at first use.
     fn windows(&self, start: usize, length: usize) -> impl Iterator<Item = usize> {
         let base = self.map.as_ptr().addr();
         let next = move |at: &usize| Some((base + at + 1).next_multiple_of(WINDOW) - base);

@@ -14,6 +14,7 @@ const WAITS: f64 = 1.5;
 #[must_use]
 pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
     let mut warnings = cuts(ask, planned.plan.compute, model, machine);
+    warnings.extend(tight(planned, model, machine));
     let predicted = &planned.predicted;
     if !predicted.calibrated {
         let mut unmeasured: Vec<String> = std::iter::once((planned.plan.compute, model.grounds.is_measured()))
@@ -45,6 +46,20 @@ pub fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machin
     cuts.iter().map(told).collect()
 }
 
+/// Returns what to expect where a GPU would have too little left for a step.
+fn tight(planned: &Planned, model: &Model, machine: &Machine) -> Option<String> {
+    let device = planned.plan.compute;
+    let room = machine.rooms.iter().find(|r| r.device == device && matches!(device, DeviceId::Cuda(_) | DeviceId::Amd(_)))?;
+    let taken = room.committed + propose::kept(&planned.plan, model) + planned.staging;
+    let (needed, left) = (model.activations, room.free.saturating_sub(taken));
+    (needed > left).then(|| {
+        format!(
+            "a step is expected to take {needed} of {device} beyond weights, and {left} will be left: more blocks may have to leave \
+             while it runs; let them leave now, or let virtual VRAM be `auto`"
+        )
+    })
+}
+
 fn told(Cut { device, asked, room, rest }: &Cut) -> String {
     let rest = rest.map_or_else(|| "the other devices".to_owned(), |device| device.to_string());
     format!(
@@ -60,6 +75,33 @@ mod tests {
     use super::super::{Pace, Room};
     use super::*;
     use crate::units::Bytes;
+
+    #[test]
+    fn a_gpu_without_room_for_a_step_is_named() {
+        let unit = UnitCost { bytes: Bytes::mib(64), stored: Bytes::mib(64), seconds: 0.1, stay: Stay::Movable };
+        let (units, activations) = (vec![unit; 8], Bytes::mib(300));
+        let model = Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations, expanded: Vec::new() };
+        let room = |device, mib| {
+            let total = Bytes::mib(mib);
+            Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }
+        };
+        let told = |compute, text: &str| {
+            let machine =
+                Machine { rooms: vec![room(compute, 700), room(DeviceId::Cpu, 4096)], pace: Pace::assumed(compute), ..Machine::default() };
+            let ask = OffloadAsk { virtual_vram: text.parse().unwrap(), ..OffloadAsk::default() };
+            let planned = propose(&ask, compute, &model, &machine).unwrap();
+            let is_tight = |line: &String| line.contains("beyond weights");
+            warnings(&planned, &ask, &model, &machine).into_iter().find(is_tight)
+        };
+        let of_all = told(DeviceId::Cuda(0), "0").unwrap();
+        assert!(
+            of_all.starts_with("a step is expected to take 300.0 MiB of cuda:0 beyond weights, and 188.0 MiB will be left"),
+            "{of_all}"
+        );
+        assert_eq!(told(DeviceId::Cuda(0), "256MiB"), None, "two blocks pass through where four live");
+        // What is simulated has no activations in its memory.
+        assert_eq!((told(DeviceId::Cuda(0), "auto"), told(DeviceId::Sim(0), "0")), (None, None));
+    }
 
     #[test]
     fn a_device_with_less_room_than_was_asked_of_it_is_named() {

@@ -252,7 +252,7 @@ pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Ma
 }
 
 /// Returns what stays on the device that computes.
-fn kept(plan: &OffloadPlan, model: &Model) -> Bytes {
+pub(super) fn kept(plan: &OffloadPlan, model: &Model) -> Bytes {
     model.bytes() - streamed(plan, model).sum::<Bytes>()
 }
 
