@@ -123,8 +123,45 @@ pub struct Basis {
     pub compute: DeviceId,
     /// What it computes in.
     pub precision: Precision,
-    /// What its engine calls itself: library, driver, threads.
+    /// What its engine calls itself: library, card, driver, threads.
     pub engine: String,
+}
+
+/// What stands before the driver's version in an engine's name.
+const DRIVER: &str = "driver ";
+
+/// Returns what an engine's name says of the driver, behind its card.
+#[must_use]
+pub fn naming_driver(version: Option<&str>) -> String {
+    version.map_or_else(String::new, |version| format!(", {DRIVER}{version}"))
+}
+
+impl Basis {
+    /// Returns the version of the driver, where the engine said it.
+    fn driver(&self) -> Option<&str> {
+        self.engine.split(", ").find_map(|part| part.strip_prefix(DRIVER))
+    }
+}
+
+/// Whose measurements count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// Those of the engine that calls itself so.
+    Engine(&'a str),
+    /// Those of any engine, while none lives: not where it had another driver than there is now.
+    Any {
+        /// The version of the driver, where it can be told.
+        driver: Option<&'a str>,
+    },
+}
+
+impl Whose<'_> {
+    fn has(self, basis: &Basis) -> bool {
+        match self {
+            Self::Engine(engine) => basis.engine == engine,
+            Self::Any { driver } => basis.driver().zip(driver).is_none_or(|(then, now)| then == now),
+        }
+    }
 }
 
 /// Something that was measured.
@@ -292,11 +329,10 @@ impl Experience {
         self.learned.iter().filter(|l| l.basis.compute == compute && l.basis.engine == engine).cloned().collect()
     }
 
-    /// Returns the latest basis on which this device was measured; by this engine, where one is named.
+    /// Returns the latest basis on which this device was measured, of those that count.
     #[must_use]
-    pub fn basis(&self, compute: DeviceId, precision: Precision, engine: Option<&str>) -> Option<&Basis> {
-        let fits =
-            |basis: &&Basis| basis.compute == compute && basis.precision == precision && engine.is_none_or(|engine| basis.engine == engine);
+    pub fn basis(&self, compute: DeviceId, precision: Precision, whose: Whose<'_>) -> Option<&Basis> {
+        let fits = |basis: &&Basis| basis.compute == compute && basis.precision == precision && whose.has(basis);
         self.learned.iter().rev().map(|l| &l.basis).find(fits)
     }
 
@@ -369,14 +405,33 @@ mod tests {
         known.learn(link("new", DISK, 2.0));
         known.learn(link("new", Subject::PageCache, 9.0));
         known.learn(link("new", DISK, 3.0));
-        let newest = known.basis(DeviceId::Cpu, Precision::Fp32, None).unwrap();
+        let any = Whose::Any { driver: None };
+        let newest = known.basis(DeviceId::Cpu, Precision::Fp32, any).unwrap();
         assert_eq!(newest.engine, "new");
         let findings: Vec<Finding> = known.known(newest).into_iter().map(|l| l.finding).collect();
         assert_eq!(findings, [Finding::Speed(Subject::PageCache, speed(9.0)), Finding::Speed(DISK, speed(3.0))]);
-        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Some("old")), Some(&basis("old")));
-        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Some("another")), None);
-        assert_eq!(known.basis(DeviceId::Cpu, Precision::Bf16, None), None);
+        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Whose::Engine("old")), Some(&basis("old")));
+        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Whose::Engine("another")), None);
+        assert_eq!(known.basis(DeviceId::Cpu, Precision::Bf16, any), None);
         assert_eq!((known.of_engine(DeviceId::Cpu, "old").len(), known.of_engine(DeviceId::Cuda(0), "old").len()), (1, 0));
+    }
+
+    #[test]
+    fn what_was_measured_with_another_driver_does_not_count() {
+        let name = |driver| format!("libtorch 2.11.0 with CUDA 13.0, a card{}, device 0 of 1", naming_driver(driver));
+        let (older, newer, untold) = (name(Some("580.82.07")), name(Some("580.95.05")), name(None));
+        let mut known = Experience::default();
+        let mut newest = |engine: &str, whose| {
+            known.learn(link(engine, DISK, 1.0));
+            known.basis(DeviceId::Cpu, Precision::Fp32, whose).map(|b| b.engine.clone())
+        };
+        let any = |driver| Whose::Any { driver };
+        assert_eq!(newest(&older, Whose::Engine(&newer)), None);
+        assert_eq!(newest(&older, any(Some("580.95.05"))), None);
+        assert_eq!(newest(&older, any(Some("580.82.07"))).as_deref(), Some(&*older));
+        assert_eq!(newest(&newer, any(Some("580.82.07"))).as_deref(), Some(&*older), "somebody went back");
+        assert_eq!(newest(&newer, any(None)).as_deref(), Some(&*newer));
+        assert_eq!(newest(&untold, any(Some("580.95.05"))).as_deref(), Some(&*untold));
     }
 
     #[test]
