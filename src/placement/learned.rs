@@ -37,15 +37,16 @@ pub enum Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// A donor of weights, as a streamed block comes from it: of the processor to a GPU, from pinned memory.
+    /// A donor of weights, as a streamed block comes from it: of the processor to a GPU, from pinned memory, or through pinned
+    /// buffers where a run's memory could not be pinned.
     Device(DeviceId),
     /// The disk, where the page cache holds what is asked of it.
     PageCache,
     /// Copying within the memory of the device that computes.
     Memory,
-    /// The way to a GPU from memory that is not pinned.
+    /// The driver's own way to a GPU from memory that is not pinned. No block comes so: it is shown, and nothing is foretold by it.
     Pageable,
-    /// The way from a GPU to pinned memory.
+    /// The way from a GPU to pinned memory. No weight goes back: it is shown, and nothing is foretold by it.
     Back,
     /// Computing with blocks of a kind: operations, and bytes of their weights.
     Kind(BlockKind),
@@ -460,6 +461,23 @@ mod tests {
         }
         let kept = known.known(&basis("new"));
         assert_eq!((kept.len(), kept[0].finding, kept[1].finding), (SIZES + 1, step(77, 1.0, 1.0), step(1_000, SIZES as f64, 1.0)));
+    }
+
+    /// Whether memory can be pinned shows when it is loaded into, and not before.
+    #[test]
+    fn host_memory_is_as_fast_as_it_came_last_pinned_or_not() {
+        const HOST: Subject = Subject::Device(DeviceId::Cpu);
+        let mut known = Experience::default();
+        for (subject, bytes_per_second) in [(HOST, 25e9), (Subject::Back, 24e9), (Subject::Pageable, 6e9)] {
+            known.learn(Learned { origin: Origin::Calibration, ..link("", subject, bytes_per_second) });
+        }
+        let host = |known: &Experience| {
+            let known = known.known(&basis(""));
+            machine(DeviceId::Cuda(0), Vec::new(), &known, Files::Cached).speed(DeviceId::Cpu)
+        };
+        assert_eq!(host(&known), speed(25e9));
+        known.learn(link("", HOST, 9e9));
+        assert_eq!(host(&known), speed(9e9));
     }
 
     #[test]
