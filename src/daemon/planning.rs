@@ -10,7 +10,7 @@ use crate::placement::advice;
 use crate::placement::ask::FullAsk;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
-use crate::placement::{Experience, Files, History, Learned, OffloadPlan, Planned, Room, Share, Walk, propose};
+use crate::placement::{Experience, Files, History, Learned, OffloadPlan, Planned, Room, Share, Walk, Whose, propose};
 use crate::units::{Bytes, DeviceId, Timestamp};
 use crate::weights::Block;
 use crate::wire::plan::{PartPlan, PredictedView, SweepPoint};
@@ -37,6 +37,8 @@ pub struct Question {
     pub placed: Vec<Box<Placed>>,
     /// What that engine calls itself, if it lives.
     pub engine: Option<String>,
+    /// The version of the GPUs' driver, where it can be told.
+    pub driver: Option<String>,
     /// What runs have shown.
     pub experience: Experience,
     /// The time.
@@ -137,7 +139,7 @@ fn is_simulated(device: DeviceId) -> bool {
 
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
-        let Question { ask, defaults, rooms, held: _, placed, engine, experience, now, simulated } = question;
+        let Question { ask, defaults, rooms, held: _, placed, engine, driver, experience, now, simulated } = question;
         let mut spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
         let foretold = converters::foretold(&mut spec, roots)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
@@ -146,7 +148,8 @@ impl Found {
             None => Network::read(&files)?,
         };
         let precision = spec.computes_in();
-        let basis = experience.basis(spec.compute, precision, engine.as_deref());
+        let whose = engine.as_deref().map_or(Whose::Any { driver: driver.as_deref() }, Whose::Engine);
+        let basis = experience.basis(spec.compute, precision, whose);
         let learned = basis.map(|b| experience.known(b)).unwrap_or_default();
         let files_are = page_cache::files(&files)?;
         let known = Known { rooms: &rooms, learned: &learned, simulated: &simulated, others: Others::Beside };

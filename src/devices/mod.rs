@@ -1,5 +1,6 @@
 //! What a device is and what can be read from it.
 
+pub mod driver;
 pub mod extras;
 pub mod faults;
 pub mod host_memory;
@@ -7,6 +8,7 @@ pub mod reading;
 pub mod simulated;
 pub mod visible;
 
+pub use driver::driver_version;
 pub use extras::{Ecc, Extras};
 pub use faults::{Blame, Faults, Xid};
 pub use host_memory::host_memory;

@@ -10,8 +10,9 @@ use tch::{Cuda, Device, Kind};
 
 use super::simulated::Simulated;
 use super::{EngineError, allocator, heap};
-use crate::devices::{SIMULATED, SimulatedGpu, host_memory};
+use crate::devices::{SIMULATED, SimulatedGpu, driver_version, host_memory};
 use crate::placement::budget::margin;
+use crate::placement::learned::naming_driver;
 use crate::placement::{Floors, Room};
 use crate::units::{Bytes, DeviceId};
 use crate::weights::Precision;
@@ -83,7 +84,8 @@ impl Compute {
                 }
                 // The same result from run to run.
                 tch::Cuda::cudnn_set_benchmark(false);
-                let about = format!("libtorch{VERSION} with {}, device {index} of {count}", card(index));
+                let driver = naming_driver(driver_version(|path| fs::read_to_string(path).ok()).as_deref());
+                let about = format!("libtorch{VERSION} with {}{driver}, device {index} of {count}", card(index));
                 Ok(Self { id, device: Device::Cuda(usize::from(index)), about, simulated: None, floors: Floors::default() })
             }
             DeviceId::Disk | DeviceId::Amd(_) | DeviceId::Sim(_) => Err(no_device("nothing can be computed there".to_owned())),

@@ -63,6 +63,15 @@ impl Sets {
         self.residencies().into_iter().map(|(role, r)| (role, r.asked(), r.measured())).collect()
     }
 
+    /// Returns what was asked of devices that had less room when it was placed, in the words of plans: of the diffusion network
+    /// where no part is named.
+    #[must_use]
+    pub fn cuts(&self) -> Vec<String> {
+        let told = |role: Role, cut: String| if role == Role::Denoiser { cut } else { format!("{role}: {cut}") };
+        let of_part = |(role, residency): (Role, &Residency)| residency.cuts().into_iter().map(move |cut| told(role, cut));
+        self.residencies().into_iter().flat_map(of_part).collect()
+    }
+
     /// Forgets what was streamed so far.
     pub fn forget_traffic(&self) {
         for (_, residency) in self.residencies() {

@@ -347,12 +347,14 @@ impl Runner {
         format!("{device} holds {}; {}", parts.join(", "), self.keeper.borrow().told(&self.compute))
     }
 
-    /// Compares what plans put on each device with what is there, and tells the operator where that is not the same.
+    /// Compares what was asked of each device with what plans put there, and that with what is there; tells the operator where that
+    /// is not the same.
     fn verify(&self, run: &mut Run<'_>) {
         let broken = |(role, asked, measured): (Role, Vec<Share>, Vec<Share>)| {
             verify::broken(self.compute.id, &asked, &measured).into_iter().map(move |line| format!("{role}: {line}"))
         };
-        for text in self.sets.by_part().into_iter().flat_map(broken) {
+        let unkept = self.sets.by_part().into_iter().flat_map(broken);
+        for text in self.sets.cuts().into_iter().chain(unkept) {
             if !run.warnings.contains(&text) {
                 self.warn(run.order.run, &text);
                 run.warnings.push(text);

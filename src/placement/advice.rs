@@ -115,18 +115,19 @@ mod tests {
             activations: Bytes::ZERO,
             expanded: Vec::new(),
         };
-        let room = |device, mib| {
-            let total = Bytes::mib(mib);
-            Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }
+        let room = |device, total| Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO };
+        let machine = |donor| {
+            let rooms = vec![room(here, Bytes::mib(64)), donor, room(DeviceId::Cpu, Bytes::mib(64))];
+            Machine { rooms, pace: Pace::assumed(here), ..Machine::default() }
         };
-        let rooms = vec![room(here, 64), room(donor, 2), room(DeviceId::Cpu, 64)];
-        let machine = Machine { rooms, pace: Pace::assumed(here), ..Machine::default() };
-        let cut = |text: &str| {
+        let (some, none) = (machine(room(donor, Bytes::mib(2))), machine(room(donor, Bytes::kib(4))));
+        let cut_on = |machine: &Machine, text: &str| {
             let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
-            let planned = propose(&ask, here, &model, &machine).unwrap();
+            let planned = propose(&ask, here, &model, machine).unwrap();
             let is_cut = |line: &String| line.contains("were asked of");
-            warnings(&planned, &ask, &model, &machine).into_iter().filter(is_cut).collect::<Vec<_>>()
+            warnings(&planned, &ask, &model, machine).into_iter().filter(is_cut).collect::<Vec<_>>()
         };
+        let cut = |text: &str| cut_on(&some, text);
         let told = |asked: &str, rest: &str| {
             vec![format!(
                 "{asked} were asked of sim:1, which has room for 2.0 MiB: what is over goes to {rest}; ask less of sim:1, free some of it, \
@@ -140,5 +141,8 @@ mod tests {
         for fine in ["sim:1,2MiB;sim:0,*", "sim:1,25%;cpu,*", "sim:0,7MiB;sim:1,6MiB;cpu,*", "sim:1,1.0;cpu,*"] {
             assert_eq!(cut(fine), [""; 0], "{fine}");
         }
+        let cuts = cut_on(&none, "sim:1,6MiB;sim:0,*");
+        let [told] = &cuts[..] else { panic!("{cuts:?}") };
+        assert!(told.starts_with("6.0 MiB were asked of sim:1, which has room for 4.0 KiB:"), "no block has room there: {told}");
     }
 }

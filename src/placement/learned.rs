@@ -37,15 +37,16 @@ pub enum Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// A donor of weights, as a streamed block comes from it: of the processor to a GPU, from pinned memory.
+    /// A donor of weights, as a streamed block comes from it: of the processor to a GPU, from pinned memory, or through pinned
+    /// buffers where a run's memory could not be pinned.
     Device(DeviceId),
     /// The disk, where the page cache holds what is asked of it.
     PageCache,
     /// Copying within the memory of the device that computes.
     Memory,
-    /// The way to a GPU from memory that is not pinned.
+    /// The driver's own way to a GPU from memory that is not pinned. No block comes so: it is shown, and nothing is foretold by it.
     Pageable,
-    /// The way from a GPU to pinned memory.
+    /// The way from a GPU to pinned memory. No weight goes back: it is shown, and nothing is foretold by it.
     Back,
     /// Computing with blocks of a kind: operations, and bytes of their weights.
     Kind(BlockKind),
@@ -123,8 +124,45 @@ pub struct Basis {
     pub compute: DeviceId,
     /// What it computes in.
     pub precision: Precision,
-    /// What its engine calls itself: library, driver, threads.
+    /// What its engine calls itself: library, card, driver, threads.
     pub engine: String,
+}
+
+/// What stands before the driver's version in an engine's name.
+const DRIVER: &str = "driver ";
+
+/// Returns what an engine's name says of the driver, behind its card.
+#[must_use]
+pub fn naming_driver(version: Option<&str>) -> String {
+    version.map_or_else(String::new, |version| format!(", {DRIVER}{version}"))
+}
+
+impl Basis {
+    /// Returns the version of the driver, where the engine said it.
+    fn driver(&self) -> Option<&str> {
+        self.engine.split(", ").find_map(|part| part.strip_prefix(DRIVER))
+    }
+}
+
+/// Whose measurements count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// Those of the engine that calls itself so.
+    Engine(&'a str),
+    /// Those of any engine, while none lives: not where it had another driver than there is now.
+    Any {
+        /// The version of the driver, where it can be told.
+        driver: Option<&'a str>,
+    },
+}
+
+impl Whose<'_> {
+    fn has(self, basis: &Basis) -> bool {
+        match self {
+            Self::Engine(engine) => basis.engine == engine,
+            Self::Any { driver } => basis.driver().zip(driver).is_none_or(|(then, now)| then == now),
+        }
+    }
 }
 
 /// Something that was measured.
@@ -293,11 +331,10 @@ impl Experience {
         self.learned.iter().filter(|l| l.basis.compute == compute && l.basis.engine == engine).cloned().collect()
     }
 
-    /// Returns the latest basis on which this device was measured; by this engine, where one is named.
+    /// Returns the latest basis on which this device was measured, of those that count.
     #[must_use]
-    pub fn basis(&self, compute: DeviceId, precision: Precision, engine: Option<&str>) -> Option<&Basis> {
-        let fits =
-            |basis: &&Basis| basis.compute == compute && basis.precision == precision && engine.is_none_or(|engine| basis.engine == engine);
+    pub fn basis(&self, compute: DeviceId, precision: Precision, whose: Whose<'_>) -> Option<&Basis> {
+        let fits = |basis: &&Basis| basis.compute == compute && basis.precision == precision && whose.has(basis);
         self.learned.iter().rev().map(|l| &l.basis).find(fits)
     }
 
@@ -371,14 +408,33 @@ mod tests {
         known.learn(link("new", DISK, 2.0));
         known.learn(link("new", Subject::PageCache, 9.0));
         known.learn(link("new", DISK, 3.0));
-        let newest = known.basis(DeviceId::Cpu, Precision::Fp32, None).unwrap();
+        let any = Whose::Any { driver: None };
+        let newest = known.basis(DeviceId::Cpu, Precision::Fp32, any).unwrap();
         assert_eq!(newest.engine, "new");
         let findings: Vec<Finding> = known.known(newest).into_iter().map(|l| l.finding).collect();
         assert_eq!(findings, [Finding::Speed(Subject::PageCache, speed(9.0)), Finding::Speed(DISK, speed(3.0))]);
-        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Some("old")), Some(&basis("old")));
-        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Some("another")), None);
-        assert_eq!(known.basis(DeviceId::Cpu, Precision::Bf16, None), None);
+        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Whose::Engine("old")), Some(&basis("old")));
+        assert_eq!(known.basis(DeviceId::Cpu, Precision::Fp32, Whose::Engine("another")), None);
+        assert_eq!(known.basis(DeviceId::Cpu, Precision::Bf16, any), None);
         assert_eq!((known.of_engine(DeviceId::Cpu, "old").len(), known.of_engine(DeviceId::Cuda(0), "old").len()), (1, 0));
+    }
+
+    #[test]
+    fn what_was_measured_with_another_driver_does_not_count() {
+        let name = |driver| format!("libtorch 2.11.0 with CUDA 13.0, a card{}, device 0 of 1", naming_driver(driver));
+        let (older, newer, untold) = (name(Some("580.82.07")), name(Some("580.95.05")), name(None));
+        let mut known = Experience::default();
+        let mut newest = |engine: &str, whose| {
+            known.learn(link(engine, DISK, 1.0));
+            known.basis(DeviceId::Cpu, Precision::Fp32, whose).map(|b| b.engine.clone())
+        };
+        let any = |driver| Whose::Any { driver };
+        assert_eq!(newest(&older, Whose::Engine(&newer)), None);
+        assert_eq!(newest(&older, any(Some("580.95.05"))), None);
+        assert_eq!(newest(&older, any(Some("580.82.07"))).as_deref(), Some(&*older));
+        assert_eq!(newest(&newer, any(Some("580.82.07"))).as_deref(), Some(&*older), "somebody went back");
+        assert_eq!(newest(&newer, any(None)).as_deref(), Some(&*newer));
+        assert_eq!(newest(&untold, any(Some("580.95.05"))).as_deref(), Some(&*untold));
     }
 
     #[test]
@@ -415,6 +471,23 @@ mod tests {
         }
         let kept = known.known(&basis("new"));
         assert_eq!((kept.len(), kept[0].finding, kept[1].finding), (SIZES + 1, step(77, 1.0, 1.0), step(1_000, SIZES as f64, 1.0)));
+    }
+
+    /// Whether memory can be pinned shows when it is loaded into, and not before.
+    #[test]
+    fn host_memory_is_as_fast_as_it_came_last_pinned_or_not() {
+        const HOST: Subject = Subject::Device(DeviceId::Cpu);
+        let mut known = Experience::default();
+        for (subject, bytes_per_second) in [(HOST, 25e9), (Subject::Back, 24e9), (Subject::Pageable, 6e9)] {
+            known.learn(Learned { origin: Origin::Calibration, ..link("", subject, bytes_per_second) });
+        }
+        let host = |known: &Experience| {
+            let known = known.known(&basis(""));
+            machine(DeviceId::Cuda(0), Vec::new(), &known, Files::Cached).speed(DeviceId::Cpu)
+        };
+        assert_eq!(host(&known), speed(25e9));
+        known.learn(link("", HOST, 9e9));
+        assert_eq!(host(&known), speed(9e9));
     }
 
     #[test]

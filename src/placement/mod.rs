@@ -46,7 +46,7 @@ pub use budget::{Load, Quota, Quotas, Room, quotas};
 pub use error::{AllocationError, AskError, BudgetError, Problem};
 pub use expression::{Allocation, Listed, Parts};
 pub use floors::Floors;
-pub use learned::{Basis, Experience, Files, Finding, Forecast, History, Learned, Origin, Similar, Subject};
+pub use learned::{Basis, Experience, Files, Finding, Forecast, History, Learned, Origin, Similar, Subject, Whose};
 pub use pace::{Grounds, Pace, Sample, Walk};
 pub use part::{Donors, OfPart, Part, PartAsks};
 pub use pins::Pins;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::builders::a_job;
 use crate::support::daemon::Home;
+use crate::support::nvml_stub::NvmlStub;
 use crate::support::wait::{until, until_true};
 
 const CALIBRATE: [&str; 5] = ["calibrate", "night", "--compute-device", "cpu", "--json"];
@@ -51,6 +52,29 @@ fn what_a_calibration_finds_counts_at_once_and_for_the_next_daemon() {
     let table = home.run(&["calibrate", "--compute-device", "cpu"]);
     assert!(table.stderr.contains("measuring"), "{table:?}");
     assert!(table.ok().contains("100.00 GFLOP/s  weights at 3.00 GB/s"));
+}
+
+#[test]
+fn what_was_measured_with_another_driver_does_not_count() {
+    let (stub, mut home) = (NvmlStub::new(), Home::empty());
+    home.use_gpus(&stub);
+    home.start();
+    let mut script = finds("succeeds");
+    script["about"] = json!("libtorch 2.11.0 with CUDA 13.0, Stub RTX 0, driver 580.95.05, device 0 of 2");
+    home.script(&script);
+    home.run(&["calibrate", "night", "--compute-device", "cuda:0", "--json"]).ok();
+    let is_calibrated = |home: &Home| {
+        let plan = ["plan", "night", "--compute-device", "cuda:0", "--size", "64x64", "--cfg", "1", "--json"];
+        home.run(&plan).json()["predicted"]["calibrated"].as_bool().unwrap()
+    };
+    assert!(is_calibrated(&home), "its engine lives");
+    let again = |home: &mut Home, driver: i64| {
+        home.kill();
+        stub.set("99.driver", driver);
+        home.start();
+        is_calibrated(home)
+    };
+    assert_eq!((again(&mut home, 95), again(&mut home, 82), again(&mut home, 95)), (true, false, true), "no engine lives");
 }
 
 #[test]

@@ -27,7 +27,13 @@ fn all_cases_of_the_original_come_out_as_they_did_there() {
     let home = Home::empty();
     let cases = lines(&plan(&home, EXAMPLES, &["--json"]).ok());
     assert_eq!(cases.len(), 48);
-    assert!(cases.iter().all(|c| c["matches"] == json!(true)));
+    let file: Value = serde_json::from_slice(&std::fs::read(EXAMPLES).unwrap()).unwrap();
+    for (told, case) in cases.iter().zip(file["examples"].as_array().unwrap()) {
+        assert_eq!(
+            (&told["id"], &told["devices"], &told["error"], &told["matches"]),
+            (&case["id"], &case["expected"], &case["error"], &json!(true))
+        );
+    }
     let of = |id: &str| cases.iter().find(|c| c["id"] == id).unwrap();
     assert_eq!(
         *of("A11"),
@@ -56,6 +62,13 @@ fn a_case_that_differs_is_told_and_is_a_failure() {
     let done = plan(&home, &path, &["--json"]);
     assert_eq!((done.code, done.stderr.as_str()), (1, ""));
     assert_eq!(lines(&done.stdout)[0]["matches"], json!(false));
+    let mut second = file["examples"][0].clone();
+    second["expected"] = json!({"cpu": {"bytes": 10, "blocks": ["b0"]}});
+    file["examples"].as_array_mut().unwrap().push(second);
+    write(home.path(), "differs.json", file.to_string().as_bytes());
+    let done = plan(&home, &path, &[]);
+    let ends: Vec<&str> = done.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!((done.code, ends), (1, vec!["no", "yes"]), "one that differs is enough");
     write(home.path(), "open.json", a_case("#cuda:0;1;cpu").to_string().as_bytes());
     let done = plan(&home, "open.json", &["--json"]);
     assert_eq!((done.code, &lines(&done.stdout)[0]["matches"]), (0, &Value::Null), "seen from where the command is");

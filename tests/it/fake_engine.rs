@@ -88,6 +88,8 @@ struct Script {
     learned: Vec<Finding>,
     /// How a calibration ends.
     calibration: Calibration,
+    /// Call itself so.
+    about: Option<String>,
     /// Have computed so many seconds in each walk.
     walk_s: Option<f64>,
     /// Tell of the parts of sets, too; those of the same files are one copy.
@@ -125,6 +127,7 @@ impl Default for Script {
             tally: None,
             learned: Vec::new(),
             calibration: Calibration::Succeeds,
+            about: None,
             holds_parts: false,
             maps_parts: false,
             unloadable: None,
@@ -254,8 +257,9 @@ fn listen(mut from: UnixStream, signals: &Signals, give: &Sender<RunOrder>, tell
             Order::Configure(configure) => {
                 println!("fake engine for {}", configure.device);
                 thread::sleep(Duration::from_millis(Script::read().ready_after_ms));
-                if !Script::read().never_ready {
-                    tell.send(Report::Ready { about: "fake engine".to_owned() }).unwrap();
+                let Script { never_ready, about, .. } = Script::read();
+                if !never_ready {
+                    tell.send(Report::Ready { about: about.unwrap_or_else(|| "fake engine".to_owned()) }).unwrap();
                 }
             }
             Order::Run(order) => give.send(*order).unwrap(),

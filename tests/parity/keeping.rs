@@ -201,6 +201,27 @@ fn a_donor_that_is_not_used_is_told_of() {
     assert!(on(&told.measured, DeviceId::Disk) > Bytes::ZERO && *pixels == sound.result.unwrap().1);
 }
 
+/// What was asked of a donor beyond its room is told as a plan tells it, by each run that finds the weights where they went instead.
+#[test]
+fn what_a_donor_has_no_room_for_is_told_of() {
+    let [first, second] = [0, 1].map(|_| gpus(Bytes::mib(256))[0].clone());
+    let cards = [first, SimulatedGpu { memory: Bytes::kib(4), ..second }];
+    let spec = JobSpec {
+        compute: DeviceId::Sim(0),
+        offload: OffloadAsk { expert: Some("sim:1,400KiB;sim:0,*".parse().unwrap()), ..OffloadAsk::default() },
+        ..expanded()
+    };
+    let mut bench = Bench::of(Compute::simulated(DeviceId::Sim(0), None, &cards).unwrap(), &Device::calm());
+    for run in ["that loads them", "that finds them"] {
+        let ended = bench.run(&spec, &CancelFlag::default());
+        let finished = &ended.result.as_ref().unwrap_or_else(|failed| panic!("{}", failed.message)).0;
+        let [told] = &finished.warnings[..] else { panic!("the run {run}: {:?}", finished.warnings) };
+        let beginning = "400.0 KiB were asked of sim:1, which has room for 3.9 KiB: what is over goes to sim:0;";
+        assert!(told.starts_with(beginning), "the run {run}: {told}");
+        assert_eq!(ended.notices(), [format!("warn {told}")], "{run}");
+    }
+}
+
 /// However it is said how much the device that computes may hold: in bytes, as a share, or by what must leave.
 #[test]
 fn no_run_holds_more_of_the_weights_than_its_budget() {

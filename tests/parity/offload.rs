@@ -299,7 +299,8 @@ fn moved_blocks_are_the_same(cases: impl Iterator<Item = (PathBuf, Precision)>) 
             ("none again", &|_| false, 0),
         ];
         for (what, is_streamed, tenths) in plans {
-            let placing = Placing { plan: plan(table, is_streamed), staging: room(table, tenths), later: &[], kept: Vec::new() };
+            let placing =
+                Placing { plan: plan(table, is_streamed), staging: room(table, tenths), ..Placing::all_resident(DeviceId::Cpu, table) };
             tch::no_grad(|| unet.residency.rebudget(&placing)).unwrap();
             assert_eq!(*unet.residency.plan(), placing.plan);
             assert_eq!(unet.residency.asked(), unet.residency.measured(), "{file} in {precision}, {what}");
@@ -319,8 +320,7 @@ fn a_move_that_fails_leaves_the_blocks_where_they_were() {
     let at = |is_streamed: &dyn Fn(u32) -> bool| Placing {
         plan: plan(table, is_streamed),
         staging: room(table, 13),
-        later: &[],
-        kept: Vec::new(),
+        ..Placing::all_resident(DeviceId::Cpu, table)
     };
     let (before, after) = (at(&|n| n % 3 == 0), at(&|n| n % 3 == 1));
     unet.residency.rebudget(&before).unwrap();

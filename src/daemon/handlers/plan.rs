@@ -46,6 +46,7 @@ fn question(core: &Core, compute: DeviceId, ask: Box<PlanAsk>, defaults: Box<Def
         held,
         placed: engine.and_then(|e| e.memory.as_ref()).into_iter().flat_map(|m| &m.sets).filter_map(|s| s.placed.clone()).collect(),
         engine: engine.and_then(|e| e.about.clone()),
+        driver: core.frame.host.driver.clone(),
         experience: core.experience.clone(),
         now: core.now,
         simulated: core.policy.simulated.clone(),

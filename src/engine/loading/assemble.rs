@@ -14,7 +14,7 @@ use crate::families::cost::Work;
 use crate::families::{DenoiserConfig, FamilyError, Role, VaeConfig};
 use crate::library::network;
 use crate::placement::propose::expect;
-use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Pace, Predicted, Walk, propose};
+use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Pace, Predicted, Walk, advice, propose};
 use crate::units::Bytes;
 use crate::weights::{BlockTable, Catalog, Precision};
 
@@ -127,14 +127,17 @@ impl Target<'_> {
     fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
-            Offload::Exactly { plan, staging } => Ok(Placing { plan: plan.clone(), staging, later: &[], kept: Vec::new() }),
+            Offload::Exactly { plan, staging } => {
+                Ok(Placing { plan: plan.clone(), staging, ..Placing::all_resident(self.compute.id, table) })
+            }
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
                 let model = model(asked, &asked.machine.pace);
                 let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
                 let kept = asked.ask.pins.iter().filter(|(_, device)| *device == compute).map(|(block, _)| block).collect();
                 let ring = planned.staging.saturating_sub(model.scratch(&planned.plan));
-                Ok(Placing { staging: ring, plan: planned.plan, later: &[], kept })
+                let cuts = advice::cuts(&asked.ask, compute, &model, &asked.machine);
+                Ok(Placing { staging: ring, plan: planned.plan, later: &[], kept, cuts })
             }
         }
     }

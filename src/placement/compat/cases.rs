@@ -2,7 +2,7 @@
 //!
 //! Such a file may come from a stranger, so that what it asks for is bounded before anything is worked out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -75,7 +75,11 @@ impl CaseFile {
             let blocks = case.check(&file)?.leaves.len() as u64;
             work = work.saturating_add(blocks.saturating_mul(case.devices_total_bytes.len() as u64));
         }
-        if work > MAX_WORK { Err(CasesError::TooMuch { limit: MAX_WORK }) } else { Ok(file) }
+        if work > MAX_WORK {
+            return Err(CasesError::TooMuch { limit: MAX_WORK });
+        }
+        file.models.iter().try_for_each(|(model, leaves)| names_are_apart(model, leaves))?;
+        Ok(file)
     }
 
     /// Works out a case of this file by these rules.
@@ -90,6 +94,15 @@ impl CaseFile {
             (Ok(_), None, Some(_)) | (Err(_), Some(_), None) => Some(false),
         };
         Ok(Verdict { outcome, held, matches })
+    }
+}
+
+/// An expected result tells blocks by their names.
+fn names_are_apart(model: &str, leaves: &[Leaf]) -> Result<(), CasesError> {
+    let mut names = BTreeSet::new();
+    match leaves.iter().find(|leaf| !names.insert(&leaf.name)) {
+        Some(leaf) => Err(CasesError::TwoBlocks { model: model.to_owned(), block: leaf.name.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -145,16 +158,67 @@ mod tests {
 
     #[test]
     fn what_is_not_as_expected_is_told() {
-        let mut file = CaseFile::parse(EXAMPLES).unwrap();
-        for case in &mut file.examples {
-            match (&mut case.expected, &mut case.error) {
-                (Some(expected), _) => expected.values_mut().for_each(|held| held.bytes += Bytes(1)),
-                (None, Some(error)) => *error = "MemoryError".to_owned(),
-                (None, None) => {}
+        let file = CaseFile::parse(EXAMPLES).unwrap();
+        for (what, change) in CHANGES {
+            let mut changed = 0;
+            for case in &file.examples {
+                let mut other = case.clone();
+                if change(&mut other).is_some() {
+                    assert_eq!(file.judge(&other, Rules::Distorch2).unwrap().matches, Some(false), "{what}: {}", case.id);
+                    changed += 1;
+                }
             }
+            assert!(changed > 0, "{what}");
         }
-        let wrong = |case| file.judge(case, Rules::Distorch2).unwrap().matches;
-        assert!(file.examples.iter().all(|case| wrong(case) == Some(false)));
+    }
+
+    /// Changes what is expected, where it can be changed so.
+    type Change = fn(&mut Case) -> Option<()>;
+
+    const CHANGES: [(&str, Change); 13] = [
+        ("a byte more", |case| first(case).map(|held| held.bytes += Bytes(1))),
+        ("a byte elsewhere", |case| {
+            let mut held = all(case);
+            let [one, other, ..] = &mut held[..] else { return None };
+            (one.bytes, other.bytes) = (one.bytes + Bytes(1), other.bytes.saturating_sub(Bytes(1)));
+            Some(())
+        }),
+        ("a block of another name", |case| first(case)?.blocks.first_mut().map(|name| name.push('x'))),
+        ("a block less", |case| first(case)?.blocks.pop().map(drop)),
+        ("a block more", |case| first(case).map(|held| held.blocks.push("x".to_owned()))),
+        ("a block twice", |case| first(case).map(|held| held.blocks.push(held.blocks[0].clone()))),
+        ("blocks in another order", |case| first(case).filter(|held| held.blocks.len() > 1).map(|held| held.blocks.swap(0, 1))),
+        ("a block elsewhere", |case| {
+            let mut held = all(case);
+            let [one, other, ..] = &mut held[..] else { return None };
+            other.blocks.push(one.blocks.pop()?);
+            Some(())
+        }),
+        ("another device", |case| {
+            let (_, held) = case.expected.as_mut()?.pop_first()?;
+            case.expected.as_mut()?.insert("xpu".to_owned(), held).is_none().then_some(())
+        }),
+        ("a device less", |case| case.expected.as_mut()?.pop_last().map(drop)),
+        ("a device more", |case| {
+            let held = Held { bytes: Bytes::ZERO, blocks: vec!["x".to_owned()] };
+            case.expected.as_mut()?.insert("xpu".to_owned(), held).is_none().then_some(())
+        }),
+        ("the other outcome", |case| {
+            let error = case.error.is_none().then(|| "ValueError".to_owned());
+            case.expected = error.is_none().then(BTreeMap::new);
+            case.error = error;
+            Some(())
+        }),
+        ("another error", |case| case.error.as_mut().map(|error| "MemoryError".clone_into(error))),
+    ];
+
+    /// What is expected of each device.
+    fn all(case: &mut Case) -> Vec<&mut Held> {
+        case.expected.iter_mut().flat_map(BTreeMap::values_mut).collect()
+    }
+
+    fn first(case: &mut Case) -> Option<&mut Held> {
+        case.expected.as_mut()?.values_mut().next()
     }
 
     fn a_file() -> Value {
@@ -211,6 +275,7 @@ mod tests {
         );
         refused(|f| f["examples"][0]["devices_total_bytes"]["cpu"] = json!(u64::MAX), "the sizes that case `1` speaks of");
         refused(|f| f["examples"][0]["allocation"] = json!("x".repeat(4097)), "the allocation of case `1` is longer than 4096 bytes");
+        refused(|f| f["models"]["A"] = json!([f["models"]["A"][0], f["models"]["A"][0]]), "the model `A` has two blocks `b0`");
         let both = |f: &mut Value| {
             f["examples"][0]["error"] = json!("ValueError");
             f["examples"][0]["expected"] = json!({});

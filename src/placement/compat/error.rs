@@ -63,6 +63,14 @@ pub enum CasesError {
         /// The model.
         model: String,
     },
+    /// Two blocks that no expected result could tell apart.
+    #[error("the model `{model}` has two blocks `{block}`")]
+    TwoBlocks {
+        /// The model.
+        model: String,
+        /// Their name.
+        block: String,
+    },
     /// A case expects an outcome and an error.
     #[error("case `{case}` expects both a placement and an error")]
     TwoOutcomes {
@@ -100,6 +108,7 @@ impl CasesError {
         match self {
             Self::Shape { .. } => "give a JSON object with `models`, lists of blocks by name, and `examples`",
             Self::NoModel { .. } => "describe the model under `models`, or mend its name",
+            Self::TwoBlocks { .. } => "give each block of a model a name of its own",
             Self::TwoOutcomes { .. } => "leave out `expected` or `error`",
             Self::LongAllocation { .. } | Self::TooManyBytes { .. } => "mend the case, or leave it out",
             Self::TooMuch { .. } => "cut the file into several",
