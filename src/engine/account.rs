@@ -32,6 +32,21 @@ impl Account {
     }
 }
 
+/// Begins to look anew for the [most](most_beyond) that steps take of a GPU.
+pub fn look_anew(compute: &Compute) {
+    if let Device::Cuda(index) = compute.device {
+        allocator::forget_peaks(index);
+    }
+}
+
+/// Returns the most that tensors took of a GPU beyond `weights` since somebody [looks](look_anew). What libtorch keeps from before
+/// is none of it. Nothing tells it of the processor.
+#[must_use]
+pub fn most_beyond(weights: Bytes, compute: &Compute) -> Option<Bytes> {
+    let Device::Cuda(index) = compute.device else { return None };
+    Some(allocator::held(index)?.most_allocated - weights)
+}
+
 /// Returns the private memory of this process; mapped files are the page cache's.
 fn resident() -> Option<Bytes> {
     let text = fs::read_to_string("/proc/self/status").ok()?;

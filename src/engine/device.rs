@@ -145,6 +145,11 @@ impl Compute {
         let here = if self.simulated.is_some() { DeviceId::Cpu } else { self.id };
         let mut rooms: Vec<Room> = self.memory().map(|memory| room(here, memory)).into_iter().collect();
         if let Device::Cuda(index) = self.device {
+            // What libtorch keeps for later is there for weights, and for what steps take beside them.
+            let kept = allocator::held(index).map_or(Bytes::ZERO, |held| held.reserved - held.allocated);
+            for room in &mut rooms {
+                room.free = (room.free + kept).min(room.total);
+            }
             rooms.extend(host().map(|memory| room(DeviceId::Cpu, memory)));
             let others = (0..usize::try_from(Cuda::device_count()).unwrap_or(0)).filter(|other| *other != index);
             let other = |index: usize| Some(room(DeviceId::Cuda(u16::try_from(index).ok()?), cuda_memory(index)?));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tch::Tensor;
 
-use super::account::Account;
+use super::account::{self, Account};
 use super::asking::wishes_for;
 use super::cancel::CancelFlag;
 use super::device::Compute;
@@ -262,9 +262,7 @@ impl Runner {
         // Steps before weights moved last were another matter.
         let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
         let (walk, streamed) = (denoiser.walk(work), denoiser.residency.plan().streamed().len());
-        // On a GPU libtorch keeps what steps have taken; of the processor's memory it gives back what they leave.
-        let is_kept = matches!(self.compute.device, tch::Device::Cuda(_));
-        let beyond = self.account.beyond(self.sets.all_on(self.compute.id), &self.compute).filter(|_| is_kept);
+        let beyond = account::most_beyond(self.sets.all_on(self.compute.id), &self.compute);
         run.learned = self.speeds.learn(precision, speeds::Steps { walk, walks: work.walks, streamed, taken: &taken, beyond });
         run.walk = Some(walk);
         Ok(())

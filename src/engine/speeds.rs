@@ -31,7 +31,7 @@ pub struct Steps<'a> {
     pub streamed: usize,
     /// How long each took, and what was streamed meanwhile.
     pub taken: &'a [(f64, Traffic)],
-    /// Memory that the device held beyond weights, where that tells what the steps needed.
+    /// The most memory that they took of the device beyond weights, where that is known.
     pub beyond: Option<Bytes>,
 }
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use tch::Tensor;
 
-use super::EngineError;
 use super::cancel::CancelFlag;
 use super::loading::Asked;
 use super::pipelines::latent::Latent;
@@ -14,6 +13,7 @@ use super::preview;
 use super::reporter::{PreviewRate, preview as preview_report};
 use super::residency::{Residency, Traffic};
 use super::runner::{Run, Runner};
+use super::{EngineError, account};
 use crate::families::Role;
 use crate::jobs::Timing;
 use crate::placement::pressure::{Verdict, after_failure};
@@ -48,6 +48,7 @@ impl<'a> Steps<'a> {
     pub(super) fn new(runner: &'a Runner, run: &'a mut Run<'_>, residency: &'a Residency, steps: u32) -> Self {
         // What was fetched before the first step is not the first step's.
         let _before: Traffic = residency.take_traffic();
+        account::look_anew(&runner.compute);
         Self {
             runner,
             residency,
@@ -254,6 +255,7 @@ impl<'a> Steps<'a> {
         let _at_once = runner.sets.take_bringing();
         let _before: Traffic = self.residency.take_traffic();
         runner.compute.trim();
+        account::look_anew(&runner.compute);
         self.timing.load += began.elapsed().as_secs_f64();
         *self.moved_at = Some(self.timing.per_step.len());
         runner.keeper.borrow_mut().disturb();

@@ -77,11 +77,12 @@ impl MappedFile {
     /// has become shorter is an error.
     pub fn fetch(&self, start: usize, length: usize) -> Result<(), LibraryError> {
         let populate = |(start, length)| self.map.advise_range(Advice::PopulateRead, start, length);
-        let populated = if page_cache::holds(self, start, length) {
-            self.windows(start, length).map(|at| (at, 1)).try_for_each(populate)
-        } else {
-            populate((start, length))
-        };
+        // Pages that could not be read count as held, too, and touching one would end the process: as does that of a file that
+        // becomes shorter later. A file that another one stands for is not counted, and asked for page by page.
+        let is_held =
+            pages_in_memory(&self.file, start as u64, length as u64).is_ok_and(|n| n == page_cache::pages_of(start as u64, length as u64));
+        let populated =
+            if is_held { self.windows(start, length).map(|at| (at, 1)).try_for_each(populate) } else { populate((start, length)) };
         match populated {
             // Kernels before 5.14 do not know it; the pages then come at first use.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

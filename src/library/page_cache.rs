@@ -66,7 +66,8 @@ fn pages(file: &File, start: u64, length: u64) -> u64 {
     }
 }
 
-fn pages_of(start: u64, length: u64) -> u64 {
+/// Returns how many pages such a part of a file touches.
+pub(super) fn pages_of(start: u64, length: u64) -> u64 {
     let page = page_size() as u64;
     (start + length).div_ceil(page) - start / page
 }

@@ -14,7 +14,7 @@ const WAITS: f64 = 1.5;
 #[must_use]
 pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
     let mut warnings = cuts(ask, planned.plan.compute, model, machine);
-    warnings.extend(tight(planned, model, machine));
+    warnings.extend(tight(planned, ask, model, machine));
     let predicted = &planned.predicted;
     if !predicted.calibrated {
         let mut unmeasured: Vec<String> = std::iter::once((planned.plan.compute, model.grounds.is_measured()))
@@ -47,15 +47,17 @@ pub fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machin
 }
 
 /// Returns what to expect where a GPU would have too little left for a step.
-fn tight(planned: &Planned, model: &Model, machine: &Machine) -> Option<String> {
+fn tight(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Option<String> {
     let device = planned.plan.compute;
     let room = machine.rooms.iter().find(|r| r.device == device && matches!(device, DeviceId::Cuda(_) | DeviceId::Amd(_)))?;
-    let taken = room.committed + propose::kept(&planned.plan, model) + planned.staging;
-    let (needed, left) = (model.activations, room.free.saturating_sub(taken));
+    let taken = propose::kept(&planned.plan, model) + planned.staging;
+    // What is to stay free between two steps is not there for them.
+    let (needed, left) = (model.activations, room.capacity().saturating_sub(taken));
     (needed > left).then(|| {
+        let mend = if ask.is_auto() { "free some of its memory" } else { "let them leave now, or let virtual VRAM be `auto`" };
         format!(
             "a step is expected to take {needed} of {device} beyond weights, and {left} will be left: more blocks may have to leave \
-             while it runs; let them leave now, or let virtual VRAM be `auto`"
+             while it runs; {mend}"
         )
     })
 }

@@ -75,6 +75,15 @@ impl OffloadAsk {
         devices
     }
 
+    /// Returns whether it leaves to the planner how much leaves.
+    #[must_use]
+    pub fn is_auto(&self) -> bool {
+        match &self.expert {
+            Some(allocation) => matches!(allocation, Allocation::Auto),
+            None => self.virtual_vram == VirtualVram::Auto,
+        }
+    }
+
     /// Checks that it can be meant by someone who computes on `compute`.
     pub fn check(&self, compute: DeviceId) -> Result<(), AskError> {
         match compute {

@@ -196,6 +196,14 @@ impl Finding {
         }
     }
 
+    /// Returns it with what an older one alone has measured.
+    fn after(self, old: Option<Learned>) -> Self {
+        match (self, old.map(|old| old.finding)) {
+            (Self::Step(new), Some(Self::Step(old))) => Self::Step(Sample { beyond: new.beyond.or(old.beyond), ..new }),
+            (new, _) => new,
+        }
+    }
+
     /// Returns what is known where this is measured again; nothing where it has become another one.
     fn again(&self, new: &Self) -> Option<Self> {
         let same = |old: f64, new: f64| (old - new).abs() <= SAME * old.abs();
@@ -299,8 +307,8 @@ impl Experience {
     pub fn learn(&mut self, new: Learned) -> Learned {
         let old = self.learned.iter().position(|known| known.basis == new.basis && known.finding.is_about(&new.finding));
         let old = old.map(|k| self.learned.remove(k));
-        let confirmed = old.and_then(|old| Some(Learned { finding: old.finding.again(&new.finding)?, ..old }));
-        let known = confirmed.filter(|_| new.origin == Origin::Run).unwrap_or(new);
+        let confirmed = old.clone().and_then(|old| Some(Learned { finding: old.finding.again(&new.finding)?, ..old }));
+        let known = confirmed.filter(|_| new.origin == Origin::Run).unwrap_or(Learned { finding: new.finding.after(old), ..new });
         self.learned.push(known.clone());
         self.forget_sizes(&known);
         known
@@ -460,6 +468,12 @@ mod tests {
         let mib = |n| Some(Bytes::mib(n));
         assert_eq!(step(1.0, mib(5)).again(&step(1.0, None)), Some(step(1.0, mib(5))));
         assert_eq!(step(1.0, mib(5)).again(&step(1.0, mib(7))), Some(step(1.0, mib(7))));
+        // Nor by a calibration, whose seconds take the place of any.
+        let mut experience = Experience::default();
+        let told = |finding, origin| Learned { basis: basis("libtorch"), finding, found: Timestamp(0), origin };
+        drop(experience.learn(told(step(1.0, mib(5)), Origin::Run)));
+        assert_eq!(experience.learn(told(step(1.0, None), Origin::Calibration)).finding, step(1.0, mib(5)));
+        assert_eq!(experience.learn(told(step(9.0, None), Origin::Run)).finding, step(9.0, mib(5)));
     }
 
     #[test]

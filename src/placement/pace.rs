@@ -52,7 +52,7 @@ pub struct Sample {
     pub walk: Walk,
     /// Its seconds, without those in which it waited for weights.
     pub seconds: f64,
-    /// Memory that the device which computes held beyond weights, where that is known: activations, and what libtorch keeps for them.
+    /// The most memory that it took of the device which computes beyond weights, where that is known.
     #[serde(default)]
     pub beyond: Option<Bytes>,
 }

@@ -245,7 +245,10 @@ proptest! {
         let speed = Speed { flops: 0.0, bytes_per_second: 20.0, measured: is_measured };
         let rooms = vec![room(GPU, free), room(DeviceId::Cpu, u64::MAX)];
         let machine = Machine { rooms, speeds: vec![(DeviceId::Cpu, speed)], pace: Pace::assumed(GPU), latencies: Vec::new() };
-        let model = Model { units: request.units.clone(), stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO, expanded: Vec::new() };
+        // Stored as it is computed with.
+        let units = request.units.iter().map(|unit| UnitCost { stored: unit.bytes, ..*unit }).collect();
+        let grounds = Grounds::Steps;
+        let model = Model { units, stored_share: 1.0, grounds, walks: 1, activations: Bytes::ZERO, expanded: Vec::new() };
         let placed = |bytes| {
             let ask = OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(bytes)), ..OffloadAsk::default() };
             propose(&ask, GPU, &model, &machine)

@@ -68,12 +68,8 @@ impl Machine {
     /// Returns it with as much of the GPU that computes taken as activations will take, and a tenth more, where an ask leaves it to
     /// us how much weights may.
     fn with_room_for_activations(&self, ask: &OffloadAsk, compute: DeviceId, model: &Model) -> Option<Self> {
-        let is_ours = match &ask.expert {
-            Some(allocation) => matches!(allocation, Allocation::Auto),
-            None => ask.virtual_vram == VirtualVram::Auto,
-        };
         let is_gpu = matches!(compute, DeviceId::Cuda(_) | DeviceId::Amd(_));
-        let mut machine = Some(self).filter(|_| is_ours && is_gpu && model.activations > Bytes::ZERO)?.clone();
+        let mut machine = Some(self).filter(|_| ask.is_auto() && is_gpu && model.activations > Bytes::ZERO)?.clone();
         let room = machine.rooms.iter_mut().find(|room| room.device == compute)?;
         room.committed += model.activations + Bytes(model.activations.get() / 10);
         Some(machine)
@@ -193,9 +189,18 @@ impl Model {
     /// scratch beside it.
     fn with_scratch(&self, mut planned: Planned) -> Planned {
         if planned.staging > Bytes::ZERO {
-            planned.staging = self.as_stored(planned.staging) + self.scratch(&planned.plan);
+            let stored =
+                self.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home != planned.plan.compute).map(|(u, _)| u.stored);
+            let ring = self.as_stored(planned.staging).max(stored.max().unwrap_or_default());
+            planned.staging = ring + self.scratch(&planned.plan);
         }
         planned
+    }
+
+    /// Returns how large a ring may be, in weights as they are computed with, where what blocks pass through may take so much.
+    #[expect(clippy::cast_sign_loss, reason = "sizes and shares are positive")]
+    fn ring_within(&self, room: Bytes, plan: &OffloadPlan) -> Bytes {
+        Bytes((room.saturating_sub(self.scratch(plan)).get() as f64 / self.stored_share.max(f64::MIN_POSITIVE)) as u64)
     }
 
     /// Returns how much more than slots for two of the largest block that may come to.
@@ -204,7 +209,8 @@ impl Model {
         let most = |size: &dyn Fn(usize) -> Bytes| (0..self.units.len()).filter(may_leave).map(size).max().unwrap_or_default();
         let slots = Staging::Slots(SLOTS).bytes(Some(most(&|n| self.units[n].bytes)));
         let scratch = most(&|n| self.expanded.get(n).copied().unwrap_or_default());
-        (self.as_stored(slots) + scratch).saturating_sub(slots)
+        let ring = self.as_stored(slots).max(most(&|n| self.units[n].stored));
+        (ring + scratch).saturating_sub(slots)
     }
 
     /// Returns the size of all blocks on the compute device.
@@ -227,7 +233,7 @@ fn place(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) 
     let planned = plan(&request)?;
     let kept = kept(&planned.plan, model);
     let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
-    let most = capacity.saturating_sub(kept).saturating_sub(model.surplus());
+    let most = model.ring_within(capacity.saturating_sub(kept), &planned.plan);
     let planned = in_a_step(model.with_scratch(through_a_ring(&request, planned, model, most)), model, machine);
     let needed = kept + planned.staging;
     if needed > capacity {
@@ -274,7 +280,7 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
     let free = capacity(compute, machine).unwrap_or(model.bytes());
     let ringed = |planned: Planned| {
-        let most = free.saturating_sub(kept(&planned.plan, model)).saturating_sub(model.surplus());
+        let most = model.ring_within(free.saturating_sub(kept(&planned.plan, model)), &planned.plan);
         model.with_scratch(through_a_ring(&request, planned, model, most))
     };
     Ok(sweep::sweep_through(&request, points, ringed).into_iter().map(step).collect())
@@ -459,6 +465,23 @@ mod tests {
         let smallest = smallest(&ask("auto"), CPU, &halved, &machine(600)).unwrap();
         let at_least = |bytes: u64| propose(&ask(&format!("{bytes}b")), CPU, &halved, &machine(600));
         assert!(at_least(smallest.get()).is_ok() && at_least(smallest.get() - 1).is_err());
+    }
+
+    #[test]
+    fn a_ring_that_pays_never_takes_more_than_there_is() {
+        let unit = |unit: UnitCost| UnitCost { stored: Bytes(2 * unit.bytes.get()), ..unit };
+        let units: Vec<UnitCost> = half_large().units.into_iter().map(unit).collect();
+        let halved = Model { expanded: units.iter().map(|u| u.bytes).collect(), units, stored_share: 2.0, ..model() };
+        let everything = OffloadAsk { donors: vec![DeviceId::Disk], ..ask(&format!("{}b", halved.bytes().get())) };
+        let mut steps = Vec::new();
+        for mib in [330, 500, 600, 800, 1000, 4000] {
+            let speed = Speed { bytes_per_second: 2e9, measured: true, ..Speed::assumed(DeviceId::Disk) };
+            let machine = Machine { rooms: both(mib), speeds: vec![(DeviceId::Disk, speed)], ..machine(mib) };
+            let planned = propose(&everything, GPU, &halved, &machine).unwrap();
+            assert!(planned.staging + Bytes::mib(2) <= Bytes::mib(mib), "{mib}: {}", planned.staging);
+            steps.push(planned.predicted.step_s);
+        }
+        assert!(steps.is_sorted_by(|a, b| a >= b) && steps[5] < steps[0], "{steps:?}");
     }
 
     #[test]

@@ -58,7 +58,10 @@ fn question(core: &Core, compute: DeviceId, ask: Box<PlanAsk>, defaults: Box<Def
 /// The memory of every device that jobs may use. What this engine's weights take counts as free, since others would take their place, but for
 /// pinned sets. A disk has no room among these: the weights lie there already, whatever is free.
 fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
-    let held = |device| held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
+    // So does what the engine of a GPU has beside them: it is what steps take, or what libtorch keeps for the next.
+    let beside = core.engines.get(&compute).and_then(|engine| engine.memory.as_ref()?.activations);
+    let beside = beside.filter(|_| matches!(compute, DeviceId::Cuda(_) | DeviceId::Amd(_))).map(|bytes| Share { device: compute, bytes });
+    let held = |device| held.iter().chain(&beside).filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
     let may_be_used = |d: &&DeviceReading| d.id != DeviceId::Disk && !d.simulated && !submit::is_hidden(core, d.id);
     let known = core.frame.devices.iter().filter(may_be_used);
     let room = |(device, total, free): (DeviceId, Bytes, Bytes)| Room {
