@@ -98,7 +98,9 @@ fn what_engines_hold_is_shown_and_ends_with_them() {
 fn a_device_that_no_profile_has_is_not_found() {
     let home = with_daemon();
     let run = |device: &str| home.run(&["run", "-m", "night", "-p", "a moon", "--compute-device", device]);
-    run("sim:7").refused(4, "there is no device sim:7");
+    let missing = run("sim:7");
+    assert!(missing.stderr.contains("the profile that the daemon was started with"), "{missing:?}");
+    missing.refused(4, "there is no device sim:7");
 }
 
 const SMALL: &str = "

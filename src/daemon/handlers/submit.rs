@@ -139,6 +139,9 @@ pub(super) fn all_are_there(core: &Core, devices: &[DeviceId]) -> Result<(), Ref
     let missing = devices.iter().find(|device| !is_there(**device)).filter(|_| all_heard(core));
     let Some(device) = missing else { return Ok(()) };
     let there: Vec<String> = known.iter().map(|d| d.id.to_string()).collect();
-    let hint = format!("there are {}; `perilune devices` shows them", there.join(", "));
+    let of_a_profile =
+        "; simulated GPUs are those of the profile that the daemon was started with: `perilune stop`, and start it with `--profile`";
+    let more = if matches!(device, DeviceId::Sim(_)) { of_a_profile } else { "" };
+    let hint = format!("there are {}; `perilune devices` shows them{more}", there.join(", "));
     Err(Refusal::new(Kind::NotFound, format!("there is no device {device}"), hint))
 }
