@@ -49,7 +49,7 @@ pub fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machin
 /// Returns what to expect where a GPU would have too little left for a step.
 fn tight(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Option<String> {
     let device = planned.plan.compute;
-    let room = machine.rooms.iter().find(|r| r.device == device && matches!(device, DeviceId::Cuda(_) | DeviceId::Amd(_)))?;
+    let room = machine.rooms.iter().find(|r| r.device == device && device.is_card())?;
     let taken = propose::kept(&planned.plan, model) + planned.staging;
     // What is to stay free between two steps is not there for them.
     let (needed, left) = (model.activations, room.capacity().saturating_sub(taken));

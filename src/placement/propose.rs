@@ -68,8 +68,7 @@ impl Machine {
     /// Returns it with as much of the GPU that computes taken as activations will take, and a tenth more, where an ask leaves it to
     /// us how much weights may.
     fn with_room_for_activations(&self, ask: &OffloadAsk, compute: DeviceId, model: &Model) -> Option<Self> {
-        let is_gpu = matches!(compute, DeviceId::Cuda(_) | DeviceId::Amd(_));
-        let mut machine = Some(self).filter(|_| ask.is_auto() && is_gpu && model.activations > Bytes::ZERO)?.clone();
+        let mut machine = Some(self).filter(|_| ask.is_auto() && compute.is_card() && model.activations > Bytes::ZERO)?.clone();
         let room = machine.rooms.iter_mut().find(|room| room.device == compute)?;
         room.committed += model.activations + Bytes(model.activations.get() / 10);
         Some(machine)

@@ -1,7 +1,7 @@
 //! How much memory blocks pass through: the least with which a step is as fast, or more where that makes it much faster.
 
 use super::plan::OffloadPlan;
-use super::planner::{self, Planned, Request};
+use super::planner::{self, Planned, Predicted, Request};
 use super::propose::Model;
 use super::simulate::Staging;
 use crate::units::{Bytes, DeviceId};
@@ -36,19 +36,21 @@ pub(super) fn through_a_ring(request: &Request, planned: Planned, model: &Model,
     let all: Bytes = streamed(&planned.plan, model).sum();
     #[expect(clippy::float_cmp, reason = "exactly 1 is what equal sizes give")]
     let may_shrink = request.calibrated && model.stored_share == 1.0;
-    let first = if may_shrink { 0 } else { SIZES };
-    let sizes = (first..=SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES));
+    let smaller = (0..SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES).min(all));
     let ring = |size| if request.compute == DeviceId::Cpu { Staging::Flowing(size) } else { Staging::Ring(size) };
     let expect = |size| planner::expect(&Request { staging: ring(size), ..request.clone() }, &planned.plan);
+    let foreseen = |size| (size, expect(size));
+    let as_slots = foreseen(slots.min(all));
     // A ring that flows is faster than slots of its size.
-    let enough = planned.predicted.step_s.min(expect(slots.min(all)).step_s) * WORTH_LESS_STAGING;
-    let usual = sizes.map(|size| size.min(all)).find(|size| expect(*size).step_s <= enough).unwrap_or(slots.min(all));
-    let predicted = expect(usual);
+    let enough = planned.predicted.step_s.min(as_slots.1.step_s) * WORTH_LESS_STAGING;
+    let fast = || smaller.map(foreseen).find(|(_, predicted)| predicted.step_s <= enough);
+    let (usual, predicted) = may_shrink.then(fast).flatten().unwrap_or(as_slots);
     // No ring makes a step faster than the busiest link, or computing.
     let may_gain = predicted.step_s > predicted.lower_s * WORTH_MORE_STAGING;
-    let larger = may_gain.then(|| larger_ring((largest, slots, all), most, request, |size| expect(size).step_s)).flatten();
-    let staging = larger.filter(|size| predicted.step_s > expect(*size).step_s * WORTH_MORE_STAGING).unwrap_or(usual);
-    Planned { staging, predicted: if staging == usual { predicted } else { expect(staging) }, plan: planned.plan }
+    let larger = may_gain.then(|| larger_ring((largest, slots, all), most, request, foreseen)).flatten();
+    let worth_it = larger.filter(|(_, faster)| predicted.step_s > faster.step_s * WORTH_MORE_STAGING);
+    let (staging, predicted) = worth_it.unwrap_or((usual, predicted));
+    Planned { staging, predicted, plan: planned.plan }
 }
 
 /// Returns the smallest ring beyond the slots that is nearly as good as any, where a step's seconds can be foretold at all.
@@ -58,16 +60,15 @@ fn larger_ring(
     (largest, slots, all): (Bytes, Bytes, Bytes),
     most: Bytes,
     request: &Request,
-    step_s: impl Fn(Bytes) -> f64,
-) -> Option<Bytes> {
+    foreseen: impl Fn(Bytes) -> (Bytes, Predicted),
+) -> Option<(Bytes, Predicted)> {
     let most = most.min(Bytes(all.get() / MOST_STAGING.1 * MOST_STAGING.0));
     let halves = (1u64..).map(|n| Bytes(slots.get() + largest.get() / 2 * n)).take_while(|size| *size <= most);
-    let tried: Vec<(Bytes, f64)> = if request.calibrated { halves.map(|size| (size, step_s(size))).collect() } else { Vec::new() };
-    let best = tried.iter().map(|(_, seconds)| *seconds).fold(f64::INFINITY, f64::min);
-    let price = |(size, seconds): &(Bytes, f64)| seconds / best + size.get() as f64 / all.get() as f64;
-    let found = match request.compute {
+    let tried: Vec<(Bytes, Predicted)> = if request.calibrated { halves.map(foreseen).collect() } else { Vec::new() };
+    let best = tried.iter().map(|(_, predicted)| predicted.step_s).fold(f64::INFINITY, f64::min);
+    let price = |(size, predicted): &(Bytes, Predicted)| predicted.step_s / best + size.get() as f64 / all.get() as f64;
+    match request.compute {
         DeviceId::Cpu => tried.into_iter().min_by(|a, b| price(a).total_cmp(&price(b))),
-        _ => tried.into_iter().find(|(_, seconds)| *seconds <= best * NEARLY_ALL),
-    };
-    found.map(|(size, _)| size)
+        _ => tried.into_iter().find(|(_, predicted)| predicted.step_s <= best * NEARLY_ALL),
+    }
 }

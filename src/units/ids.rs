@@ -20,6 +20,14 @@ pub enum DeviceId {
     Disk,
 }
 
+impl DeviceId {
+    /// Returns whether it is a card: a GPU that is not simulated, with its own memory for all that it computes.
+    #[must_use]
+    pub const fn is_card(self) -> bool {
+        matches!(self, Self::Cuda(_) | Self::Amd(_))
+    }
+}
+
 /// Why a text names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a device; use cuda:N, cpu, disk or sim:N")]

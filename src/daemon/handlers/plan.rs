@@ -60,7 +60,7 @@ fn question(core: &Core, compute: DeviceId, ask: Box<PlanAsk>, defaults: Box<Def
 fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
     // So does what the engine of a GPU has beside them: it is what steps take, or what libtorch keeps for the next.
     let beside = core.engines.get(&compute).and_then(|engine| engine.memory.as_ref()?.activations);
-    let beside = beside.filter(|_| matches!(compute, DeviceId::Cuda(_) | DeviceId::Amd(_))).map(|bytes| Share { device: compute, bytes });
+    let beside = beside.filter(|_| compute.is_card()).map(|bytes| Share { device: compute, bytes });
     let held = |device| held.iter().chain(&beside).filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
     let may_be_used = |d: &&DeviceReading| d.id != DeviceId::Disk && !d.simulated && !submit::is_hidden(core, d.id);
     let known = core.frame.devices.iter().filter(may_be_used);

@@ -11,15 +11,12 @@ use memmap2::MmapMut;
 
 use super::Bench;
 use crate::engine::EngineError;
-use crate::engine::residency::disk::memory;
+use crate::engine::residency::disk::{CHUNK, READERS, memory};
 use crate::engine::residency::donor_file::DonorFile;
 use crate::library::{LibraryError, MappedFile};
 use crate::placement::Subject;
 use crate::units::{Bytes, DeviceId};
 
-/// What streaming has: so many reading threads, each with a request of this size.
-const READERS: usize = 4;
-const CHUNK: usize = 4 << 20;
 /// Read at most: more tells nothing new.
 const MOST: usize = 1 << 30;
 /// A file that is smaller is over before a disk is at speed; one of this size is written then.

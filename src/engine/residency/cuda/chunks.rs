@@ -11,7 +11,7 @@ use crate::engine::loading::{LoadError, Vault};
 use crate::engine::residency::crew::{Arrival, Crew, lock};
 use crate::engine::residency::disk::{CHUNK, READERS, is_cached, link, memory};
 use crate::engine::residency::donor_file::DonorFile;
-use crate::engine::residency::layout::Layout;
+use crate::engine::residency::layout::{Layout, Span};
 use crate::engine::residency::packed::Packed;
 use crate::engine::residency::traffic::Meters;
 use crate::library::LibraryError;
@@ -81,20 +81,10 @@ impl Chunks {
     pub(super) fn bring_from_files(&self, block: &Block, packed: &Packed, target: u64, after: &Arc<[Arc<Event>]>) -> Arc<Coming> {
         let layout = Layout::of(block);
         let is_cached = layout.spans.iter().all(|span| is_cached(&self.vault, span));
-        let mut parts = Vec::new();
-        for span in &layout.spans {
-            for done in (0..span.length).step_by(CHUNK) {
-                let length = CHUNK.min(span.length - done);
-                let source = Source::File {
-                    file: span.file,
-                    start: span.start + done as u64,
-                    length,
-                    needed: (span.needed - done).min(length),
-                    is_cached,
-                };
-                parts.push((source, pieces(block, &layout, packed, (span.at + done, length), target)));
-            }
-        }
+        let part = |Span { file, start, length, needed, at }| {
+            (Source::File { file, start, length, needed, is_cached }, pieces(block, &layout, packed, (at, length), target))
+        };
+        let parts = layout.spans.iter().flat_map(|span| span.parts(CHUNK)).map(part).collect();
         self.give(parts, after, link(is_cached), block.bytes())
     }
 
