@@ -121,6 +121,33 @@ fn tuner_amount_100_blocks_8_devices(bencher: divan::Bencher<'_, '_>, compute_s:
     bencher.bench(|| work(&facts, &wish));
 }
 
+/// What the tuner knows where the processor computes, which has one donor: the disk.
+fn facts_of_the_processor(compute_s: f64) -> Facts {
+    let mut view = facts(compute_s, 2).view;
+    view.compute = DeviceId::Cpu;
+    view.machine.rooms.retain(|room| room.device == DeviceId::Cpu);
+    view.machine.rooms.iter_mut().for_each(|room| (room.total, room.free) = (Bytes::gib(24), Bytes::gib(24)));
+    view.machine.speeds = vec![(DeviceId::Disk, Speed { flops: 0.0, bytes_per_second: 3.5e9, measured: true })];
+    Facts::of(view)
+}
+
+/// The same where the processor computes, by how much of it hides the disk: less, as much, and more.
+#[divan::bench(args = [1.0, 3.0, 10.0])]
+fn tuner_amount_100_blocks_processor(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let facts = facts_of_the_processor(compute_s);
+    let wish = Wish { text: "5GiB".to_owned(), donors: vec![DeviceId::Disk], ..Wish::default() };
+    assert!(work(&facts, &wish).outcome.is_ok());
+    bencher.bench(|| work(&facts, &wish));
+}
+
+/// The curve of the same; 1 s is the target.
+#[divan::bench(args = [1.0, 3.0, 10.0], sample_count = 5, sample_size = 1)]
+fn curve_1000_points_processor(bencher: divan::Bencher<'_, '_>, compute_s: f64) {
+    let TuneView { compute, network, machine, .. } = facts_of_the_processor(compute_s).view;
+    let ask = OffloadAsk { donors: vec![DeviceId::Disk], ..OffloadAsk::default() };
+    bencher.bench(|| curve(&ask, compute, &network, &machine, 1000));
+}
+
 /// The same with a list, and blocks that are pinned.
 #[divan::bench(args = COMPUTE_S)]
 fn tuner_list_100_blocks_8_devices(bencher: divan::Bencher<'_, '_>, compute_s: f64) {

@@ -9,7 +9,7 @@ use super::pace::{Grounds, Pace, Task, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
-use super::ring::{SLOTS, streamed, through_a_ring};
+use super::ring::{SLOTS, counted, streamed, through_a_ring};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
@@ -233,8 +233,10 @@ fn place(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) 
     let kept = kept(&planned.plan, model);
     let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
     let most = model.ring_within(capacity.saturating_sub(kept), &planned.plan);
-    let planned = in_a_step(model.with_scratch(through_a_ring(&request, planned, model, most)), model, machine);
-    let needed = kept + planned.staging;
+    let ringed = model.with_scratch(through_a_ring(&request, planned, model, most));
+    let planned = counted(&request, &ringed, ringed.clone(), model, to_stay(&request, model));
+    let needed = self::kept(&planned.plan, model) + planned.staging;
+    let planned = in_a_step(planned, model, machine);
     if needed > capacity {
         return Err(ProposalError::Crowded { device: compute, needed, staging: planned.staging, capacity });
     }
@@ -261,6 +263,14 @@ pub(super) fn kept(plan: &OffloadPlan, model: &Model) -> Bytes {
     model.bytes() - streamed(plan, model).sum::<Bytes>()
 }
 
+/// Returns what may stay where an amount is to leave, and everything where something else is wanted.
+fn to_stay(request: &Request, model: &Model) -> Bytes {
+    match request.goal {
+        Goal::Free(bytes) => model.bytes().saturating_sub(bytes),
+        Goal::Hold(_) | Goal::Quotas { .. } => model.bytes(),
+    }
+}
+
 /// Returns what weights may take of a device, if anything is known of it.
 fn capacity(device: DeviceId, machine: &Machine) -> Option<Bytes> {
     machine.rooms.iter().find(|r| r.device == device).map(Room::capacity)
@@ -282,7 +292,8 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
         let most = model.ring_within(free.saturating_sub(kept(&planned.plan, model)), &planned.plan);
         model.with_scratch(through_a_ring(&request, planned, model, most))
     };
-    Ok(sweep::sweep_through(&request, points, ringed).into_iter().map(step).collect())
+    let counted = |ringed: &Planned, from, freed| counted(&request, ringed, from, model, model.bytes() - freed);
+    Ok(sweep::sweep_through(&request, points, ringed, counted).into_iter().map(step).collect())
 }
 
 /// Returns what to expect of blocks where a plan has put them.
@@ -438,14 +449,38 @@ mod tests {
 
     #[test]
     fn what_is_asked_leaves_and_the_rest_stays() {
-        let planned = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap();
-        assert_eq!((on(&planned, DeviceId::Disk), on(&planned, CPU)), (Bytes::mib(512), Bytes::mib(528)));
-        // Every second block streams, so that each has come before the last is given up, with room for one.
-        assert_eq!((planned.staging, planned.predicted.calibrated), (Bytes::mib(64), true));
         let guessed = propose(&ask("500MiB"), CPU, &model(), &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
-        assert_eq!(guessed.staging, Bytes::mib(128));
+        assert_eq!((on(&guessed, DeviceId::Disk), on(&guessed, CPU)), (Bytes::mib(512), Bytes::mib(528)));
+        assert_eq!((guessed.staging, guessed.predicted.calibrated), (Bytes::mib(128), false));
         let planned = propose(&ask("0"), CPU, &model(), &machine(4096)).unwrap();
         assert_eq!((on(&planned, CPU), planned.staging), (model().bytes(), Bytes::ZERO));
+    }
+
+    #[test]
+    fn what_passes_through_is_no_memory_on_top_of_what_was_asked_for() {
+        // 540 MiB may stay: so much do those that stay and the ring take, and a step still waits for nothing.
+        let planned = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap();
+        let taken = on(&planned, CPU) + planned.staging;
+        assert!(taken <= Bytes::mib(540) && on(&planned, CPU) > Bytes::mib(300), "{taken}: {planned:?}");
+        assert!(planned.predicted.calibrated && (planned.predicted.step_s - planned.predicted.compute_s).abs() < 1e-9);
+        let asked = |goal: &str, machine: &Machine, model: &Model| {
+            let planned = propose(&ask(goal), CPU, model, machine).unwrap();
+            (on(&planned, CPU) + planned.staging, planned.predicted.step_s)
+        };
+        // A disk that is hardly fast enough has nothing to give.
+        let slow = |speed| Machine {
+            speeds: vec![(DeviceId::Disk, Speed { bytes_per_second: speed, ..machine(0).speeds[0].1 })],
+            ..machine(4096)
+        };
+        let (most, least) = (asked("500MiB", &slow(3.3e8), &model()), asked("500MiB", &slow(2e9), &model()));
+        assert!(most.0 > Bytes::mib(540) && least.0 <= Bytes::mib(540), "{most:?} {least:?}");
+        // Nor has a donor without room.
+        let mut full = machine(4096);
+        full.rooms.push(Room { device: DeviceId::Disk, total: Bytes::mib(520), free: Bytes::mib(520), ..full.rooms[0] });
+        assert_eq!(asked("500MiB", &full, &model()).0, Bytes::mib(528 + 64));
+        // Where more than what is stored comes to lie beside the ring, or nothing was measured, it comes on top.
+        let expanded = Model { expanded: vec![Bytes::mib(64); 17], ..model() };
+        assert!(asked("500MiB", &machine(4096), &expanded).0 > Bytes::mib(540));
     }
 
     #[test]
@@ -506,8 +541,8 @@ mod tests {
         let planned = propose(&ask("auto"), CPU, &model(), &machine(600)).unwrap();
         assert_eq!(on(&planned, CPU) + planned.staging, Bytes::mib(16 + 7 * 64 + 128));
         let smallest = smallest(&ask("auto"), CPU, &model(), &machine(600)).unwrap();
-        // Of 512 MiB that leave, one block passes through at a time: 592 MiB. Seven blocks would not be enough.
-        assert_eq!(smallest, Bytes(Bytes::mib(7 * 64).get() + 1));
+        // So much does not fit; what blocks pass through takes no more, since others leave for it.
+        assert_eq!(smallest, Bytes::mib(1040 - 600));
         let at_least = |bytes: u64| propose(&ask(&format!("{bytes}b")), CPU, &model(), &machine(600));
         assert!(at_least(smallest.get()).is_ok() && at_least(smallest.get() - 1).is_err());
         let slow = Machine { speeds: Vec::new(), ..machine(600) };
@@ -570,8 +605,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_an_error_with_its_numbers() {
-        let error = propose(&ask("500MiB"), CPU, &model(), &machine(580)).unwrap_err();
-        assert_eq!(error.to_string(), "place weights on cpu: 592.0 MiB with 64.0 MiB of them for staging, but there is room for 580.0 MiB");
+        let guessed = Machine { speeds: Vec::new(), ..machine(580) };
+        let error = propose(&ask("500MiB"), CPU, &model(), &guessed).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "place weights on cpu: 656.0 MiB with 128.0 MiB of them for staging, but there is room for 580.0 MiB"
+        );
         assert!(propose(&ask("100MiB"), CPU, &model(), &machine(600)).is_err());
         assert!(!error.hint().is_empty());
     }
@@ -639,9 +678,12 @@ mod tests {
     #[test]
     fn the_curve_is_of_what_would_be_planned() {
         let at_least = |bytes: Bytes| ask(&format!("{}b", bytes.get()));
-        let fits = |point: &Point| (point.needed <= Bytes::mib(600), propose(&at_least(point.freed), CPU, &model(), &machine(600)).is_ok());
         let points = curve(&ask("0"), CPU, &model(), &machine(600), 33).unwrap();
-        assert!(points.iter().map(fits).all(|(said, is_so)| said == is_so), "{points:?}");
+        // What is asked to stay must fit by itself.
+        let fits = |point: &Point| point.needed.max(model().bytes() - point.freed) <= Bytes::mib(600);
+        for point in &points {
+            assert_eq!(propose(&at_least(point.freed), CPU, &model(), &machine(600)).is_ok(), fits(point), "{point:?}");
+        }
         let (model, machine) = (half_large(), Machine { rooms: both(4096), ..machine(4096) });
         let disk = OffloadAsk { donors: vec![DeviceId::Disk], ..ask("0") };
         for point in curve(&disk, GPU, &model, &machine, 9).unwrap() {

@@ -1,7 +1,8 @@
-//! How much memory blocks pass through: the least with which a step is as fast, or more where that makes it much faster.
+//! How much memory blocks pass through: the least with which a step is as fast, or more where that makes it much faster. And how
+//! much of it need not come on top of what stays.
 
 use super::plan::OffloadPlan;
-use super::planner::{self, Planned, Predicted, Request};
+use super::planner::{self, Planned, Predicted, Request, Stay};
 use super::propose::Model;
 use super::simulate::Staging;
 use crate::units::{Bytes, DeviceId};
@@ -20,6 +21,9 @@ const NEARLY_ALL: f64 = 1.01;
 /// The most staging memory, as a share of what leaves: so many parts of so many.
 const MOST_STAGING: (u64, u64) = (2, 5);
 
+/// Blocks that are tried for leaving beside what was asked to, those first whose computing hides most.
+const FEW: usize = 8;
+
 /// Returns the sizes of what passes through.
 pub(super) fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iterator<Item = Bytes> + 'a {
     model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
@@ -37,20 +41,25 @@ pub(super) fn through_a_ring(request: &Request, planned: Planned, model: &Model,
     #[expect(clippy::float_cmp, reason = "exactly 1 is what equal sizes give")]
     let may_shrink = request.calibrated && model.stored_share == 1.0;
     let smaller = (0..SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES).min(all));
-    let ring = |size| if request.compute == DeviceId::Cpu { Staging::Flowing(size) } else { Staging::Ring(size) };
-    let expect = |size| planner::expect(&Request { staging: ring(size), ..request.clone() }, &planned.plan);
-    let foreseen = |size| (size, expect(size));
+    let foreseen = |size| (size, expect(request, &planned.plan, size));
     let as_slots = foreseen(slots.min(all));
-    // A ring that flows is faster than slots of its size.
-    let enough = planned.predicted.step_s.min(as_slots.1.step_s) * WORTH_LESS_STAGING;
-    let fast = || smaller.map(foreseen).find(|(_, predicted)| predicted.step_s <= enough);
-    let (usual, predicted) = may_shrink.then(fast).flatten().unwrap_or(as_slots);
+    let tried: Vec<(Bytes, Predicted)> = if may_shrink { smaller.map(foreseen).collect() } else { Vec::new() };
+    // A ring that flows is faster than slots of its size, and sometimes than a larger one.
+    let steps = tried.iter().chain([&as_slots]).map(|(_, predicted)| predicted.step_s);
+    let enough = steps.fold(planned.predicted.step_s, f64::min) * WORTH_LESS_STAGING;
+    let (usual, predicted) = tried.into_iter().find(|(_, predicted)| predicted.step_s <= enough).unwrap_or(as_slots);
     // No ring makes a step faster than the busiest link, or computing.
     let may_gain = predicted.step_s > predicted.lower_s * WORTH_MORE_STAGING;
     let larger = may_gain.then(|| larger_ring((largest, slots, all), most, request, foreseen)).flatten();
     let worth_it = larger.filter(|(_, faster)| predicted.step_s > faster.step_s * WORTH_MORE_STAGING);
     let (staging, predicted) = worth_it.unwrap_or((usual, predicted));
     Planned { staging, predicted, plan: planned.plan }
+}
+
+/// Returns what a step takes through a ring of this size.
+fn expect(request: &Request, plan: &OffloadPlan, size: Bytes) -> Predicted {
+    let staging = if request.compute == DeviceId::Cpu { Staging::Flowing(size) } else { Staging::Ring(size) };
+    planner::expect(&Request { staging, ..request.clone() }, plan)
 }
 
 /// Returns the smallest ring beyond the slots that is nearly as good as any, where a step's seconds can be foretold at all.
@@ -71,4 +80,65 @@ fn larger_ring(
         DeviceId::Cpu => tried.into_iter().min_by(|a, b| price(a).total_cmp(&price(b))),
         _ => tried.into_iter().find(|(_, predicted)| predicted.step_s <= best * NEARLY_ALL),
     }
+}
+
+/// Has more blocks leave for a smaller sum of what stays and the ring, as long as that is more than `asked` and a step takes hardly
+/// longer than with `ringed`: blocks that stay then make room for those that pass through. `from` is `ringed`, or what came of it
+/// for a larger `asked`.
+///
+/// That is done where the processor computes with weights as they are stored: there memory is wanted more than time. Else staging
+/// memory comes on top of what stays.
+pub(super) fn counted(request: &Request, ringed: &Planned, from: Planned, model: &Model, asked: Bytes) -> Planned {
+    let as_stored = model.expanded.is_empty() && model.units.iter().all(|unit| unit.bytes == unit.stored);
+    if request.compute != DeviceId::Cpu || !request.calibrated || !as_stored || from.staging == Bytes::ZERO {
+        return from;
+    }
+    let limit_s = ringed.predicted.step_s * WORTH_LESS_STAGING;
+    let (mut least, mut now) = (from.clone(), from);
+    while taken(&least, model) > asked
+        && let Some(leaner) = leaner(request, &now, model, limit_s)
+    {
+        now = leaner;
+        if taken(&now, model) < taken(&least, model) {
+            least = now.clone();
+        }
+    }
+    least
+}
+
+/// Returns what stays and the ring together.
+fn taken(planned: &Planned, model: &Model) -> Bytes {
+    model.bytes() - streamed(&planned.plan, model).sum::<Bytes>() + planned.staging
+}
+
+/// Returns the plan with one more block away and no more memory taken, where one is within the limit: the fastest such, through the
+/// smallest ring that is.
+fn leaner(request: &Request, now: &Planned, model: &Model, limit_s: f64) -> Option<Planned> {
+    let plans = may_leave(request, &now.plan, model).into_iter().map(|(unit, donor)| {
+        let mut plan = now.plan.clone();
+        plan.homes[unit] = donor;
+        let room = now.staging + model.units[unit].bytes;
+        (expect(request, &plan, room), plan, room)
+    });
+    let (_, plan, room) = plans.filter(|(p, ..)| p.step_s <= limit_s).min_by(|(a, ..), (b, ..)| a.step_s.total_cmp(&b.step_s))?;
+    let largest = streamed(&plan, model).max()?;
+    let sizes = (0..=SIZES).map(|n| Bytes(largest.get() + room.saturating_sub(largest).get() * n / SIZES));
+    let (staging, predicted) = sizes.map(|size| (size, expect(request, &plan, size))).find(|(_, p)| p.step_s <= limit_s)?;
+    Some(Planned { plan, staging, predicted })
+}
+
+/// Returns a few blocks that stay and need not, each with the fastest donor that has room for it.
+fn may_leave(request: &Request, plan: &OffloadPlan, model: &Model) -> Vec<(usize, DeviceId)> {
+    let held = |device| model.units.iter().zip(&plan.homes).filter(|(_, home)| **home == device).map(|(u, _)| u.stored).sum::<Bytes>();
+    let rooms: Vec<_> = request.donors.iter().map(|donor| (donor, donor.capacity.saturating_sub(held(donor.device)))).collect();
+    let with_donor = |unit: usize| {
+        let fits = rooms.iter().filter(|(donor, room)| donor.device != request.compute && *room >= request.units[unit].stored);
+        let fastest = fits.max_by(|(a, _), (b, _)| a.bytes_per_second.total_cmp(&b.bytes_per_second))?;
+        Some((unit, fastest.0.device))
+    };
+    let stays = |unit: &usize| plan.homes[*unit] == request.compute && request.units[*unit].stay == Stay::Movable;
+    let mut units: Vec<usize> = (0..request.units.len()).filter(stays).collect();
+    let per_byte = |unit: usize| request.units[unit].seconds / request.units[unit].bytes.get().max(1) as f64;
+    units.sort_by(|a, b| per_byte(*b).total_cmp(&per_byte(*a)));
+    units.into_iter().filter_map(with_donor).take(FEW).collect()
 }

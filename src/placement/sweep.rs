@@ -30,29 +30,41 @@ fn movable(request: &Request) -> Bytes {
 /// falls, and ends before the first amount for which there is no placement.
 #[must_use]
 pub fn sweep(request: &Request, points: u32) -> Vec<Point> {
-    sweep_through(request, points, |planned| planned)
+    sweep_through(request, points, |planned| planned, |_, planned, _| planned)
 }
 
-/// Returns the same curve of plans to each of which something is done first, such as giving it other staging memory.
-pub(super) fn sweep_through(request: &Request, points: u32, finish: impl Fn(Planned) -> Planned) -> Vec<Point> {
+/// Returns the same curve of plans each of which is first given other staging memory, and then for every amount, from what came of
+/// it for the amount before, other blocks that stay.
+pub(super) fn sweep_through(
+    request: &Request,
+    points: u32,
+    ring: impl Fn(Planned) -> Planned,
+    count: impl Fn(&Planned, Planned, Bytes) -> Planned,
+) -> Vec<Point> {
     let total: Bytes = request.units.iter().map(|u| u.bytes).sum();
     let whole = movable(request).get();
     let last = u64::from(points.saturating_sub(1)).max(1);
     let mut curve: Vec<Point> = Vec::new();
-    let mut kept: Option<Planned> = None;
+    let mut kept: Option<(Planned, Planned)> = None;
     for k in 0..u64::from(points) {
         let freed = Bytes((u128::from(whole) * u128::from(k) / u128::from(last)) as u64);
         // A plan that already frees this much frees it as well.
-        if kept.as_ref().is_none_or(|p| p.predicted.streamed < freed) {
-            let Ok(planned) = plan(&freeing(request, freed)) else { break };
-            kept = Some(finish(planned));
-        }
-        curve.extend(kept.iter().map(|p| Point {
+        let (ringed, from) = match kept.take().filter(|(ringed, _)| ringed.predicted.streamed >= freed) {
+            Some(both) => both,
+            None => {
+                let Ok(planned) = plan(&freeing(request, freed)) else { break };
+                let ringed = ring(planned);
+                (ringed.clone(), ringed)
+            }
+        };
+        let counted = count(&ringed, from, freed);
+        curve.push(Point {
             freed,
-            step_s: p.predicted.step_s,
-            lower_s: p.predicted.lower_s,
-            needed: (total - p.predicted.streamed) + p.staging,
-        }));
+            step_s: counted.predicted.step_s,
+            lower_s: counted.predicted.lower_s,
+            needed: (total - counted.predicted.streamed) + counted.staging,
+        });
+        kept = Some((ringed, counted));
     }
     // So does the plan for more, and sometimes the search finds a faster one there.
     for k in (1..curve.len()).rev() {
