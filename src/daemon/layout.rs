@@ -79,7 +79,7 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
         Refusal { message: format!("{role}: {}", refusal.message), ..refusal }
     };
     let planned = propose(&ask, spec.compute, &model, &machine).map_err(refused)?;
-    let cuts = advice::cuts(&ask, spec.compute, &model, &machine).into_iter().map(|cut| format!("{role}: {cut}")).collect();
+    let misses = advice::misses(&planned, &ask, &model, &machine).into_iter().map(|miss| format!("{role}: {miss}")).collect();
     let layout = Layout { table, model, machine };
     let plan = PartPlan {
         role,
@@ -93,7 +93,7 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
         staging: planned.staging,
         streamed_bytes_per_use: layout.streamed(&planned.plan),
     };
-    Ok((plan, cuts))
+    Ok((plan, misses))
 }
 
 /// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.

@@ -20,7 +20,7 @@ use crate::wire::{PlanAsk, PlanView, TuneView};
 use crate::workflow::{Defaults, JobSpec, Kind, Refusal, resolve};
 
 /// The most points of a curve; a plan each.
-pub const MOST_POINTS: u32 = 200;
+pub const MOST_POINTS: u32 = 1000;
 
 /// What is asked, and what the core knows about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,10 +57,10 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let (spec, layout) = (&found.spec, &found.layout);
     let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
-    let (parts, cuts): (Vec<PartPlan>, Vec<Vec<String>>) = layout::parts(spec, &found.known(Others::Beside))?.into_iter().unzip();
+    let (parts, misses): (Vec<PartPlan>, Vec<Vec<String>>) = layout::parts(spec, &found.known(Others::Beside))?.into_iter().unzip();
     let minimum = found.smallest();
     let mut warnings = advice::warnings(&planned, &spec.offload, &layout.model, &layout.machine);
-    warnings.extend(cuts.concat());
+    warnings.extend(misses.concat());
     if is_simulated(spec.compute) {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
@@ -177,17 +177,18 @@ impl Found {
         if let Some(plan) = held {
             return Ok(expect(plan, &self.layout.model, &self.layout.machine));
         }
-        propose(&self.spec.offload, self.spec.compute, &self.layout.model, &self.layout.machine).map_err(|error| {
+        let Layout { table, model, machine } = &self.layout;
+        propose(&self.spec.offload, self.spec.compute, model, machine).or_else(|error| {
+            // A run of which nothing is asked begins on the processor, however little is free: files are mapped, and weights leave
+            // while memory is short.
+            if self.spec.offload.is_nothing() && self.spec.compute == DeviceId::Cpu {
+                return Ok(expect(&OffloadPlan::all_resident(self.spec.compute, table), model, machine));
+            }
             let refusal = Refusal::from(&error);
             if let Some(part) = self.too_large_part().filter(|_| refusal.kind == Kind::Refused) {
-                return part;
+                return Err(part);
             }
-            match self.smallest().filter(|n| refusal.kind == Kind::Refused && *n > Bytes::ZERO) {
-                Some(smallest) => {
-                    Refusal { hint: Some(format!("--virtual-vram {}b is the least that fits now", smallest.get())), ..refusal }
-                }
-                None => refusal,
-            }
+            Err(Refusal::of_placing(&error, self.smallest()))
         })
     }
 

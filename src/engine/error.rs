@@ -75,8 +75,13 @@ pub enum EngineError {
         path: PathBuf,
     },
     /// Weights cannot live where they were asked to.
-    #[error(transparent)]
-    Placing(#[from] ProposalError),
+    #[error("{error}")]
+    Placing {
+        /// Why.
+        error: Box<ProposalError>,
+        /// The smallest virtual VRAM with which they can, where there is one.
+        least: Option<Bytes>,
+    },
     /// Memory whose budget is hard has no room for weights.
     #[error("{place}: {full}")]
     Budget {
@@ -157,7 +162,7 @@ impl EngineError {
             Self::OutOfMemory { device, .. } => Some(*device),
             Self::Budget { full, .. } => Some(full.device),
             Self::Exhausted { error, .. } => error.short_of(compute),
-            Self::Placing(_) => Some(compute),
+            Self::Placing { .. } => Some(compute),
             Self::Kept { .. }
             | Self::Cancelled
             | Self::NotFinite { .. }
@@ -184,7 +189,7 @@ impl EngineError {
             | Self::Kept { .. }
             | Self::NotFinite { .. }
             | Self::Changed { .. }
-            | Self::Placing(_)
+            | Self::Placing { .. }
             | Self::NoWay { .. }
             | Self::Budget { .. }
             | Self::Simulated(_)
@@ -217,7 +222,7 @@ impl From<&EngineError> for Refusal {
             EngineError::Changed { .. } => {
                 Self::new(Kind::Failed, message, "give a new version its place by renaming it, then `perilune queue retry` this job")
             }
-            EngineError::Placing(source) => Self::from(source),
+            EngineError::Placing { error, least } => Self::of_placing(error, *least),
             EngineError::Budget { .. } => Self::new(
                 Kind::Refused,
                 message,

@@ -63,12 +63,12 @@ impl Sets {
         self.residencies().into_iter().map(|(role, r)| (role, r.asked(), r.measured())).collect()
     }
 
-    /// Returns what was asked of devices that had less room when it was placed, in the words of plans: of the diffusion network
-    /// where no part is named.
+    /// Returns what was asked for and was not done when it was placed, in the words of plans: of the diffusion network where no part
+    /// is named.
     #[must_use]
-    pub fn cuts(&self) -> Vec<String> {
-        let told = |role: Role, cut: String| if role == Role::Denoiser { cut } else { format!("{role}: {cut}") };
-        let of_part = |(role, residency): (Role, &Residency)| residency.cuts().into_iter().map(move |cut| told(role, cut));
+    pub fn misses(&self) -> Vec<String> {
+        let told = |role: Role, miss: String| if role == Role::Denoiser { miss } else { format!("{role}: {miss}") };
+        let of_part = |(role, residency): (Role, &Residency)| residency.misses().into_iter().map(move |miss| told(role, miss));
         self.residencies().into_iter().flat_map(of_part).collect()
     }
 

@@ -32,7 +32,7 @@ impl Runner {
     /// Has a set leave where that is of use against an error. Returns whether one has.
     pub(super) fn is_helped(&self, run: RunId, error: &EngineError) -> bool {
         // Plans know already what could leave.
-        let is_planned = matches!(error, EngineError::Placing(_));
+        let is_planned = matches!(error, EngineError::Placing { .. });
         !is_planned && error.short_of(self.compute.id).is_some_and(|device| self.one_leaves(run, device).is_some())
     }
 

@@ -352,7 +352,7 @@ impl Runner {
             verify::broken(self.compute.id, &asked, &measured).into_iter().map(move |line| format!("{role}: {line}"))
         };
         let unkept = self.sets.by_part().into_iter().flat_map(broken);
-        for text in self.sets.cuts().into_iter().chain(unkept) {
+        for text in self.sets.misses().into_iter().chain(unkept) {
             if !run.warnings.contains(&text) {
                 self.warn(run.order.run, &text);
                 run.warnings.push(text);

@@ -1,11 +1,13 @@
 //! What an operator should know of a plan before it is carried out.
 
-use super::ask::OffloadAsk;
+use super::ask::{OffloadAsk, VirtualVram};
 use super::budget::Cut;
+use super::machine::Machine;
 use super::pace::Grounds;
-use super::planner::Planned;
-use super::propose::{self, Machine, Model};
-use crate::units::DeviceId;
+use super::planner::{Planned, Stay};
+use super::propose::{self, Model};
+use super::{Allocation, Parts};
+use crate::units::{Bytes, DeviceId};
 
 /// From how much of a step on, waiting for weights is worth a word.
 const WAITS: f64 = 1.5;
@@ -13,8 +15,8 @@ const WAITS: f64 = 1.5;
 /// Returns what should be known of a plan for an ask.
 #[must_use]
 pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    let mut warnings = cuts(ask, planned.plan.compute, model, machine);
-    warnings.extend(tight(planned, ask, model, machine));
+    let mut warnings = misses(planned, ask, model, machine);
+    warnings.extend(tight(planned, ask, model, machine).or_else(|| short(planned, model, machine)));
     let predicted = &planned.predicted;
     if !predicted.calibrated {
         let mut unmeasured: Vec<String> = std::iter::once((planned.plan.compute, model.grounds.is_measured()))
@@ -38,12 +40,76 @@ pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Ma
     warnings
 }
 
-/// Returns which devices of a list have less room than was asked of them.
+/// Returns what a plan does not do that was asked for, and what of it the operator may not have meant.
 #[must_use]
-pub fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Vec<String> {
+pub fn misses(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
+    let told = [held_back(planned, ask, model), over(planned, ask, model), dearer(planned, model)];
+    cuts(ask, planned.plan.compute, model, machine).into_iter().chain(told.into_iter().flatten()).collect()
+}
+
+/// Returns which devices of a list have less room than was asked of them.
+fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Vec<String> {
     // What cannot be asked at all is an error of its own.
     let cuts = propose::request(ask, compute, model, machine).map(|(_, quotas)| quotas.cut).unwrap_or_default();
     cuts.iter().map(told).collect()
+}
+
+/// Returns the bytes of blocks that leave.
+fn left(planned: &Planned, model: &Model) -> Bytes {
+    model.bytes() - propose::kept(&planned.plan, model)
+}
+
+/// Tells of pins that keep more where it is computed than an amount was to leave there.
+fn held_back(planned: &Planned, ask: &OffloadAsk, model: &Model) -> Option<String> {
+    let (compute, left) = (planned.plan.compute, left(planned, model));
+    let may_leave: Bytes = model.units.iter().filter(|unit| unit.stay != Stay::Pinned).map(|unit| unit.bytes).sum();
+    match (&ask.expert, ask.virtual_vram) {
+        (None, VirtualVram::AtLeast(asked)) if left < asked.min(may_leave) => Some(format!(
+            "{} were to leave {compute}, and {left} do: what is pinned to {compute} stays; pin less there, or ask for less",
+            asked.min(may_leave)
+        )),
+        _ => None,
+    }
+}
+
+/// Tells where a list gives the device that computes fewer bytes than weights take there, with those that pass through.
+fn over(planned: &Planned, ask: &OffloadAsk, model: &Model) -> Option<String> {
+    let compute = planned.plan.compute;
+    let Some(Allocation::Listed(listed)) = &ask.expert else { return None };
+    let Parts::Bytes(parts) = listed.parts() else { return None };
+    let (_, given) = parts.iter().find(|(device, _)| *device == compute)?;
+    let (kept, staging) = (propose::kept(&planned.plan, model), planned.staging);
+    (kept + staging > *given).then(|| {
+        format!(
+            "{compute} was given {given}, and weights will take {}: {kept} stay, and {staging} is what the others pass through; give it \
+             more, or less with as much as that in mind",
+            kept + staging
+        )
+    })
+}
+
+/// Tells where what blocks pass through takes more than their leaving makes free.
+fn dearer(planned: &Planned, model: &Model) -> Option<String> {
+    let (left, staging) = (left(planned, model), planned.staging);
+    (left > Bytes::ZERO && staging > left).then(|| {
+        format!(
+            "{left} leave {}, and {staging} is what they pass through there: it would take less if they stayed; let more leave, or none",
+            planned.plan.compute
+        )
+    })
+}
+
+/// Returns what to expect where the processor has no room for what stays: of which nothing was asked, that is begun all the same.
+fn short(planned: &Planned, model: &Model, machine: &Machine) -> Option<String> {
+    let device = planned.plan.compute;
+    let room = machine.rooms.iter().find(|r| r.device == device && device == DeviceId::Cpu)?;
+    let (taken, capacity) = (propose::kept(&planned.plan, model) + planned.staging, room.capacity());
+    (taken > capacity).then(|| {
+        format!(
+            "{taken} of weights stay on {device}, which has room for {capacity}: a run begins, and gives weights back while memory is short; \
+             --virtual-vram auto has them leave before"
+        )
+    })
 }
 
 /// Returns what to expect where a GPU would have too little left for a step.
@@ -72,11 +138,10 @@ fn told(Cut { device, asked, room, rest }: &Cut) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::planner::{Stay, UnitCost};
+    use super::super::planner::UnitCost;
     use super::super::propose::propose;
     use super::super::{Pace, Room};
     use super::*;
-    use crate::units::Bytes;
 
     #[test]
     fn a_gpu_without_room_for_a_step_is_named() {
@@ -103,6 +168,69 @@ mod tests {
         assert_eq!(told(DeviceId::Cuda(0), "256MiB"), None, "two blocks pass through where four live");
         // What is simulated has no activations in its memory.
         assert_eq!((told(DeviceId::Cuda(0), "auto"), told(DeviceId::Sim(0), "0")), (None, None));
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_not_done_is_told() {
+        let cpu = DeviceId::Cpu;
+        let unit = |n: u64| UnitCost {
+            bytes: Bytes::mib(64),
+            stored: Bytes::mib(64),
+            seconds: 0.1,
+            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
+        };
+        let model = Model {
+            units: (0..8).map(unit).collect(),
+            stored_share: 1.0,
+            grounds: Grounds::Steps,
+            walks: 1,
+            activations: Bytes::ZERO,
+            expanded: Vec::new(),
+        };
+        let expanding = Model { expanded: vec![Bytes::mib(64); 8], ..model.clone() };
+        let misses = |model: &Model, ask: OffloadAsk| {
+            let room = Room { device: cpu, total: Bytes::gib(4), free: Bytes::gib(4), reserve: Bytes::ZERO, committed: Bytes::ZERO };
+            let machine = Machine { rooms: vec![room], pace: Pace::assumed(cpu), ..Machine::default() };
+            let planned = propose(&ask, cpu, model, &machine).unwrap();
+            super::misses(&planned, &ask, model, &machine)
+        };
+        let amount = |text: &str, pins: &str| OffloadAsk {
+            virtual_vram: text.parse().unwrap(),
+            pins: if pins.is_empty() { crate::placement::Pins::default() } else { pins.parse().unwrap() },
+            ..OffloadAsk::default()
+        };
+        let list = |text: &str| OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+        for (ask, told) in [
+            (amount("99GiB", ""), ""),
+            (amount("256MiB", ""), ""),
+            (amount("256MiB", "cpu,1-5"), "256.0 MiB were to leave cpu, and 128.0 MiB do: what is pinned to cpu stays"),
+            (amount("64MiB", ""), ""),
+            (list("cpu,320MiB;disk,*"), "cpu was given 320.0 MiB, and weights will take 448.0 MiB: 320.0 MiB stay, and 128.0 MiB is what"),
+            (list("cpu,1KiB;disk,*"), "cpu was given 1.0 KiB, and weights will take 192.0 MiB: 64.0 MiB stay"),
+            (list("disk,256MiB;cpu,*"), ""),
+            (list("cpu,50%;disk,50%"), ""),
+        ] {
+            let found = misses(&model, ask).join("\n");
+            assert!(if told.is_empty() { found.is_empty() } else { found.starts_with(told) }, "{told}: {found}");
+        }
+        let found = misses(&expanding, amount("64MiB", "")).join("\n");
+        assert!(found.starts_with("64.0 MiB leave cpu, and 128.0 MiB is what they pass through there: it would take less"), "{found}");
+    }
+
+    #[test]
+    fn the_processor_without_room_for_what_stays_is_named() {
+        let unit = UnitCost { bytes: Bytes::mib(64), stored: Bytes::mib(64), seconds: 0.1, stay: Stay::Movable };
+        let (units, walks, activations) = (vec![unit; 8], 1, Bytes::ZERO);
+        let model = Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks, activations, expanded: Vec::new() };
+        let told = |device, mib| {
+            let room = Room { device, total: Bytes::gib(4), free: Bytes::mib(mib), reserve: Bytes::ZERO, committed: Bytes::ZERO };
+            let machine = Machine { rooms: vec![room], pace: Pace::assumed(device), ..Machine::default() };
+            let plan = crate::placement::OffloadPlan { compute: device, homes: vec![device; 8] };
+            let planned = propose::expect(&plan, &model, &machine);
+            warnings(&planned, &OffloadAsk::default(), &model, &machine).into_iter().find(|line| line.contains("a run begins"))
+        };
+        assert!(told(DeviceId::Cpu, 500).unwrap().starts_with("512.0 MiB of weights stay on cpu, which has room for 500.0 MiB"));
+        assert_eq!((told(DeviceId::Cpu, 512), told(DeviceId::Sim(0), 500)), (None, None));
     }
 
     #[test]

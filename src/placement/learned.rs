@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Room;
+use super::machine::{Machine, Speed};
 use super::pace::{Pace, Sample, Walk};
-use super::propose::{Machine, Speed};
 use crate::units::{DeviceId, Timestamp};
 use crate::weights::{BlockKind, Precision};
 

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::propose::Speed;
+use super::machine::Speed;
 use crate::units::{Bytes, DeviceId};
 use crate::weights::{BlockKind, Effort};
 

@@ -102,7 +102,7 @@ pub struct Request {
 pub struct LinkUse {
     /// The donor.
     pub device: DeviceId,
-    /// What comes over it.
+    /// What comes over it: as blocks are computed with, and of a [proposal](super::propose()) as they are stored.
     pub streamed: Bytes,
     /// How long it copies.
     pub transfer_s: f64,

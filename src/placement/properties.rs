@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::machine::{Machine, Speed};
 use super::planner::{DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
-use super::propose::{Machine, Model, Speed, propose, smallest};
+use super::propose::{Model, propose, smallest};
 use super::shortage::Shortage;
 use super::simulate::{Link, Load, Staging, simulate};
 use super::sweep::{least_resident, sweep};

@@ -2,7 +2,7 @@
 
 use super::budget::Room;
 use super::floors::Floors;
-use super::propose::{Machine, Speed};
+use super::machine::{Machine, Speed};
 use crate::devices::{SimulatedGpu, simulated};
 use crate::units::{Bytes, DeviceId};
 

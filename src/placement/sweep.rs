@@ -49,13 +49,12 @@ pub(super) fn sweep_through(
     for k in 0..u64::from(points) {
         let freed = Bytes((u128::from(whole) * u128::from(k) / u128::from(last)) as u64);
         // A plan that already frees this much frees it as well.
-        let (ringed, from) = match kept.take().filter(|(ringed, _)| ringed.predicted.streamed >= freed) {
-            Some(both) => both,
-            None => {
-                let Ok(planned) = plan(&freeing(request, freed)) else { break };
-                let ringed = ring(planned);
-                (ringed.clone(), ringed)
-            }
+        let (ringed, from) = if let Some(both) = kept.take().filter(|(ringed, _)| ringed.predicted.streamed >= freed) {
+            both
+        } else {
+            let Ok(planned) = plan(&freeing(request, freed)) else { break };
+            let ringed = ring(planned);
+            (ringed.clone(), ringed)
         };
         let counted = count(&ringed, from, freed);
         curve.push(Point {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::placement::{BudgetError, ProposalError};
+use crate::units::Bytes;
 
 /// The kind of a refusal; each has an exit code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +78,18 @@ impl From<&ProposalError> for Refusal {
             | ProposalError::Crowded { .. } => Kind::Refused,
         };
         Self::new(kind, error.to_string(), error.hint())
+    }
+}
+
+impl Refusal {
+    /// Returns the refusal of weights that cannot live where they were asked to, where so much virtual VRAM would do.
+    #[must_use]
+    pub fn of_placing(error: &ProposalError, least: Option<Bytes>) -> Self {
+        let refusal = Self::from(error);
+        match least.filter(|least| refusal.kind == Kind::Refused && *least > Bytes::ZERO) {
+            Some(least) => Self { hint: Some(format!("--virtual-vram {}b is the least that fits now", least.get())), ..refusal },
+            None => refusal,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use perilune::workflow::{JobDraft, Kind};
 use serde_json::{Value, json};
 
 use crate::support::builders::a_job;
-use crate::support::daemon::Home;
+use crate::support::daemon::{Home, finish};
 use crate::support::talk::Talk;
 use crate::support::weights_file::{tiny_unet, under, write, zeros};
 
@@ -188,6 +188,20 @@ fn each_mistake_has_its_exit_code() {
     assert_eq!(talk.try_call(Request::Plan(Box::new(ask))).unwrap_err().kind, Kind::NotFound);
     let alone = Home::empty();
     alone.run(&["plan", "night"]).refused(3, "no daemon runs");
+}
+
+#[test]
+fn where_nothing_is_asked_the_processor_begins_however_little_is_free() {
+    let home = Home::empty();
+    std::fs::create_dir(home.path().join("profiles")).unwrap();
+    std::fs::write(home.path().join("profiles/full.yaml"), "floors: {cpu: 1TiB}\n").unwrap();
+    finish(home.command(&["status", "--profile", "full"])).ok();
+    let plan = ["plan", "night", "--compute-device", "cpu", "--json"];
+    let view = home.run(&plan).json();
+    let told: Vec<&str> = view["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(told.iter().any(|line| line.contains("stay on cpu, which has room for 0 B: a run begins")), "{told:?}");
+    assert!(view["blocks"].as_array().unwrap().iter().all(|block| block["device"] == "cpu"));
+    home.run(&[&plan[..], &["--virtual-vram", "100KiB"]].concat()).refused(5, "");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::engine::residency::{Placing, Residency};
 use crate::families::cost::Work;
 use crate::families::{DenoiserConfig, FamilyError, Role, VaeConfig};
 use crate::library::network;
-use crate::placement::propose::expect;
+use crate::placement::propose::{expect, smallest};
 use crate::placement::{Machine, Model, OffloadAsk, OffloadPlan, Pace, Predicted, Walk, advice, propose};
 use crate::units::Bytes;
 use crate::weights::{BlockTable, Catalog, Precision};
@@ -123,8 +123,8 @@ impl<'a> Offload<'a> {
 }
 
 impl Target<'_> {
-    /// Returns where the blocks go of a part that is `model` for an ask.
-    fn placing(&self, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
+    /// Returns where the blocks go of a part that is `model` for an ask; what virtual VRAM would do is known of the network alone.
+    fn placing(&self, role: Role, table: &BlockTable, model: impl FnOnce(&Asked, &Pace) -> Model) -> Result<Placing<'static>, EngineError> {
         match self.offload {
             Offload::Nothing => Ok(Placing::all_resident(self.compute.id, table)),
             Offload::Exactly { plan, staging } => {
@@ -133,18 +133,23 @@ impl Target<'_> {
             Offload::Asked(asked) => {
                 let compute = self.compute.id;
                 let model = model(asked, &asked.machine.pace);
-                let planned = propose(&asked.ask, compute, &model, &asked.machine)?;
+                let planned = propose(&asked.ask, compute, &model, &asked.machine).map_err(|error| EngineError::Placing {
+                    least: Some(role)
+                        .filter(|r| *r == Role::Denoiser)
+                        .and_then(|_| smallest(&asked.ask, compute, &model, &asked.machine).ok()),
+                    error: Box::new(error),
+                })?;
                 let kept = asked.ask.pins.iter().filter(|(_, device)| *device == compute).map(|(block, _)| block).collect();
                 let ring = planned.staging.saturating_sub(model.scratch(&planned.plan));
-                let cuts = advice::cuts(&asked.ask, compute, &model, &asked.machine);
-                Ok(Placing { staging: ring, plan: planned.plan, later: &[], kept, cuts })
+                let misses = advice::misses(&planned, &asked.ask, &model, &asked.machine);
+                Ok(Placing { staging: ring, plan: planned.plan, later: &[], kept, misses })
             }
         }
     }
 
     /// Returns where the blocks go of a part that every run uses once: how long that takes matters to nobody.
-    pub(super) fn placing_once(&self, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
-        self.placing(table, |_, pace| network::used_once(table, self.precision, pace))
+    pub(super) fn placing_once(&self, role: Role, table: &BlockTable) -> Result<Placing<'static>, EngineError> {
+        self.placing(role, table, |_, pace| network::used_once(table, self.precision, pace))
     }
 }
 
@@ -180,7 +185,7 @@ impl LoadedDenoiser {
 }
 
 fn placing_of(config: &DenoiserConfig, table: &BlockTable, target: Target<'_>) -> Result<Placing<'static>, EngineError> {
-    target.placing(table, |asked, pace| network::model(config, table, asked.work, target.precision, pace))
+    target.placing(Role::Denoiser, table, |asked, pace| network::model(config, table, asked.work, target.precision, pace))
 }
 
 impl PlacedVae {
@@ -190,7 +195,7 @@ impl PlacedVae {
         let (catalog, table, vault) = open(files, Role::Vae)?;
         let config = VaeConfig::read(&catalog).map_err(wrong(files))?;
         let model = Vae::new(&config, &table).map_err(wrong(files))?;
-        let placing = Placing { later: &[ENCODER], ..target.placing_once(&table)? };
+        let placing = Placing { later: &[ENCODER], ..target.placing_once(Role::Vae, &table)? };
         Ok(Self { model, config, table, vault, placing })
     }
 

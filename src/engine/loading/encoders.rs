@@ -81,7 +81,7 @@ impl LoadedQwen {
 
 /// Brings an encoder's weights to their places.
 fn residency(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>) -> Result<Residency, EngineError> {
-    let placing = target.placing_once(&table)?;
+    let placing = target.placing_once(role, &table)?;
     Residency::load(role, table, vault, target, placing)
 }
 

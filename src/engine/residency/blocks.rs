@@ -38,8 +38,8 @@ pub struct Residency {
     pub(super) room: Cell<Bytes>,
     /// Blocks that the operator wants to stay here.
     pub(super) kept: RefCell<Vec<BlockIndex>>,
-    /// What was asked of devices that had less room.
-    pub(super) cuts: RefCell<Vec<String>>,
+    /// What was asked for and is not done, in words.
+    pub(super) misses: RefCell<Vec<String>>,
     pub(super) residents: Residents,
     /// Those that few runs use.
     later: Vec<BlockIndex>,
@@ -120,8 +120,8 @@ pub struct Placing<'a> {
     pub later: &'a [&'a str],
     /// Blocks that the operator wants to stay on the compute device: the last to leave where memory runs short.
     pub kept: Vec<BlockIndex>,
-    /// What was asked of devices that have less room, in words.
-    pub cuts: Vec<String>,
+    /// What was asked for and is not done, in words.
+    pub misses: Vec<String>,
 }
 
 impl Placing<'_> {
@@ -129,7 +129,7 @@ impl Placing<'_> {
     #[must_use]
     pub fn all_resident(compute: DeviceId, table: &BlockTable) -> Self {
         let plan = OffloadPlan::all_resident(compute, table);
-        Self { plan, staging: Bytes::ZERO, later: &[], kept: Vec::new(), cuts: Vec::new() }
+        Self { plan, staging: Bytes::ZERO, later: &[], kept: Vec::new(), misses: Vec::new() }
     }
 }
 
@@ -139,7 +139,7 @@ impl Residency {
     /// first step; when it is first asked for, where everything stays on the processor, so that no step waits for weights
     /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
-        let Placing { plan, staging: room, later, kept, cuts } = placing;
+        let Placing { plan, staging: room, later, kept, misses } = placing;
         let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
         let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu || target.compute.simulated.is_some();
@@ -152,7 +152,7 @@ impl Residency {
             plan: RefCell::new(plan),
             room: Cell::new(room),
             kept: RefCell::new(kept),
-            cuts: RefCell::new(cuts),
+            misses: RefCell::new(misses),
             table,
             staging: RefCell::new(None),
             given_up: RefCell::default(),
@@ -308,10 +308,10 @@ impl Residency {
         self.plan.borrow()
     }
 
-    /// Returns in words what was asked of devices that had less room.
+    /// Returns in words what was asked for and is not done.
     #[must_use]
-    pub fn cuts(&self) -> Vec<String> {
-        self.cuts.borrow().clone()
+    pub fn misses(&self) -> Vec<String> {
+        self.misses.borrow().clone()
     }
 
     /// Returns the table of blocks.

@@ -38,7 +38,7 @@ impl Residency {
     pub fn rebudget(&self, placing: &Placing<'_>) -> Result<(), EngineError> {
         self.go_over_to(&placing.plan, placing.staging, true)?;
         self.kept.replace(placing.kept.clone());
-        self.cuts.replace(placing.cuts.clone());
+        self.misses.replace(placing.misses.clone());
         self.given_up.take();
         Ok(())
     }
