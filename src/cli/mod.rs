@@ -3,6 +3,8 @@
 //! Data goes to standard output, everything else to standard error. An error is one line and a hint,
 //! and its kind is the exit code.
 
+pub mod alert_lines;
+pub mod alerts;
 pub mod args;
 pub mod commands;
 pub mod context;

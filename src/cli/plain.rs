@@ -4,16 +4,18 @@
 //! 14:02:11 box: daemon up; cuda:0 RTX 4090 23.7 of 24.0 GiB, 93 % busy, 81 C
 //! 14:02:13 job 41 running: step 14 of 28
 //! 14:02:40 job 41 done: /home/ana/pictures/night-0041.png
+//! 14:02:52 ALERT cuda:0 memory: 23.7/24.0 GiB, threshold 97%; move weights elsewhere in the tuner, or unload sets
 //! ```
 //!
 //! What changes all the time is told when it has changed much: a screen reader reads everything.
 
 use std::collections::BTreeMap;
 
+use super::alert_lines::AlertLines;
 use crate::client::News;
 use crate::devices::{DeviceReading, Health};
 use crate::jobs::{JobState, JobView, Progress};
-use crate::units::{DeviceId, JobId, Timestamp};
+use crate::units::{DeviceId, JobId, Thresholds, Timestamp};
 use crate::wire::control::Counts;
 use crate::wire::{Change, ConversionId, ConversionView, EngineState, EngineView, SetView, Status};
 
@@ -33,9 +35,10 @@ struct ToldDevice {
 }
 
 /// What was told already, so that only changes are told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plain {
     place: String,
+    alerts: AlertLines,
     up: Option<bool>,
     devices: BTreeMap<DeviceId, ToldDevice>,
     jobs: BTreeMap<JobId, String>,
@@ -49,8 +52,19 @@ pub struct Plain {
 impl Plain {
     /// Returns one that has told nothing yet. Lines begin with the place where there are several.
     #[must_use]
-    pub fn new(place: Option<&str>) -> Self {
-        Self { place: place.map(|p| format!(" {p}:")).unwrap_or_default(), ..Self::default() }
+    pub fn new(place: Option<&str>, thresholds: Thresholds) -> Self {
+        Self {
+            place: place.map(|p| format!(" {p}:")).unwrap_or_default(),
+            alerts: AlertLines::new(thresholds),
+            up: None,
+            devices: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            conversions: BTreeMap::new(),
+            queue: None,
+        }
     }
 
     /// Returns the lines for a piece of news.
@@ -68,24 +82,27 @@ impl Plain {
                     lines.push(format!("daemon DOWN: {}{again}", reason.message));
                 }
             }
-            News::Heard(event) => self.change(event.change, &mut lines),
+            News::Heard(event) => {
+                self.change(&event.change, &mut lines);
+                self.alerts.hear(event.change, now, &mut lines);
+            }
             News::Answered { .. } => {}
         }
         let (time, place) = (now.time_of_day(), &self.place);
         lines.into_iter().map(|line| format!("{time}{place} {line}\n")).collect()
     }
 
-    fn change(&mut self, change: Change, lines: &mut Vec<String>) {
+    fn change(&mut self, change: &Change, lines: &mut Vec<String>) {
         match change {
-            Change::Snapshot(status) => self.status(*status, lines),
-            Change::Job(job) => self.job(&job, lines),
+            Change::Snapshot(status) => self.status(status, lines),
+            Change::Job(job) => self.job(job, lines),
             Change::Gone(jobs) => jobs.iter().for_each(|job| drop((self.jobs.remove(job), self.parts.remove(job)))),
-            Change::Progress { job, progress } => self.progress(job, &progress, lines),
+            Change::Progress { job, progress } => self.progress(*job, progress, lines),
             Change::Devices { devices, .. } => devices.iter().for_each(|d| self.device(d, lines)),
-            Change::Queue { paused, counts } => self.counts(paused, counts, lines),
-            Change::Sets(sets) => self.sets(&sets, lines),
+            Change::Queue { paused, counts } => self.counts(*paused, *counts, lines),
+            Change::Sets(sets) => self.sets(sets, lines),
             Change::Engines(engines) => engines.iter().for_each(|e| self.engine(e, lines)),
-            Change::Conversions(conversions) => self.conversions(&conversions, lines),
+            Change::Conversions(conversions) => self.conversions(conversions, lines),
             Change::Notice(notice) => lines.push(format!("{}: {}", notice.level.to_uppercase(), notice.text)),
             Change::Log(line) if matches!(line.level.as_str(), "warn" | "error") => {
                 lines.push(format!("{} {}: {}", line.level.to_uppercase(), line.source, line.text));
@@ -94,7 +111,7 @@ impl Plain {
         }
     }
 
-    fn status(&mut self, status: Status, lines: &mut Vec<String>) {
+    fn status(&mut self, status: &Status, lines: &mut Vec<String>) {
         status.devices.iter().for_each(|d| self.device(d, lines));
         if let Some(problem) = &status.host.gpu_problem {
             lines.push(format!("NVIDIA: {}; {}", problem.cause, problem.hint));
@@ -102,12 +119,13 @@ impl Plain {
         self.sets(&status.sets, lines);
         status.engines.iter().for_each(|e| self.engine(e, lines));
         self.conversions(&status.conversions, lines);
-        let queue = status.queue;
-        self.counts(queue.paused, Counts::from(&queue), lines);
+        let queue = &status.queue;
+        self.counts(queue.paused, Counts::from(queue), lines);
         // What was finished before anybody listened is history.
         let (over, open): (Vec<_>, Vec<_>) = queue.jobs.iter().partition(|j| j.state.is_final() && !self.jobs.contains_key(&j.job));
         for job in over {
             self.jobs.insert(job.job, told_of(job));
+            self.alerts.leave_out(job.job);
         }
         for job in open {
             self.job(job, lines);

@@ -1,17 +1,17 @@
 //! What needs a look or a hand now: values beyond their thresholds, and what went wrong.
 //!
-//! What a device or a set is can be seen at every moment; since when, only by having looked. So the list is made anew with
-//! everything that is heard, and an alert that was there before keeps the time since which it is there.
+//! What a device or a set is can be seen at every moment ([`seen`]); since when, only by having looked. So the list is made anew
+//! with everything that is heard, and an alert that was there before keeps the time since which it is there ([`Alerts`]).
 
 use std::collections::BTreeSet;
 
 use super::known::Known;
 use super::wording;
-use crate::devices::{DeviceKind, DeviceReading, Health};
+use crate::devices::{DeviceKind, DeviceReading, Health, HostReading};
 use crate::jobs::{JobState, JobView, WaitReason};
 use crate::placement::verify;
 use crate::units::{Bytes, DeviceId, Grade, JobId, Thresholds, Timestamp};
-use crate::wire::{EngineState, EngineView, SetView};
+use crate::wire::{EngineState, EngineView, SetView, Status};
 use crate::workflow::SetId;
 
 /// How long a job that is over stays among the alerts, unless it is hidden before: whoever looks once a day sees it.
@@ -79,10 +79,50 @@ pub struct Alert {
     pub value: String,
     /// The threshold that is passed, where there is one.
     pub limit: Option<String>,
-    /// Since when.
-    pub since: Timestamp,
+    /// Since when, as far as it can be seen or was seen.
+    pub since: Option<Timestamp>,
     /// What to do about it.
     pub hint: String,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// Every device.
+    pub devices: &'a [DeviceReading],
+    /// The host.
+    pub host: &'a HostReading,
+    /// Engines.
+    pub engines: &'a [EngineView],
+    /// Loaded model sets.
+    pub sets: &'a [SetView],
+    /// Jobs.
+    pub jobs: &'a [JobView],
+}
+
+impl<'a> From<&'a Status> for Sight<'a> {
+    fn from(status: &'a Status) -> Self {
+        let Status { devices, host, engines, sets, queue, .. } = status;
+        Self { devices, host, engines, sets, jobs: &queue.jobs }
+    }
+}
+
+impl<'a> From<&'a Known> for Sight<'a> {
+    fn from(known: &'a Known) -> Self {
+        let Known { devices, host, engines, sets, jobs, .. } = known;
+        Self { devices, host, engines, sets, jobs }
+    }
+}
+
+/// Returns everything that needs a look or a hand at this moment, the worst first.
+#[must_use]
+pub fn seen(sight: Sight<'_>, limits: Thresholds, now: Timestamp) -> Vec<Alert> {
+    let mut look = Look { limits, now, all: Vec::new() };
+    look.of_devices(sight);
+    look.of_engines(sight);
+    look.of_jobs(sight.jobs);
+    look.all.sort_by_key(|alert| std::cmp::Reverse(alert.grade));
+    look.all
 }
 
 /// Everything that needs a look or a hand, the worst first.
@@ -114,20 +154,16 @@ impl Alerts {
     /// Looks at what is known now.
     pub fn look(&mut self, known: &Known, limits: Thresholds, now: Timestamp) {
         let before = std::mem::take(&mut self.all);
-        let mut all = Look { limits, now, all: Vec::new() };
-        if known.heard_at.is_some() {
-            all.of_devices(known);
-            all.of_engines(known);
-            all.of_jobs(known, &self.hidden);
+        if known.heard_at.is_none() {
+            return;
         }
-        self.all = all.all;
+        self.all = seen(Sight::from(known), limits, now);
+        self.all.retain(|alert| alert.about.job().is_none_or(|job| !self.hidden.contains(&job)));
         for alert in &mut self.all {
             // What happened in a job happened when it ended.
-            if let Some(old) = before.iter().find(|old| old.about == alert.about && old.since < alert.since) {
-                alert.since = old.since;
-            }
+            let old = before.iter().find(|old| old.about == alert.about).and_then(|old| old.since);
+            alert.since = old.into_iter().chain(alert.since).min().or(Some(now));
         }
-        self.all.sort_by_key(|alert| std::cmp::Reverse(alert.grade));
     }
 }
 
@@ -141,7 +177,7 @@ struct Look {
 impl Look {
     fn add(&mut self, about: About, grade: Grade, told: [String; 3], limit: Option<String>) {
         let [what, value, hint] = told;
-        self.all.push(Alert { about, grade, what, value, limit, since: self.now, hint });
+        self.all.push(Alert { about, grade, what, value, limit, since: None, hint });
     }
 
     /// Adds a value that lies beyond one of its thresholds, each of which `write` writes with its unit.
@@ -155,14 +191,14 @@ impl Look {
         self.add(about, grade, told, Some(write(limit)));
     }
 
-    fn of_devices(&mut self, known: &Known) {
-        if let Some(problem) = known.host.gpu_problem.as_ref().filter(|problem| !problem.is_absent) {
+    fn of_devices(&mut self, seen: Sight<'_>) {
+        if let Some(problem) = seen.host.gpu_problem.as_ref().filter(|problem| !problem.is_absent) {
             self.add(About::Driver, Grade::Crit, ["NVIDIA".to_owned(), problem.cause.clone(), problem.hint.clone()], None);
         }
-        for reading in &known.devices {
-            self.of_device(known, reading);
+        for reading in seen.devices {
+            self.of_device(seen.host, reading);
         }
-        for disk in &known.host.disks {
+        for disk in &seen.host.disks {
             let used = 1.0 - disk.free.ratio_of(disk.total);
             let free = format!("{} GiB free", wording::gib(disk.free));
             let hint = format!("remove conversions in the cache, or pictures; {} of {} are used", wording::percent(used), disk.total);
@@ -173,7 +209,7 @@ impl Look {
         }
     }
 
-    fn of_device(&mut self, known: &Known, reading: &DeviceReading) {
+    fn of_device(&mut self, host: &HostReading, reading: &DeviceReading) {
         let id = reading.id;
         match &reading.health {
             Health::Lost { reason, for_s } => {
@@ -181,7 +217,7 @@ impl Look {
                 self.add(About::Lost(id), Grade::Crit, [format!("{id} LOST"), reason.clone(), hint], None);
                 let ago = std::time::Duration::try_from_secs_f64(for_s.max(0.0)).unwrap_or_default();
                 if let Some(alert) = self.all.last_mut() {
-                    alert.since = Timestamp(self.now.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(0)));
+                    alert.since = Some(Timestamp(self.now.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(0))));
                 }
                 return;
             }
@@ -199,9 +235,9 @@ impl Look {
             let write = |t: f64| format!("{t:.0} C");
             self.value(About::Temperature(id), self.limits.temp, degrees, write, [format!("{id} temp"), write(degrees), hint]);
         }
-        let memory = reading.memory.or(known.host.memory.filter(|_| is_host));
+        let memory = reading.memory.or(host.memory.filter(|_| is_host));
         // File systems are told of by their names, where these are known.
-        let by_name = reading.kind == DeviceKind::Disk && !known.host.disks.is_empty();
+        let by_name = reading.kind == DeviceKind::Disk && !host.disks.is_empty();
         if let Some(memory) = memory.filter(|m| m.total > Bytes::ZERO && !by_name) {
             let hint = match reading.kind {
                 DeviceKind::Cuda | DeviceKind::Amd | DeviceKind::Sim => "move weights elsewhere in the tuner, or unload sets",
@@ -212,15 +248,15 @@ impl Look {
             let told = [format!("{id} memory"), format!("{} GiB", wording::used_of(memory)), hint.to_owned()];
             self.value(About::Memory(id), self.limits.mem, share, wording::percent, told);
         }
-        let load = reading.utilization.or(known.host.cpu_utilization.filter(|_| is_host));
+        let load = reading.utilization.or(host.cpu_utilization.filter(|_| is_host));
         if let (Some(share), Some(limits)) = (load, self.limits.util) {
             let hint = "see which processes hold the device".to_owned();
             self.value(About::Load(id), limits, share, wording::percent, [format!("{id} load"), wording::percent(share), hint]);
         }
     }
 
-    fn of_engines(&mut self, known: &Known) {
-        for EngineView { device, state, last_exit, .. } in &known.engines {
+    fn of_engines(&mut self, seen: Sight<'_>) {
+        for EngineView { device, state, last_exit, .. } in seen.engines {
             let value = match state {
                 EngineState::Broken => "cannot start",
                 EngineState::Backoff => "is started again",
@@ -229,7 +265,7 @@ impl Look {
             let hint = last_exit.as_ref().map_or_else(|| "read the log".to_owned(), |exit| format!("{exit}; read the log"));
             self.add(About::Engine(*device), Grade::Crit, [format!("engine {device}"), value.to_owned(), hint], None);
         }
-        for set in &known.sets {
+        for set in seen.sets {
             if let Some(line) = not_kept(set) {
                 let hint = "free what others hold of the device and load the set anew, or plan it otherwise".to_owned();
                 let about = About::Set(set.id.clone(), set.device);
@@ -238,16 +274,15 @@ impl Look {
         }
     }
 
-    fn of_jobs(&mut self, known: &Known, hidden: &BTreeSet<JobId>) {
-        let full = known.jobs.iter().filter(|job| job.reason == Some(WaitReason::Disk)).count();
+    fn of_jobs(&mut self, jobs: &[JobView]) {
+        let full = jobs.iter().filter(|job| job.reason == Some(WaitReason::Disk)).count();
         if full > 0 {
             let hint = "remove conversions in the cache; the jobs go on by themselves".to_owned();
             let told = ["disk full".to_owned(), wording::count(full as u64, "waiting job"), hint];
             self.add(About::NoRoom, Grade::Crit, told, None);
         }
-        let is_shown = |job: &&JobView| !hidden.contains(&job.job) && job.finished.is_some_and(|at| self.now.0 - at.0 < OVER_MS);
-        let over: Vec<&JobView> = known.jobs.iter().filter(is_shown).collect();
-        for job in over {
+        let now = self.now;
+        for job in jobs.iter().filter(|job| job.finished.is_some_and(|at| now.0 - at.0 < OVER_MS)) {
             self.of_job(job);
         }
     }
@@ -266,8 +301,8 @@ impl Look {
         } else {
             return;
         }
-        if let (Some(alert), Some(at)) = (self.all.last_mut(), job.finished) {
-            alert.since = at;
+        if let Some(alert) = self.all.last_mut() {
+            alert.since = job.finished;
         }
     }
 }

@@ -10,11 +10,13 @@ use perilune::tui::alerts::About;
 use perilune::tui::screens::Screen as Which;
 use perilune::units::{Bytes, DeviceId, Grade, JobId, SaidThresholds, Timestamp};
 use perilune::wire::{Change, Status};
+use serde_json::{Value, json};
 
 use super::screens::{Styles, check_everywhere};
 use super::support::daemon::Home;
 use super::support::fixtures;
 use super::support::screen::{Screen, options};
+use super::support::wait::until;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 36)];
 
@@ -96,7 +98,7 @@ fn an_alert_keeps_since_when_it_is_there_and_goes_with_its_cause() {
     let Status { devices, host, .. } = one_card(92.0, 0.0, 0.1);
     screen.hear(Change::Devices { devices, host: Box::new(host) });
     let alert = screen.model.alerts.all()[0].clone();
-    assert_eq!((alert.grade, alert.since, alert.limit.as_deref()), (Grade::Crit, fixtures::NOW, Some("90 C")));
+    assert_eq!((alert.grade, alert.since, alert.limit.as_deref()), (Grade::Crit, Some(fixtures::NOW), Some("90 C")));
     let mut screen = screen.keys("a");
     assert!(screen.text().contains("4m10s"), "{}", screen.text());
     let Status { devices, host, .. } = one_card(60.0, 0.0, 0.1);
@@ -111,7 +113,7 @@ fn what_went_wrong_is_among_them() {
     assert!(has("cuda:3 LOST") && has("cuda:5 unreadable") && has("engine cuda:1") && has("job 40 FAILED"), "{all:?}");
     let lost =
         Screen::on(fixtures::broken(), 80, 24).model.alerts.all().iter().find(|a| a.about == About::Lost(DeviceId::Cuda(3))).cloned();
-    assert_eq!(lost.unwrap().since, Timestamp(fixtures::NOW.0 - 211_000));
+    assert_eq!(lost.unwrap().since, Some(Timestamp(fixtures::NOW.0 - 211_000)));
     let mut status = fixtures::empty();
     status.host.disks.push(DiskReading {
         mount: "/models".to_owned(),
@@ -222,6 +224,48 @@ fn the_list_of_alerts() {
     check_everywhere("alerts_none", Styles::Not, |options, w, h| Screen::with(options, w, h).told(fixtures::empty()).keys("1a"));
 }
 
+/// Whoever asks once sees what the dashboard shows, by the thresholds that the dashboard has.
+#[test]
+fn a_status_has_the_alerts_too() {
+    let home = Home::with_daemon();
+    let fail = json!({"fail": [0, "failed", "it was not to be"]}).to_string();
+    assert_eq!(home.run(&["run", "-m", "night", "-p", &fail]).code, 1);
+    fs::create_dir(home.path().join("profiles")).unwrap();
+    fs::write(home.path().join("profiles/low.yaml"), "thresholds: {mem: [0.000001, 0.000002]}\n").unwrap();
+    let alerts = |arguments: &[&str]| {
+        let status = home.run(&[&["status", "--json"], arguments].concat()).json();
+        assert!(status["queue"].is_object() && status["version"].is_string(), "{status}");
+        status["alerts"].as_array().cloned().unwrap_or_else(|| panic!("no alerts: {status}"))
+    };
+    let about = |all: &[Value], about: &str, device: &Value| all.iter().find(|a| a["about"] == about && a["device"] == *device).cloned();
+    // The first readings may come after the daemon.
+    let memory = until("a reading", || about(&alerts(&["--profile", "low"]), "memory", &json!("cpu")));
+    assert_eq!((&memory["grade"], &memory["what"], &memory["since"]), (&json!("crit"), &json!("cpu memory"), &Value::Null));
+    assert!(memory["value"].as_str().is_some_and(|v| v.ends_with(" GiB")) && memory["limit"].is_string(), "{memory}");
+    let failed = about(&alerts(&[]), "failed", &Value::Null).unwrap();
+    let expected = json!({
+        "about": "failed", "grade": "crit", "device": null, "disk": null, "set": null, "job": 1, "what": "job 1 FAILED",
+        "value": "it was not to be", "limit": null, "since": failed["since"], "hint": failed["hint"],
+    });
+    assert_eq!(failed, expected);
+    assert!(failed["since"].as_str().is_some_and(|s| s.ends_with('Z')) && failed["hint"].is_string(), "{failed}");
+    let text = home.run(&["status", "--profile", "low"]).ok();
+    let line = |what: &str| text.lines().find(|l| l.contains(what)).unwrap_or_else(|| panic!("no {what} in\n{text}")).to_owned();
+    assert!(line("job 1 FAILED").starts_with("!!") && line("job 1 FAILED").contains("it was not to be"), "{text}");
+    assert!(line("cpu memory").starts_with("!!") && line("cpu memory").contains("unload sets"), "{text}");
+    assert!(line("what to do").contains("limit"), "{text}");
+}
+
+/// Whoever mistypes a theme must still be able to ask how the box is, and is told.
+#[test]
+fn a_theme_that_cannot_be_used_keeps_nobody_from_a_status() {
+    let home = Home::with_daemon();
+    home.config("theme: drak\n");
+    let done = home.run(&["status", "--json"]);
+    assert!(done.stderr.contains("there is no theme `drak`") && done.stderr.contains("the built-in thresholds are used"), "{done:?}");
+    assert!(done.json()["alerts"].is_array());
+}
+
 #[test]
 fn thresholds_are_checked_with_the_files_that_say_them() {
     let home = Home::empty();
@@ -238,7 +282,7 @@ fn thresholds_are_checked_with_the_files_that_say_them() {
     assert!(lines.iter().any(|l| l == "well.yaml: profile is fine"), "{lines:?}");
     assert!(lines.iter().any(|l| l.starts_with("mine.yaml:4:3: ") && l.contains("must rise")), "{lines:?}");
     let settings = home.run(&["config", "--json", "--profile", "well"]).json();
-    assert_eq!(settings["settings"]["thresholds"]["value"]["temp"], serde_json::json!([70.0, 85.0]));
+    assert_eq!(settings["settings"]["thresholds"]["value"]["temp"], json!([70.0, 85.0]));
     assert_eq!(settings["settings"]["thresholds"]["origin"], "profile well");
     home.config("run: {thresholds: {temp: [1, 2]}}");
     home.run(&["config"]).refused(2, &format!("{}: run.thresholds", home.path().join("config.yaml").display()));

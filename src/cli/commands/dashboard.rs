@@ -9,20 +9,24 @@ use tokio::sync::mpsc;
 use crate::cli::context::Context;
 use crate::cli::output;
 use crate::cli::plain::Plain;
+use crate::cli::report;
 use crate::client::{Handle, follow};
-use crate::config::{ConfigError, key_file, themes};
+use crate::config::{ConfigError, Settings, key_file, themes};
 use crate::prompt::Dialect;
+use crate::theme::{Background, Themes};
 use crate::tui::keys::Keys;
 use crate::tui::options::{PreviewChoice, Surroundings};
 use crate::tui::player::Player;
 use crate::tui::screens::Screen;
 use crate::tui::{self, Options, RunError, rebind, wording};
-use crate::units::{Clock, SystemClock};
+use crate::units::{Clock, SystemClock, Thresholds};
 use crate::wire::control::Topics;
 use crate::workflow::{Kind, Refusal, text};
 
 /// Lines that may wait to be written; links wait when there are more.
 const LINES: usize = 64;
+/// The theme that goes by the terminal's background.
+const AUTO: &str = "auto";
 /// What a shell adds to the number of the signal that ended a program.
 const SIGNALLED: i32 = 128;
 
@@ -72,6 +76,7 @@ pub(super) fn draw(context: &Context, start_screen: Screen, links: impl FnOnce()
 
 /// Tells line by line what links tell, until they end or a signal comes. Returns the exit code.
 pub(super) fn plain(context: &Context, links: impl FnOnce() -> Result<Shown, Refusal>) -> Result<u8, Refusal> {
+    let thresholds = thresholds(context);
     context.wait_for(async {
         let (links, player) = links()?;
         let now = move || match &player {
@@ -84,7 +89,7 @@ pub(super) fn plain(context: &Context, links: impl FnOnce() -> Result<Shown, Ref
         let (tell, mut told) = mpsc::channel(LINES);
         for (place, mut link) in links {
             let (tell, now) = (tell.clone(), now.clone());
-            let mut plain = Plain::new(several.then_some(place.as_str()));
+            let mut plain = Plain::new(several.then_some(place.as_str()), thresholds);
             tokio::spawn(async move {
                 // The way to ask is held: a link whose owner has let go of it ends.
                 let _asks = link.ask;
@@ -123,19 +128,38 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         Err(problem) => options.keys_problem = Some(format!("the built-in keys are used: {problem}")),
     }
     options.written = Some(settings.paths.data.clone());
-    options.themes = themes::load(&settings.paths)?;
-    let wrong = |origin: String, problem: String| ConfigError::Value { origin, problem };
-    if let Some(name) = &settings.theme.value {
-        if name != "auto" && options.themes.get(name).is_none() {
-            let known = options.themes.names().collect::<Vec<_>>().join(", ");
-            return Err(wrong(settings.theme.origin.to_string(), format!("there is no theme `{name}`; there are auto, {known}")).into());
-        }
-        options.theme.clone_from(name);
-    }
+    (options.themes, options.theme) = themed(settings)?;
     if let Some(text) = &settings.preview.value {
         options.preview = text.parse::<PreviewChoice>().map_err(|e| wrong(settings.preview.origin.to_string(), e.to_string()))?;
     }
     Ok(options)
+}
+
+fn wrong(origin: String, problem: String) -> ConfigError {
+    ConfigError::Value { origin, problem }
+}
+
+/// Returns the themes there are, and the name of the one to use.
+fn themed(settings: &Settings) -> Result<(Themes, String), ConfigError> {
+    let themes = themes::load(&settings.paths)?;
+    let name = settings.theme.value.clone().unwrap_or_else(|| AUTO.to_owned());
+    if name != AUTO && themes.get(&name).is_none() {
+        let known = themes.names().collect::<Vec<_>>().join(", ");
+        return Err(wrong(settings.theme.origin.to_string(), format!("there is no theme `{name}`; there are {AUTO}, {known}")));
+    }
+    Ok((themes, name))
+}
+
+/// Returns the thresholds that the dashboard would have here. Where a theme cannot be used that is told, and the built-in ones are
+/// taken: whoever mistypes a theme must still be able to ask how the box is.
+pub(super) fn thresholds(context: &Context) -> Thresholds {
+    let settings = &context.settings;
+    let of_theme = themed(settings).map(|(themes, name)| themes.choose(&name, Background::Any).map(|theme| theme.thresholds));
+    let of_theme = of_theme.unwrap_or_else(|problem| {
+        report::note(&format!("warning: {problem}; the built-in thresholds are used"));
+        None
+    });
+    of_theme.unwrap_or(Thresholds::DEFAULT).with(settings.profiled.thresholds)
 }
 
 /// Returns the keys as the operator has them, or why they cannot be used.

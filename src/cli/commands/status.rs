@@ -2,22 +2,37 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
+use super::dashboard;
 use super::devices::device_table;
 use super::queue::age;
+use crate::cli::alerts::{AlertView, alert_table};
 use crate::cli::context::Context;
 use crate::cli::output::{self, head, table};
 use crate::client::Client;
 use crate::client::call::unexpected;
 use crate::devices::Labelled;
+use crate::tui::alerts::{self, Alert, Sight};
 use crate::wire::{EngineState, Reply, Request, Status};
 use crate::workflow::Refusal;
 
 /// Between two snapshots of a watch.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What is shown: all that the daemon tells, and what of it needs a look or a hand by the thresholds of whoever asks.
+#[derive(Serialize)]
+struct Shown<'a> {
+    // The status has been an object of its own for as long as others read it.
+    #[serde(flatten)]
+    status: &'a Status,
+    alerts: Vec<AlertView<'a>>,
+}
+
 /// Shows the status, once or until interrupted.
 pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
     let output = context.output;
+    let thresholds = dashboard::thresholds(context);
     context.with_daemon(|mut daemon| async move {
         loop {
             let status = ask(&mut daemon).await?;
@@ -25,7 +40,10 @@ pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
                 // Home, and clear what is below: one screen that changes in place.
                 output::print("\x1b[H\x1b[J");
             }
-            output.show(&status, || text(&status));
+            // By the daemon's clock, as is what it tells.
+            let alerts = alerts::seen(Sight::from(&*status), thresholds, status.time);
+            let shown = Shown { status: &status, alerts: alerts.iter().map(AlertView::from).collect() };
+            output.show(&shown, || text(&status, &alerts));
             if !watch {
                 return Ok(());
             }
@@ -45,7 +63,7 @@ pub(super) async fn ask(daemon: &mut Client) -> Result<Box<Status>, Refusal> {
     }
 }
 
-fn text(status: &Status) -> String {
+fn text(status: &Status, alerts: &[Alert]) -> String {
     let queue = &status.queue;
     let mut text = format!(
         "perilune {} · daemon {} · up {}\nqueue{}: {} queued, {} held, {} running, {} done, {} failed, {} cancelled\n",
@@ -60,6 +78,10 @@ fn text(status: &Status) -> String {
         queue.failed,
         queue.cancelled,
     );
+    if !alerts.is_empty() {
+        text.push('\n');
+        text += &alert_table(alerts, status.time);
+    }
     if !status.devices.is_empty() {
         text.push('\n');
         text += &device_table(&status.devices);

@@ -79,7 +79,7 @@ fn note(all: &[Alert]) -> String {
 
 fn cells(model: &Model, alert: &Alert, paint: &Paint) -> Vec<Line<'static>> {
     let role = Paint::role_of(alert.grade);
-    let since = wording::span(model.now.since(alert.since).as_secs_f64());
+    let since = alert.since.map_or_else(|| wording::ABSENT.to_owned(), |since| wording::span(model.now.since(since).as_secs_f64()));
     vec![
         Line::from(vec![piece(paint, role, format!("{:<3}", paint.mark(role))), piece(paint, role, &alert.what)]),
         line::text(paint, role, &alert.value),
@@ -93,7 +93,8 @@ fn cells(model: &Model, alert: &Alert, paint: &Paint) -> Vec<Line<'static>> {
 fn told(alert: &Alert, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
     let Alert { what, value, limit, since, hint, .. } = alert;
     let limit = limit.as_ref().map(|limit| format!(", threshold {limit}")).unwrap_or_default();
-    let first = format!("{what}: {value}{limit}, since {} UTC", since.time_of_day());
+    let since = since.map(|since| format!(", since {} UTC", since.time_of_day())).unwrap_or_default();
+    let first = format!("{what}: {value}{limit}{since}");
     let rows = |role, text: &str| folded(&wording::clean(text), columns).into_iter().map(move |row| line::text(paint, role, row));
     rows(Role::Text, &first).chain(rows(Role::Title, hint)).collect()
 }
