@@ -230,9 +230,10 @@ fn quit(model: &mut Model) -> Vec<Effect> {
     if asked_already || !has_draft {
         return vec![Effect::Quit];
     }
+    let copy = model.options.keys.said(Layer::Confirm, Action::CopyCommand);
     model.confirm = Some(Confirm {
         question: "Leave, although the Run form holds a draft?".to_owned(),
-        consequence: "Jobs go on; the draft is lost. Y copies it as a command.".to_owned(),
+        consequence: format!("Jobs go on; the draft is lost. {copy} copies it as a command."),
         command: Some(crate::workflow::command_line(&model.compose.draft().0)),
         list: Vec::new(),
         scroll: 0,

@@ -1,9 +1,11 @@
 //! What an answer of the daemon changes.
 
-use super::asked::{Purpose, Submission};
+use super::action::{Action, CacheVerb, JobVerb, TuneVerb};
+use super::asked::{ConversionDeed, Purpose, Submission};
 use super::effect::Effect;
+use super::layer::Layer;
 use super::model::Model;
-use super::screens::{cache, compose, offload, sets};
+use super::screens::{Screen, cache, compose, offload, sets};
 use super::{verbs, wording};
 use crate::jobs::Move;
 use crate::theme::Role;
@@ -81,7 +83,7 @@ fn granted(model: &mut Model, purpose: Purpose, reply: Reply) -> Vec<Effect> {
         }
         (Purpose::Replace { old, new }, Reply::Changed(gone)) => replaced(model, old, new, &gone),
         (Purpose::Clear, Reply::Cleared(count)) => model.toast(Role::Ok, format!("{} forgotten", wording::count(count, "job"))),
-        (Purpose::Conversions(done), Reply::Done) => model.toast(Role::Ok, done),
+        (Purpose::Conversions(deed), Reply::Done) => conversions(model, deed),
         (Purpose::Verb { done, .. }, Reply::Changed(jobs)) => changed(model, done, &jobs),
         (purpose, _unexpected) => {
             let about = what(&purpose);
@@ -96,7 +98,10 @@ fn accepted(model: &mut Model, job: JobId, submission: &Submission) -> Vec<Effec
     model.compose.submitted();
     model.queue.selected = Some(job);
     let Some(old) = submission.replaces else {
-        model.toast(Role::Ok, format!("job {job} is {state}; 6 shows the queue"));
+        model.toast(
+            Role::Ok,
+            format!("job {job} is {state}; {} shows the queue", model.options.keys.said(Layer::Everywhere, Action::GoTo(Screen::Queue))),
+        );
         return Vec::new();
     };
     let mut effects = Vec::new();
@@ -129,6 +134,19 @@ fn changed(model: &mut Model, done: Option<&'static str>, jobs: &[JobId]) {
         [only] => model.toast(Role::Ok, format!("job {only} {done}")),
         several => model.toast(Role::Ok, format!("{}: each {done}", wording::count(several.len() as u64, "job"))),
     }
+}
+
+fn conversions(model: &mut Model, deed: ConversionDeed) {
+    let layer = if model.screen == Screen::Cache { Layer::Cache } else { Layer::Jobs };
+    let done = match deed {
+        ConversionDeed::Pause => {
+            let key = model.options.keys.said(layer, Action::Job(JobVerb::PauseConversions));
+            format!("conversions are paused; {key} lets them go on")
+        }
+        ConversionDeed::Resume => "conversions go on".to_owned(),
+        ConversionDeed::Cancel => "the conversion is cancelled".to_owned(),
+    };
+    model.toast(Role::Ok, done);
 }
 
 fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
@@ -167,6 +185,8 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
 
 /// Says of requests that were lost with the connection what is not known about them now.
 pub fn abandon(model: &mut Model) {
+    let keys = model.options.keys.clone();
+    let refresh = || keys.said(Layer::Everywhere, Action::Refresh);
     for purpose in model.asked.abandon() {
         let lost = match purpose {
             Purpose::Submit(_) => "the connection was lost while submitting; look at the queue before you submit again".to_owned(),
@@ -176,18 +196,23 @@ pub fn abandon(model: &mut Model) {
                 format!("the connection was lost; look at job {} before you ask again", ids.join(", "))
             }
             Purpose::Trial => "the connection was lost; look at the queue before you try again".to_owned(),
-            Purpose::Probe => "the connection was lost, and nothing is measured any more; B begins again".to_owned(),
+            Purpose::Probe => {
+                let key = keys.said(Layer::Offload, Action::Tune(TuneVerb::Probe));
+                format!("the connection was lost, and nothing is measured any more; {key} begins again")
+            }
             Purpose::Conversions(_) => "the connection was lost; look at the conversions before you ask again".to_owned(),
             Purpose::Convert(what) => {
-                format!("the connection was lost, and {what} is not converted any more; what is done is kept, and c goes on with it")
+                let key = keys.said(Layer::Cache, Action::Cache(CacheVerb::Convert));
+                format!("the connection was lost, and {what} is not converted any more; what is done is kept, and {key} goes on with it")
             }
-            Purpose::Clean => "the connection was lost while files were removed; r shows what is left".to_owned(),
-            Purpose::Keep(path, _) => format!("the connection was lost; r shows whether {} is kept", wording::file_name(&path)),
+            Purpose::Clean => format!("the connection was lost while files were removed; {} shows what is left", refresh()),
+            Purpose::Keep(path, _) => format!("the connection was lost; {} shows whether {} is kept", refresh(), wording::file_name(&path)),
             Purpose::Set { name, .. } => format!("the connection was lost; look at {name} before you ask again"),
             Purpose::Signal(what) => format!("the connection was lost; whether {what} was sent is not known"),
             Purpose::Verify(_) => {
                 model.cache.verifying.clear();
-                "the connection was lost while files were read; V reads them again".to_owned()
+                let key = keys.said(Layer::Cache, Action::Cache(CacheVerb::Verify));
+                format!("the connection was lost while files were read; {key} reads them again")
             }
             Purpose::Replace { old, new } => {
                 format!("the connection was lost; job {new} waits, and job {old} may wait beside it: look at the queue")

@@ -70,8 +70,8 @@ pub enum Purpose {
     CancelWaiting,
     /// To forget finished jobs.
     Clear,
-    /// To do something to conversions; what to say when it is done.
-    Conversions(&'static str),
+    /// To do something to conversions.
+    Conversions(ConversionDeed),
     /// To do something to jobs; none for the queue as a whole.
     Verb {
         /// What to say when it is done, as in `job 41 …`; nothing where the rows show it.
@@ -79,6 +79,17 @@ pub enum Purpose {
         /// To which.
         jobs: Vec<JobId>,
     },
+}
+
+/// What is done to conversions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConversionDeed {
+    /// None goes on.
+    Pause,
+    /// They go on.
+    Resume,
+    /// One is given up.
+    Cancel,
 }
 
 /// A submitted form.

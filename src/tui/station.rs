@@ -2,7 +2,9 @@
 
 use tokio::sync::mpsc;
 
+use super::action::Action;
 use super::hosts;
+use super::layer::Layer;
 use super::message::Message;
 use super::model::{Model, Urgency};
 use super::options::Options;
@@ -65,7 +67,8 @@ impl Station {
 
     fn lose_link(&mut self) -> Message {
         self.link_lives = false;
-        let reason = Refusal::new(Kind::NoDaemon, "the link to the daemon ended", "leave with q and start perilune again");
+        let leave = self.model.options.keys.said(Layer::Everywhere, Action::Quit);
+        let reason = Refusal::new(Kind::NoDaemon, "the link to the daemon ended", format!("leave with {leave} and start perilune again"));
         Message::Down { reason, retry_in_s: NEVER_S }
     }
 }

@@ -1,8 +1,9 @@
 //! What can be done with jobs: to which, why not, and what is asked of the daemon for it.
 
 use super::action::{Action, DeviceVerb, JobVerb, LogVerb};
-use super::asked::{Purpose, Submission};
+use super::asked::{ConversionDeed, Purpose, Submission};
 use super::effect::Effect;
+use super::layer::Layer;
 use super::model::{Confirm, Model, Then};
 use super::screens::{Screen, alerts, cache, compose, detail, devices, offload, sets};
 use super::{frozen, twin, wording};
@@ -43,7 +44,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         }
         Action::Mark | Action::MarkAll if model.queue.shown(&model.known).is_empty() => Some("no job is shown".to_owned()),
         Action::Log(LogVerb::NextMatch | LogVerb::PreviousMatch) if model.log.search.is_empty() => {
-            Some("nothing is searched for; / does".to_owned())
+            Some(format!("nothing is searched for; {} does", model.options.keys.said(Layer::Log, Action::Filter)))
         }
         Action::SubmitJob | Action::SubmitHeld if model.asked.waits_for(|p| matches!(p, Purpose::Submit(_))) => {
             Some("the form is being submitted".to_owned())
@@ -92,7 +93,7 @@ fn is_only_read(model: &Model, action: Action) -> bool {
 
 fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
     let at_hand = model.job_at_hand().and_then(|id| model.job(id));
-    let only = |wanted: &'static str, fits: fn(JobState) -> bool| match at_hand {
+    let only = |wanted: &str, fits: fn(JobState) -> bool| match at_hand {
         None => Some("no job is selected".to_owned()),
         Some(job) if fits(job.state) => None,
         Some(job) => Some(format!("job {} is {}; {wanted}", job.job, job.state)),
@@ -106,7 +107,10 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
         JobVerb::Retry => only("only failed and cancelled jobs are tried again", can_retry),
         JobVerb::Hold => only("only waiting jobs are held", waits),
         JobVerb::MoveUp | JobVerb::MoveDown => only("only waiting jobs are moved", waits),
-        JobVerb::Edit => only("only waiting jobs are edited; d takes its settings for a new one", waits),
+        JobVerb::Edit => {
+            let key = model.options.keys.said(Layer::Jobs, Action::Job(JobVerb::Duplicate));
+            only(&format!("only waiting jobs are edited; {key} takes its settings for a new one"), waits)
+        }
         JobVerb::Duplicate | JobVerb::Offload => only("", |_| true),
         JobVerb::PauseJob => unless(running(model).is_some(), "no job runs"),
         JobVerb::PauseConversions | JobVerb::CancelConversion => unless(!model.known.conversions.is_empty(), "no conversion is on its way"),
@@ -148,13 +152,10 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
             Vec::new()
         }
         JobVerb::PauseConversions if model.known.conversions.iter().all(|c| c.paused) => {
-            vec![model.ask(Purpose::Conversions("conversions go on"), Request::ResumeConversions { conversion: None })]
+            vec![model.ask(Purpose::Conversions(ConversionDeed::Resume), Request::ResumeConversions { conversion: None })]
         }
         JobVerb::PauseConversions => {
-            vec![
-                model
-                    .ask(Purpose::Conversions("conversions are paused; v lets them go on"), Request::PauseConversions { conversion: None }),
-            ]
+            vec![model.ask(Purpose::Conversions(ConversionDeed::Pause), Request::PauseConversions { conversion: None })]
         }
         JobVerb::CancelConversion => confirm_cancel_conversion(model),
         JobVerb::PauseQueue if model.known.paused => ask(model, "goes on", Vec::new(), Request::Resume { job: None }),
@@ -188,7 +189,7 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
         }
         Then::CancelWaiting => vec![list_waiting(model, None)],
         Then::ClearFinished => vec![model.ask(Purpose::Clear, Request::Clear { states: Vec::new() })],
-        Then::CancelConversion(id) => vec![model.ask(Purpose::Conversions("the conversion is cancelled"), Request::CancelConversion(id))],
+        Then::CancelConversion(id) => vec![model.ask(Purpose::Conversions(ConversionDeed::Cancel), Request::CancelConversion(id))],
         Then::ClearForm => {
             model.compose = compose::State::default();
             Vec::new()
@@ -255,7 +256,7 @@ fn confirm_cancel(model: &mut Model) -> Vec<Effect> {
     let consequence = match active.map(|j| (j.job, j.progress)) {
         Some((id, Some(p))) => format!("Job {id} is at step {} of {}; what it made so far is lost.", p.step, p.steps),
         Some((id, None)) => format!("Job {id} is being worked on; what it made so far is lost."),
-        None => "R tries a cancelled job again.".to_owned(),
+        None => format!("{} tries a cancelled job again.", model.options.keys.said(Layer::Jobs, Action::Job(JobVerb::Retry))),
     };
     let command = Some(twin::of_jobs("cancel", &jobs));
     model.confirm = Some(Confirm { question, consequence, command, list: Vec::new(), scroll: 0, then: Then::Cancel(jobs) });

@@ -37,7 +37,8 @@ pub fn draw(model: &Model, frame: &mut Frame) {
         frame.buffer_mut().set_style(area, ground);
     }
     if area.width < LEAST.0 || area.height < LEAST.1 {
-        let notice = format!("needs {}x{}, is {}x{}; q quits", LEAST.0, LEAST.1, area.width, area.height);
+        let quit = model.options.keys.said(Layer::Everywhere, Action::Quit);
+        let notice = format!("needs {}x{}, is {}x{}; {quit} quits", LEAST.0, LEAST.1, area.width, area.height);
         frame.render_widget(line::text(paint, Role::Warn, notice), Rect { height: area.height.min(1), ..area });
         return;
     }

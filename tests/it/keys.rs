@@ -4,11 +4,12 @@ use std::fs;
 use std::sync::Arc;
 
 use perilune::tui::Options;
+use perilune::tui::asked::Purpose;
 use perilune::tui::keys::Keys;
 use perilune::tui::rebind;
 use perilune::tui::screens::Screen as Which;
 use perilune::units::JobId;
-use perilune::wire::Request;
+use perilune::wire::{ConversionView, Reply, Request, SetView, Status};
 use portable_pty::CommandBuilder;
 use serde_json::Value;
 
@@ -66,6 +67,51 @@ fn sentences_name_the_keys_of_the_file() {
     assert!(shown(fixtures::empty(), "3").contains("No model set is loaded. f6 loads one"));
     assert!(shown(fixtures::busy(), "6/nothing<enter>").contains("No job is like that. esc drops the filter."));
     assert!(shown(fixtures::busy(), "8k").contains("not following, `follow` follows"));
+}
+
+/// So do the short messages about what was done, and about what cannot be.
+#[test]
+fn messages_name_the_keys_of_the_file() {
+    let mine = "queue: [f4]\nrun: [f7]\nduplicate-job: [f5]\nlog.filter: [f3]\npause-conversions: [f6]\nretry-job: [f8]\nverify-file: []\n\
+                keep-file: [f9]\npin-set: [f10]\ncopy-command: [f11]\nopen: [f2, enter]\neverywhere.quit: [f12]\n";
+    let of = |status| Screen::with(Options { keys: Arc::new(rebind::parse(mine).unwrap()), ..options() }, 160, 48).told(status);
+    let told = |screen: &Screen| screen.model.toasts.iter().map(|t| t.text.clone()).collect::<Vec<_>>();
+    let done = |request: &Request| matches!(request, Request::PauseConversions { .. }).then(|| Ok(Reply::Done));
+
+    let mut sent = of(fixtures::busy()).keys("<f7><enter>night<enter>j<f2>a moon<esc>");
+    sent = sent.keys("<ctrl-s>");
+    sent.answer(|request| matches!(request, Request::Submit(_)).then_some(Ok(Reply::Accepted(JobId(45)))));
+    assert_eq!(told(&sent), ["job 45 is queued; f4 shows the queue"]);
+
+    let edits = of(fixtures::busy()).keys("<f4>e");
+    assert_eq!(told(&edits), ["job 41 is running; only waiting jobs are edited; f5 takes its settings for a new one"]);
+    assert_eq!(told(&of(fixtures::busy()).keys("8n")), ["nothing is searched for; f3 does"]);
+
+    let converting = Status { conversions: vec![fixtures::conversion()], ..fixtures::busy() };
+    for keys in ["<f4><f6>", "4<f6>"] {
+        let mut screen = of(converting.clone()).keys(keys);
+        screen.answer(done);
+        assert_eq!(told(&screen), ["conversions are paused; f6 lets them go on"], "{keys}");
+    }
+    let paused = ConversionView { paused: true, ..fixtures::conversion() };
+    let text = of(Status { conversions: vec![paused], ..fixtures::busy() }).keys("4").text();
+    assert!(text.contains("paused; f6 lets it go on"), "{text}");
+
+    let pinned = SetView { pinned: true, ..fixtures::set("night") };
+    assert_eq!(told(&of(Status { sets: vec![pinned], ..fixtures::empty() }).keys("3x")), ["night is pinned; f10 lets it leave again"]);
+
+    let mut question = of(fixtures::busy()).keys("<f4>jc");
+    assert!(question.text().contains("f8 tries a cancelled job again."), "{}", question.text());
+    let mut question = of(fixtures::busy()).keys("<f7><enter>night<enter>j<f2>a moon<esc><f12>");
+    assert!(question.text().contains("the draft is lost. f11 copies it as a command."), "{}", question.text());
+    let mut picks = of(fixtures::busy()).keys("3Lnothing");
+    assert!(picks.text().contains("f2 takes what you type as a path"), "{}", picks.text());
+
+    let mut cache = of(fixtures::busy()).keys("4");
+    cache.answer(|request| matches!(request, Request::Cache).then(|| Ok(Reply::Cached(fixtures::cached()))));
+    let file = cache.model.known.cached.as_ref().unwrap()[0].path.clone();
+    cache.model.asked.note(Purpose::Verify(file));
+    assert_eq!(told(&cache.down()), ["the connection was lost while files were read; `verify-file` reads them again"]);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The tuner: wishes typed, worked out while they are typed, and asked for.
 
+use std::sync::Arc;
+
 use perilune::config::presets::{Existing, Saved};
 use perilune::placement::{Basis, OffloadAsk, VirtualVram};
 use perilune::profile::Preset;
+use perilune::tui::Options;
 use perilune::tui::effect::Effect;
 use perilune::tui::message::Message;
-use perilune::tui::screens;
+use perilune::tui::{rebind, screens};
 use perilune::units::{Bytes, DeviceId, JobId};
 use perilune::weights::Precision;
 use perilune::wire::control::CalibrationView;
@@ -14,7 +17,7 @@ use perilune::workflow::{JobDraft, Kind, Refusal};
 
 use super::screens::check;
 use super::support::fixtures;
-use super::support::screen::Screen;
+use super::support::screen::{Screen, options};
 
 /// The tuner of the form's model on this device, after some keys.
 fn tuner(status: Status, compute: DeviceId, (width, height): (u16, u16), keys: &str) -> Screen {
@@ -96,6 +99,25 @@ fn the_form_asks_for_what_is_applied_and_nothing_that_does_not_fit_is() {
     let screen = screen.keys("icpu<enter><enter>7");
     assert_eq!(screen.model.compose.draft().0.offload.virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
     assert!(screen.model.toasts.iter().any(|t| t.text.starts_with("not possible: ")));
+}
+
+/// What is said of keys is said of those that the operator has.
+#[test]
+fn sentences_of_the_tuner_name_the_keys_of_the_file() {
+    let mine = "apply: [f5]\nedit-wish: [f2]\ntrial: [f4]\nrun: [f7]\nprobe: [f6]\napply-now: [f8]\n";
+    let with_mine = |status| Screen::with(Options { keys: Arc::new(rebind::parse(mine).unwrap()), ..options() }, 120, 36).told(status);
+    let mut screen = with_mine(fixtures::empty()).keys("<f7>lll5");
+    screen.answer(told(DeviceId::Cpu));
+    let text = screen.text();
+    assert!(text.contains("none: nothing leaves; f2 types an amount or a list"), "{text}");
+    assert!(text.contains("f5 asks for it in the Run form; f4 tries it with two steps"), "{text}");
+    let toasts = |screen: &Screen| screen.model.toasts.iter().map(|t| t.text.clone()).collect::<Vec<_>>().join("|");
+    let applied = screen.keys("<f2>1gb<enter><f5>");
+    assert!(toasts(&applied).ends_with("and so does the next job; f7 shows it"), "{}", toasts(&applied));
+    let refused = applied.keys("<f8>");
+    assert!(toasts(&refused).contains("no job of this model runs; f5 is for the next one"), "{}", toasts(&refused));
+    let lost = refused.keys("<f6>").down();
+    assert!(toasts(&lost).contains("nothing is measured any more; f6 begins again"), "{}", toasts(&lost));
 }
 
 #[test]

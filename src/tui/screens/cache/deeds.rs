@@ -4,9 +4,10 @@ use super::menu::{Convert, Rules, command};
 use super::{Menu, Row, update};
 use crate::quant::precision::Target;
 use crate::theme::Role;
-use crate::tui::action::CacheVerb;
+use crate::tui::action::{Action, CacheVerb};
 use crate::tui::asked::Purpose;
 use crate::tui::effect::Effect;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::screens::compose::pick;
 use crate::tui::wording;
@@ -34,15 +35,16 @@ pub fn reason_against(model: &Model, verb: CacheVerb) -> Option<String> {
             none.then(|| "only finished conversions in the model folders are kept".to_owned())
         }),
         CacheVerb::Remove => file("removed").or_else(|| {
+            let key = || model.options.keys.said(Layer::Cache, Action::Cache(CacheVerb::Keep));
             let reason = |f: &CachedView| match (f.in_use, f.outside, f.kept) {
-                (true, ..) => "it is in use and stays",
-                (_, true, _) => "it lies outside of the model folders; remove it there",
-                (_, _, true) => "it is kept; K lets it go",
-                (false, false, false) => "",
+                (true, ..) => Some("it is in use and stays".to_owned()),
+                (_, true, _) => Some("it lies outside of the model folders; remove it there".to_owned()),
+                (_, _, true) => Some(format!("it is kept; {} lets it go", key())),
+                (false, false, false) => None,
             };
             let targets = targets();
-            let none = targets.iter().all(|f| !reason(f).is_empty());
-            targets.first().filter(|_| none).map(|f| reason(f).to_owned())
+            let none = targets.iter().all(|f| reason(f).is_some());
+            targets.first().filter(|_| none).and_then(|f| reason(f))
         }),
     }
 }

@@ -5,6 +5,8 @@ use ratatui::text::{Line, Span};
 use super::{Row, State};
 use crate::devices::DeviceKind;
 use crate::theme::Role;
+use crate::tui::action::{Action, JobVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::bar;
@@ -62,15 +64,15 @@ pub fn note(model: &Model) -> String {
 #[must_use]
 pub fn row(model: &Model, row: &Row<'_>, grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
     match row {
-        Row::Conversion(conversion) => on_its_way(conversion, grid, paint),
+        Row::Conversion(conversion) => on_its_way(model, conversion, grid, paint),
         Row::File(file) => grid.row(cells(model, file, paint), paint),
     }
 }
 
-fn on_its_way(conversion: &ConversionView, grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
+fn on_its_way(model: &Model, conversion: &ConversionView, grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
     let name = line::text(paint, Role::Text, format!("  {}", wording::stem(&conversion.source)));
     let cells = vec![name, Line::default(), line::text(paint, Role::Text, conversion.to.to_string())];
-    let words = progress(conversion);
+    let words = progress(model, conversion);
     let widths: u16 = PROGRESS.map(|at| grid.width(at)).filter(|w| *w > 0).map(|w| w + 1).sum::<u16>().saturating_sub(1);
     let room = widths.saturating_sub(wording::width(&words) as u16 + 1).min(30);
     let mut text = if room >= 6 { bar::share(paint, Role::Bar, conversion.ratio(), room) } else { Line::default() };
@@ -82,10 +84,11 @@ fn on_its_way(conversion: &ConversionView, grid: &Grid<'_>, paint: &Paint) -> Li
 
 /// Returns how far a conversion is, how fast, and how long it will still take.
 #[must_use]
-pub fn progress(conversion: &ConversionView) -> String {
+pub fn progress(model: &Model, conversion: &ConversionView) -> String {
     let percent = format!("{:.0}%", conversion.ratio() * 100.0);
     if conversion.paused {
-        return format!("{percent}, paused; v lets it go on");
+        let key = model.options.keys.said(Layer::Cache, Action::Job(JobVerb::PauseConversions));
+        return format!("{percent}, paused; {key} lets it go on");
     }
     if !conversion.running {
         return "waits for its turn".to_owned();

@@ -60,7 +60,7 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         describe(model, cursor.map(|at| shown[at]), paint, &data, frame, lower);
     }
     match &model.cache.menu {
-        Some(Menu::Rules(rules)) => draw_rules(rules, paint, frame, area),
+        Some(Menu::Rules(rules)) => draw_rules(model, rules, paint, frame, area),
         Some(Menu::Convert(convert)) => {
             let title = convert.source.as_ref().map_or_else(|| "Convert which".to_owned(), |s| format!("Convert {} to", wording::clean(s)));
             draw_choices(&convert.pick, &convert.choices(&model.known), &title, "nothing is called so", paint, frame, area);
@@ -100,7 +100,7 @@ fn describe(model: &Model, row: Option<Row<'_>>, paint: &Paint, data: &Paint, fr
     let columns = usize::from(inside.width);
     let lines = match row {
         Some(Row::File(file)) => facts(model, file, data, columns),
-        Some(Row::Conversion(conversion)) => facts_of_conversion(conversion, data, columns),
+        Some(Row::Conversion(conversion)) => facts_of_conversion(model, conversion, data, columns),
         None => Vec::new(),
     };
     for (y, text) in (inside.y..inside.bottom()).zip(lines) {
@@ -111,6 +111,7 @@ fn describe(model: &Model, row: Option<Row<'_>>, paint: &Paint, data: &Paint, fr
 /// Returns what is known of a file.
 #[must_use]
 pub fn facts(model: &Model, file: &CachedView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
+    let key = |verb| model.options.keys.said(Layer::Cache, Action::Cache(verb));
     let mut lines = Vec::new();
     let mut add = |name: &str, role: Role, text: String| lines.extend(entry(paint, name, role, &text, columns));
     let found = model.cache.read(&file.path).and_then(|v| v.problem.clone());
@@ -118,7 +119,9 @@ pub fn facts(model: &Model, file: &CachedView, paint: &Paint, columns: usize) ->
         add("damaged", Role::Crit, wrong);
     }
     match file.state {
-        CachedState::Stale => add("stale", Role::Warn, "its source was changed since; c converts it again".to_owned()),
+        CachedState::Stale => {
+            add("stale", Role::Warn, format!("its source was changed since; {} converts it again", key(CacheVerb::Convert)));
+        }
         CachedState::Orphaned => add("source gone", Role::Warn, "it can be used and not be made again".to_owned()),
         CachedState::Unfinished => add("unfinished", Role::Dim, "the next conversion of its source goes on from there".to_owned()),
         CachedState::Valid | CachedState::Damaged => {}
@@ -137,7 +140,7 @@ pub fn facts(model: &Model, file: &CachedView, paint: &Paint, columns: usize) ->
         add("made", Role::Dim, format!("{made}{used}"));
     }
     if file.kept {
-        add("kept", Role::Text, "no rule removes it, and no other takes its room; K lets it go again".to_owned());
+        add("kept", Role::Text, format!("no rule removes it, and no other takes its room; {} lets it go again", key(CacheVerb::Keep)));
     }
     if file.in_use {
         add("in use", Role::Text, "a program has it open; it is never removed meanwhile".to_owned());
@@ -145,14 +148,14 @@ pub fn facts(model: &Model, file: &CachedView, paint: &Paint, columns: usize) ->
     lines
 }
 
-fn facts_of_conversion(conversion: &ConversionView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
+fn facts_of_conversion(model: &Model, conversion: &ConversionView, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
     let mut lines = entry(paint, "source", Role::Text, &conversion.source.display().to_string(), columns);
     lines.extend(entry(paint, "to", Role::Text, &conversion.to.to_string(), columns));
     lines.extend(entry(
         paint,
         "done",
         Role::Text,
-        &format!("{} of {}, {}", conversion.done, conversion.bytes, rows::progress(conversion)),
+        &format!("{} of {}, {}", conversion.done, conversion.bytes, rows::progress(model, conversion)),
         columns,
     ));
     let who = match conversion.jobs.len() {
@@ -163,7 +166,7 @@ fn facts_of_conversion(conversion: &ConversionView, paint: &Paint, columns: usiz
     lines
 }
 
-fn draw_rules(rules: &menu::Rules, paint: &Paint, frame: &mut Frame, area: Rect) {
+fn draw_rules(model: &Model, rules: &menu::Rules, paint: &Paint, frame: &mut Frame, area: Rect) {
     let height = menu::Rules::COUNT as u16 + 3;
     let inside = popup::draw(frame, area, paint, "What may go", "", (74, height));
     let rows = Rect { height: inside.height.saturating_sub(1), ..inside };
@@ -176,6 +179,7 @@ fn draw_rules(rules: &menu::Rules, paint: &Paint, frame: &mut Frame, area: Rect)
         spans.push(piece(paint, Role::Text, behind));
         Line::from(spans)
     });
-    let hint = line::text(paint, Role::Dim, " What is in use or kept stays, whatever the rule. enter shows the files first.");
+    let show = model.options.keys.said(Layer::Rules, Action::Open);
+    let hint = line::text(paint, Role::Dim, format!(" What is in use or kept stays, whatever the rule. {show} shows the files first."));
     frame.render_widget(line::fit(hint, usize::from(inside.width), paint.glyphs), Rect { y: rows.bottom(), height: 1, ..inside });
 }

@@ -4,8 +4,10 @@
 //! question.
 
 use super::Mode;
+use crate::tui::action::{Action, TuneVerb};
 use crate::tui::asked::Purpose;
 use crate::tui::effect::Effect;
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::screens::Screen;
 use crate::tui::wording::{self, ABSENT};
@@ -67,13 +69,16 @@ pub fn words(model: &Model) -> String {
         None if matches!(model.compose.mode, Mode::Typing) => format!("{ABSENT}  when the field is done"),
         None => wording::PENDING.to_owned(),
         Some(Estimate { result: Err(refusal), .. }) => format!("{ABSENT}  {}", refusal.message),
-        Some(Estimate { result: Ok(view), .. }) => format!("{}; {}", time(view, draft.steps), memory(view)),
+        Some(Estimate { result: Ok(view), .. }) => format!("{}; {}", time(model, view, draft.steps), memory(view)),
     }
 }
 
-fn time(view: &PlanView, steps: Option<u32>) -> String {
+fn time(model: &Model, view: &PlanView, steps: Option<u32>) -> String {
     if !view.predicted.calibrated {
-        return format!("time {ABSENT} (nothing like it was measured here; 5 B does)");
+        let keys = &model.options.keys;
+        let tuner = keys.said(Layer::Everywhere, Action::GoTo(Screen::Offload));
+        let probe = keys.said(Layer::Offload, Action::Tune(TuneVerb::Probe));
+        return format!("time {ABSENT} (nothing like it was measured here; {tuner} {probe} does)");
     }
     let step = view.predicted.step_s;
     match steps {

@@ -111,7 +111,7 @@ impl State {
     pub fn missing(&self) -> Option<Problem> {
         let empty = |field: Field| self.text(field).value().trim().is_empty();
         if empty(Field::Model) {
-            return Some((Field::Model, Refusal::new(Kind::Usage, "none is chosen", "enter opens the list of models")));
+            return Some((Field::Model, Refusal::new(Kind::Usage, "none is chosen", "choose one, or type the path of a file")));
         }
         empty(Field::Prompt).then(|| (Field::Prompt, Refusal::new(Kind::Usage, "is empty", "say what the picture shows")))
     }

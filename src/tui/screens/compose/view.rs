@@ -39,9 +39,6 @@ const TEXT_ROWS: u16 = 4;
 /// From this height on the estimate has a row of its own.
 const ESTIMATE_FROM: u16 = 26;
 
-/// Stands where the rest of the command has no room.
-const MORE_OF_THE_COMMAND: &str = "... (too long for this screen: Y copies the whole command)";
-
 /// Draws the form.
 pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let state = &model.compose;
@@ -57,7 +54,8 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let command_rows = (command.len() as u16).clamp(1, 3).min(inside.height / 4);
     if command.len() > usize::from(command_rows) {
         command.truncate(usize::from(command_rows).saturating_sub(1));
-        command.push(MORE_OF_THE_COMMAND.to_owned());
+        let copy = model.options.keys.said(Layer::Compose, Action::CopyCommand);
+        command.push(format!("... (too long for this screen: {copy} copies the whole command)"));
     }
     let has_estimate = inside.height >= ESTIMATE_FROM;
     let said_rows = 1 + u16::from(has_estimate);
@@ -236,12 +234,15 @@ fn note(model: &Model, field: Field, paint: &Paint, problem: Option<&Problem>) -
 
 fn draw_pick(model: &Model, pick: &Pick, paint: &Paint, frame: &mut Frame, area: Rect) {
     let field = model.compose.field();
-    let empty = match &model.known.models {
-        _ if field != Field::Model => "nothing is called so",
-        None => "the models are not known yet; enter takes what you type as a path",
-        Some(_) => "no model is called so; enter takes what you type as a path",
-    };
-    draw_choices(pick, &choices(field, &model.known), field.name(), empty, paint, frame, area);
+    let empty = if field == Field::Model { no_model(model) } else { "nothing is called so".to_owned() };
+    draw_choices(pick, &choices(field, &model.known), field.name(), &empty, paint, frame, area);
+}
+
+/// Returns what to say where no model is called as it was typed.
+#[must_use]
+pub fn no_model(model: &Model) -> String {
+    let why = if model.known.models.is_none() { "the models are not known yet" } else { "no model is called so" };
+    format!("{why}; {} takes what you type as a path", model.options.keys.said(Layer::Pick, Action::Open))
 }
 
 /// Draws a list of choices and the line that finds one.

@@ -6,8 +6,11 @@ use ratatui::text::Line;
 
 use crate::devices::{Blame, DeviceKind, DeviceReading, Health, HostReading, Xid};
 use crate::theme::Role;
+use crate::tui::action::{Action, TuneVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
+use crate::tui::screens::Screen;
 use crate::tui::screens::overview::devices::{is_below_floor, shares};
 use crate::tui::widgets::bar;
 use crate::tui::widgets::line;
@@ -125,7 +128,7 @@ pub fn all(model: &Model, reading: &DeviceReading, paint: &Paint) -> Vec<Fact> {
     match reading.kind {
         DeviceKind::Cuda | DeviceKind::Amd | DeviceKind::Sim => of_gpu(&mut facts, reading),
         DeviceKind::Cpu => of_host(&mut facts, &model.known.host),
-        DeviceKind::Disk => of_disks(&mut facts, &model.known.host, reading.name.as_deref()),
+        DeviceKind::Disk => of_disks(&mut facts, model, reading.name.as_deref()),
     }
     if let Some(floor) = reading.floor {
         let (role, text) = if is_below_floor(model, reading) {
@@ -239,8 +242,8 @@ fn of_host(facts: &mut Facts<'_>, host: &HostReading) {
 }
 
 /// The disk that models lie on is the one that plans reckon with, and the one that can be measured.
-fn of_disks(facts: &mut Facts<'_>, host: &HostReading, of_models: Option<&str>) {
-    for disk in &host.disks {
+fn of_disks(facts: &mut Facts<'_>, model: &Model, of_models: Option<&str>) {
+    for disk in &model.known.host.disks {
         let space = format!("{}: {} of {} GiB free", disk.mount, wording::gib(disk.free), wording::gib(disk.total));
         let rate = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), wording::speed);
         let traffic = match &disk.why {
@@ -253,7 +256,11 @@ fn of_disks(facts: &mut Facts<'_>, host: &HostReading, of_models: Option<&str>) 
             (Role::Text, format!("reads {}, {ago} ago", wording::speed(measured.read_bps)))
         });
         if of_models == Some(disk.mount.as_str()) {
-            let (role, text) = measured.unwrap_or_else(|| (Role::Dim, format!("{ABSENT}  5 B measures how fast it reads")));
+            let keys = &model.options.keys;
+            let tuner = keys.said(Layer::Everywhere, Action::GoTo(Screen::Offload));
+            let probe = keys.said(Layer::Offload, Action::Tune(TuneVerb::Probe));
+            let unknown = || (Role::Dim, format!("{ABSENT}  {tuner} {probe} measures how fast it reads"));
+            let (role, text) = measured.unwrap_or_else(unknown);
             facts.add("measured", role, text);
         }
     }

@@ -21,6 +21,8 @@ use ratatui::text::Line;
 use super::{facts, graphs, processes};
 use crate::devices::{DeviceKind, DeviceReading, Health};
 use crate::theme::Role;
+use crate::tui::action::{Action, DeviceVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::screens::overview::devices::ids;
@@ -66,7 +68,8 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     draw_facts(model, reading, (trouble, all), across, (paint, values), frame, inside);
     if graph_rows > 0 {
         let title = format!("Last {}", model.devices.span.name());
-        let inside = panel::draw(frame, past, paint, &title, "t another time", Focus::Elsewhere);
+        let span = model.options.keys.said(Layer::Devices, Action::Device(DeviceVerb::Span));
+        let inside = panel::draw(frame, past, paint, &title, &format!("{span} another time"), Focus::Elsewhere);
         graphs::draw(model, reading, values, frame, inside);
     }
     processes::draw(model, reading, paint, &data, frame, list);

@@ -9,10 +9,12 @@ use crate::placement::planner::Stay;
 use crate::placement::{OffloadAsk, OffloadPlan, VirtualVram};
 use crate::profile::{PartPreset, Preset};
 use crate::theme::Role;
-use crate::tui::action::TuneVerb;
+use crate::tui::action::{Action, TuneVerb};
 use crate::tui::asked::Purpose;
 use crate::tui::effect::Effect;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Confirm, Model, Then};
+use crate::tui::screens::Screen;
 use crate::tui::verbs;
 use crate::tui::wording;
 use crate::units::{Bytes, JobId};
@@ -42,7 +44,10 @@ pub fn reason_against(model: &Model, verb: TuneVerb) -> Option<String> {
         return Some("the model is not known yet".to_owned());
     }
     match verb {
-        TuneVerb::ApplyNow if now_for(model).is_none() => Some("no job of this model runs; enter is for the next one".to_owned()),
+        TuneVerb::ApplyNow if now_for(model).is_none() => {
+            let key = model.options.keys.said(Layer::Offload, Action::Tune(TuneVerb::Apply));
+            Some(format!("no job of this model runs; {key} is for the next one"))
+        }
         TuneVerb::Apply | TuneVerb::ApplyNow | TuneVerb::Trial | TuneVerb::Save => {
             let ready = state.worked.as_ref().map(Worked::ready)?;
             ready.err().map(|reason| format!("not possible: {reason}"))
@@ -82,7 +87,8 @@ pub fn apply(model: &mut Model) -> Vec<Effect> {
     match model.offload.subject {
         Subject::Form => {
             model.compose.take_offload(&ask);
-            model.toast(Role::Ok, "the Run form asks for this now, and so does the next job; 7 shows it");
+            let key = model.options.keys.said(Layer::Offload, Action::GoTo(Screen::Compose));
+            model.toast(Role::Ok, format!("the Run form asks for this now, and so does the next job; {key} shows it"));
         }
         Subject::Job(job) => {
             let waits = model.known.job(job).is_some_and(|j| verbs::waits(j.state));

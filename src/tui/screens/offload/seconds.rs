@@ -13,6 +13,8 @@ use super::{Facts, deeds, memory};
 use crate::jobs::JobView;
 use crate::placement::{OffloadAsk, Planned};
 use crate::theme::Role;
+use crate::tui::action::{Action, TuneVerb};
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line;
@@ -165,13 +167,15 @@ fn compared(facts: &Facts, before: &Planned, after: &Planned) -> String {
 
 /// Whom the wish would be for.
 fn applies(model: &Model, facts: &Facts) -> String {
+    let key = |verb| model.options.keys.said(Layer::Offload, Action::Tune(verb));
+    let (next, now, trial) = (key(TuneVerb::Apply), key(TuneVerb::ApplyNow), key(TuneVerb::Trial));
     match (deeds::now_for(model), model.known.active_on(facts.view.compute)) {
         (Some(job), _) if job.state.is_active() => {
-            format!("job {}: A moves its weights at the next step border; enter is for the next job, T tries it then", job.job)
+            format!("job {}: {now} moves its weights at the next step border; {next} is for the next job, {trial} tries it then", job.job)
         }
-        (Some(job), _) => format!("job {} waits: A lets it ask for this; enter takes it into the Run form", job.job),
-        (None, Some(job)) => format!("job {} keeps what it has; enter is for the next job, T tries it after this one", job.job),
-        (None, None) => "enter asks for it in the Run form; T tries it with two steps, and measures".to_owned(),
+        (Some(job), _) => format!("job {} waits: {now} lets it ask for this; {next} takes it into the Run form", job.job),
+        (None, Some(job)) => format!("job {} keeps what it has; {next} is for the next job, {trial} tries it after this one", job.job),
+        (None, None) => format!("{next} asks for it in the Run form; {trial} tries it with two steps, and measures"),
     }
 }
 

@@ -27,7 +27,7 @@ use super::wish::Way;
 use super::{Facts, blocks, donors, memory, seconds};
 use crate::placement::Planned;
 use crate::theme::Role;
-use crate::tui::action::{Action, JobVerb};
+use crate::tui::action::{Action, JobVerb, TuneVerb};
 use crate::tui::layer::Layer;
 use crate::tui::model::{Link, Model};
 use crate::tui::paint::Paint;
@@ -134,7 +134,9 @@ fn nothing(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
                 format!("{} {}: {}", paint.mark(Role::Crit), model.offload.draft.model, refusal.message),
             ));
             lines.extend(refusal.hint.as_ref().map(|hint| line::text(paint, Role::Text, hint)));
-            lines.push(line::text(paint, Role::Dim, "7 opens the Run form; r asks again."));
+            let key = |action| model.options.keys.said(Layer::Offload, action);
+            let (run, again) = (key(Action::GoTo(Screen::Compose)), key(Action::Refresh));
+            lines.push(line::text(paint, Role::Dim, format!("{run} opens the Run form; {again} asks again.")));
         }
         (None, Link::Down { .. }) => {
             lines.push(line::text(paint, Role::Dim, "The model is unknown until a daemon answers. Start one: perilune serve"));
@@ -241,7 +243,8 @@ impl Shown {
         let Some(at) = trouble.and_then(|t| t.column).and_then(|c| c.checked_sub(self.first)).filter(|at| *at < self.letters.len()) else {
             let empty = self.letters.is_empty() && !typing;
             return if empty {
-                line::text(paint, Role::Dim, "none: nothing leaves; i types an amount or a list")
+                let edit = model.options.keys.said(Layer::Offload, Action::Tune(TuneVerb::Edit));
+                line::text(paint, Role::Dim, format!("none: nothing leaves; {edit} types an amount or a list"))
             } else {
                 Line::from(text(&self.letters, role))
             };

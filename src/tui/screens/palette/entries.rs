@@ -254,7 +254,7 @@ fn of_sets(model: &Model) -> Vec<Entry> {
         let word = target.called(named.get(set.name.as_str()) == Some(&1));
         let about = format!("{}, {} on {}", set.family, set.bytes, Labelled(set.device));
         let pin = if set.pinned { "unpin" } else { "pin" };
-        let stays = sets::deeds::reason_to_stay(set);
+        let stays = sets::deeds::reason_to_stay(&model.options.keys, set);
         let commands = [
             (format!("sets {pin} {word}"), Command::PinSet(target.clone()), None),
             (format!("sets keep {word}"), Command::KeepSet(target.clone()), None),

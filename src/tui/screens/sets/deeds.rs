@@ -3,9 +3,11 @@
 use super::menu::{Keep, Stay};
 use super::{Menu, Target};
 use crate::theme::Role;
-use crate::tui::action::SetVerb;
+use crate::tui::action::{Action, SetVerb};
 use crate::tui::asked::Purpose;
 use crate::tui::effect::Effect;
+use crate::tui::keys::Keys;
+use crate::tui::layer::Layer;
 use crate::tui::model::{Confirm, Model, Then};
 use crate::tui::screens::compose::pick::Pick;
 use crate::tui::wording;
@@ -85,15 +87,16 @@ pub fn reason_against(model: &Model, verb: SetVerb) -> Option<String> {
     let at_hand = model.sets.at_hand(&model.known);
     match (verb, at_hand) {
         (SetVerb::Pin | SetVerb::Keep | SetVerb::Unload, None) => Some("no set is selected".to_owned()),
-        (SetVerb::Unload, Some(set)) => reason_to_stay(set),
+        (SetVerb::Unload, Some(set)) => reason_to_stay(&model.options.keys, set),
         (SetVerb::Load, _) | (SetVerb::Pin | SetVerb::Keep, Some(_)) => None,
     }
 }
 
 /// Returns why a set cannot leave, if it is for the operator to change that.
 #[must_use]
-pub fn reason_to_stay(set: &SetView) -> Option<String> {
-    set.pinned.then(|| format!("{} is pinned; p lets it leave again", set.name))
+pub fn reason_to_stay(keys: &Keys, set: &SetView) -> Option<String> {
+    let key = || keys.said(Layer::Sets, Action::Set(SetVerb::Pin));
+    set.pinned.then(|| format!("{} is pinned; {} lets it leave again", set.name, key()))
 }
 
 /// Does something with the set at hand.

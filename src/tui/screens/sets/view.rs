@@ -27,7 +27,7 @@ use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
 use crate::tui::screens::compose::Field;
 use crate::tui::screens::compose::pick::choices;
-use crate::tui::screens::compose::view::draw_choices;
+use crate::tui::screens::compose::view::{draw_choices, no_model};
 use crate::tui::widgets::data_table::Grid;
 use crate::tui::widgets::line;
 use crate::tui::widgets::list::{self, Focus};
@@ -70,11 +70,7 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         Some(Menu::Keep(keep)) => draw_keep(keep, paint, frame, area),
         Some(Menu::Load(pick)) => {
             let all = choices(Field::Model, &model.known);
-            let empty = match &model.known.models {
-                None => "the models are not known yet; enter takes what you type as a path",
-                Some(_) => "no model is called so; enter takes what you type as a path",
-            };
-            draw_choices(pick, &all, "Load which", empty, paint, frame, area);
+            draw_choices(pick, &all, "Load which", &no_model(model), paint, frame, area);
         }
         None => {}
     }
