@@ -19,6 +19,8 @@ pub enum Hit {
         /// The selected one.
         selected: usize,
     },
+    /// A block of the tuner's map.
+    Block(usize),
     /// A box above everything that was drawn before it.
     Box,
 }

@@ -1,4 +1,4 @@
-//! What the mouse does, where it is on: a click selects a row, a panel or a screen, the wheel goes up and down. Nothing that
+//! What the mouse does, where it is on: a click selects a row, a block, a panel or a screen, the wheel goes up and down. Nothing that
 //! acts on things is ever done by it.
 
 use ratatui::layout::Rect;
@@ -8,7 +8,7 @@ use super::effect::Effect;
 use super::hits::Hit;
 use super::layer::Layer;
 use super::model::Model;
-use super::screens::{Screen, gallery, overview};
+use super::screens::{Screen, gallery, offload, overview};
 use super::{act, view};
 
 /// Rows that one notch of the wheel goes.
@@ -78,9 +78,13 @@ fn click(model: &mut Model, Pointer { column, row, .. }: Pointer) -> Vec<Effect>
     if !covered && model.screen == Screen::Gallery {
         gallery::update::select_at(model, (column, row));
     }
-    if let Some(Hit::Row { at, selected }) = hit {
-        let motion = if at < selected { Motion::Up } else { Motion::Down };
-        go(model, motion, at.abs_diff(selected));
+    match hit {
+        Some(Hit::Row { at, selected }) => {
+            let motion = if at < selected { Motion::Up } else { Motion::Down };
+            go(model, motion, at.abs_diff(selected));
+        }
+        Some(Hit::Block(block)) => offload::update::select(model, block),
+        Some(Hit::Tab(_) | Hit::Box) | None => {}
     }
     Vec::new()
 }

@@ -5,8 +5,10 @@ use perilune::tui::effect::Effect;
 use perilune::tui::message::Message;
 use perilune::tui::pointer::{Gesture, Pointer};
 use perilune::tui::screens::Screen as Which;
+use perilune::tui::screens::offload::Pane as Tuned;
 use perilune::tui::screens::overview::Pane;
 use perilune::units::{DeviceId, JobId};
+use perilune::wire::{Reply, Request};
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 
@@ -54,6 +56,47 @@ fn a_click_selects_a_screen_and_a_panel() {
     assert_eq!((screen.model.overview.pane, screen.model.overview.device), (Pane::Devices, Some(DeviceId::Cuda(1))));
     let screen = click(on("7", 120, 36), "steps");
     assert_eq!(screen.model.compose.field().name(), "steps");
+}
+
+/// The tuner of the form's model, with the mouse on.
+fn tuner(keys: &str, width: u16, height: u16) -> Screen {
+    let mut screen = on("7ll5", width, height);
+    screen.answer(|request| matches!(request, Request::Tune(_)).then(|| Ok(Reply::Tune(Box::new(fixtures::tune(DeviceId::Cpu))))));
+    screen.keys(keys)
+}
+
+/// Clicks on a cell of the tuner's map, so many columns behind the first that is seen.
+fn click_block(mut screen: Screen, row: &str, cells: usize) -> Screen {
+    let shown = screen.text();
+    let (y, line) = shown.lines().enumerate().find(|(_, l)| l.contains(row)).unwrap_or_else(|| panic!("{row} is not on\n{shown}"));
+    let x = line[..line.find(row).unwrap()].chars().count() + 9 + cells;
+    let (column, row) = (u16::try_from(x).unwrap(), u16::try_from(y).unwrap());
+    screen.tell(Message::Pointed(Pointer { gesture: Gesture::Click, column, row }));
+    screen
+}
+
+#[test]
+fn a_click_selects_a_block_of_the_tuner() {
+    for (width, height) in [(60, 16), (80, 24), (120, 36), (160, 48)] {
+        for row in ["active   ", "draft    "] {
+            for at in [0, 7, 41] {
+                let screen = click_block(tuner("", width, height), row, at);
+                assert_eq!((screen.model.offload.block, screen.model.offload.pane), (at, Tuned::Blocks), "{width} {row}");
+                assert_eq!(screen.asked(), [Request::Models], "the form asked for them");
+                let text = screen.keys("").text();
+                assert!(text.contains(&format!("block {at} ")), "{text}");
+            }
+        }
+    }
+    // What has no block is none: the name of the row, and what lies behind the last.
+    let screen = tuner("b5<enter>", 120, 36);
+    let screen = click_block(click_block(at(screen, "active   ", Gesture::Click), "draft    ", 42), "block 5 ", 3);
+    assert_eq!(screen.model.offload.block, 5);
+    // While letters are typed, they are what is meant.
+    let screen = click_block(tuner("i1gb", 120, 36), "draft    ", 9);
+    assert_eq!((screen.model.offload.block, screen.model.offload.pane), (0, Tuned::Expression));
+    let screen = click_block(tuner("P", 120, 36), "active   ", 3);
+    assert!(screen.model.offload.presets.is_some() && screen.model.offload.block == 0, "a box lies above");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::state::Pane;
 use crate::placement::OffloadPlan;
 use crate::placement::planner::Stay;
 use crate::theme::Role;
+use crate::tui::hits::Hit;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line::{self, piece};
@@ -67,7 +68,7 @@ pub fn note(model: &Model, facts: &Facts) -> String {
     format!("a cell is a block: {}", key.join(", "))
 }
 
-/// Returns the rows of the map, for an area.
+/// Returns the rows of the map, for an area, and notes where blocks stand in it.
 #[must_use]
 pub fn lines(model: &Model, facts: &Facts, paint: &Paint, area: Rect) -> Vec<Line<'static>> {
     let (before, after) = plans(model, facts);
@@ -119,6 +120,10 @@ pub fn lines(model: &Model, facts: &Facts, paint: &Paint, area: Rect) -> Vec<Lin
     lines.truncate(usize::from(area.height).saturating_sub(1).max(1));
     if area.height < 4 {
         lines.drain(..lines.len().saturating_sub(usize::from(area.height).saturating_sub(1)));
+    }
+    for (x, at) in (area.x + NAMES as u16..).zip(seen) {
+        let cell = Rect { x, y: area.y, width: 1, height: lines.len() as u16 };
+        paint.hits.note(cell, Hit::Block(at));
     }
     lines.push(at_hand(model, facts, paint, home(before, model.offload.block), home(after, model.offload.block)));
     lines

@@ -133,6 +133,14 @@ pub fn go(model: &mut Model, motion: Motion) {
     }
 }
 
+/// Goes to a block that was clicked, unless letters are typed.
+pub fn select(model: &mut Model, block: usize) {
+    let state = &mut model.offload;
+    if state.typing.is_none() && block < state.blocks() {
+        (state.pane, state.block) = (Pane::Blocks, block);
+    }
+}
+
 fn next_way(model: &mut Model) {
     let state = &model.offload;
     let (Some(facts), Some(planned)) = (&state.facts, state.shown()) else { return };
