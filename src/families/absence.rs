@@ -22,9 +22,19 @@ const ENDS: &[(&str, &str)] = &[
     (".lokr_w1", "a LoKr, a kind of LoRA"),
     (".lokr_w1_a", "a LoKr, a kind of LoRA"),
     (".lokr_w2_a", "a LoKr, a kind of LoRA"),
+    // Names of LyCORIS: `lycoris/modules/glora.py` and `ia3.py`; the second of IA3 is that of PEFT.
+    (".a1.weight", "a GLoRA, a kind of LoRA"),
+    (".on_input", "an IA3, a kind of LoRA"),
+    (".ia3_l", "an IA3, a kind of LoRA"),
+    // By these two ComfyUI tells its style models apart, `load_style_model` in `comfy/sd.py`.
+    ("redux_down.weight", "a style adapter (Flux Redux)"),
+    ("style_embedding", "a style adapter (T2I-Adapter)"),
     ("zero_convs.0.0.weight", "a ControlNet"),
     ("controlnet_cond_embedding.conv_in.weight", "a ControlNet"),
 ];
+
+/// What the operator can do about a file that goes beside a model.
+pub const LEAVE_OUT: &str = "leave it out; this version runs models as they are, without LoRAs, ControlNets and style adapters";
 
 const NAMES: &[(&str, &str)] = &[
     ("emb_params", "an embedding of textual inversion"),
@@ -102,6 +112,11 @@ mod tests {
             ("unet.up_blocks.0.attentions.0.attn1.to_q.lora.down.weight", "a LoRA"),
             ("unet.down_blocks.0.attn1.processor.to_q_lora.up.weight", "a LoRA"),
             ("lora_unet_x.lokr_w1_a", "a LoKr, a kind of LoRA"),
+            ("lora_unet_down_blocks_0_attentions_0_proj_in.a1.weight", "a GLoRA, a kind of LoRA"),
+            ("lora_te1_text_model_encoder_layers_0_self_attn_k_proj.on_input", "an IA3, a kind of LoRA"),
+            ("base_model.model.down_blocks.0.attentions.0.proj_in.ia3_l", "an IA3, a kind of LoRA"),
+            ("redux_down.weight", "a style adapter (Flux Redux)"),
+            ("style_embedding", "a style adapter (T2I-Adapter)"),
         ] {
             assert_eq!(told(Role::ClipL, name), format!("this is {what}, as `{name}` shows, and not the clip_l that it was given as"));
         }

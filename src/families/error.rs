@@ -2,7 +2,7 @@
 
 use crate::weights::{DType, Shape};
 
-use super::absence::goes_beside;
+use super::absence::{LEAVE_OUT, goes_beside};
 use super::{Family, Role};
 
 /// What is wrong with a model's tensors.
@@ -205,7 +205,9 @@ impl FamilyError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NoModel { .. } => "give the model itself; this version runs models as they are, without LoRAs and ControlNets",
+            Self::NoModel { .. } => {
+                "give the model itself; this version runs models as they are, without LoRAs, ControlNets and style adapters"
+            }
             Self::Unknown { .. } => "`perilune models inspect PATH` shows what a file holds; LoRAs and ControlNets are not models",
             Self::Unsupported { .. } => "`perilune models list` shows the models that run",
             Self::Joined { .. } => "use the model's diffusers folder, which stores them apart, or another precision of the file",
@@ -217,9 +219,7 @@ impl FamilyError {
             | Self::NotFinite { .. } => "the file is incomplete or mixes two models; get it again from its source",
             Self::Unfit { .. } => "give the text encoders that belong to the model; `perilune models inspect PATH` shows what a file holds",
             Self::OtherVae { .. } => "give the autoencoder that belongs to the model with --vae",
-            Self::OtherPart { found, .. } if goes_beside(found) => {
-                "leave it out; this version runs models as they are, without LoRAs and ControlNets"
-            }
+            Self::OtherPart { found, .. } if goes_beside(found) => LEAVE_OUT,
             Self::OtherPart { .. } | Self::OtherEncoder { .. } => "give each encoder with the flag of its own part",
             Self::NoSuchToken { .. } => "give the vocabulary that belongs to the encoder",
             Self::Uncut { .. } => "use the encoder's file of transformers, or one in another precision",

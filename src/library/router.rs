@@ -39,15 +39,14 @@ pub fn fitting(path: &Path, family: Family, taken: &mut Vec<Role>) -> Result<Vec
     let Some(role) = wanted.iter().find(|role| !taken.contains(role) && fits(role)).copied() else {
         let (title, names) = (family.title(), names(&wanted));
         let goes_beside = opened.iter().find_map(|source| absence::beside(&source.catalog));
-        let what = goes_beside.map_or_else(
-            || format!("it is none of the text encoders that {title} still needs"),
-            |(what, tensor)| format!("it is {what}, as `{tensor}` shows"),
+        let (what, hint) = goes_beside.map_or_else(
+            || {
+                let hint = format!("{title} reads text with {names}; `perilune models inspect PATH` shows what a file holds");
+                (format!("it is none of the text encoders that {title} still needs"), hint)
+            },
+            |(what, tensor)| (format!("it is {what}, as `{tensor}` shows"), absence::LEAVE_OUT.to_owned()),
         );
-        return Err(Refusal::new(
-            Kind::BadFile,
-            format!("{}: given with --clip, but {what}", path.display()),
-            format!("{title} reads text with {names}; `perilune models inspect PATH` shows what a file holds"),
-        ));
+        return Err(Refusal::new(Kind::BadFile, format!("{}: given with --clip, but {what}", path.display()), hint));
     };
     taken.push(role);
     opened.retain(|source| source.role.is_none_or(|r| r == role));

@@ -329,6 +329,41 @@ fn the_file_that_is_at_fault_is_named() {
     assert_eq!((folders.refusal(&relative).kind, folders.refusal(&relative).message.as_str()), (Kind::Usage, "--models here is relative"));
 }
 
+/// What is not applied to models is named, whatever it is given as, with what to do about it.
+#[test]
+fn a_file_that_goes_beside_a_model_is_named() {
+    let folders = Folders::new();
+    let whole = folders.file("checkpoints/whole.safetensors", &tiny_checkpoint());
+    let whole = of(whole.to_str().unwrap());
+    let unet = |end: &str| format!("lora_unet_down_blocks_0_attentions_0_proj_in.{end}");
+    let glora = ["a1", "a2", "b1", "b2"].map(|end| (unet(&format!("{end}.weight")), vec![4, 4]));
+    let ia3 = [(unet("weight"), vec![4]), (unet("on_input"), vec![])];
+    let redux = [("bias", vec![4]), ("weight", vec![4, 12])].map(|(end, shape)| (format!("redux_down.{end}"), shape));
+    let style = [("style_embedding".to_owned(), vec![1, 8, 16]), ("ln_post.weight".to_owned(), vec![16])];
+    for (file, tensors, what, tensor) in [
+        ("glora", &glora[..], "a GLoRA, a kind of LoRA", unet("a1.weight")),
+        ("ia3", &ia3, "an IA3, a kind of LoRA", unet("on_input")),
+        ("redux", &redux, "a style adapter (Flux Redux)", "redux_down.weight".to_owned()),
+        ("style", &style, "a style adapter (T2I-Adapter)", "style_embedding".to_owned()),
+    ] {
+        let path = folders.file(&format!("loras/{file}.safetensors"), tensors);
+        let shown = path.display();
+        let check = |draft: &JobDraft, told: String| {
+            let refusal = folders.refusal(draft);
+            assert_eq!((refusal.kind, refusal.message), (Kind::BadFile, told));
+            let hint = refusal.hint.unwrap();
+            assert!(hint.ends_with("this version runs models as they are, without LoRAs, ControlNets and style adapters"), "{hint}");
+        };
+        check(&of(path.to_str().unwrap()), format!("{shown}: this is {what}, as `{tensor}` shows, and no model"));
+        let clip = JobDraft { clip: vec![shown.to_string()], ..whole.clone() };
+        check(&clip, format!("{shown}: given with --clip, but it is {what}, as `{tensor}` shows"));
+        check(
+            &with(Role::ClipL, &path, &whole),
+            format!("{shown}: this is {what}, as `{tensor}` shows, and not the clip_l that it was given as"),
+        );
+    }
+}
+
 #[test]
 fn what_is_not_used_makes_no_other_part() {
     let folders = Folders::new();
