@@ -1,6 +1,9 @@
 //! The integration tests, one binary.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
+
+// What fuzz targets call their macro's crate.
+extern crate self as libfuzzer_sys;
 
 mod alerts;
 mod bad_input;
@@ -16,6 +19,7 @@ mod filters;
 mod finding;
 mod frames;
 mod frozen;
+mod fuzz;
 mod gpu_states;
 mod hosts;
 mod keys;
@@ -50,3 +54,5 @@ mod tuner;
 mod unreadable;
 mod visible_gpus;
 mod world;
+
+use fuzz::fuzz_target;
