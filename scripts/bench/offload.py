@@ -4,8 +4,8 @@ from statistics import median
 
 from generation import take_turns
 from home import Failed
-from machine import poll
-from offload_sides import MIB, OFFLOADED, Disk, Ours, Scene, Theirs, network_bytes, offload_flags, one_line
+from offload_sides import (MIB, OFFLOADED, Disk, Ours, Scene, Theirs, calibrated_home, network_bytes, offload_flags, one_line,
+                           wait_without_engine)
 from pagecache import become
 from session import unmeasured
 from table import Bar, Figure
@@ -18,8 +18,6 @@ PLANS = [(64, 1, 0.05), (64, 1, 0.35), (64, 1, 0.65), (64, 1, 0.95), (64, 7, 0.5
          (256, 7, 0.6), (512, 1, 0.9)]
 # Above this size a step takes seconds, and few tell.
 LARGE = 256
-# How long a calibration with this network may take.
-CALIBRATION_S = 1800
 
 
 def row(what, ours, unit, peer=None, peer_name="", bar=None, note=(), sides=(), also=()):
@@ -38,19 +36,20 @@ def steps_text(bench):
     return f"median of the steps after the first, {bench.rounds} round{'s' * (bench.rounds != 1)}"
 
 
-def two_of_us(bench, scene, weights):
-    return (Ours("all resident", scene, bench, weights), Ours("offloaded", scene, bench, weights, offload_flags(weights, OFFLOADED)))
+def two_of_us(bench, scene, weights, home=None):
+    """Ours all resident, and offloaded in a home where that is given."""
+    return (Ours("all resident", scene, bench, weights), Ours("offloaded", scene, bench, weights, offload_flags(weights, OFFLOADED), home))
 
 
 def large(bench):
-    """512x512 with guidance: computing hides the disk, and memory is what is won."""
+    """512x512 with guidance: computing hides the disk, and memory is what is won. Ours is planned after `calibrate`."""
     weights, scene = bench.weights(wide=True), Scene(512, 7, bench.steps, cold=True)
     with ExitStack() as stack:
-        resident, offloaded = two_of_us(bench, scene, weights)
+        resident, offloaded = two_of_us(bench, scene, weights, stack.enter_context(calibrated_home(bench, weights)))
         theirs = Theirs(ACCELERATE, scene, bench, weights, stack)
         take_turns([resident, offloaded, theirs], bench.rounds)
     name, note = f"offload {scene.text()}: seconds per step", [
-        f"CFG 7, fp32, {bench.threads} threads, {100 * OFFLOADED:.0f} % of the network on the disk, "
+        f"CFG 7, fp32, {bench.threads} threads, {100 * OFFLOADED:.0f} % of the network on the disk, after `calibrate`, "
         f"{steps_text(bench)}; all resident with its file in the page cache", *sorted(offloaded.warnings)]
     yield row(name, offloaded.step, "s", resident.step, "ours, all resident", Bar(1.03, of_peer=True), note, [offloaded, resident])
     yield row("the same, beside accelerate", offloaded.step, "s", theirs.step, ACCELERATE, sides=[theirs], also=[offloaded])
@@ -120,20 +119,16 @@ def prediction(bench):
     """What was said that a step will take, beside what it took: ten plans of several budgets and sizes after one calibration,
     in one home, so that each plan knows what those before it have shown."""
     what, weights, errors, plans = "predicted step, median error", bench.weights(wide=True), [], []
-    become(weights, True)
-    # What an engine has mapped stays in the page cache, so it ends between two plans.
-    with bench.home(config=f"engine_threads: {bench.threads}\nengine_idle_s: 0.2\n") as home:
-        home.start()
-        try:
-            home.run("calibrate", weights, "--compute-device", "cpu", "--precision", "fp32", timeout=CALIBRATION_S)
+    try:
+        with calibrated_home(bench, weights) as home:
             for size, cfg, share in PLANS:
                 told, took = one_plan(bench, home, weights, (size, cfg, share))
                 errors.append(100 * abs(told - took) / took)
                 guided = ", CFG" if cfg != 1 else ""
                 plans.append(f"{size}x{size}{guided}, {100 * share:.0f} %: {told:.2f} and {took:.2f} s")
-        except (Failed, TimeoutError, RuntimeError) as error:
-            yield unmeasured(what, f"{one_line(error)}; {len(errors)} of {len(PLANS)} plans measured")
-            return
+    except (Failed, TimeoutError, RuntimeError) as error:
+        yield unmeasured(what, f"{one_line(error)}; {len(errors)} of {len(PLANS)} plans measured")
+        return
     yield row(what, median(errors), "%", bar=Bar(10), note=[
         f"after `calibrate`, page cache cold; size, on the disk, said and took: {'; '.join(plans)}"])
 
@@ -141,7 +136,7 @@ def prediction(bench):
 def one_plan(bench, home, weights, plan):
     """(seconds that `plan` says, median seconds of the steps after the first) for a size, a guidance and a share on the disk."""
     size, cfg, share = plan
-    poll("the end of the idle engine", lambda: not any(e["pid"] for e in home.json("status")["engines"]), pause=0.1)
+    wait_without_engine(home)
     become(weights, True)
     asked = ["--cfg", cfg, "--size", f"{size}x{size}", "--sampler", "euler", "--compute-device", "cpu", "--precision", "fp32",
              *offload_flags(weights, share)]

@@ -2,6 +2,7 @@
 
 A side that fails keeps what it has measured, says why it failed, and takes no more turns.
 """
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,6 +18,8 @@ from peer import NoPeer, Peer, folder_of, store_of
 NETWORK = "model.diffusion_model."
 MIB = 1 << 20
 OFFLOADED = 0.9
+# How long a calibration with this network may take.
+CALIBRATION_S = 1800
 
 
 @dataclass
@@ -76,27 +79,52 @@ class Side:
         return f"{self.name} {spread(self.steps, 's', 1)}{cached}"
 
 
-class Ours(Side):
-    """A fresh engine each round: what an engine has mapped, nobody can take out of the page cache."""
+@contextmanager
+def calibrated_home(bench, weights):
+    """A home in which this network was calibrated on the processor. An engine in it ends once it is idle: what an engine has mapped
+    stays in the page cache. Texts are read in each run."""
+    with bench.home(config=f"engine_threads: {bench.threads}\nengine_idle_s: 0.2\nembeddings_cache: 0\n") as home:
+        home.start()
+        become(weights, True)
+        home.run("calibrate", weights, "--compute-device", "cpu", "--precision", "fp32", timeout=CALIBRATION_S)
+        yield home
 
-    def __init__(self, name, scene, bench, weights, offload=()):
+
+def wait_without_engine(home):
+    poll("the end of the idle engine", lambda: not any(e["pid"] for e in home.json("status")["engines"]), pause=0.1)
+
+
+class Ours(Side):
+    """A fresh engine each round: what an engine has mapped, nobody can take out of the page cache. In a fresh home, too, but where
+    one that is calibrated is given."""
+
+    def __init__(self, name, scene, bench, weights, offload=(), home=None):
         super().__init__(name, scene)
         self.bench, self.weights, self.offload, self.last, self.warnings = bench, weights, offload, {}, set()
+        self.home = home
 
     def paint(self):
+        with ExitStack() as stack:
+            home = self.home
+            if home:
+                wait_without_engine(home)
+            else:
+                home = stack.enter_context(self.bench.home(config=f"engine_threads: {self.bench.threads}\n"))
+                home.start()
+            self.paint_in(home)
+
+    def paint_in(self, home):
         become(self.weights, self.scene.cold and bool(self.offload))
         arguments = [*flags(self.bench, self.weights, self.scene.steps, self.scene.size, self.scene.cfg), "--precision", "fp32",
                      "--tiling", "never", *self.offload]
-        with self.bench.home(config=f"engine_threads: {self.bench.threads}\n") as home:
-            home.start()
-            following, watch = home.follow(*arguments), None
-            for _, line in following:
-                if watch is None and line.get("phase"):
-                    watch = PeakAnonymous(poll("the engine to be known", home.engine_pid))
-                if line.get("phase") == "decoding":
-                    self.sampling = max(self.sampling, watch.bytes)
-            if watch:
-                self.watched(watch)
+        following, watch = home.follow(*arguments), None
+        for _, line in following:
+            if watch is None and line.get("phase"):
+                watch = PeakAnonymous(poll("the engine to be known", home.engine_pid))
+            if line.get("phase") == "decoding":
+                self.sampling = max(self.sampling, watch.bytes)
+        if watch:
+            self.watched(watch)
         self.last = following.last
         self.steps += self.last["timing"]["per_step"][1:]
         self.warnings |= set(self.last.get("warnings", ()))

@@ -79,7 +79,7 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
         Refusal { message: format!("{role}: {}", refusal.message), ..refusal }
     };
     let planned = propose(&ask, spec.compute, &model, &machine).map_err(refused)?;
-    let misses = advice::misses(&planned, &ask, &model, &machine).into_iter().map(|miss| format!("{role}: {miss}")).collect();
+    let misses = advice::of_places(&planned, &ask, &model, &machine).into_iter().map(|miss| format!("{role}: {miss}")).collect();
     let layout = Layout { table, model, machine };
     let plan = PartPlan {
         role,

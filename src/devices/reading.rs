@@ -175,7 +175,7 @@ pub struct DeviceReading {
     pub processes: Vec<ProcessReading>,
     /// What our engines hold there.
     pub held: Vec<Held>,
-    /// Memory our engine holds beyond weights: activations and buffers.
+    /// Memory our engine holds beyond weights: activations and buffers, that which blocks pass through among them.
     pub activations: Option<Bytes>,
     /// Whether it is split into MIG slices.
     pub mig: bool,

@@ -105,6 +105,13 @@ impl Sets {
         self.pieces.iter().chain(&shelf.pieces).map(of).sum()
     }
 
+    /// Returns the memory of the compute device through which blocks of all sets are streamed.
+    #[must_use]
+    pub fn all_staging(&self) -> Bytes {
+        let shelf = self.shelf.borrow();
+        self.pieces.iter().chain(&shelf.pieces).map(|piece| piece.residency().staging()).sum()
+    }
+
     /// Returns the loaded sets for screens.
     #[must_use]
     pub fn views(&self) -> Vec<LoadedSet> {

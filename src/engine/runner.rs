@@ -365,7 +365,9 @@ impl Runner {
     }
 
     pub(super) fn report_memory(&self) {
-        let activations = self.account.beyond(self.sets.all_on(self.compute.id), &self.compute);
+        // What blocks pass through is no weight that stays.
+        let weights = self.sets.all_on(self.compute.id) - self.sets.all_staging();
+        let activations = self.account.beyond(weights, &self.compute);
         let simulated = self.compute.simulated.as_ref().map(|s| s.held()).unwrap_or_default();
         self.reporter.report(Report::Memory(Memory { sets: self.sets.views(), activations, simulated }));
     }

@@ -34,7 +34,7 @@ pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError>
         }
         Role::Vae => {
             let vae = VaeConfig::read(catalog)?;
-            (vec![Unit::all_of("encoder"), Unit::all_of("decoder")], vae.expected())
+            (vae.units(), vae.expected())
         }
         Role::T5 => {
             let t5 = T5Config::read(catalog)?;
@@ -47,7 +47,7 @@ pub fn outline(role: Role, catalog: &Catalog) -> Result<BlockTable, FamilyError>
     };
     let (gathered, used) = select(role, catalog, &expected)?.parted(|name| table_of(role) == Some(name));
     let worth_a_copy = match role {
-        // One of its halves is not even loaded by most runs.
+        // One of its halves is not even loaded by most runs, and both are worked through in stripes: what is done in one go is one block.
         Role::Vae => Bytes::ZERO,
         Role::Denoiser | Role::ClipL | Role::ClipG | Role::T5 | Role::Qwen => worth_a_copy(&used),
     };

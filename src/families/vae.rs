@@ -4,7 +4,7 @@
 
 use super::unet::Expected;
 use super::{Family, FamilyError, Role, needed};
-use crate::weights::{Catalog, Shape};
+use crate::weights::{Catalog, Shape, Unit};
 
 /// One half of the autoencoder, from the finest level to the coarsest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,44 @@ impl VaeConfig {
     }
 }
 
+impl VaeConfig {
+    /// Returns its units in order of execution: each ResNet, and attention. A change of size is with the ResNet that follows it or, on
+    /// the way down, comes before it; the finest level of the encoder is small and one unit.
+    pub(super) fn units(&self) -> Vec<Unit> {
+        let encoder = self.encoder.iter().flat_map(encoder_units);
+        encoder.chain(decoder_units(&self.decoder)).collect()
+    }
+}
+
+fn encoder_units(half: &HalfConfig) -> Vec<Unit> {
+    let mut units =
+        vec![Unit { name: "encoder.down.0".to_owned(), prefixes: vec!["encoder.conv_in".to_owned(), "encoder.down.0".to_owned()] }];
+    for (level, blocks) in half.levels.iter().enumerate().skip(1) {
+        units.extend((0..blocks.len()).map(|block| Unit::all_of(format!("encoder.down.{level}.block.{block}"))));
+        units.last_mut().into_iter().for_each(|last| last.prefixes.push(format!("encoder.down.{level}.downsample")));
+    }
+    units.extend(["block_1", "attn_1", "block_2"].map(|part| Unit::all_of(format!("encoder.mid.{part}"))));
+    end_with(&mut units, "encoder");
+    units
+}
+
+fn decoder_units(half: &HalfConfig) -> Vec<Unit> {
+    let mut units: Vec<Unit> = ["block_1", "attn_1", "block_2"].map(|part| Unit::all_of(format!("decoder.mid.{part}"))).into();
+    units.first_mut().into_iter().for_each(|first| first.prefixes.push("decoder.conv_in".to_owned()));
+    for (level, blocks) in half.levels.iter().enumerate().rev() {
+        let first = units.len();
+        units.extend((0..blocks.len()).map(|block| Unit::all_of(format!("decoder.up.{level}.block.{block}"))));
+        units.get_mut(first).into_iter().for_each(|unit| unit.prefixes.push(format!("decoder.up.{}.upsample", level + 1)));
+    }
+    end_with(&mut units, "decoder");
+    units
+}
+
+/// The last norm and convolution of a half are with its last unit.
+fn end_with(units: &mut [Unit], half: &str) {
+    units.last_mut().into_iter().for_each(|last| last.prefixes.extend(["norm_out", "conv_out"].map(|part| format!("{half}.{part}"))));
+}
+
 fn read_half(catalog: &Catalog, levels: &str, middle: &str, resample: &str) -> Result<HalfConfig, FamilyError> {
     let middle_norm = format!("{middle}.block_1.norm1.weight");
     let missing = |tensor: String| FamilyError::Missing { role: Role::Vae, tensor };
@@ -162,5 +200,44 @@ mod tests {
         assert_eq!(read(Some(half(3)), half(2)), lost("decoder.up.2.block.0.conv1.weight"));
         assert_eq!(read(Some(half(2)), half(3)), lost("encoder.down.2.block.0.conv1.weight"));
         assert_eq!((read(Some(half(3)), half(3)), read(None, half(3))), (Ok(3), Ok(3)));
+    }
+
+    #[test]
+    fn its_blocks_are_fine_and_what_is_done_in_one_go_is_one_block() {
+        use crate::families::blocks::block_table;
+        let half = |ins: &[(u64, u64, usize)], downs: [bool; 4]| HalfConfig {
+            levels: ins
+                .iter()
+                .map(|(input, output, n)| (0..*n).map(|k| (if k == 0 { *input } else { *output }, *output)).collect())
+                .collect(),
+            middle: 512,
+            resamples: downs.to_vec(),
+        };
+        // As SD1.5, SDXL, SD3 and Flux have it.
+        let encoder = half(&[(128, 128, 2), (128, 256, 2), (256, 512, 2), (512, 512, 2)], [true, true, true, false]);
+        let decoder = half(&[(256, 128, 3), (512, 256, 3), (512, 512, 3), (512, 512, 3)], [false, true, true, true]);
+        let config = VaeConfig { latent_channels: 4, picture_channels: 3, quant_convs: true, encoder: Some(encoder), decoder };
+        let table = block_table(Role::Vae, &catalog(&config.expected())).unwrap();
+        let names: Vec<&str> = table.blocks().iter().map(|b| b.name.as_str()).collect();
+        assert_eq!(names[..3], ["head", "encoder.down.0", "encoder.down.1.block.0"]);
+        let decoder = names.iter().position(|name| *name == "decoder.mid.block_1").unwrap();
+        assert_eq!((names[decoder - 1], names[decoder + 3]), ("encoder.mid.block_2", "decoder.up.3.block.0"));
+        assert_eq!(names.last(), Some(&"decoder.up.0.block.2"));
+        let largest = table.blocks().iter().map(|b| b.bytes_in(crate::weights::Precision::Fp32)).max().unwrap();
+        assert!(largest < crate::units::Bytes::mib(32), "{largest}");
+        let home = |prefix: &str| table.home(prefix).map(|index| names[index.0 as usize]);
+        for (tensor, block) in [
+            ("encoder.conv_in.", "encoder.down.0"),
+            ("encoder.down.0.downsample.", "encoder.down.0"),
+            ("encoder.down.2.downsample.", "encoder.down.2.block.1"),
+            ("encoder.conv_out.", "encoder.mid.block_2"),
+            ("quant_conv.", "head"),
+            ("post_quant_conv.", "head"),
+            ("decoder.conv_in.", "decoder.mid.block_1"),
+            ("decoder.up.3.upsample.", "decoder.up.2.block.0"),
+            ("decoder.norm_out.", "decoder.up.0.block.2"),
+        ] {
+            assert_eq!(home(tensor), Some(block), "{tensor}");
+        }
     }
 }

@@ -15,7 +15,7 @@ const WAITS: f64 = 1.5;
 /// Returns what should be known of a plan for an ask.
 #[must_use]
 pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    let mut warnings = misses(planned, ask, model, machine);
+    let mut warnings = of_places(planned, ask, model, machine);
     warnings.extend(tight(planned, ask, model, machine).or_else(|| short(planned, model, machine)));
     let predicted = &planned.predicted;
     if !predicted.calibrated {
@@ -40,10 +40,16 @@ pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Ma
     warnings
 }
 
-/// Returns what a plan does not do that was asked for, and what of it the operator may not have meant.
+/// Returns what should be known of where a plan puts blocks, whatever a step takes with it.
+#[must_use]
+pub fn of_places(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
+    misses(planned, ask, model, machine).into_iter().chain(dearer(planned, model)).collect()
+}
+
+/// Returns what a plan does not do that was asked for.
 #[must_use]
 pub fn misses(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    let told = [held_back(planned, ask, model), over(planned, ask, model), dearer(planned, model)];
+    let told = [held_back(planned, ask, model), over(planned, ask, model)];
     cuts(ask, planned.plan.compute, model, machine).into_iter().chain(told.into_iter().flatten()).collect()
 }
 
@@ -192,7 +198,7 @@ mod tests {
             let room = Room { device: cpu, total: Bytes::gib(4), free: Bytes::gib(4), reserve: Bytes::ZERO, committed: Bytes::ZERO };
             let machine = Machine { rooms: vec![room], pace: Pace::assumed(cpu), ..Machine::default() };
             let planned = propose(&ask, cpu, model, &machine).unwrap();
-            super::misses(&planned, &ask, model, &machine)
+            of_places(&planned, &ask, model, &machine)
         };
         let amount = |text: &str, pins: &str| OffloadAsk {
             virtual_vram: text.parse().unwrap(),

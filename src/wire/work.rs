@@ -273,7 +273,7 @@ pub struct FailedRun {
 pub struct Memory {
     /// The loaded model sets, the one that was used last first.
     pub sets: Vec<LoadedSet>,
-    /// Bytes beyond weights: activations, buffers, the library's cache. `None` where it cannot be told.
+    /// Bytes beyond weights: activations, what blocks pass through, other buffers, the library's cache. `None` where it cannot be told.
     pub activations: Option<Bytes>,
     /// What it has taken of each simulated GPU, by its ledger.
     #[serde(default)]

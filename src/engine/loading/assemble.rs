@@ -214,8 +214,8 @@ impl LoadedVae {
     }
 }
 
-/// The block of the autoencoder that makes latents.
-const ENCODER: &str = "encoder";
+/// What the names of the autoencoder's blocks begin with that make latents.
+const ENCODER: &str = "encoder.";
 
 /// Reads the headers of a part, opens its files, and looks at its norms.
 pub(super) fn open(files: &[PathBuf], role: Role) -> Result<(Catalog, BlockTable, Arc<Vault>), EngineError> {

@@ -116,7 +116,7 @@ pub struct Placing<'a> {
     pub plan: OffloadPlan,
     /// Staging memory for those that live elsewhere, as they are stored.
     pub staging: Bytes,
-    /// Names of blocks that few runs use: brought to the compute device when they are first asked for.
+    /// What the names of blocks begin with that few runs use: brought to the compute device when they are first asked for.
     pub later: &'a [&'a str],
     /// Blocks that the operator wants to stay on the compute device: the last to leave where memory runs short.
     pub kept: Vec<BlockIndex>,
@@ -140,7 +140,7 @@ impl Residency {
     /// that it does not use.
     pub fn load(role: Role, table: BlockTable, vault: &Arc<Vault>, target: Target<'_>, placing: Placing<'_>) -> Result<Self, EngineError> {
         let Placing { plan, staging: room, later, kept, misses } = placing;
-        let is_later = |(_, block): &(BlockIndex, &Block)| later.contains(&block.name.as_str());
+        let is_later = |(_, block): &(BlockIndex, &Block)| later.iter().any(|begin| block.name.starts_with(begin));
         let later = (0..).map(BlockIndex).zip(table.blocks()).filter(is_later).map(|(index, _)| index).collect();
         let at_once = !plan.streamed().is_empty() || target.compute.device != Device::Cpu || target.compute.simulated.is_some();
         let residency = Self {
@@ -272,11 +272,6 @@ impl Residency {
         let weights = weights.map_err(|e| self.failed(e))?;
         self.lent.set(1);
         Ok(Held { block, of_table, kind: kind(self.precision), weights: Lent::Staged { weights, lent: &self.lent } })
-    }
-
-    /// An error where the run was taken back: between the parts of a large block, a run can stop here.
-    pub fn check(&self) -> Result<(), EngineError> {
-        self.cancel.check()
     }
 
     /// Lends the head block, which never leaves the compute device.

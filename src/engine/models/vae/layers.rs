@@ -5,16 +5,19 @@
 
 use tch::Tensor;
 
+use crate::engine::EngineError;
 use crate::engine::nn::{Conv2d, GroupNorm, Linear, Moments, Scope};
-use crate::engine::residency::Held;
+use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
 use crate::families::vae::HalfConfig;
+use crate::units::BlockIndex;
 
 pub(super) const EPS: f64 = 1e-6;
 
 /// Two convolutions and a way around.
 #[derive(Debug, Clone)]
 pub(super) struct Resnet {
+    pub(super) block: BlockIndex,
     norm1: GroupNorm,
     conv1: Conv2d,
     norm2: GroupNorm,
@@ -26,6 +29,7 @@ impl Resnet {
     fn new(scope: &Scope<'_>) -> Result<Self, FamilyError> {
         let shortcut = scope.at("nin_shortcut");
         Ok(Self {
+            block: scope.block()?,
             norm1: GroupNorm::new(&scope.at("norm1"), EPS)?,
             conv1: Conv2d::same(&scope.at("conv1"))?,
             norm2: GroupNorm::new(&scope.at("norm2"), EPS)?,
@@ -34,10 +38,11 @@ impl Resnet {
         })
     }
 
-    fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let h = self.conv1.forward(held, &self.norm1.forward(held, x).silu_());
-        let h = self.conv2.forward(held, &self.norm2.forward(held, &h).silu_());
-        self.around(held, h, x)
+    fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
+        let held = residency.acquire(self.block)?;
+        let h = self.conv1.forward(&held, &self.norm1.forward(&held, x).silu_());
+        let h = self.conv2.forward(&held, &self.norm2.forward(&held, &h).silu_());
+        Ok(self.around(&held, h, x))
     }
 
     fn around(&self, held: &Held<'_>, mut h: Tensor, x: &Tensor) -> Tensor {
@@ -71,6 +76,7 @@ impl Resnet {
 /// One head of attention over all cells.
 #[derive(Debug, Clone)]
 struct Attention {
+    block: BlockIndex,
     norm: GroupNorm,
     q: Linear,
     k: Linear,
@@ -85,6 +91,7 @@ impl Attention {
     fn new(scope: &Scope<'_>) -> Result<Self, FamilyError> {
         let linear = |name: &str| Linear::new(&scope.at(name));
         Ok(Self {
+            block: scope.block()?,
             norm: GroupNorm::new(&scope.at("norm"), EPS)?,
             q: linear("q")?,
             k: linear("k")?,
@@ -93,7 +100,8 @@ impl Attention {
         })
     }
 
-    fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
+    fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
+        let held = &residency.acquire(self.block)?;
         let tokens = self.norm.forward(held, x).flatten(2, 3).transpose(1, 2).contiguous();
         let (q, k, v) = (self.q.forward(held, &tokens), self.k.forward(held, &tokens), self.v.forward(held, &tokens));
         drop(tokens);
@@ -101,7 +109,7 @@ impl Attention {
         // One 512-wide head is too wide for the fused kernels of GPUs, whose fallback keeps all scores at once.
         let slices: Vec<Tensor> = q.split(QUERY_SLICE, 1).iter().map(|q| attend_one_head(q, &keys, &values)).collect();
         let out = self.proj_out.forward(held, &Tensor::cat(&slices, 1));
-        out.transpose(1, 2).reshape(x.size()) + x
+        Ok(out.transpose(1, 2).reshape(x.size()) + x)
     }
 }
 
@@ -126,10 +134,10 @@ impl Middle {
         })
     }
 
-    pub(super) fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let h = self.block_1.forward(held, x);
-        let h = self.attn_1.forward(held, &h);
-        self.block_2.forward(held, &h)
+    pub(super) fn forward(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
+        let h = self.block_1.forward(residency, x)?;
+        let h = self.attn_1.forward(residency, &h)?;
+        self.block_2.forward(residency, &h)
     }
 }
 
@@ -137,7 +145,14 @@ impl Middle {
 #[derive(Debug, Clone)]
 pub(super) struct Level {
     pub(super) blocks: Vec<Resnet>,
-    pub(super) resample: Option<Conv2d>,
+    pub(super) resample: Option<Resampling>,
+}
+
+/// A convolution that changes the size, and the block that it travels with.
+#[derive(Debug, Clone)]
+pub(super) struct Resampling {
+    pub(super) block: BlockIndex,
+    pub(super) conv: Conv2d,
 }
 
 /// How a level's convolution changes the size.
@@ -159,9 +174,13 @@ impl Level {
                 Resample::Down => scope.at("downsample.conv"),
                 Resample::Up => scope.at("upsample.conv"),
             };
-            let convolution = || match resample {
-                Resample::Down => Conv2d::new(&conv, 2, 0),
-                Resample::Up => Conv2d::same(&conv),
+            let convolution = || {
+                let block = conv.block()?;
+                let conv = match resample {
+                    Resample::Down => Conv2d::new(&conv, 2, 0)?,
+                    Resample::Up => Conv2d::same(&conv)?,
+                };
+                Ok(Resampling { block, conv })
             };
             Ok(Self {
                 blocks: blocks.collect::<Result<_, _>>()?,
@@ -171,14 +190,14 @@ impl Level {
         half.levels.iter().enumerate().map(level).collect()
     }
 
-    pub(super) fn forward(&self, held: &Held<'_>, x: Tensor, resample: Resample) -> Tensor {
+    pub(super) fn forward(&self, residency: &Residency, x: Tensor, resample: Resample) -> Result<Tensor, EngineError> {
         let mut h = x;
         for block in &self.blocks {
-            h = block.forward(held, &h);
+            h = block.forward(residency, &h)?;
         }
-        match (&self.resample, resample) {
-            (None, _) => h,
-            (Some(conv), resample) => resample.forward(conv, held, &h),
+        match &self.resample {
+            None => Ok(h),
+            Some(Resampling { block, conv }) => Ok(resample.forward(conv, &residency.acquire(*block)?, &h)),
         }
     }
 }

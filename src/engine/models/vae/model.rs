@@ -8,7 +8,7 @@ use super::layers::{EPS, Level, Middle, Resample};
 use crate::engine::EngineError;
 use crate::engine::heap;
 use crate::engine::nn::{Conv2d, GroupNorm, Scope};
-use crate::engine::residency::{Held, Residency};
+use crate::engine::residency::Residency;
 use crate::families::vae::HalfConfig;
 use crate::families::{FamilyError, Role, VaeConfig};
 use crate::units::BlockIndex;
@@ -25,10 +25,11 @@ pub struct Vae {
 
 #[derive(Debug, Clone)]
 pub(super) struct Half {
-    pub(super) block: BlockIndex,
+    pub(super) conv_in_at: BlockIndex,
     pub(super) conv_in: Conv2d,
     pub(super) levels: Vec<Level>,
     pub(super) middle: Middle,
+    pub(super) out_at: BlockIndex,
     pub(super) norm_out: GroupNorm,
     pub(super) conv_out: Conv2d,
 }
@@ -52,14 +53,12 @@ impl Vae {
     /// The mean rather than a sample, as in ComfyUI: the same picture always gives the same latent.
     pub fn encode(&self, residency: &Residency, picture: &Tensor) -> Result<Option<Tensor>, EngineError> {
         let Some(encoder) = &self.encoder else { return Ok(None) };
-        let held = residency.acquire(encoder.block)?;
-        let mut h = encoder.conv_in.forward(&held, &channels_last(picture));
+        let mut h = encoder.begin(residency, &channels_last(picture))?;
         for level in &encoder.levels {
-            residency.check()?;
-            h = level.forward(&held, h, Resample::Down);
+            h = level.forward(residency, h, Resample::Down)?;
         }
-        h = encoder.middle.forward(&held, &h);
-        self.mean(residency, encoder.end(&held, &h)).map(Some)
+        h = encoder.middle.forward(residency, &h)?;
+        self.mean(residency, encoder.end(residency, &h)?).map(Some)
     }
 
     /// The mean of what the encoder's end says of the latent.
@@ -75,17 +74,15 @@ impl Vae {
     pub fn decode(&self, residency: &Residency, latent: &Tensor) -> Result<Tensor, EngineError> {
         let decoder = &self.decoder;
         let mut h = self.before_decoder(residency, latent)?;
-        let held = residency.acquire(decoder.block)?;
-        h = decoder.conv_in.forward(&held, &h);
-        h = decoder.middle.forward(&held, &h);
+        h = decoder.begin(residency, &h)?;
+        h = decoder.middle.forward(residency, &h)?;
         // Files count the decoder's levels from the finest; the way up begins at the coarsest.
         for level in decoder.levels.iter().rev() {
-            residency.check()?;
             // A level's tensors have twice or four times the size of those before and fit into none of their holes.
             heap::trim();
-            h = level.forward(&held, h, Resample::Up);
+            h = level.forward(residency, h, Resample::Up)?;
         }
-        Ok(decoder.end(&held, &h))
+        decoder.end(residency, &h)
     }
 
     /// What the decoder is given of a latent.
@@ -111,17 +108,24 @@ pub(super) fn channels_last(x: &Tensor) -> Tensor {
 impl Half {
     fn new(scope: &Scope<'_>, levels: &str, half: &HalfConfig, resample: Resample) -> Result<Self, FamilyError> {
         Ok(Self {
-            block: scope.block()?,
+            conv_in_at: scope.at("conv_in").block()?,
             conv_in: Conv2d::same(&scope.at("conv_in"))?,
             levels: Level::all(&scope.at(levels), half, resample)?,
             middle: Middle::new(&scope.at("mid"))?,
+            out_at: scope.at("conv_out").block()?,
             norm_out: GroupNorm::new(&scope.at("norm_out"), EPS)?,
             conv_out: Conv2d::same(&scope.at("conv_out"))?,
         })
     }
 
+    /// The first convolution.
+    pub(super) fn begin(&self, residency: &Residency, x: &Tensor) -> Result<Tensor, EngineError> {
+        Ok(self.conv_in.forward(&residency.acquire(self.conv_in_at)?, x))
+    }
+
     /// Norm and convolution after the last level or, on the way down, after the middle.
-    pub(super) fn end(&self, held: &Held<'_>, h: &Tensor) -> Tensor {
-        self.conv_out.forward(held, &self.norm_out.forward(held, h).silu_())
+    pub(super) fn end(&self, residency: &Residency, h: &Tensor) -> Result<Tensor, EngineError> {
+        let held = residency.acquire(self.out_at)?;
+        Ok(self.conv_out.forward(&held, &self.norm_out.forward(&held, h).silu_()))
     }
 }

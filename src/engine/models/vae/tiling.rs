@@ -10,12 +10,13 @@ use std::ops::Range;
 use tch::{Device, Tensor};
 
 use super::Vae;
-use super::layers::{Level, Resample, Resnet};
-use super::model::channels_last;
+use super::layers::{Level, Resample, Resampling, Resnet};
+use super::model::{Half, channels_last};
 use crate::engine::EngineError;
 use crate::engine::heap;
-use crate::engine::nn::{Conv2d, GroupNorm, Moments};
+use crate::engine::nn::Moments;
 use crate::engine::residency::{Held, Residency};
+use crate::units::BlockIndex;
 
 /// How large a stripe is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,32 +37,30 @@ impl Vae {
     pub fn decode_in_stripes(&self, residency: &Residency, latent: &Tensor, stripes: Stripes) -> Result<Tensor, EngineError> {
         let decoder = &self.decoder;
         let latent = self.before_decoder(residency, latent)?;
-        let held = residency.acquire(decoder.block)?;
-        let coarsest = decoder.middle.forward(&held, &decoder.conv_in.forward(&held, &latent));
-        let mut sheet = Sheet::new(residency, &held, stripes, &coarsest);
+        let coarsest = decoder.middle.forward(residency, &decoder.begin(residency, &latent)?)?;
+        let mut sheet = Sheet::new(residency, stripes, &coarsest);
         drop((latent, coarsest));
         for (number, level) in decoder.levels.iter().enumerate().rev() {
             for block in &level.blocks {
                 sheet.resnet(block)?;
                 sheet.keep()?;
             }
-            sheet.resample(level, Resample::Up);
+            sheet.resample(level, Resample::Up)?;
             // What enters the finest level has twice the channels of what leaves it: the largest map of all is never kept.
             if number > 1 {
                 sheet.keep()?;
             }
         }
         let moments = sheet.moments()?;
-        sheet.then(Step::Out { norm: &decoder.norm_out, conv: &decoder.conv_out, moments });
+        sheet.then(Step::Out { half: decoder, moments })?;
         sheet.whole()
     }
 
     /// Does what [`Vae::encode`] does, in stripes.
     pub fn encode_in_stripes(&self, residency: &Residency, picture: &Tensor, stripes: Stripes) -> Result<Option<Tensor>, EngineError> {
         let Some(encoder) = &self.encoder else { return Ok(None) };
-        let held = residency.acquire(encoder.block)?;
-        let mut sheet = Sheet::new(residency, &held, stripes, &channels_last(picture));
-        sheet.then(Step::Conv(&encoder.conv_in));
+        let mut sheet = Sheet::new(residency, stripes, &channels_last(picture));
+        sheet.then(Step::In(encoder))?;
         for (number, level) in encoder.levels.iter().enumerate() {
             for block in &level.blocks {
                 sheet.resnet(block)?;
@@ -70,46 +69,56 @@ impl Vae {
                     sheet.keep()?;
                 }
             }
-            sheet.resample(level, Resample::Down);
+            sheet.resample(level, Resample::Down)?;
             sheet.keep()?;
         }
         let coarsest = sheet.whole()?;
         drop(sheet);
-        let h = encoder.middle.forward(&held, &coarsest);
-        self.mean(residency, encoder.end(&held, &h)).map(Some)
+        let h = encoder.middle.forward(residency, &coarsest)?;
+        self.mean(residency, encoder.end(residency, &h)?).map(Some)
     }
 }
 
 /// Something that is done to a map.
 #[derive(Debug)]
 enum Step<'a> {
-    /// A convolution that keeps the size.
-    Conv(&'a Conv2d),
+    /// The first convolution of a half.
+    In(&'a Half),
     /// A ResNet until its second norm.
     UntilSecondNorm(&'a Resnet, Moments),
     /// A ResNet, with what both of its norms must know.
     Resnet(&'a Resnet, Moments, Moments),
     /// A change of size.
-    Resample(&'a Conv2d, Resample),
+    Resample(&'a Resampling, Resample),
     /// The end of a half.
-    Out { norm: &'a GroupNorm, conv: &'a Conv2d, moments: Moments },
+    Out { half: &'a Half, moments: Moments },
 }
 
 impl Step<'_> {
+    /// The block that its weights are in. Steps between two maps that are kept are of one block, so that it comes once for all stripes.
+    fn block(&self) -> BlockIndex {
+        match self {
+            Self::In(half) => half.conv_in_at,
+            Self::UntilSecondNorm(resnet, ..) | Self::Resnet(resnet, ..) => resnet.block,
+            Self::Resample(resampling, _) => resampling.block,
+            Self::Out { half, .. } => half.out_at,
+        }
+    }
+
     fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         match self {
-            Self::Conv(conv) => conv.forward(held, x),
+            Self::In(half) => half.conv_in.forward(held, x),
             Self::UntilSecondNorm(resnet, first) => resnet.part_until_second_norm(held, x, first),
             Self::Resnet(resnet, first, second) => resnet.part(held, x, first, second),
-            Self::Resample(conv, resample) => resample.forward(conv, held, x),
-            Self::Out { norm, conv, moments } => conv.forward(held, &norm.forward_part(held, x, moments).silu_()),
+            Self::Resample(Resampling { conv, .. }, resample) => resample.forward(conv, held, x),
+            Self::Out { half, moments } => half.conv_out.forward(held, &half.norm_out.forward_part(held, x, moments).silu_()),
         }
     }
 
     /// The rows of its input that rows of its output are made of, as if there were rows beyond the edges.
     fn needs(&self, rows: &Range<i64>) -> Range<i64> {
         match self {
-            Self::Conv(_) | Self::UntilSecondNorm(..) | Self::Out { .. } => rows.start - 1..rows.end + 1,
+            Self::In(_) | Self::UntilSecondNorm(..) | Self::Out { .. } => rows.start - 1..rows.end + 1,
             Self::Resnet(..) => rows.start - 2..rows.end + 2,
             Self::Resample(_, Resample::Down) => 2 * rows.start..2 * rows.end + 1,
             Self::Resample(_, Resample::Up) => rows.start / 2 - 1..(rows.end + 1) / 2 + 1,
@@ -128,7 +137,9 @@ impl Step<'_> {
     /// The extent of what it makes of a map.
     fn extent(&self, held: &Held<'_>, of: Extent) -> Extent {
         let channels = match self {
-            Self::Conv(conv) | Self::Resample(conv, _) | Self::Out { conv, .. } => conv.channels(held),
+            Self::In(Half { conv_in: conv, .. })
+            | Self::Resample(Resampling { conv, .. }, _)
+            | Self::Out { half: Half { conv_out: conv, .. }, .. } => conv.channels(held),
             Self::UntilSecondNorm(resnet, ..) | Self::Resnet(resnet, ..) => resnet.channels(held),
         };
         let (height, width) = match self {
@@ -157,7 +168,6 @@ impl Extent {
 /// A map: what of it lies in memory, and the steps from there to it.
 struct Sheet<'a> {
     residency: &'a Residency,
-    held: &'a Held<'a>,
     device: Device,
     stripes: Stripes,
     kept: Kept,
@@ -167,12 +177,12 @@ struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    fn new(residency: &'a Residency, held: &'a Held<'a>, stripes: Stripes, map: &Tensor) -> Self {
+    fn new(residency: &'a Residency, stripes: Stripes, map: &Tensor) -> Self {
         let size = map.size();
         let extent = Extent { channels: size[1], height: size[2], width: size[3] };
         let mut kept = Kept::default();
         kept.push(map);
-        Self { residency, held, device: map.device(), stripes, kept, steps: Vec::new(), extents: vec![extent] }
+        Self { residency, device: map.device(), stripes, kept, steps: Vec::new(), extents: vec![extent] }
     }
 
     fn extent(&self) -> Extent {
@@ -180,27 +190,27 @@ impl<'a> Sheet<'a> {
     }
 
     /// Adds a step, which nothing computes yet.
-    fn then(&mut self, step: Step<'a>) {
-        self.extents.push(step.extent(self.held, self.extent()));
+    fn then(&mut self, step: Step<'a>) -> Result<(), EngineError> {
+        let extent = step.extent(&self.residency.acquire(step.block())?, self.extent());
+        self.extents.push(extent);
         self.steps.push(step);
+        Ok(())
     }
 
     /// Adds a ResNet, for which everything before its norms is computed.
     fn resnet(&mut self, resnet: &'a Resnet) -> Result<(), EngineError> {
         let first = self.moments()?;
-        self.then(Step::UntilSecondNorm(resnet, first));
+        self.then(Step::UntilSecondNorm(resnet, first))?;
         let second = self.moments()?;
         self.extents.pop();
         if let Some(Step::UntilSecondNorm(resnet, first)) = self.steps.pop() {
-            self.then(Step::Resnet(resnet, first, second));
+            self.then(Step::Resnet(resnet, first, second))?;
         }
         Ok(())
     }
 
-    fn resample(&mut self, level: &'a Level, resample: Resample) {
-        if let Some(conv) = &level.resample {
-            self.then(Step::Resample(conv, resample));
-        }
+    fn resample(&mut self, level: &'a Level, resample: Resample) -> Result<(), EngineError> {
+        level.resample.iter().try_for_each(|resampling| self.then(Step::Resample(resampling, resample)))
     }
 
     /// The moments of the map.
@@ -264,8 +274,8 @@ impl<'a> Sheet<'a> {
         let ranges = self.reach(rows);
         let mut part = self.kept.rows(&ranges[0]).to_device(self.device);
         for ((step, from), to) in self.steps.iter().zip(&ranges).zip(ranges.iter().skip(1)) {
-            self.residency.check()?;
-            part = step.forward(self.held, &part).narrow(2, to.start - step.first_row(from.start), to.end - to.start);
+            let held = self.residency.acquire(step.block())?;
+            part = step.forward(&held, &part).narrow(2, to.start - step.first_row(from.start), to.end - to.start);
         }
         Ok(part)
     }
