@@ -12,7 +12,7 @@ use perilune::tui::{rebind, screens};
 use perilune::units::{Bytes, DeviceId, JobId};
 use perilune::weights::Precision;
 use perilune::wire::control::CalibrationView;
-use perilune::wire::{Reply, Request, Status};
+use perilune::wire::{Reply, Request, Status, TuneView};
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
 use super::screens::check;
@@ -302,5 +302,65 @@ fn every_width_shows_the_wish() {
         let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "i2gb<enter>");
         let text = screen.text();
         assert!(text.contains("2gb") && text.contains("draft"), "{width}x{height}\n{text}");
+    }
+}
+
+/// The row of a device in the memory's panel: its words.
+fn memory_of(screen: &mut Screen, device: &str) -> Vec<String> {
+    let text = screen.text();
+    let rows = text.lines().skip_while(|line| !line.contains(" Memory "));
+    let words = rows.map(|line| line.trim_matches('│').split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>());
+    words
+        .into_iter()
+        .find(|words| words.first().is_some_and(|first| first == device))
+        .unwrap_or_else(|| panic!("{device} is not in\n{text}"))
+}
+
+/// The tuner of the form's model with this changed in what it is told.
+fn tuner_of(change: impl Fn(&mut TuneView), keys: &str) -> Screen {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("7ll5");
+    let mut view = fixtures::tune(DeviceId::Cpu);
+    change(&mut view);
+    screen.answer(|request| match request {
+        Request::Tune(_) => Some(Ok(Reply::Tune(Box::new(view.clone())))),
+        _ => None,
+    });
+    screen.keys(keys)
+}
+
+/// Lets more of the processor be held, by text encoders and others.
+fn hold(view: &mut TuneView, more: Bytes) {
+    view.held[0].bytes += more;
+    view.machine.rooms[2].free += more;
+}
+
+#[test]
+fn a_draft_replaces_this_network_alone_and_whatever_else_is_held_stays() {
+    // All that is held is in both, and nothing changes where the draft is what is loaded.
+    let same = |view: &mut TuneView| {
+        hold(view, Bytes::gib(4));
+        view.active.as_mut().unwrap().plan.homes.fill(DeviceId::Cpu);
+    };
+    let mut screen = tuner_of(same, "");
+    assert!(screen.text().contains("the same as what is loaded"), "{}", screen.text());
+    assert_eq!(memory_of(&mut screen, "cpu")[1..5], ["23.4/31.2", "23.4/31.2", "+0", "B"]);
+    // Another model comes beside what is there.
+    let other = |view: &mut TuneView| view.active = None;
+    assert_eq!(memory_of(&mut tuner_of(other, ""), "cpu")[1..], ["23.4/31.2", "26.9/31.2", "+3.4", "GiB", "2.8", "GiB", "ok"]);
+    // Where there is no room for both, others leave, and that is said.
+    let tight = |view: &mut TuneView| {
+        view.active = None;
+        view.held[0].bytes += Bytes::gib(4);
+    };
+    let row = memory_of(&mut tuner_of(tight, ""), "cpu");
+    assert_eq!(row[1..], ["27.4/31.2", "29.6/31.2", "+2.2", "GiB", "0", "B", "ok,", "others", "leave"]);
+}
+
+#[test]
+fn a_draft_that_makes_no_plan_has_no_memory_to_show() {
+    for keys in ["icpu,1gb;mps,*", "icpu,2gb;disk,500mb<enter>"] {
+        let mut screen = on_cpu(keys);
+        assert_eq!(memory_of(&mut screen, "cpu")[1..], ["23.4/31.2", "--", "--", "--", "no", "plan"]);
+        assert_eq!(memory_of(&mut screen, "disk")[1..], ["--"]);
     }
 }

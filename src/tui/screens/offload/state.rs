@@ -206,6 +206,12 @@ impl State {
         self.last.as_ref()
     }
 
+    /// Returns the plan of the wish, if it makes one.
+    #[must_use]
+    pub fn planned(&self) -> Option<&Planned> {
+        self.worked.as_ref()?.outcome.as_ref().ok()
+    }
+
     /// Returns the way in which the wish is written; the first where it cannot be read.
     #[must_use]
     pub fn way(&self) -> Option<Way> {
