@@ -357,6 +357,35 @@ fn a_draft_replaces_this_network_alone_and_whatever_else_is_held_stays() {
 }
 
 #[test]
+fn more_or_less_is_let_go_until_a_wish_that_does_not_fit_does() {
+    // Of 3.4 GiB, 2.5 have room.
+    let small = |view: &mut TuneView| {
+        (view.active, view.machine.rooms[2].free) = (None, Bytes::mib(2560) + view.machine.rooms[2].reserve);
+    };
+    let fits = |screen: &Screen| screen.model.offload.worked.as_ref().unwrap().outcome.is_ok();
+    for wish in ["", "100mb", "cpu,3400mb;disk,*", "cpu,99%;disk,1%", "disk,100mb;cpu,*", "cpu,0.11;disk,*"] {
+        let mut screen = tuner_of(small, &format!("i{wish}<enter>"));
+        assert!(!fits(&screen), "{wish}");
+        let mut pressed = 0;
+        while !fits(&screen) {
+            pressed += 1;
+            screen = screen.keys("+");
+            assert!(pressed < 20 && screen.model.toasts.is_empty(), "{wish}: {:?} {:?}", screen.model.offload.input, screen.model.toasts);
+        }
+        assert!(pressed > 1, "{wish} becomes {} at once", screen.model.offload.input.value());
+    }
+    // Where donors have too little room, less is let go.
+    let mut screen = on_cpu("icpu,2gb;disk,500mb<enter>");
+    for _ in 0..6 {
+        screen = screen.keys("-");
+    }
+    assert!(fits(&screen), "{:?}", screen.model.offload.input);
+    // What cannot be read cannot be mended so.
+    let screen = on_cpu("i1gigs<enter>+");
+    assert!(screen.model.toasts.iter().any(|toast| toast.text == "the wish cannot be read"));
+}
+
+#[test]
 fn a_draft_that_makes_no_plan_has_no_memory_to_show() {
     for keys in ["icpu,1gb;mps,*", "icpu,2gb;disk,500mb<enter>"] {
         let mut screen = on_cpu(keys);
