@@ -393,3 +393,18 @@ fn a_draft_that_makes_no_plan_has_no_memory_to_show() {
         assert_eq!(memory_of(&mut screen, "disk")[1..], ["--"]);
     }
 }
+
+#[test]
+fn what_follows_from_a_wish_is_shown_on_every_screen_that_has_24_rows() {
+    for (width, height) in [(80, 24), (99, 30), (100, 24), (100, 29), (100, 30), (120, 28), (120, 30), (132, 24), (139, 33), (160, 24)] {
+        let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "i2gb<enter>");
+        let text = screen.text();
+        for part in ["draft ", "all away ", "What if", "than with what is loaded", "enter asks for it in the Run form"] {
+            assert!(text.contains(part), "{width}x{height} lacks {part}\n{text}");
+        }
+        let mut screen = screen.keys("T");
+        screen.answer(|request| matches!(request, Request::Submit(_)).then(|| Ok(Reply::Accepted(JobId(41)))));
+        let mut screen = screen.later(60);
+        assert!(screen.text().contains("trial: job 41 "), "{width}x{height}\n{}", screen.text());
+    }
+}

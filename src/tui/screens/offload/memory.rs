@@ -20,8 +20,9 @@ use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
+use crate::tui::widgets::line;
 use crate::tui::widgets::list::Focus;
-use crate::tui::widgets::{line, panel};
+use crate::tui::widgets::panel::{self, Lines};
 use crate::tui::wording::{self, ABSENT};
 use crate::units::{Bytes, DeviceId};
 
@@ -78,9 +79,9 @@ impl Change {
 
 /// Returns the rows that all of it takes: heads stand upon the rule where there is one.
 #[must_use]
-pub fn rows(model: &Model, facts: &Facts, width: u16) -> u16 {
+pub fn rows(model: &Model, facts: &Facts, lines: Lines) -> u16 {
     let devices = changes(model, facts).len() as u16;
-    if width >= panel::BOXES_FROM { devices + 2 } else { devices }
+    if lines == Lines::Boxes { devices + 2 } else { devices }
 }
 
 fn changes(model: &Model, facts: &Facts) -> Vec<Change> {
@@ -114,10 +115,8 @@ fn takes(facts: &Facts, planned: &Planned, device: DeviceId) -> Bytes {
 }
 
 /// Draws the panel.
-pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, area: Rect) {
-    let inside = panel::draw(frame, area, paint, "Memory", "", Focus::Elsewhere);
-    let grid = Grid::fit(COLUMNS, inside.width);
-    let below = grid.draw_heads(frame, area, inside, paint, ("Memory", ""));
+pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, (area, lines): (Rect, Lines)) {
+    let inside = panel::draw_with(lines, frame, area, paint, ("Memory", ""), Focus::Elsewhere);
     let changes = changes(model, facts);
     let mut lines = Vec::new();
     for change in &changes {

@@ -116,6 +116,12 @@ fn median(steps: &[f64]) -> Option<f64> {
     crate::jobs::progress::median(counted)
 }
 
+/// Returns the rows that cannot be done without of what else follows: how the wish compares, whom it would be for, what was tried.
+#[must_use]
+pub fn least_what_if(model: &Model) -> u16 {
+    2 + u16::from(model.offload.trial.is_some())
+}
+
 /// Returns what else follows.
 #[must_use]
 pub fn what_if(model: &Model, facts: &Facts, paint: &Paint) -> Vec<Line<'static>> {
@@ -126,10 +132,10 @@ pub fn what_if(model: &Model, facts: &Facts, paint: &Paint) -> Vec<Line<'static>
     } else if let (Some(before), Some(after)) = (facts.before(), state.shown()) {
         lines.push(line::text(paint, Role::Text, compared(facts, before, after)));
     }
-    lines.push(line::text(paint, Role::Text, applies(model, facts)));
     if let Some(trial) = state.trial.and_then(|id| model.known.job(id)) {
         lines.push(tried(trial, paint));
     }
+    lines.push(line::text(paint, Role::Text, applies(model, facts)));
     if let Some(worked) = &state.worked {
         lines.extend(worked.warnings.iter().map(|w| line::text(paint, Role::Warn, format!("{} {w}", paint.mark(Role::Warn)))));
     }
