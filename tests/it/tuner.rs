@@ -408,3 +408,21 @@ fn what_follows_from_a_wish_is_shown_on_every_screen_that_has_24_rows() {
         assert!(screen.text().contains("trial: job 41 "), "{width}x{height}\n{}", screen.text());
     }
 }
+
+#[test]
+fn a_job_that_is_submitted_is_the_operators() {
+    let open = |keys: &str| {
+        let options = Options { operator: Some("bo".to_owned()), ..options() };
+        let mut screen = Screen::with(options, 80, 24).told(fixtures::busy()).keys(keys);
+        screen.answer(told(DeviceId::Cpu));
+        screen
+    };
+    let owner = |screen: Screen| match screen.asked().pop() {
+        Some(Request::Submit(draft)) => draft.owner,
+        other => panic!("{other:?}"),
+    };
+    // One that is like another's, one that tries a wish for another's, and one that tries a wish of the form.
+    for (opened, then) in [("6d", "<ctrl-s>"), ("6jO", "i1gb<enter>T"), ("7ll5", "i1gb<enter>T")] {
+        assert_eq!(owner(open(opened).keys(then)).as_deref(), Some("bo"), "{opened}{then}");
+    }
+}
