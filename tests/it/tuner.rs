@@ -357,6 +357,29 @@ fn a_draft_replaces_this_network_alone_and_whatever_else_is_held_stays() {
 }
 
 #[test]
+fn what_donors_take_is_told_as_they_were_given_it() {
+    // Half of each block is stored.
+    let halved = |view: &mut TuneView| {
+        view.network.units.iter_mut().for_each(|unit| unit.stored = Bytes(unit.bytes.get() / 2));
+        view.blocks.iter_mut().zip(&view.network.units).for_each(|(block, unit)| block.stored = unit.stored);
+        view.active = None;
+    };
+    let mut screen = tuner(fixtures::busy(), DeviceId::Cuda(0), (160, 48), "");
+    let mut view = fixtures::tune(DeviceId::Cuda(0));
+    halved(&mut view);
+    screen.model.offload.told(view);
+    let mut screen = screen.keys("icuda:0,2gb;cuda:1,200mb;cpu,*<enter>");
+    let worked = screen.model.offload.worked.clone().unwrap().outcome.unwrap();
+    let blocks = &screen.model.offload.facts.as_ref().unwrap().view.blocks;
+    let stored = |device| blocks.iter().zip(&worked.plan.homes).filter(|(_, home)| **home == device).map(|(b, _)| b.stored).sum::<Bytes>();
+    let (card, host) = (stored(DeviceId::Cuda(1)), stored(DeviceId::Cpu));
+    assert!(card > Bytes::mib(100) && card <= Bytes::mib(200), "{card}");
+    let text = screen.text();
+    assert!(text.contains(&format!("cuda:1 takes {card}, cpu takes {host}")), "{text}");
+    assert!(text.contains(&format!("cpu +{host}")) && text.contains(&format!("cuda:1 +{card}")), "{text}");
+}
+
+#[test]
 fn more_or_less_is_let_go_until_a_wish_that_does_not_fit_does() {
     // Of 3.4 GiB, 2.5 have room.
     let small = |view: &mut TuneView| {

@@ -159,8 +159,8 @@ fn compared(facts: &Facts, before: &Planned, after: &Planned) -> String {
     if moves == 0 {
         return format!("the same as {against}");
     }
-    let changed = devices.into_iter().filter(|d| old.on(*d) != new.on(*d));
-    let changes: Vec<String> = changed.map(|d| format!("{d} {}", memory::signed(old.on(d), new.on(d)))).collect();
+    let changed = devices.into_iter().filter(|d| old.lies_on(*d) != new.lies_on(*d));
+    let changes: Vec<String> = changed.map(|d| format!("{d} {}", memory::signed(old.lies_on(d), new.lies_on(d)))).collect();
     let by = after.predicted.step_s - before.predicted.step_s;
     let pace = match wording::pace(by.abs()) {
         none if none == wording::pace(0.0) => "a step no longer".to_owned(),

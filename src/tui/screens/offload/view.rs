@@ -322,7 +322,7 @@ fn caret(paint: &Paint, column: Option<usize>, message: &str, shown: &Shown, roo
 fn sums(facts: &Facts, planned: &Planned) -> String {
     let amounts = facts.amounts(planned);
     let compute = format!("{} keeps {}", amounts.compute, amounts.on(amounts.compute));
-    let donors = amounts.donors().into_iter().map(|d| format!("{d} takes {}", amounts.on(d)));
+    let donors = amounts.donors().into_iter().map(|d| format!("{d} takes {}", amounts.lies_on(d)));
     let staging = (planned.staging > crate::units::Bytes::ZERO).then(|| format!("{} pass through", planned.staging));
     std::iter::once(compute).chain(donors).chain(staging).collect::<Vec<_>>().join(", ")
 }

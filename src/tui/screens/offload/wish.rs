@@ -150,10 +150,16 @@ impl<'a> Amounts<'a> {
         self.held.iter().map(|(_, bytes)| *bytes).sum()
     }
 
-    /// Returns what a device holds.
+    /// Returns what of it a device holds, as it is computed with.
     #[must_use]
     pub fn on(&self, device: DeviceId) -> Bytes {
         self.held.iter().filter(|(d, _)| *d == device).map(|(_, bytes)| *bytes).sum()
+    }
+
+    /// Returns what a device gives for that: a donor holds it as it is stored.
+    #[must_use]
+    pub fn lies_on(&self, device: DeviceId) -> Bytes {
+        self.held.iter().zip(&self.lies).filter(|((d, _), _)| *d == device).map(|(_, bytes)| *bytes).sum()
     }
 
     /// Returns what is held elsewhere than where it is computed with.
