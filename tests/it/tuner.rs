@@ -433,6 +433,19 @@ fn what_follows_from_a_wish_is_shown_on_every_screen_that_has_24_rows() {
 }
 
 #[test]
+fn what_was_wished_for_another_job_is_nothing_to_go_back_to() {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("6O");
+    screen.answer(told(DeviceId::Cpu));
+    let screen = screen.keys("i3mib<enter>i5mib<enter>u");
+    assert_eq!(screen.model.offload.input.value(), "3mib");
+    let mut screen = screen.keys("6jO");
+    screen.answer(told(DeviceId::Cpu));
+    let screen = screen.keys("u");
+    assert_eq!(screen.model.offload.input.value(), "");
+    assert!(screen.model.toasts.iter().any(|toast| toast.text.contains("nothing to undo")));
+}
+
+#[test]
 fn a_job_that_is_submitted_is_the_operators() {
     let open = |keys: &str| {
         let options = Options { operator: Some("bo".to_owned()), ..options() };

@@ -123,6 +123,10 @@ impl State {
             let wish = Wish { text: wish::text(&draft.offload), donors, pins };
             self.wish_for(wish);
         }
+        if !same_job {
+            // What was wished for another job is nothing to go back to.
+            self.before.clear();
+        }
         if !is_same_network(&draft, &self.draft) {
             (self.facts, self.worked, self.last, self.trial) = (None, None, None, None);
         }
