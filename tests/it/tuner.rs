@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perilune::config::presets::{Existing, Saved};
-use perilune::placement::{Basis, OffloadAsk, VirtualVram};
+use perilune::placement::{Basis, OffloadAsk, Room, VirtualVram};
 use perilune::profile::Preset;
 use perilune::tui::Options;
 use perilune::tui::effect::Effect;
@@ -460,5 +460,23 @@ fn a_job_that_is_submitted_is_the_operators() {
     // One that is like another's, one that tries a wish for another's, and one that tries a wish of the form.
     for (opened, then) in [("6d", "<ctrl-s>"), ("6jO", "i1gb<enter>T"), ("7ll5", "i1gb<enter>T")] {
         assert_eq!(owner(open(opened).keys(then)).as_deref(), Some("bo"), "{opened}{then}");
+    }
+}
+
+#[test]
+fn everything_about_a_simulated_gpu_says_so() {
+    let sim = DeviceId::Sim(0);
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "");
+        let mut view = fixtures::tune(sim);
+        let card = view.machine.rooms[0];
+        view.machine.rooms.push(Room { device: sim, ..card });
+        screen.model.offload.told(view);
+        let mut screen = screen.keys("i1gb<enter>");
+        assert_eq!(memory_of(&mut screen, "sim:0")[1], "SIMULATED");
+        let text = screen.text();
+        for part in ["0 sim:0 SIMULATED, c cpu", "A step ─ SIMULATED, ", "/24.0 "] {
+            assert!(text.contains(part), "{width}x{height} lacks {part}\n{text}");
+        }
     }
 }

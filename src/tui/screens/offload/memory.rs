@@ -14,7 +14,7 @@ use ratatui::text::Line;
 
 use super::view::put;
 use super::{Facts, donors};
-use crate::devices::Memory;
+use crate::devices::{Labelled, Memory};
 use crate::placement::{Planned, Room};
 use crate::theme::Role;
 use crate::tui::model::Model;
@@ -26,7 +26,7 @@ use crate::tui::widgets::panel::{self, Lines};
 use crate::tui::wording::{self, ABSENT};
 use crate::units::{Bytes, DeviceId};
 
-const COLUMNS: &[Column] = &[
+const COLUMNS: [Column; 6] = [
     Column { title: "DEVICE", min: 9, grow: 1, side: Side::Left, keep: 9 },
     Column { title: "NOW", min: 10, grow: 0, side: Side::Right, keep: 6 },
     Column { title: "DRAFT", min: 10, grow: 0, side: Side::Right, keep: 8 },
@@ -118,6 +118,11 @@ fn takes(facts: &Facts, planned: &Planned, device: DeviceId) -> Bytes {
 pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, (area, lines): (Rect, Lines)) {
     let inside = panel::draw_with(lines, frame, area, paint, ("Memory", ""), Focus::Elsewhere);
     let changes = changes(model, facts);
+    let mut columns = COLUMNS;
+    let names = changes.iter().map(|change| wording::width(&Labelled(change.device).to_string()) as u16);
+    columns[0].min = names.fold(columns[0].min, u16::max);
+    let grid = Grid::fit(&columns, inside.width);
+    let below = grid.draw_heads(frame, area, inside, paint, ("Memory", ""));
     let mut lines = Vec::new();
     for change in &changes {
         lines.push(row(change, &grid, paint));
@@ -129,7 +134,7 @@ pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, (are
 }
 
 fn row(change: &Change, grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
-    let name = line::text(paint, Role::Text, change.device.to_string());
+    let name = line::text(paint, Role::Text, Labelled(change.device).to_string());
     let Some(room) = change.room else {
         let (role, text) = match (change.device, change.takes) {
             (DeviceId::Disk, Some(takes)) => (Role::Dim, format!("{takes} come from it; nothing is written")),

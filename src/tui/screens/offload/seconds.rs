@@ -10,6 +10,7 @@
 use ratatui::text::Line;
 
 use super::{Facts, deeds, memory};
+use crate::devices::SIMULATED;
 use crate::jobs::JobView;
 use crate::placement::{OffloadAsk, Planned};
 use crate::theme::Role;
@@ -30,13 +31,12 @@ pub fn rows(facts: &Facts) -> u16 {
 /// Returns what the seconds rest on.
 #[must_use]
 pub fn note(facts: &Facts) -> String {
-    match facts.view.history {
-        Some(history) => {
-            let runs = wording::count(u64::from(history.runs), "run");
-            format!("forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)
-        }
-        None => String::new(),
-    }
+    let simulated = matches!(facts.view.compute, DeviceId::Sim(_)).then(|| SIMULATED.to_owned());
+    let history = facts.view.history.map(|history| {
+        let runs = wording::count(u64::from(history.runs), "run");
+        format!("forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)
+    });
+    simulated.into_iter().chain(history).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the rows.
