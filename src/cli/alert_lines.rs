@@ -97,8 +97,13 @@ fn line(alert: &Alert) -> String {
 fn is_told_anyway(about: &About) -> bool {
     match about {
         About::Driver | About::Lost(_) | About::Unreadable(_) | About::Engine(_) | About::Failed(_) => true,
-        About::Temperature(_) | About::Memory(_) | About::Load(_) | About::Disk(_) | About::NoRoom | About::Set(..) | About::NotKept(_) => {
-            false
-        }
+        About::Temperature(_)
+        | About::Memory(_)
+        | About::Floor(_)
+        | About::Load(_)
+        | About::Disk(_)
+        | About::NoRoom
+        | About::Set(..)
+        | About::NotKept(_) => false,
     }
 }

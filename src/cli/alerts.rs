@@ -57,6 +57,7 @@ fn name(about: &About) -> &'static str {
         About::Unreadable(_) => "unreadable",
         About::Temperature(_) => "temperature",
         About::Memory(_) => "memory",
+        About::Floor(_) => "floor",
         About::Load(_) => "load",
         About::Disk(_) => "disk",
         About::NoRoom => "no_room",
@@ -73,6 +74,7 @@ fn device(about: &About) -> Option<DeviceId> {
         | About::Unreadable(id)
         | About::Temperature(id)
         | About::Memory(id)
+        | About::Floor(id)
         | About::Load(id)
         | About::Engine(id)
         | About::Set(_, id) => Some(*id),

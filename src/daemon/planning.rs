@@ -8,6 +8,7 @@ use crate::families::Role;
 use crate::library::{Network, Roots, inventory, page_cache};
 use crate::placement::advice;
 use crate::placement::ask::FullAsk;
+use crate::placement::plan::total;
 use crate::placement::propose::{curve, expect, smallest};
 use crate::placement::sweep::Point;
 use crate::placement::{Experience, Files, History, Learned, OffloadPlan, Planned, Room, Share, Walk, Whose, propose};
@@ -22,6 +23,15 @@ use crate::workflow::{Defaults, JobSpec, Kind, Refusal, resolve};
 /// The most points of a curve; a plan each.
 pub const MOST_POINTS: u32 = 1000;
 
+/// A network that an engine holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Where its blocks are.
+    pub placed: Box<Placed>,
+    /// What of them lies in the page cache, and was free before.
+    pub cached: Bytes,
+}
+
 /// What is asked, and what the core knows about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
@@ -29,12 +39,12 @@ pub struct Question {
     pub ask: Box<PlanAsk>,
     /// What stands in for what it does not say.
     pub defaults: Box<Defaults>,
-    /// The devices' memory. What this engine's weights take counts as free, since others would take their place.
+    /// The devices' memory. What this engine has counts as free, since others would take its place.
     pub rooms: Vec<Room>,
     /// What that is.
     pub held: Vec<Share>,
-    /// Where the networks are that the engine of the device that computes holds.
-    pub placed: Vec<Box<Placed>>,
+    /// The networks that the engine of the device that computes holds.
+    pub loaded: Vec<Loaded>,
     /// What that engine calls itself, if it lives.
     pub engine: Option<String>,
     /// The version of the GPUs' driver, where it can be told.
@@ -55,7 +65,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let points = question.ask.sweep;
     let found = Found::gather(question, roots)?;
     let (spec, layout) = (&found.spec, &found.layout);
-    let held = found.placed.as_deref().filter(|p| p.ask == spec.offload).map(|p| &p.plan);
+    let held = found.loaded.as_ref().map(|l| &*l.placed).filter(|p| p.ask == spec.offload).map(|p| &p.plan);
     let planned = found.planned(held)?;
     let (parts, misses): (Vec<PartPlan>, Vec<Vec<String>>) = layout::parts(spec, &found.known(Others::Beside))?.into_iter().unzip();
     let minimum = found.smallest();
@@ -96,8 +106,11 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
 
 /// Returns what plans are worked out from, for somebody who works them out.
 pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
-    let held = std::mem::take(&mut question.held);
-    let Found { spec, layout: Layout { table, model, machine }, placed, history, .. } = Found::gather(question, roots)?;
+    let mut held = std::mem::take(&mut question.held);
+    let Found { spec, layout: Layout { table, model, machine }, loaded, history, .. } = Found::gather(question, roots)?;
+    // Plans count the blocks of a network as taken wherever they lie, so it is held all of it.
+    let cached = loaded.as_ref().map(|l| Share { device: spec.compute, bytes: l.cached }).filter(|s| s.bytes > Bytes::ZERO);
+    held = total(&[held, cached.into_iter().collect()]);
     let block = |block: &Block| TuneBlock { name: block.name.clone(), stored: block.bytes() };
     Ok(TuneView {
         blocks: table.blocks().iter().map(block).collect(),
@@ -110,7 +123,7 @@ pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal>
         network: model,
         machine,
         held,
-        active: placed,
+        active: loaded.map(|l| l.placed),
         history,
     })
 }
@@ -124,7 +137,7 @@ struct Found {
     /// Whether its network is only known by what it will be.
     to_be_converted: bool,
     /// What an engine holds of these files in this precision.
-    placed: Option<Box<Placed>>,
+    loaded: Option<Loaded>,
     history: Option<History>,
     /// What each walk through its blocks is.
     walk: Walk,
@@ -139,7 +152,7 @@ fn is_simulated(device: DeviceId) -> bool {
 
 impl Found {
     fn gather(question: Question, roots: &Roots) -> Result<Self, Refusal> {
-        let Question { ask, defaults, rooms, held: _, placed, engine, driver, experience, now, simulated } = question;
+        let Question { ask, defaults, rooms, held: _, loaded, engine, driver, experience, now, simulated } = question;
         let mut spec = resolve(&ask.draft, &inventory::gather(&ask.draft, roots)?, &defaults)?;
         let foretold = converters::foretold(&mut spec, roots)?;
         let files = spec.set.component(Role::Denoiser).map(|c| c.files.clone()).unwrap_or_default();
@@ -156,11 +169,11 @@ impl Found {
         let machine = known.machine(&spec, Role::Denoiser, files_are)?;
         let model = network.model(spec.work(), precision, &machine.pace);
         let walk = network.walk(spec.work());
-        let placed = placed.into_iter().find(|p| p.files == files && p.precision == precision);
+        let loaded = loaded.into_iter().find(|l| l.placed.files == files && l.placed.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
         let layout = Layout { table: network.table, model, machine };
         let to_be_converted = foretold.is_some();
-        Ok(Self { spec, layout, rooms, simulated, to_be_converted, placed, history, walk, learned, files: files_are, now })
+        Ok(Self { spec, layout, rooms, simulated, to_be_converted, loaded, history, walk, learned, files: files_are, now })
     }
 
     /// What is known of the machine, with the other parts beside one or not.

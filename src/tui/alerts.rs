@@ -30,6 +30,8 @@ pub enum About {
     Temperature(DeviceId),
     /// A device's memory is nearly full.
     Memory(DeviceId),
+    /// Less of a device's memory is free than its operator wants.
+    Floor(DeviceId),
     /// A device has no time left.
     Load(DeviceId),
     /// A file system is nearly full; where it is mounted.
@@ -57,6 +59,7 @@ impl About {
             | Self::Unreadable(_)
             | Self::Temperature(_)
             | Self::Memory(_)
+            | Self::Floor(_)
             | Self::Load(_)
             | Self::Disk(_)
             | Self::NoRoom
@@ -245,6 +248,13 @@ impl Look {
                 DeviceKind::Disk => "remove conversions in the cache, or pictures",
             };
             let share = memory.used.ratio_of(memory.total);
+            let is_full = Thresholds::grade(self.limits.mem, share) != Grade::Fine;
+            // A value has one mark, and one alert.
+            if let Some(floor) = reading.floor.filter(|floor| memory.free < *floor && !is_full) {
+                let free = format!("{} GiB free", wording::gib(memory.free));
+                let told = [format!("{id} floor"), free, format!("its profile wants more to stay free; {hint}")];
+                self.add(About::Floor(id), Grade::Warn, told, Some(format!("{} GiB", wording::gib(floor))));
+            }
             let told = [format!("{id} memory"), format!("{} GiB", wording::used_of(memory)), hint.to_owned()];
             self.value(About::Memory(id), self.limits.mem, share, wording::percent, told);
         }

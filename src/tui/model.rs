@@ -350,7 +350,13 @@ impl Model {
         Effect::Call { id: self.asked.note(purpose), request: Box::new(request) }
     }
 
-    /// Returns the same, unless there is no daemon, or it is asked for this already.
+    /// Returns the effect that submits a job: it is the operator's, whosever it was made from.
+    pub fn submit(&mut self, purpose: Purpose, draft: JobDraft) -> Effect {
+        let draft = JobDraft { owner: self.options.operator.clone(), ..draft };
+        self.ask(purpose, Request::Submit(Box::new(draft)))
+    }
+
+    /// Returns the effect that asks the daemon, unless there is none, or it is asked for this already.
     pub fn ask_once(&mut self, purpose: Purpose, request: Request) -> Option<Effect> {
         let asks = self.is_up() && !self.asked.waits_for(|p| *p == purpose);
         asks.then(|| self.ask(purpose, request))

@@ -31,6 +31,8 @@ pub struct Options {
     pub terminal: Traits,
     /// Which daemon is asked: `local`, or `user@box`.
     pub place: String,
+    /// Who operates it: jobs that are submitted here are theirs.
+    pub operator: Option<String>,
     /// The screen to start with.
     pub start_screen: Screen,
     /// The job to show in detail at the start.
@@ -57,6 +59,7 @@ impl Options {
             preview: PreviewChoice::Auto,
             terminal,
             place: "local".to_owned(),
+            operator: None,
             start_screen: Screen::Overview,
             focus_job: None,
             profiles: None,

@@ -235,7 +235,7 @@ pub fn submit(model: &mut Model, held: bool) -> Vec<Effect> {
         model.toast(Role::Warn, format!("job {old} no longer waits; this is a new job beside it"));
     }
     let submission = Submission { draft: draft.clone(), replaces };
-    vec![model.ask(Purpose::Submit(Box::new(submission)), Request::Submit(Box::new(draft)))]
+    vec![model.submit(Purpose::Submit(Box::new(submission)), draft)]
 }
 
 /// Returns the jobs that a verb is for: the marked ones, or the one at hand, as far as they are in such a state.

@@ -26,10 +26,9 @@ pub struct TuneView {
     pub blocks: Vec<TuneBlock>,
     /// The same as something to be placed.
     pub network: Model,
-    /// The memory and the speed of every device. What the engine's weights take counts as free, since others would take
-    /// their place.
+    /// The memory and the speed of every device. What the engine has counts as free, since others would take its place.
     pub machine: Machine,
-    /// What that is.
+    /// What that is, with what of this network lies in the page cache.
     pub held: Vec<Share>,
     /// What an engine holds now of these files in this precision.
     pub active: Option<Box<Placed>>,

@@ -60,6 +60,24 @@ fn what_lies_beyond_a_threshold_is_an_alert() {
     );
 }
 
+/// What is marked on the screen is in the list, once.
+#[test]
+fn less_free_memory_than_a_profile_wants_is_an_alert() {
+    let with_floor = |used, floor| {
+        let mut status = one_card(20.0, 0.0, used);
+        status.devices[0].floor = Some(Bytes::gib(floor));
+        Screen::on(status, 80, 24)
+    };
+    assert_eq!(about(&with_floor(0.5, 12)), []);
+    let mut low = with_floor(0.5, 13);
+    assert_eq!(about(&low), [("cuda:0 floor".to_owned(), Grade::Warn, Some("13.0 GiB".to_owned()))]);
+    assert!(low.text().contains("!12.0/24.0") && low.text().contains("ALERT 1"), "{}", low.text());
+    let listed = low.keys("a").text();
+    assert!(listed.contains("12.0 GiB free"), "{listed}");
+    assert_eq!(with_floor(0.5, 13).keys("a<enter>").model.screen, Which::Devices);
+    assert_eq!(about(&with_floor(0.92, 13)), [("cuda:0 memory".to_owned(), Grade::Warn, Some("90%".to_owned()))]);
+}
+
 /// A device that computes is what one wants, unless somebody says otherwise.
 #[test]
 fn a_busy_device_is_no_alert_by_itself() {

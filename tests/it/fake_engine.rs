@@ -28,7 +28,7 @@ use perilune::placement::{Finding, OffloadAsk, OffloadPlan, Predicted, Sample, S
 use perilune::units::{Bytes, RunId};
 use perilune::wire::hello::HelloFrame;
 use perilune::wire::status::PartView;
-use perilune::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, LoadedSet, Memory, Moved, Rebudget, Rebudgeted};
+use perilune::wire::work::{CALIBRATION, CalibrateOrder, FailedRun, Finished, LoadedSet, Memory, Moved, Placed, Rebudget, Rebudgeted};
 use perilune::wire::{Hello, Limit, Order, Report, RunOrder, blocking};
 use perilune::workflow::{JobSpec, Kind, Refusal, SetId};
 use serde::Deserialize;
@@ -180,7 +180,7 @@ impl Signals {
             name: spec.set.name.clone(),
             family: spec.set.family.name().to_owned(),
             parts: parts.collect(),
-            placed: None,
+            placed: script.maps_parts.then(|| Box::new(placed(spec))),
         };
         let mut sets = self.sets.lock().unwrap();
         sets.retain(|other| other.id != set.id);
@@ -203,6 +203,13 @@ impl Signals {
         sets.retain(|other| other.id != *set);
         memory(&sets, &Script::read())
     }
+}
+
+/// All blocks of a network where it is computed.
+fn placed(spec: &JobSpec) -> Placed {
+    let files = spec.set.component(Role::Denoiser).unwrap().files.clone();
+    let homes = vec![spec.compute; Network::read(&files).unwrap().table.blocks().len()];
+    Placed { files, precision: spec.computes_in(), ask: spec.offload.clone(), plan: OffloadPlan { compute: spec.compute, homes } }
 }
 
 fn memory(sets: &[LoadedSet], script: &Script) -> Report {

@@ -1,7 +1,12 @@
 //! Simulated GPUs: a profile defines them, the daemon has them, and everything about them says so.
 
+use perilune::placement::Share;
+use perilune::units::{Bytes, DeviceId};
+use perilune::wire::{PlanAsk, Reply, Request};
+use perilune::workflow::JobDraft;
 use serde_json::{Value, json};
 
+use crate::support::builders::a_job;
 use crate::support::daemon::{Home, finish};
 use crate::support::wait::until;
 use crate::support::weights_file::write;
@@ -88,6 +93,10 @@ fn what_engines_hold_is_shown_and_ends_with_them() {
     home.run(&run).ok();
     let memory = |id: &str| device(&home, id)["memory"]["used"].as_u64();
     assert_eq!((memory("sim:0"), memory("sim:1")), (Some(1_000_000), Some(5000)));
+    // Who tunes a model hears of all of it, staging memory as well as weights.
+    let draft = JobDraft { compute_device: Some(DeviceId::Sim(0)), ..a_job() };
+    let Reply::Tune(told) = home.talk().call(Request::Tune(Box::new(PlanAsk { draft, sweep: None }))) else { panic!() };
+    assert_eq!(told.held, [Share { device: DeviceId::Sim(0), bytes: Bytes(1_000_000) }]);
     let pid = home.run(&["status", "--json"]).json()["engines"][0]["pid"].as_i64().unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap(), rustix::process::Signal::KILL).unwrap();
     until("its memory to be free again", || (memory("sim:0") == Some(0)).then_some(()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perilune::config::presets::{Existing, Saved};
-use perilune::placement::{Basis, OffloadAsk, VirtualVram};
+use perilune::placement::{Basis, OffloadAsk, Room, VirtualVram};
 use perilune::profile::Preset;
 use perilune::tui::Options;
 use perilune::tui::effect::Effect;
@@ -12,7 +12,7 @@ use perilune::tui::{rebind, screens};
 use perilune::units::{Bytes, DeviceId, JobId};
 use perilune::weights::Precision;
 use perilune::wire::control::CalibrationView;
-use perilune::wire::{Reply, Request, Status};
+use perilune::wire::{Reply, Request, Status, TuneView};
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
 use super::screens::check;
@@ -302,5 +302,181 @@ fn every_width_shows_the_wish() {
         let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "i2gb<enter>");
         let text = screen.text();
         assert!(text.contains("2gb") && text.contains("draft"), "{width}x{height}\n{text}");
+    }
+}
+
+/// The row of a device in the memory's panel: its words.
+fn memory_of(screen: &mut Screen, device: &str) -> Vec<String> {
+    let text = screen.text();
+    let rows = text.lines().skip_while(|line| !line.contains(" Memory "));
+    let words = rows.map(|line| line.trim_matches('│').split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>());
+    words
+        .into_iter()
+        .find(|words| words.first().is_some_and(|first| first == device))
+        .unwrap_or_else(|| panic!("{device} is not in\n{text}"))
+}
+
+/// The tuner of the form's model with this changed in what it is told.
+fn tuner_of(change: impl Fn(&mut TuneView), keys: &str) -> Screen {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("7ll5");
+    let mut view = fixtures::tune(DeviceId::Cpu);
+    change(&mut view);
+    screen.answer(|request| match request {
+        Request::Tune(_) => Some(Ok(Reply::Tune(Box::new(view.clone())))),
+        _ => None,
+    });
+    screen.keys(keys)
+}
+
+/// Lets more of the processor be held, by text encoders and others.
+fn hold(view: &mut TuneView, more: Bytes) {
+    view.held[0].bytes += more;
+    view.machine.rooms[2].free += more;
+}
+
+#[test]
+fn a_draft_replaces_this_network_alone_and_whatever_else_is_held_stays() {
+    // All that is held is in both, and nothing changes where the draft is what is loaded.
+    let same = |view: &mut TuneView| {
+        hold(view, Bytes::gib(4));
+        view.active.as_mut().unwrap().plan.homes.fill(DeviceId::Cpu);
+    };
+    let mut screen = tuner_of(same, "");
+    assert!(screen.text().contains("the same as what is loaded"), "{}", screen.text());
+    assert_eq!(memory_of(&mut screen, "cpu")[1..5], ["23.4/31.2", "23.4/31.2", "+0", "B"]);
+    // Another model comes beside what is there.
+    let other = |view: &mut TuneView| view.active = None;
+    assert_eq!(memory_of(&mut tuner_of(other, ""), "cpu")[1..], ["23.4/31.2", "26.9/31.2", "+3.4", "GiB", "2.8", "GiB", "ok"]);
+    // Where there is no room for both, others leave, and that is said.
+    let tight = |view: &mut TuneView| {
+        view.active = None;
+        view.held[0].bytes += Bytes::gib(4);
+    };
+    let row = memory_of(&mut tuner_of(tight, ""), "cpu");
+    assert_eq!(row[1..], ["27.4/31.2", "29.6/31.2", "+2.2", "GiB", "0", "B", "ok,", "others", "leave"]);
+}
+
+#[test]
+fn what_donors_take_is_told_as_they_were_given_it() {
+    // Half of each block is stored.
+    let halved = |view: &mut TuneView| {
+        view.network.units.iter_mut().for_each(|unit| unit.stored = Bytes(unit.bytes.get() / 2));
+        view.blocks.iter_mut().zip(&view.network.units).for_each(|(block, unit)| block.stored = unit.stored);
+        view.active = None;
+    };
+    let mut screen = tuner(fixtures::busy(), DeviceId::Cuda(0), (160, 48), "");
+    let mut view = fixtures::tune(DeviceId::Cuda(0));
+    halved(&mut view);
+    screen.model.offload.told(view);
+    let mut screen = screen.keys("icuda:0,2gb;cuda:1,200mb;cpu,*<enter>");
+    let worked = screen.model.offload.worked.clone().unwrap().outcome.unwrap();
+    let blocks = &screen.model.offload.facts.as_ref().unwrap().view.blocks;
+    let stored = |device| blocks.iter().zip(&worked.plan.homes).filter(|(_, home)| **home == device).map(|(b, _)| b.stored).sum::<Bytes>();
+    let (card, host) = (stored(DeviceId::Cuda(1)), stored(DeviceId::Cpu));
+    assert!(card > Bytes::mib(100) && card <= Bytes::mib(200), "{card}");
+    let text = screen.text();
+    assert!(text.contains(&format!("cuda:1 takes {card}, cpu takes {host}")), "{text}");
+    assert!(text.contains(&format!("cpu +{host}")) && text.contains(&format!("cuda:1 +{card}")), "{text}");
+}
+
+#[test]
+fn more_or_less_is_let_go_until_a_wish_that_does_not_fit_does() {
+    // Of 3.4 GiB, 2.5 have room.
+    let small = |view: &mut TuneView| {
+        (view.active, view.machine.rooms[2].free) = (None, Bytes::mib(2560) + view.machine.rooms[2].reserve);
+    };
+    let fits = |screen: &Screen| screen.model.offload.worked.as_ref().unwrap().outcome.is_ok();
+    for wish in ["", "100mb", "cpu,3400mb;disk,*", "cpu,99%;disk,1%", "disk,100mb;cpu,*", "cpu,0.11;disk,*"] {
+        let mut screen = tuner_of(small, &format!("i{wish}<enter>"));
+        assert!(!fits(&screen), "{wish}");
+        let mut pressed = 0;
+        while !fits(&screen) {
+            pressed += 1;
+            screen = screen.keys("+");
+            assert!(pressed < 20 && screen.model.toasts.is_empty(), "{wish}: {:?} {:?}", screen.model.offload.input, screen.model.toasts);
+        }
+        assert!(pressed > 1, "{wish} becomes {} at once", screen.model.offload.input.value());
+    }
+    // Where donors have too little room, less is let go.
+    let mut screen = on_cpu("icpu,2gb;disk,500mb<enter>");
+    for _ in 0..6 {
+        screen = screen.keys("-");
+    }
+    assert!(fits(&screen), "{:?}", screen.model.offload.input);
+    // What cannot be read cannot be mended so.
+    let screen = on_cpu("i1gigs<enter>+");
+    assert!(screen.model.toasts.iter().any(|toast| toast.text == "the wish cannot be read"));
+}
+
+#[test]
+fn a_draft_that_makes_no_plan_has_no_memory_to_show() {
+    for keys in ["icpu,1gb;mps,*", "icpu,2gb;disk,500mb<enter>"] {
+        let mut screen = on_cpu(keys);
+        assert_eq!(memory_of(&mut screen, "cpu")[1..], ["23.4/31.2", "--", "--", "--", "no", "plan"]);
+        assert_eq!(memory_of(&mut screen, "disk")[1..], ["--"]);
+    }
+}
+
+#[test]
+fn what_follows_from_a_wish_is_shown_on_every_screen_that_has_24_rows() {
+    for (width, height) in [(80, 24), (99, 30), (100, 24), (100, 29), (100, 30), (120, 28), (120, 30), (132, 24), (139, 33), (160, 24)] {
+        let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "i2gb<enter>");
+        let text = screen.text();
+        for part in ["draft ", "all away ", "What if", "than with what is loaded", "enter asks for it in the Run form"] {
+            assert!(text.contains(part), "{width}x{height} lacks {part}\n{text}");
+        }
+        let mut screen = screen.keys("T");
+        screen.answer(|request| matches!(request, Request::Submit(_)).then(|| Ok(Reply::Accepted(JobId(41)))));
+        let mut screen = screen.later(60);
+        assert!(screen.text().contains("trial: job 41 "), "{width}x{height}\n{}", screen.text());
+    }
+}
+
+#[test]
+fn what_was_wished_for_another_job_is_nothing_to_go_back_to() {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("6O");
+    screen.answer(told(DeviceId::Cpu));
+    let screen = screen.keys("i3mib<enter>i5mib<enter>u");
+    assert_eq!(screen.model.offload.input.value(), "3mib");
+    let mut screen = screen.keys("6jO");
+    screen.answer(told(DeviceId::Cpu));
+    let screen = screen.keys("u");
+    assert_eq!(screen.model.offload.input.value(), "");
+    assert!(screen.model.toasts.iter().any(|toast| toast.text.contains("nothing to undo")));
+}
+
+#[test]
+fn a_job_that_is_submitted_is_the_operators() {
+    let open = |keys: &str| {
+        let options = Options { operator: Some("bo".to_owned()), ..options() };
+        let mut screen = Screen::with(options, 80, 24).told(fixtures::busy()).keys(keys);
+        screen.answer(told(DeviceId::Cpu));
+        screen
+    };
+    let owner = |screen: Screen| match screen.asked().pop() {
+        Some(Request::Submit(draft)) => draft.owner,
+        other => panic!("{other:?}"),
+    };
+    // One that is like another's, one that tries a wish for another's, and one that tries a wish of the form.
+    for (opened, then) in [("6d", "<ctrl-s>"), ("6jO", "i1gb<enter>T"), ("7ll5", "i1gb<enter>T")] {
+        assert_eq!(owner(open(opened).keys(then)).as_deref(), Some("bo"), "{opened}{then}");
+    }
+}
+
+#[test]
+fn everything_about_a_simulated_gpu_says_so() {
+    let sim = DeviceId::Sim(0);
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "");
+        let mut view = fixtures::tune(sim);
+        let card = view.machine.rooms[0];
+        view.machine.rooms.push(Room { device: sim, ..card });
+        screen.model.offload.told(view);
+        let mut screen = screen.keys("i1gb<enter>");
+        assert_eq!(memory_of(&mut screen, "sim:0")[1], "SIMULATED");
+        let text = screen.text();
+        for part in ["0 sim:0 SIMULATED, c cpu", "A step ─ SIMULATED, ", "/24.0 "] {
+            assert!(text.contains(part), "{width}x{height} lacks {part}\n{text}");
+        }
     }
 }

@@ -120,6 +120,7 @@ fn options(context: &Context) -> Result<Options, Refusal> {
         (count.tokens, count.windows)
     });
     options.profiles = Some(settings.paths.profiles());
+    options.operator = Some(context.environment.user());
     options.thresholds = settings.profiled.thresholds;
     options.mouse = settings.mouse.value;
     match keys(context) {

@@ -5,12 +5,15 @@ use crate::daemon::core::Core;
 use crate::daemon::input::Asker;
 use crate::daemon::output::{LookUp, Output};
 use crate::daemon::pending::Pending;
-use crate::daemon::planning::Question;
+use crate::daemon::planning::{Loaded, Question};
 use crate::daemon::sets;
 use crate::devices::DeviceReading;
+use crate::families::Role;
+use crate::placement::plan::total;
 use crate::placement::{OffloadAsk, PartAsks, Room, Share, simulated};
 use crate::units::{Bytes, DeviceId};
 use crate::wire::PlanAsk;
+use crate::wire::work::LoadedSet;
 use crate::workflow::Defaults;
 
 /// Has the devices read: rooms that are a second old may be none.
@@ -40,11 +43,12 @@ pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>, what: fn(Bo
 /// What is to be worked out, with all that is known here.
 fn question(core: &Core, compute: DeviceId, ask: Box<PlanAsk>, defaults: Box<Defaults>) -> Box<Question> {
     let engine = core.engines.get(&compute);
-    let held = sets::obtainable(core, compute);
+    let held = total(&[sets::obtainable(core, compute), beside(core, compute)]);
+    let sets = engine.and_then(|e| e.memory.as_ref()).into_iter().flat_map(|m| &m.sets);
     Box::new(Question {
         rooms: rooms(core, compute, &held),
         held,
-        placed: engine.and_then(|e| e.memory.as_ref()).into_iter().flat_map(|m| &m.sets).filter_map(|s| s.placed.clone()).collect(),
+        loaded: sets.filter_map(|set| Some(Loaded { placed: set.placed.clone()?, cached: cached(set, compute) })).collect(),
         engine: engine.and_then(|e| e.about.clone()),
         driver: core.frame.host.driver.clone(),
         experience: core.experience.clone(),
@@ -55,13 +59,30 @@ fn question(core: &Core, compute: DeviceId, ask: Box<PlanAsk>, defaults: Box<Def
     })
 }
 
-/// The memory of every device that jobs may use. What this engine's weights take counts as free, since others would take their place, but for
+/// What of a set's diffusion network lies in the page cache.
+fn cached(set: &LoadedSet, compute: DeviceId) -> Bytes {
+    set.parts.iter().filter(|part| part.role == Role::Denoiser && part.device == compute).map(|part| part.cached).sum()
+}
+
+/// What the engine of a GPU has of it beside weights: it is what steps take, what blocks pass through, or what libtorch keeps for the next.
+fn beside(core: &Core, compute: DeviceId) -> Vec<Share> {
+    let Some(memory) = core.engines.get(&compute).and_then(|engine| engine.memory.as_ref()) else { return Vec::new() };
+    let bytes = match compute {
+        DeviceId::Cuda(_) | DeviceId::Amd(_) => memory.activations,
+        DeviceId::Sim(_) => {
+            let taken: Bytes = memory.simulated.iter().filter(|s| s.device == compute).map(|s| s.bytes).sum();
+            Some(taken.saturating_sub(sets::weights_on(&memory.sets, compute)))
+        }
+        // What is beside weights in the host's memory, nobody tells apart.
+        DeviceId::Cpu | DeviceId::Disk => None,
+    };
+    bytes.filter(|bytes| *bytes > Bytes::ZERO).map(|bytes| Share { device: compute, bytes }).into_iter().collect()
+}
+
+/// The memory of every device that jobs may use. What this engine has counts as free, since others would take its place, but for
 /// pinned sets. A disk has no room among these: the weights lie there already, whatever is free.
 fn rooms(core: &Core, compute: DeviceId, held: &[Share]) -> Vec<Room> {
-    // So does what the engine of a GPU has beside them: it is what steps take, or what libtorch keeps for the next.
-    let beside = core.engines.get(&compute).and_then(|engine| engine.memory.as_ref()?.activations);
-    let beside = beside.filter(|_| compute.is_card()).map(|bytes| Share { device: compute, bytes });
-    let held = |device| held.iter().chain(&beside).filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
+    let held = |device| held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
     let may_be_used = |d: &&DeviceReading| d.id != DeviceId::Disk && !d.simulated && !submit::is_hidden(core, d.id);
     let known = core.frame.devices.iter().filter(may_be_used);
     let room = |(device, total, free): (DeviceId, Bytes, Bytes)| Room {

@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{line, panel};
+use super::line;
 use crate::theme::Role;
 use crate::tui::paint::Paint;
 use crate::tui::wording;
@@ -89,7 +89,7 @@ impl<'a> Grid<'a> {
     /// nothing else. Returns the area that is left.
     pub fn draw_heads(&self, frame: &mut Frame, panel: Rect, inside: Rect, paint: &Paint, titled: (&str, &str)) -> Rect {
         let (title, note) = titled;
-        let boxed = frame.area().width >= panel::BOXES_FROM;
+        let boxed = inside.x > panel.x;
         if inside.height == 0 {
             return inside;
         }

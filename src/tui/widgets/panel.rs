@@ -19,15 +19,47 @@ pub fn overhead(screen_width: u16) -> u16 {
     if screen_width >= BOXES_FROM { 3 } else { 1 }
 }
 
+/// What tells panels from one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// A box around each.
+    Boxes,
+    /// A rule above each.
+    Rules,
+}
+
+impl Lines {
+    /// Returns those of a screen so many columns wide.
+    #[must_use]
+    pub fn of(screen_width: u16) -> Self {
+        if screen_width >= BOXES_FROM { Self::Boxes } else { Self::Rules }
+    }
+
+    /// Returns the rows that they take of each panel.
+    #[must_use]
+    pub fn rows(self) -> u16 {
+        match self {
+            Self::Boxes => 2,
+            Self::Rules => 1,
+        }
+    }
+}
+
 /// Draws the frame of a panel; returns the area inside.
 pub fn draw(frame: &mut Frame, area: Rect, paint: &Paint, title: &str, note: &str, focus: Focus) -> Rect {
+    let lines = Lines::of(frame.area().width);
+    draw_with(lines, frame, area, paint, (title, note), focus)
+}
+
+/// Draws the frame of a panel with a title and a note in such lines; returns the area inside.
+pub fn draw_with(lines: Lines, frame: &mut Frame, area: Rect, paint: &Paint, titled: (&str, &str), focus: Focus) -> Rect {
     if area.height == 0 || area.width < 4 {
         return Rect { height: 0, ..area };
     }
-    if frame.area().width >= BOXES_FROM {
-        boxed(frame, area, paint, title, note, focus)
-    } else {
-        ruled(frame, area, paint, title, note, focus)
+    let (title, note) = titled;
+    match lines {
+        Lines::Boxes => boxed(frame, area, paint, title, note, focus),
+        Lines::Rules => ruled(frame, area, paint, title, note, focus),
     }
 }
 

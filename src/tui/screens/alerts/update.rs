@@ -39,7 +39,7 @@ pub fn open(model: &mut Model) -> Vec<Effect> {
     let Some(about) = at_hand(model).map(|alert| alert.about.clone()) else { return Vec::new() };
     let effects = act::go_to(model, screen(&about));
     match about {
-        About::Lost(id) | About::Unreadable(id) | About::Temperature(id) | About::Memory(id) | About::Load(id) => {
+        About::Lost(id) | About::Unreadable(id) | About::Temperature(id) | About::Memory(id) | About::Floor(id) | About::Load(id) => {
             model.devices.device = Some(id);
         }
         About::Disk(_) => model.devices.device = Some(DeviceId::Disk),
@@ -60,6 +60,7 @@ fn screen(about: &About) -> Screen {
         | About::Unreadable(_)
         | About::Temperature(_)
         | About::Memory(_)
+        | About::Floor(_)
         | About::Load(_)
         | About::Disk(_) => Screen::Devices,
         About::NoRoom => Screen::Cache,
@@ -109,7 +110,7 @@ pub fn command(model: &Model) -> String {
         Some(About::NoRoom | About::Disk(_)) => "perilune cache list".to_owned(),
         Some(About::Driver) => "perilune doctor".to_owned(),
         Some(About::Engine(_)) | None => "perilune status".to_owned(),
-        Some(About::Lost(_) | About::Unreadable(_) | About::Temperature(_) | About::Memory(_) | About::Load(_)) => {
+        Some(About::Lost(_) | About::Unreadable(_) | About::Temperature(_) | About::Memory(_) | About::Floor(_) | About::Load(_)) => {
             "perilune devices".to_owned()
         }
     }

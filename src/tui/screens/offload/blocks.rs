@@ -14,6 +14,7 @@ use ratatui::text::{Line, Span};
 
 use super::Facts;
 use super::state::Pane;
+use crate::devices::Labelled;
 use crate::placement::OffloadPlan;
 use crate::placement::planner::Stay;
 use crate::theme::Role;
@@ -64,7 +65,8 @@ fn devices(model: &Model, facts: &Facts) -> Vec<DeviceId> {
 /// Returns what the cells mean.
 #[must_use]
 pub fn note(model: &Model, facts: &Facts) -> String {
-    let key: Vec<String> = letters(&devices(model, facts)).into_iter().map(|(device, letter)| format!("{letter} {device}")).collect();
+    let entry = |(device, letter)| format!("{letter} {}", Labelled(device));
+    let key: Vec<String> = letters(&devices(model, facts)).into_iter().map(entry).collect();
     format!("a cell is a block: {}", key.join(", "))
 }
 

@@ -121,7 +121,7 @@ pub fn trial(model: &mut Model) -> Vec<Effect> {
     let Some(facts) = &model.offload.facts else { return Vec::new() };
     let compute_device = Some(facts.view.compute);
     let draft = JobDraft { steps: Some(TRIAL_STEPS), held: false, compute_device, offload, ..model.offload.draft.clone() };
-    vec![model.ask(Purpose::Trial, Request::Submit(Box::new(draft)))]
+    vec![model.submit(Purpose::Trial, draft)]
 }
 
 /// Notes the job that tries a wish.

@@ -3,9 +3,10 @@
 use super::State;
 use super::facts::Worked;
 use super::state::Wish;
-use super::wish::{self, List, Way};
+use super::wish::{self, Amounts, List, Way};
 use crate::devices::Health;
-use crate::placement::{Allocation, OffloadAsk};
+use crate::placement::decimal::Decimal;
+use crate::placement::{Allocation, OffloadAsk, OffloadPlan, Parts};
 use crate::tui::model::Model;
 use crate::units::{Bytes, DeviceId};
 
@@ -113,13 +114,15 @@ pub fn toggled(state: &State, device: DeviceId) -> Result<Wish, &'static str> {
 /// Returns the wish with more or less kept where it is computed: a twentieth of the model.
 pub fn nudged(state: &State, more_leaves: bool) -> Result<Wish, &'static str> {
     let Some(facts) = &state.facts else { return Err("the model is not known yet") };
-    let (Some(planned), Some(Worked { ask: Some(ask), .. })) = (state.shown(), &state.worked) else {
-        return Err("the wish cannot be read");
-    };
-    let amounts = facts.amounts(planned);
-    let (compute, total) = (facts.view.compute, amounts.total());
+    let Some(Worked { ask: Some(ask), outcome, .. }) = &state.worked else { return Err("the wish cannot be read") };
+    let compute = facts.view.compute;
+    // A wish that does not fit is what these keys mend: from what it asks, not from another plan.
+    let here = OffloadPlan { compute, homes: vec![compute; facts.bytes.len()] };
+    let plan = outcome.as_ref().map_or(&here, |planned| &planned.plan);
+    let amounts = Amounts::of(plan, &facts.bytes, &facts.stored, &facts.view.machine.rooms);
+    let total = amounts.total();
     let step = Bytes(total.get() / 20);
-    let kept = amounts.on(compute);
+    let kept = if outcome.is_ok() { amounts.on(compute) } else { wish::kept(ask, compute, total, amounts.rooms) };
     let keeps = if more_leaves { kept.saturating_sub(step) } else { (kept + step).min(total) };
     let Some(Allocation::Listed(listed)) = &ask.expert else {
         let leaves = (total - keeps).get();
@@ -128,7 +131,15 @@ pub fn nudged(state: &State, more_leaves: bool) -> Result<Wish, &'static str> {
         return Ok(Wish { text: wish::leaving(leaves, total), ..state.wish() });
     };
     let mut list = List::of(listed);
-    if list.rest == Some(compute) {
+    let mut needs_rest = list.rest == Some(compute);
+    if let (Parts::Percents(parts), None) = (listed.parts(), listed.rest()) {
+        needs_rest = true;
+        // Shares of their sum would all change with one of them.
+        let sum = parts.iter().map(|(_, share)| u128::from(share.get())).sum();
+        let tenths = |share: &Decimal| share.share_of(Bytes(1000), sum).get();
+        list.parts = parts.iter().map(|(device, share)| (*device, format!("{}.{}%", tenths(share) / 10, tenths(share) % 10))).collect();
+    }
+    if needs_rest {
         let donor = list.parts.iter().map(|(d, _)| *d).rfind(|d| *d != compute);
         list.rest = Some(donor.or_else(|| ask.donors_of(compute).first().copied()).ok_or("there is no donor")?);
         list.parts.retain(|(d, _)| Some(*d) != list.rest);

@@ -1,8 +1,9 @@
-//! What each device holds now, and what it would hold.
+//! What each device holds now, and what it would hold: all that is there, of which the draft replaces what is this
+//! network's, blocks and staging memory.
 //!
 //! ```text
 //! DEVICE      NOW        DRAFT      CHANGE      MARGIN
-//! cpu         29.5/125   23.8/125   -5.7 GiB    101 GiB   ok
+//! cpu         29.5/125   23.8/125   -5.7 GiB    88.7 GiB  ok
 //!   weights   3.2        0.8        of 3.2, 0.2 pass through
 //! disk        holds 2.4 GiB of what is wished; nothing is written
 //! ```
@@ -13,18 +14,19 @@ use ratatui::text::Line;
 
 use super::view::put;
 use super::{Facts, donors};
-use crate::devices::Memory;
+use crate::devices::{Labelled, Memory};
 use crate::placement::{Planned, Room};
 use crate::theme::Role;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
+use crate::tui::widgets::line;
 use crate::tui::widgets::list::Focus;
-use crate::tui::widgets::{line, panel};
-use crate::tui::wording;
+use crate::tui::widgets::panel::{self, Lines};
+use crate::tui::wording::{self, ABSENT};
 use crate::units::{Bytes, DeviceId};
 
-const COLUMNS: &[Column] = &[
+const COLUMNS: [Column; 6] = [
     Column { title: "DEVICE", min: 9, grow: 1, side: Side::Left, keep: 9 },
     Column { title: "NOW", min: 10, grow: 0, side: Side::Right, keep: 6 },
     Column { title: "DRAFT", min: 10, grow: 0, side: Side::Right, keep: 8 },
@@ -37,19 +39,49 @@ const COLUMNS: &[Column] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Change {
     device: DeviceId,
-    /// Without anything of this model.
+    /// What there is, without anything of the engine's.
     room: Option<Room>,
-    /// What an engine holds of it now.
+    /// All that the engine has of it now.
     held: Bytes,
-    /// What it would hold, staging included.
-    takes: Bytes,
+    /// What of that is this network's: blocks, and what they pass through.
+    own: Bytes,
+    /// What the network would have in the place of that; nothing where the wish makes no plan.
+    takes: Option<Bytes>,
+}
+
+/// What becomes of a device that has room.
+struct After {
+    used: Bytes,
+    margin: Bytes,
+    /// What of other sets must leave.
+    leaves: Bytes,
+}
+
+impl Change {
+    /// All that is used now.
+    fn now(&self, room: &Room) -> Bytes {
+        room.total.saturating_sub(room.free) + self.held
+    }
+
+    /// What is used then, or how much is missing. Other sets stay as long as there is room for them.
+    fn after(&self, room: &Room, takes: Bytes) -> Result<After, Bytes> {
+        let capacity = room.capacity();
+        if takes > capacity {
+            return Err(takes - capacity);
+        }
+        // Room that is promised to other parts of the model may be taken by them already.
+        let others = self.held.saturating_sub(self.own).saturating_sub(room.committed);
+        let leaves = others.saturating_sub(capacity - takes);
+        let used = (self.now(room) + takes).saturating_sub(self.own + leaves);
+        Ok(After { used, margin: capacity - takes - (others - leaves), leaves })
+    }
 }
 
 /// Returns the rows that all of it takes: heads stand upon the rule where there is one.
 #[must_use]
-pub fn rows(model: &Model, facts: &Facts, width: u16) -> u16 {
+pub fn rows(model: &Model, facts: &Facts, lines: Lines) -> u16 {
     let devices = changes(model, facts).len() as u16;
-    if width >= panel::BOXES_FROM { devices + 2 } else { devices }
+    if lines == Lines::Boxes { devices + 2 } else { devices }
 }
 
 fn changes(model: &Model, facts: &Facts) -> Vec<Change> {
@@ -66,7 +98,8 @@ fn changes(model: &Model, facts: &Facts) -> Vec<Change> {
         device,
         room: facts.view.machine.rooms.iter().find(|r| r.device == device).copied(),
         held: facts.view.held.iter().filter(|s| s.device == device).map(|s| s.bytes).sum(),
-        takes: model.offload.shown().map_or(Bytes::ZERO, |planned| takes(facts, planned, device)),
+        own: facts.active.as_ref().map_or(Bytes::ZERO, |planned| takes(facts, planned, device)),
+        takes: model.offload.planned().map(|planned| takes(facts, planned, device)),
     };
     devices.into_iter().map(change).collect()
 }
@@ -82,11 +115,14 @@ fn takes(facts: &Facts, planned: &Planned, device: DeviceId) -> Bytes {
 }
 
 /// Draws the panel.
-pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, area: Rect) {
-    let inside = panel::draw(frame, area, paint, "Memory", "", Focus::Elsewhere);
-    let grid = Grid::fit(COLUMNS, inside.width);
-    let below = grid.draw_heads(frame, area, inside, paint, ("Memory", ""));
+pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, (area, lines): (Rect, Lines)) {
+    let inside = panel::draw_with(lines, frame, area, paint, ("Memory", ""), Focus::Elsewhere);
     let changes = changes(model, facts);
+    let mut columns = COLUMNS;
+    let names = changes.iter().map(|change| wording::width(&Labelled(change.device).to_string()) as u16);
+    columns[0].min = names.fold(columns[0].min, u16::max);
+    let grid = Grid::fit(&columns, inside.width);
+    let below = grid.draw_heads(frame, area, inside, paint, ("Memory", ""));
     let mut lines = Vec::new();
     for change in &changes {
         lines.push(row(change, &grid, paint));
@@ -98,34 +134,39 @@ pub fn draw(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, area
 }
 
 fn row(change: &Change, grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
-    let name = line::text(paint, Role::Text, change.device.to_string());
+    let name = line::text(paint, Role::Text, Labelled(change.device).to_string());
     let Some(room) = change.room else {
-        let text = match change.device {
-            DeviceId::Disk => format!("{} come from it; nothing is written", change.takes),
-            DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Cpu => "is not here".to_owned(),
+        let (role, text) = match (change.device, change.takes) {
+            (DeviceId::Disk, Some(takes)) => (Role::Dim, format!("{takes} come from it; nothing is written")),
+            (DeviceId::Disk, None) => (Role::Dim, ABSENT.to_owned()),
+            (DeviceId::Cuda(_) | DeviceId::Amd(_) | DeviceId::Sim(_) | DeviceId::Cpu, _) => (Role::Crit, "is not here".to_owned()),
         };
-        let role = if change.device == DeviceId::Disk { Role::Dim } else { Role::Crit };
         return grid.row_with_text(name, line::text(paint, role, text), paint);
     };
-    let others = room.total.saturating_sub(room.free);
-    let used = |taken: Bytes| Memory { total: room.total, used: others + taken, free: room.free.saturating_sub(taken) };
-    let fits = change.takes <= room.capacity();
-    let margin = if fits { (room.capacity() - change.takes).to_string() } else { format!("-{}", change.takes - room.capacity()) };
-    let (role, verdict) = if fits { (Role::Ok, "ok") } else { (Role::Crit, "over") };
-    let cells = vec![
-        name,
-        line::text(paint, Role::Text, wording::used_of(used(change.held))),
-        line::text(paint, Role::Text, wording::used_of(used(change.takes))),
-        line::text(paint, Role::Text, signed(change.held, change.takes)),
-        line::text(paint, role, margin),
-        line::text(paint, role, verdict),
-    ];
-    grid.row(cells, paint)
+    let of = |used: Bytes| wording::used_of(Memory { total: room.total, used, free: room.total.saturating_sub(used) });
+    let now = line::text(paint, Role::Text, of(change.now(&room)));
+    let absent = || line::text(paint, Role::Dim, ABSENT);
+    let Some(takes) = change.takes else {
+        return grid.row(vec![name, now, absent(), absent(), absent(), line::text(paint, Role::Crit, "no plan")], paint);
+    };
+    let cells = match change.after(&room, takes) {
+        Ok(After { used, margin, leaves }) => {
+            let (role, verdict) = if leaves > Bytes::ZERO { (Role::Warn, "ok, others leave") } else { (Role::Ok, "ok") };
+            [(Role::Text, of(used)), (Role::Text, signed(change.now(&room), used)), (role, margin.to_string()), (role, verdict.to_owned())]
+        }
+        Err(missing) => {
+            let used = (change.now(&room) + takes).saturating_sub(change.own);
+            let (change, margin) = (signed(change.now(&room), used), format!("-{missing}"));
+            [(Role::Text, of(used)), (Role::Text, change), (Role::Crit, margin), (Role::Crit, "over".to_owned())]
+        }
+    };
+    let cells = cells.into_iter().map(|(role, text)| line::text(paint, role, text));
+    grid.row([name, now].into_iter().chain(cells).collect(), paint)
 }
 
 /// What is kept of the model where it is computed.
 fn kept(model: &Model, facts: &Facts, paint: &Paint) -> Line<'static> {
-    let Some(planned) = model.offload.shown() else { return Line::default() };
+    let Some(planned) = model.offload.planned() else { return Line::default() };
     let amounts = facts.amounts(planned);
     let blocks = planned.plan.homes.iter().filter(|home| **home == planned.plan.compute).count() as u64;
     let staging = if planned.staging > Bytes::ZERO { format!(", {} to pass through", planned.staging) } else { String::new() };

@@ -10,6 +10,7 @@
 use ratatui::text::Line;
 
 use super::{Facts, deeds, memory};
+use crate::devices::SIMULATED;
 use crate::jobs::JobView;
 use crate::placement::{OffloadAsk, Planned};
 use crate::theme::Role;
@@ -30,13 +31,12 @@ pub fn rows(facts: &Facts) -> u16 {
 /// Returns what the seconds rest on.
 #[must_use]
 pub fn note(facts: &Facts) -> String {
-    match facts.view.history {
-        Some(history) => {
-            let runs = wording::count(u64::from(history.runs), "run");
-            format!("forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)
-        }
-        None => String::new(),
-    }
+    let simulated = matches!(facts.view.compute, DeviceId::Sim(_)).then(|| SIMULATED.to_owned());
+    let history = facts.view.history.map(|history| {
+        let runs = wording::count(u64::from(history.runs), "run");
+        format!("forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)
+    });
+    simulated.into_iter().chain(history).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the rows.
@@ -116,6 +116,12 @@ fn median(steps: &[f64]) -> Option<f64> {
     crate::jobs::progress::median(counted)
 }
 
+/// Returns the rows that cannot be done without of what else follows: how the wish compares, whom it would be for, what was tried.
+#[must_use]
+pub fn least_what_if(model: &Model) -> u16 {
+    2 + u16::from(model.offload.trial.is_some())
+}
+
 /// Returns what else follows.
 #[must_use]
 pub fn what_if(model: &Model, facts: &Facts, paint: &Paint) -> Vec<Line<'static>> {
@@ -126,10 +132,10 @@ pub fn what_if(model: &Model, facts: &Facts, paint: &Paint) -> Vec<Line<'static>
     } else if let (Some(before), Some(after)) = (facts.before(), state.shown()) {
         lines.push(line::text(paint, Role::Text, compared(facts, before, after)));
     }
-    lines.push(line::text(paint, Role::Text, applies(model, facts)));
     if let Some(trial) = state.trial.and_then(|id| model.known.job(id)) {
         lines.push(tried(trial, paint));
     }
+    lines.push(line::text(paint, Role::Text, applies(model, facts)));
     if let Some(worked) = &state.worked {
         lines.extend(worked.warnings.iter().map(|w| line::text(paint, Role::Warn, format!("{} {w}", paint.mark(Role::Warn)))));
     }
@@ -153,8 +159,8 @@ fn compared(facts: &Facts, before: &Planned, after: &Planned) -> String {
     if moves == 0 {
         return format!("the same as {against}");
     }
-    let changed = devices.into_iter().filter(|d| old.on(*d) != new.on(*d));
-    let changes: Vec<String> = changed.map(|d| format!("{d} {}", memory::signed(old.on(d), new.on(d)))).collect();
+    let changed = devices.into_iter().filter(|d| old.lies_on(*d) != new.lies_on(*d));
+    let changes: Vec<String> = changed.map(|d| format!("{d} {}", memory::signed(old.lies_on(d), new.lies_on(d)))).collect();
     let by = after.predicted.step_s - before.predicted.step_s;
     let pace = match wording::pace(by.abs()) {
         none if none == wording::pace(0.0) => "a step no longer".to_owned(),

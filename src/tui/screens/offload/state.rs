@@ -123,6 +123,10 @@ impl State {
             let wish = Wish { text: wish::text(&draft.offload), donors, pins };
             self.wish_for(wish);
         }
+        if !same_job {
+            // What was wished for another job is nothing to go back to.
+            self.before.clear();
+        }
         if !is_same_network(&draft, &self.draft) {
             (self.facts, self.worked, self.last, self.trial) = (None, None, None, None);
         }
@@ -204,6 +208,12 @@ impl State {
     #[must_use]
     pub fn shown(&self) -> Option<&Planned> {
         self.last.as_ref()
+    }
+
+    /// Returns the plan of the wish, if it makes one.
+    #[must_use]
+    pub fn planned(&self) -> Option<&Planned> {
+        self.worked.as_ref()?.outcome.as_ref().ok()
     }
 
     /// Returns the way in which the wish is written; the first where it cannot be read.

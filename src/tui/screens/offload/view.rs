@@ -15,7 +15,8 @@
 //! └──────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! In fewer than 140 columns all parts lie below one another, and give way from the last.
+//! In fewer than 140 columns all parts lie below one another. Where rows are few, parts have fewer, then rules instead of boxes;
+//! after that the last give way.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -34,7 +35,8 @@ use crate::tui::paint::Paint;
 use crate::tui::screens::Screen;
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list::{self, Focus};
-use crate::tui::widgets::{panel, popup};
+use crate::tui::widgets::panel::{self, Lines};
+use crate::tui::widgets::popup;
 use crate::tui::wording::{self, PENDING};
 
 /// Columns of the names of fields.
@@ -50,7 +52,17 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         return;
     };
     let wide = area.width >= BESIDE_FROM;
-    let border = if area.width >= panel::BOXES_FROM { 2 } else { 1 };
+    let seconds_rows = seconds::rows(facts);
+    let pins = u16::from(!model.offload.pins.is_empty());
+    let needed = |lines: Lines, spare: Spare| {
+        let memory_rows = memory::rows(model, facts, lines);
+        let (panels, between) = if wide { (4, memory_rows.max(seconds_rows)) } else { (5, memory_rows + seconds_rows) };
+        spare.wish() + spare.map(pins) + between + seconds::least_what_if(model) + panels * lines.rows()
+    };
+    let boxes = Lines::of(area.width);
+    let ways = [(boxes, Spare::Some), (boxes, Spare::None), (Lines::Rules, Spare::Some), (Lines::Rules, Spare::None)];
+    let (lines, spare) = ways.into_iter().find(|(lines, spare)| needed(*lines, *spare) <= area.height).unwrap_or(ways[3]);
+    let border = lines.rows();
     let mut left = area.height;
     // What is wanted, and the least that makes sense; the last give way first.
     let mut take = |wanted: u16, least: u16| {
@@ -60,18 +72,17 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         left -= height;
         height
     };
-    let roomy = area.height >= 26;
-    let wish = take(if roomy { 5 } else { 4 }, 3);
-    let map = take(if roomy { 5 + u16::from(!model.offload.pins.is_empty()) } else { 4 }, 2);
-    let (memory_rows, seconds_rows) = (memory::rows(model, facts, area.width), seconds::rows(facts));
+    let wish = take(spare.wish(), 3);
+    let map = take(spare.map(pins), 2);
+    let memory_rows = memory::rows(model, facts, lines);
     let mut y = area.y;
     let mut place = |height: u16| {
         let place = Rect { y, height, ..area };
         y += height;
         place
     };
-    draw_wish(model, facts, paint, frame, place(wish));
-    let inside = panel::draw(frame, place(map), paint, "Blocks", &blocks::note(model, facts), focus(model, Pane::Blocks));
+    draw_wish(model, facts, paint, frame, (place(wish), lines));
+    let inside = panel::draw_with(lines, frame, place(map), paint, ("Blocks", &blocks::note(model, facts)), focus(model, Pane::Blocks));
     put(frame, inside, paint, blocks::lines(model, facts, paint, inside));
     let (memory_area, seconds_area) = if wide {
         let both = place(take(memory_rows.max(seconds_rows), 2));
@@ -81,12 +92,12 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
         let (first, second) = (take(memory_rows, 2), take(seconds_rows, 1));
         (place(first), place(second))
     };
-    memory::draw(model, facts, paint, frame, memory_area);
-    let inside = panel::draw(frame, seconds_area, paint, "A step", &seconds::note(facts), Focus::Elsewhere);
+    memory::draw(model, facts, paint, frame, (memory_area, lines));
+    let inside = panel::draw_with(lines, frame, seconds_area, paint, ("A step", &seconds::note(facts)), Focus::Elsewhere);
     put(frame, inside, paint, seconds::lines(model, facts, paint));
     let rest = left;
     if rest > border {
-        let inside = panel::draw(frame, place(rest), paint, "What if", "", Focus::Elsewhere);
+        let inside = panel::draw_with(lines, frame, place(rest), paint, ("What if", ""), Focus::Elsewhere);
         put(frame, inside, paint, seconds::what_if(model, facts, paint));
     }
     match (&model.offload.presets, &model.offload.typing) {
@@ -98,6 +109,25 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
             ask(paint, frame, area, "Stays free", &note, input);
         }
         (None, Some(Typing::Expression(_)) | None) => {}
+    }
+}
+
+/// Whether there are rows to spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spare {
+    Some,
+    None,
+}
+
+impl Spare {
+    /// The rows of what is wished; one for what to do about it.
+    fn wish(self) -> u16 {
+        if self == Self::Some { 5 } else { 4 }
+    }
+
+    /// The rows of the map; one for the blocks' numbers, one for pins.
+    fn map(self, pins: u16) -> u16 {
+        if self == Self::Some { 5 + pins } else { 4 }
     }
 }
 
@@ -147,7 +177,7 @@ fn nothing(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
 }
 
 /// Draws what is wished.
-fn draw_wish(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, area: Rect) {
+fn draw_wish(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, (area, lines): (Rect, Lines)) {
     let state = &model.offload;
     let view = &facts.view;
     let of = match state.subject {
@@ -158,7 +188,7 @@ fn draw_wish(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, are
     let size = view.network.bytes();
     let what = format!("{} {size} {} on {}", view.model, view.precision, view.compute);
     let note = format!("{of}, {asked}: {what}, {} blocks, {}", view.blocks.len(), view.size);
-    let inside = panel::draw(frame, area, paint, "Offload", &note, focus(model, Pane::Expression));
+    let inside = panel::draw_with(lines, frame, area, paint, ("Offload", &note), focus(model, Pane::Expression));
     let columns = usize::from(inside.width);
     let room = columns.saturating_sub(NAMES + 1);
     let typing = matches!(state.typing, Some(Typing::Expression(_)));
@@ -292,7 +322,7 @@ fn caret(paint: &Paint, column: Option<usize>, message: &str, shown: &Shown, roo
 fn sums(facts: &Facts, planned: &Planned) -> String {
     let amounts = facts.amounts(planned);
     let compute = format!("{} keeps {}", amounts.compute, amounts.on(amounts.compute));
-    let donors = amounts.donors().into_iter().map(|d| format!("{d} takes {}", amounts.on(d)));
+    let donors = amounts.donors().into_iter().map(|d| format!("{d} takes {}", amounts.lies_on(d)));
     let staging = (planned.staging > crate::units::Bytes::ZERO).then(|| format!("{} pass through", planned.staging));
     std::iter::once(compute).chain(donors).chain(staging).collect::<Vec<_>>().join(", ")
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::placement::ask::FullAsk;
 use crate::placement::budget::AsStored;
+use crate::placement::decimal::Decimal;
 use crate::placement::error::Problem;
 use crate::placement::expression::exact;
 use crate::placement::{Allocation, AllocationError, Listed, OffloadAsk, OffloadPlan, Parts, Room, VirtualVram};
@@ -91,6 +92,32 @@ pub fn text(ask: &OffloadAsk) -> String {
     }
 }
 
+/// Returns what an ask leaves of a model of this size where it is computed with, whether there is room for that or not.
+#[must_use]
+pub fn kept(ask: &OffloadAsk, compute: DeviceId, total: Bytes, rooms: &[Room]) -> Bytes {
+    let Some(Allocation::Listed(listed)) = &ask.expert else {
+        return match ask.virtual_vram {
+            VirtualVram::AtLeast(bytes) if ask.expert.is_none() => total.saturating_sub(bytes),
+            VirtualVram::AtLeast(_) | VirtualVram::None | VirtualVram::Auto => total,
+        };
+    };
+    let given: Vec<(DeviceId, Bytes)> = match listed.parts() {
+        Parts::Bytes(parts) => parts.clone(),
+        Parts::Percents(parts) => {
+            let sum = parts.iter().map(|(_, share)| u128::from(share.get())).sum();
+            let all = if listed.rest().is_some() { u128::from(Decimal::HUNDRED.get()) } else { sum };
+            parts.iter().map(|(device, share)| (*device, share.share_of(total, all))).collect()
+        }
+        Parts::Fractions(parts) => {
+            let whole = |device| rooms.iter().find(|room| room.device == device).map_or(total, |room| room.total);
+            parts.iter().map(|(device, share)| (*device, share.share_of(whole(*device), u128::from(Decimal::ONE.get())))).collect()
+        }
+    };
+    let sum =
+        |wanted: &dyn Fn(DeviceId) -> bool| given.iter().filter(|(device, _)| wanted(*device)).map(|(_, bytes)| *bytes).sum::<Bytes>();
+    if listed.rest() == Some(compute) { total.saturating_sub(sum(&|d| d != compute)) } else { sum(&|d| d == compute).min(total) }
+}
+
 /// What a plan gives each device.
 #[derive(Debug, Clone)]
 pub struct Amounts<'a> {
@@ -123,10 +150,16 @@ impl<'a> Amounts<'a> {
         self.held.iter().map(|(_, bytes)| *bytes).sum()
     }
 
-    /// Returns what a device holds.
+    /// Returns what of it a device holds, as it is computed with.
     #[must_use]
     pub fn on(&self, device: DeviceId) -> Bytes {
         self.held.iter().filter(|(d, _)| *d == device).map(|(_, bytes)| *bytes).sum()
+    }
+
+    /// Returns what a device gives for that: a donor holds it as it is stored.
+    #[must_use]
+    pub fn lies_on(&self, device: DeviceId) -> Bytes {
+        self.held.iter().zip(&self.lies).filter(|((d, _), _)| *d == device).map(|(_, bytes)| *bytes).sum()
     }
 
     /// Returns what is held elsewhere than where it is computed with.
@@ -327,6 +360,20 @@ mod tests {
         assert_eq!(of("#cuda:0;4.0;cpu,disk"), Ok((Way::VirtualVram, "4GiB".to_owned(), 2)));
         assert_eq!(of("cpu,*#cuda:1").unwrap_err().column, 7);
         assert_eq!(of("cuda:0,2gb;mps,1gb").unwrap_err().column, 12);
+    }
+
+    #[test]
+    fn what_is_kept_is_known_of_a_wish_that_has_no_room() {
+        let kept = |text: &str| kept(&read(text, GPU, &[]).unwrap(), GPU, Bytes::gib(100), &rooms());
+        for (text, gib) in [("", 100), ("auto", 100), ("60gb", 40), ("200gb", 0)] {
+            assert_eq!(kept(text), Bytes::gib(gib), "{text}");
+        }
+        for (text, gib) in [("cuda:0,2gb;cpu,*", 2), ("cpu,30gb;cuda:0,*", 70), ("cpu,*", 0), ("cuda:0,300gb;cpu,*", 100)] {
+            assert_eq!(kept(text), Bytes::gib(gib), "{text}");
+        }
+        for (text, gib) in [("cuda:0,25%;cpu,*", 25), ("cuda:0,1%;cpu,3%", 25), ("cuda:0,0.25;cpu,*", 2)] {
+            assert_eq!(kept(text), Bytes::gib(gib), "{text}");
+        }
     }
 
     #[test]
