@@ -1,40 +1,12 @@
 //! What is asked to be offloaded of each part: the flags, over a profile's words.
 
-use std::fmt::{self, Display};
-use std::str::FromStr;
+use std::fmt::Display;
 
 use super::part_args::OffloadArgs;
-use crate::placement::{Allocation, AllocationError, Donors, FullAsk, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
+use crate::placement::{Allocation, Donors, Expert, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
 use crate::profile::Preset;
 use crate::units::DeviceId;
 use crate::workflow::{Kind, Refusal};
-
-/// How much goes where, as it is typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expert {
-    /// An allocation alone.
-    Alone(Allocation),
-    /// All that the original says in one string.
-    Full(FullAsk),
-}
-
-impl FromStr for Expert {
-    type Err = AllocationError;
-
-    fn from_str(text: &str) -> Result<Self, AllocationError> {
-        // No device and no amount has this sign.
-        if text.contains('#') { text.parse().map(Self::Full) } else { text.parse().map(Self::Alone) }
-    }
-}
-
-impl Display for Expert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Alone(allocation) => allocation.fmt(f),
-            Self::Full(full) => full.fmt(f),
-        }
-    }
-}
 
 /// What is asked to be offloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::cli::args::{Cli, Command};
-    use crate::placement::AskError;
+    use crate::placement::{AskError, FullAsk};
     use crate::units::Bytes;
 
     fn asked(flags: &str, profile: &str) -> Result<(OffloadAsk, PartAsks), Refusal> {

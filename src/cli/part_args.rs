@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::offload::Expert;
-use crate::placement::{Donors, OfPart, Pins, VirtualVram};
+use crate::placement::{Donors, Expert, OfPart, Pins, VirtualVram};
 use crate::units::DeviceId;
 
 /// Which member of its family a model is, and parts to use instead of its own.
