@@ -256,9 +256,21 @@ fn the_form_says_what_its_job_would_take() {
     screen.answer(|r| matches!(r, Request::Plan(_)).then(|| Err(refusal.clone())));
     let text = screen.text();
     assert!(text.contains("estimate   --  9.0 GiB of weights stay on cuda:0"), "{text}");
+    assert!(text.contains("not ready: prompt: is empty"), "{text}");
     // What it is to show changes nothing, and is not asked about.
     screen = screen.keys("jia hill<esc>");
     assert!(screen.effects.iter().all(|e| !matches!(e, Effect::Call { request, .. } if matches!(**request, Request::Plan(_)))));
+    // Nothing is ready that has no plan.
+    let text = screen.text();
+    assert!(text.contains("! no plan as things are: 9.0 GiB of weights stay on cuda:0; free some") && !text.contains("ready: "), "{text}");
+    let mut screen = busy().keys("7<enter>night<enter>jia hill<esc>");
+    let refusal = Refusal::new(Kind::Usage, "block 99 is pinned, but the last block is 27", "unpin it");
+    screen.answer(|r| matches!(r, Request::Plan(_)).then(|| Err(refusal.clone())));
+    let text = screen.text();
+    assert!(
+        text.contains("! not ready: block 99 is pinned, but the last block is 27; unpin it") && !text.contains(" ready: ctrl"),
+        "{text}"
+    );
 }
 
 #[test]
