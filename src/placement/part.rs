@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ask::OffloadAsk;
+use super::ask::{self, OffloadAsk};
 use super::error::{AllocationError, Problem};
 use super::span::Span;
 use crate::units::DeviceId;
@@ -133,7 +133,7 @@ impl<T: fmt::Display> fmt::Display for OfPart<T> {
     }
 }
 
-/// Devices that take weights, the first first: `cpu,disk`.
+/// Devices that may take weights: `cpu,disk`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Donors(pub Vec<DeviceId>);
 
@@ -141,15 +141,7 @@ impl FromStr for Donors {
     type Err = AllocationError;
 
     fn from_str(text: &str) -> Result<Self, AllocationError> {
-        let mut devices = Vec::new();
-        for name in Span::whole(text).split(',') {
-            let device = name.device()?;
-            if devices.contains(&device) {
-                return Err(name.error(Problem::Duplicate { device }));
-            }
-            devices.push(device);
-        }
-        Ok(Self(devices))
+        ask::devices(Span::whole(text)).map(Self)
     }
 }
 
@@ -238,6 +230,8 @@ mod tests {
         let donors = |text: &str| text.parse::<OfPart<Donors>>().unwrap_err().to_string();
         assert_eq!(donors("vae=disk,disk"), "column 10: `disk` is named twice");
         assert_eq!(donors("clip="), "column 6: nothing stands here");
+        let hint = |text: &str| text.parse::<OfPart<Donors>>().unwrap_err().hint;
+        assert_eq!(hint("cpu,"), "write devices with commas between them, such as `cpu,disk`");
     }
 
     #[test]
