@@ -58,7 +58,8 @@ pub struct OffloadArgs {
     /// autoencoder
     #[arg(long, value_name = "[PART=]BYTES")]
     pub virtual_vram: Vec<OfPart<VirtualVram>>,
-    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
+    /// Who may take them: cpu, cuda:N, disk, with commas between; each takes what makes a step shortest. cpu when left out, and
+    /// disk where cpu computes
     #[arg(long, value_name = "[PART=]DEVICES")]
     pub donor_device: Vec<OfPart<Donors>>,
     /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"; or a whole string of
