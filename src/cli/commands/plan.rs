@@ -82,7 +82,7 @@ fn tables((blocks, layers, devices): (&[BlockView], &[LayerKind], &[DeviceShare]
     let types = layers.iter().map(|l| Layers { name: plain(&l.name), count: l.count as usize, bytes: l.bytes });
     let home = |device: DeviceId, pinned: bool| {
         let here = || blocks.iter().filter(|b| b.device == device && b.pinned == pinned);
-        let name = if pinned { format!("{device} (pinned)") } else { device.to_string() };
+        let name = if pinned { format!("{} (pinned)", Labelled(device)) } else { Labelled(device).to_string() };
         let layers = Layers { name, count: here().map(|b| b.layers as usize).sum(), bytes: here().map(|b| b.bytes).sum() };
         (layers.bytes > Bytes::ZERO).then_some(layers)
     };
