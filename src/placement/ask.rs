@@ -214,6 +214,15 @@ pub(super) fn devices(span: Span<'_>) -> Result<Vec<DeviceId>, AllocationError> 
     Ok(devices)
 }
 
+impl FullAsk {
+    /// Returns it with the blocks that are pinned, for which the original has no word: `#cpu, pinned disk,3`.
+    #[must_use]
+    pub fn with_pins(&self) -> String {
+        let pins = &self.ask.pins;
+        if pins.is_empty() { self.to_string() } else { format!("{self}, pinned {pins}") }
+    }
+}
+
 /// As the original writes it; gibibytes carry their unit.
 impl fmt::Display for FullAsk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,6 +270,15 @@ mod tests {
             assert_eq!(full(text).as_deref(), Ok(canonical), "{text}");
             assert_eq!(full(canonical).as_deref(), Ok(canonical));
         }
+    }
+
+    #[test]
+    fn pins_are_told_beside_it() {
+        let said = |pins: &str| {
+            let ask = OffloadAsk { pins: pins.parse().unwrap(), ..OffloadAsk::default() };
+            FullAsk { compute: DeviceId::Cpu, ask }.with_pins()
+        };
+        assert_eq!((said("").as_str(), said("disk,4+3").as_str()), ("#cpu", "#cpu, pinned disk,3-4"));
     }
 
     #[test]
