@@ -142,6 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_one_encoder_wins_over_what_is_said_of_all() {
+        for (flags, profile) in [
+            ("--virtual-vram clip=1MiB --virtual-vram clip_l=0B", ""),
+            ("--virtual-vram clip_l=none", "parts:\n  clip: {virtual_vram_gb: 1}\n"),
+            ("--virtual-vram clip=1MiB", "parts:\n  clip_l: {virtual_vram_gb: 0}\n"),
+        ] {
+            let (_, parts) = asked(flags, profile).unwrap();
+            assert!(parts.of(Part::ClipL).is_nothing() && !parts.of(Part::T5).is_nothing(), "{flags} {profile}");
+        }
+        let (_, parts) = asked("--virtual-vram clip=1MiB", "parts:\n  clip_l: {}\n").unwrap();
+        assert!(!parts.of(Part::ClipL).is_nothing(), "an empty entry says nothing");
+    }
+
+    #[test]
     fn a_flag_takes_the_place_of_a_profile_s_other_way() {
         let gpu = DeviceId::Cuda(0);
         let automatic = "virtual_vram_gb: auto\ndonor_device: [cuda:0]\nparts:\n  vae: {virtual_vram_gb: 1, donor_device: [disk]}\n";

@@ -1,6 +1,7 @@
 //! What keys, news and answers do: keys in, requests and screens out.
 
 use perilune::jobs::{JobRow, JobState, Move, Progress};
+use perilune::placement::Part;
 use perilune::profile::Preset;
 use perilune::theme::Background;
 use perilune::tui::action::{Action, JobVerb};
@@ -11,8 +12,9 @@ use perilune::tui::message::Message;
 use perilune::tui::options::{Distance, Options, PreviewChoice, Traits};
 use perilune::tui::pointer::{Gesture, Pointer};
 use perilune::tui::screens;
+use perilune::tui::screens::compose::Field;
 use perilune::tui::terminal::probe::Answers;
-use perilune::units::{JobId, Timestamp};
+use perilune::units::{DeviceId, JobId, Timestamp};
 use perilune::wire::control::Counts;
 use perilune::wire::{Change, Cursor, LogLine, Reply, Request};
 use perilune::workflow::{JobDraft, Kind, Refusal};
@@ -271,6 +273,29 @@ fn the_form_says_what_its_job_would_take() {
         text.contains("! not ready: block 99 is pinned, but the last block is 27; unpin it") && !text.contains(" ready: ctrl"),
         "{text}"
     );
+}
+
+#[test]
+fn the_form_takes_the_string_that_the_flag_takes() {
+    let form = |device: &str, amount: &str, expert: &str| {
+        let mut state = busy().model.compose;
+        for (field, text) in [(Field::Device, device), (Field::VirtualVram, amount), (Field::Expert, expert)] {
+            state.put(field, text.to_owned());
+        }
+        let (draft, problems) = state.draft();
+        (draft, problems.into_iter().map(|(_, refusal)| refusal.message).collect::<Vec<_>>())
+    };
+    let (draft, problems) = form("", "", "#cpu;0.004;disk | vae=cpu,1MiB;disk,*#cpu");
+    assert_eq!(problems, [""; 0]);
+    assert_eq!((draft.compute_device, draft.offload.virtual_vram.to_string().as_str()), (Some(DeviceId::Cpu), "4294967B"));
+    assert_eq!((draft.offload.donors, draft.parts.of(Part::Vae).expert), (vec![DeviceId::Disk], "cpu,1MiB;disk,*".parse().ok()));
+    assert_eq!(form("cpu", "", "cpu,50%;disk,*#cpu").1, [""; 0]);
+    assert_eq!(form("cuda:0", "", "#cpu").1, ["`#cpu` and cuda:0 are two devices that compute"]);
+    assert_eq!(form("", "2MiB", "#cpu;1;disk").1, ["`#cpu;1GiB;disk` says how much leaves, and who takes it, as another field does"]);
+    // That nothing of a part leaves is said of it, and is written back.
+    let (draft, problems) = form("", "clip=1MiB | clip_l=0", "");
+    assert_eq!((problems.len(), draft.parts.of(Part::ClipL).is_nothing(), draft.parts.of(Part::T5).is_nothing()), (0, true, false));
+    assert_eq!(Field::VirtualVram.read(&draft), "clip=1MiB | clip_l=none");
 }
 
 #[test]
