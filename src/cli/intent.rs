@@ -203,7 +203,7 @@ mod tests {
         check(
             "perilune run -m x --virtual-vram clip=4gigs",
             "invalid value 'clip=4gigs' for '--virtual-vram <[PART=]BYTES>': column 7: `gigs` is not a unit",
-            "use B, KiB, MiB, GiB, TiB, or % of the model; KB and K are KiB here, and so on",
+            "use B, KiB, MiB, GiB or TiB; KB and K are KiB here, and so on",
         );
         check(
             "perilune queue move 7 sideways",

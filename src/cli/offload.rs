@@ -1,40 +1,12 @@
 //! What is asked to be offloaded of each part: the flags, over a profile's words.
 
-use std::fmt::{self, Display};
-use std::str::FromStr;
+use std::fmt::Display;
 
 use super::part_args::OffloadArgs;
-use crate::placement::{Allocation, AllocationError, Donors, FullAsk, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
+use crate::placement::{Allocation, Donors, Expert, OfPart, OffloadAsk, Part, PartAsks, VirtualVram};
 use crate::profile::Preset;
 use crate::units::DeviceId;
 use crate::workflow::{Kind, Refusal};
-
-/// How much goes where, as it is typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expert {
-    /// An allocation alone.
-    Alone(Allocation),
-    /// All that the original says in one string.
-    Full(FullAsk),
-}
-
-impl FromStr for Expert {
-    type Err = AllocationError;
-
-    fn from_str(text: &str) -> Result<Self, AllocationError> {
-        // No device and no amount has this sign.
-        if text.contains('#') { text.parse().map(Self::Full) } else { text.parse().map(Self::Alone) }
-    }
-}
-
-impl Display for Expert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Alone(allocation) => allocation.fmt(f),
-            Self::Full(full) => full.fmt(f),
-        }
-    }
-}
 
 /// What is asked to be offloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::cli::args::{Cli, Command};
-    use crate::placement::AskError;
+    use crate::placement::{AskError, FullAsk};
     use crate::units::Bytes;
 
     fn asked(flags: &str, profile: &str) -> Result<(OffloadAsk, PartAsks), Refusal> {
@@ -167,6 +139,20 @@ mod tests {
         let clip = parts.of(Part::Clip);
         assert_eq!((clip.virtual_vram, clip.donors), (VirtualVram::AtLeast(Bytes::gib(3)), vec![DeviceId::Disk]));
         assert_eq!(parts.of(Part::Vae).virtual_vram.to_string(), "auto");
+    }
+
+    #[test]
+    fn what_is_said_of_one_encoder_wins_over_what_is_said_of_all() {
+        for (flags, profile) in [
+            ("--virtual-vram clip=1MiB --virtual-vram clip_l=0B", ""),
+            ("--virtual-vram clip_l=none", "parts:\n  clip: {virtual_vram_gb: 1}\n"),
+            ("--virtual-vram clip=1MiB", "parts:\n  clip_l: {virtual_vram_gb: 0}\n"),
+        ] {
+            let (_, parts) = asked(flags, profile).unwrap();
+            assert!(parts.of(Part::ClipL).is_nothing() && !parts.of(Part::T5).is_nothing(), "{flags} {profile}");
+        }
+        let (_, parts) = asked("--virtual-vram clip=1MiB", "parts:\n  clip_l: {}\n").unwrap();
+        assert!(!parts.of(Part::ClipL).is_nothing(), "an empty entry says nothing");
     }
 
     #[test]

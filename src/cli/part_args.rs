@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::offload::Expert;
-use crate::placement::{Donors, OfPart, Pins, VirtualVram};
+use crate::placement::{Donors, Expert, OfPart, Pins, VirtualVram};
 use crate::units::DeviceId;
 
 /// Which member of its family a model is, and parts to use instead of its own.
@@ -59,7 +58,8 @@ pub struct OffloadArgs {
     /// autoencoder
     #[arg(long, value_name = "[PART=]BYTES")]
     pub virtual_vram: Vec<OfPart<VirtualVram>>,
-    /// Who takes them, the first first: cpu, cuda:N, disk; cpu when left out, and disk where cpu computes
+    /// Who may take them: cpu, cuda:N, disk, with commas between; each takes what makes a step shortest. cpu when left out, and
+    /// disk where cpu computes
     #[arg(long, value_name = "[PART=]DEVICES")]
     pub donor_device: Vec<OfPart<Donors>>,
     /// How much of the weights goes where, instead of the two above: "cpu,800MiB;disk,*", "cpu,10%;disk,*"; or a whole string of

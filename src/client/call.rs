@@ -127,7 +127,11 @@ impl Client {
 
     async fn frame(&mut self) -> Result<ServerFrame, Refusal> {
         let body = self.next_body().await?;
-        frame::decode(&body).map_err(|error| lost(&self.connection, Some(&error)))
+        match frame::decode(&body).map_err(|error| lost(&self.connection, Some(&error)))? {
+            // Who stopped the daemon has not stopped what is done here: to us it is gone.
+            ServerFrame::Error { id: None, error } if error.kind == Kind::Interrupted => Err(Refusal { kind: Kind::NoDaemon, ..error }),
+            frame => Ok(frame),
+        }
     }
 }
 

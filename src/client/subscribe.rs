@@ -5,6 +5,8 @@
 //!     ^  '-- fails ---> Down      | a number is missing: subscribe again
 //!     '--- pause 0.5 … 10 s <-----' the daemon hung up, or is silent: Down
 //! ```
+//!
+//! A daemon that died is started again, where that is allowed; one that somebody has stopped is not, until somebody starts one.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::connect::{Connection, connect, lost};
-use super::gate::Gate;
+use super::gate::{Gate, Place};
 use super::news::{Handle, News};
 use crate::wire::control::{Asked, Topics};
 use crate::wire::{Change, Limit, Reply, Request, ServerFrame, asynchronous};
@@ -53,13 +55,21 @@ struct Released;
 impl Link {
     async fn live(mut self) {
         let mut pause = FIRST_PAUSE;
+        let mut stopped: Option<Refusal> = None;
         loop {
-            let reason = match connect(&self.gate).await {
+            let gate = Gate { spawn: self.gate.spawn && stopped.is_none(), ..self.gate.clone() };
+            let reason = match connect(&gate).await {
                 Ok(connection) => match self.converse(connection, &mut pause).await {
-                    Ok(reason) => reason,
+                    Ok(reason) => {
+                        let is_stopped = reason.kind == Kind::Interrupted;
+                        let reason = if is_stopped { Refusal { kind: Kind::NoDaemon, ..reason } } else { reason };
+                        stopped = is_stopped.then(|| reason.clone());
+                        reason
+                    }
                     Err(Released) => return,
                 },
-                Err(reason) => reason,
+                // It is still the same that is to be told. Of another box it is not known why it does not answer.
+                Err(reason) => stopped.clone().filter(|_| matches!(gate.place, Place::Local)).unwrap_or(reason),
             };
             let wait = with_jitter(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);

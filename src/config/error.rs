@@ -25,8 +25,12 @@ pub enum ConfigError {
     File {
         /// Where.
         path: PathBuf,
-        /// What, with line and column.
+        /// What, with line and column, or with the key and the column within its value.
         problem: String,
+        /// Line and column, from 1, where the words do not say them.
+        place: Option<(usize, usize)>,
+        /// What to do about it, where that is known.
+        hint: Option<String>,
     },
     /// A value is none that the setting can have.
     #[error("{origin}: {problem}")]
@@ -56,6 +60,7 @@ impl ConfigError {
         match self {
             Self::NoHome => "set HOME, or PERILUNE_HOME to a folder of your choice".to_owned(),
             Self::Io { .. } => "check the file's permissions".to_owned(),
+            Self::File { hint: Some(hint), .. } | Self::Preset(PresetError { hint: Some(hint), .. }) => hint.clone(),
             Self::File { .. } | Self::Preset(_) => "mend the file; `perilune config` shows what is read from where".to_owned(),
             Self::Value { .. } => "give another value; `perilune config` shows what is read from where".to_owned(),
             Self::NoProfile { known, .. } => format!("there are {}", known.join(", ")),

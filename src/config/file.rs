@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::profile::Preset;
+use crate::profile::{Misread, Preset};
 use crate::units::DeviceId;
 
 /// The file's values, each of which may be left out.
@@ -87,7 +87,16 @@ impl ConfigFile {
     /// Reads the file's text. `path` is named in the error.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
-        read.map(Option::unwrap_or_default).map_err(|e| ConfigError::File { path: path.to_owned(), problem: e.to_string() })
+        let read = read.map(Option::unwrap_or_default);
+        let misread = match &read {
+            Ok(file) => file.run.contradiction().map(|misread| misread.under("run")),
+            Err(_) => Misread::find(text, &["run"]),
+        };
+        let failed = |problem, place, hint| ConfigError::File { path: path.to_owned(), problem, place, hint };
+        match misread {
+            Some(misread) => Err(failed(misread.to_string(), Some(misread.place(text)), Some(misread.hint))),
+            None => read.map_err(|e| failed(e.to_string(), None, None)),
+        }
     }
 }
 

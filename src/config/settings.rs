@@ -180,8 +180,8 @@ impl Settings {
             .or_told(profiled.output.as_deref().map(here), by_profile.clone())
             .or_told(env_output, by_env);
         let compute_device = Told::default(None)
-            .or_some(file.compute_device.or(file.run.compute_device), Origin::File)
-            .or_some(profiled.compute_device, by_profile.clone());
+            .or_some(file.compute_device.or(file.run.computes_on()), Origin::File)
+            .or_some(profiled.computes_on(), by_profile.clone());
 
         let (env_engine, by_env) = env("PERILUNE_ENGINE");
         let engine =

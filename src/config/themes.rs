@@ -15,7 +15,7 @@ pub fn load(paths: &Paths) -> Result<Themes, ConfigError> {
     for path in files {
         let text = fs::read_to_string(&path).map_err(|source| ConfigError::Io { path: path.clone(), source })?;
         let source = path.display().to_string();
-        themes.add(&source, &text).map_err(|e| ConfigError::File { path, problem: e.to_string() })?;
+        themes.add(&source, &text).map_err(|e| ConfigError::File { path, problem: e.to_string(), place: None, hint: None })?;
     }
     Ok(themes)
 }

@@ -38,7 +38,7 @@ impl Ahead {
                 vae: set.vae.clone(),
                 clip: set.clip.clone(),
                 precision: set.precision.clone().or(preset.precision.clone()),
-                compute_device: set.compute_device.or(preset.compute_device),
+                compute_device: set.compute_device.or(preset.computes_on()),
                 offload: offload.clone(),
                 parts: parts.clone(),
                 ..JobDraft::default()

@@ -229,6 +229,11 @@ impl Core {
         super::snapshot::tell_news(self);
     }
 
+    /// Returns whether somebody has asked it to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop_by.is_some()
+    }
+
     fn end_when_all_is_said(&mut self) {
         let late = self.stop_by.is_some_and(|by| by <= self.now);
         let waits = self.attempts.is_empty() && self.pending.values().all(Pending::is_a_question);

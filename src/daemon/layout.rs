@@ -86,6 +86,7 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
         precision,
         weights: layout.model.bytes(),
         stored: layout.table.bytes(),
+        pins: ask.pins.clone(),
         allocation: FullAsk { compute: spec.compute, ask }.to_string(),
         blocks: layout.blocks(&planned.plan),
         layers: layout.layers(precision),

@@ -94,6 +94,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
         weights: layout.model.bytes(),
         stored: layout.table.bytes(),
         allocation: FullAsk { compute: spec.compute, ask: spec.offload.clone() }.to_string(),
+        pins: spec.offload.pins.clone(),
         predicted: PredictedView::of(&planned, found.history, found.evidence().of(&planned, &found.walk, layout.model.grounds)),
         parts,
         minimum_virtual_vram: minimum,

@@ -120,6 +120,9 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     ready();
     let mut turn = Turn { core, hands };
     turn.work(first, inbox).await;
+    if turn.core.is_stopped() {
+        turn.hands.hub.farewell();
+    }
     turn.hands.hub.close();
     close.send_replace(true);
     // Clients that do not take what they are owed go without.

@@ -130,7 +130,7 @@ pub(super) fn rebudget(connection: &Connection, job: JobId, ask: &OffloadAsk, no
     spec.offload = ask.clone();
     let mut update = connection.prepare_cached("UPDATE details SET spec = ?2 WHERE job = ?1").map_err(sqlite())?;
     update.execute(params![job.0, to_json("job", &spec)?]).map_err(sqlite())?;
-    let text = format!("offloads `{}` from now on", FullAsk { compute: spec.compute, ask: ask.clone() });
+    let text = format!("offloads `{}` from now on", FullAsk { compute: spec.compute, ask: ask.clone() }.with_pins());
     history::event(connection, now, "info", Some(job), &text)?;
     changed(connection, &[job])
 }

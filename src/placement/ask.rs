@@ -35,7 +35,7 @@ pub enum VirtualVram {
 pub struct OffloadAsk {
     /// How much leaves.
     pub virtual_vram: VirtualVram,
-    /// Who takes it, in this order; the host's memory where nobody is named.
+    /// Who may take it; the host's memory where nobody is named.
     pub donors: Vec<DeviceId>,
     /// How much goes where, instead of the two above.
     pub expert: Option<Allocation>,
@@ -129,8 +129,21 @@ fn virtual_vram(span: Span<'_>, bare: Bare) -> Result<VirtualVram, AllocationErr
     if span.text.eq_ignore_ascii_case(NONE) {
         return Ok(VirtualVram::None);
     }
-    let bytes = expression::amount(span, bare)?;
+    let bytes = expression::amount(span, bare).map_err(|error| AllocationError { hint: amount_hint(&error.problem), ..error })?;
     Ok(if bytes == Bytes::ZERO { VirtualVram::None } else { VirtualVram::AtLeast(bytes) })
+}
+
+/// Says what to do about an amount that cannot be read: neither shares nor the rest are one.
+fn amount_hint(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::UnknownUnit { unit } if unit == "%" => {
+            "write bytes, such as `4GiB`; a share is an expert allocation's, as in `cuda:0,60%;cpu,*`"
+        }
+        Problem::UnknownUnit { .. } => "use B, KiB, MiB, GiB or TiB; KB and K are KiB here, and so on",
+        Problem::NotANumber { .. } => "write digits and a unit, such as `2.5GiB`; or `auto`, or `none`",
+        Problem::TooLarge { .. } => "write a smaller amount; all that may leave does so where the amount is larger than the model",
+        other => other.hint(),
+    }
 }
 
 impl fmt::Display for VirtualVram {
@@ -185,16 +198,29 @@ impl FromStr for FullAsk {
     }
 }
 
-fn devices(span: Span<'_>) -> Result<Vec<DeviceId>, AllocationError> {
+/// Reads devices that take weights.
+pub(super) fn devices(span: Span<'_>) -> Result<Vec<DeviceId>, AllocationError> {
     let mut devices = Vec::new();
     for name in span.split(',') {
-        let device = name.device()?;
+        let device = name.device().map_err(|error| match error.problem {
+            Problem::Empty => AllocationError { hint: "write devices with commas between them, such as `cpu,disk`", ..error },
+            _ => error,
+        })?;
         if devices.contains(&device) {
             return Err(name.error(Problem::Duplicate { device }));
         }
         devices.push(device);
     }
     Ok(devices)
+}
+
+impl FullAsk {
+    /// Returns it with the blocks that are pinned, for which the original has no word: `#cpu, pinned disk,3`.
+    #[must_use]
+    pub fn with_pins(&self) -> String {
+        let pins = &self.ask.pins;
+        if pins.is_empty() { self.to_string() } else { format!("{self}, pinned {pins}") }
+    }
 }
 
 /// As the original writes it; gibibytes carry their unit.
@@ -247,6 +273,15 @@ mod tests {
     }
 
     #[test]
+    fn pins_are_told_beside_it() {
+        let said = |pins: &str| {
+            let ask = OffloadAsk { pins: pins.parse().unwrap(), ..OffloadAsk::default() };
+            FullAsk { compute: DeviceId::Cpu, ask }.with_pins()
+        };
+        assert_eq!((said("").as_str(), said("disk,4+3").as_str()), ("#cpu", "#cpu, pinned disk,3-4"));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_text_is_pointed_at() {
         for (text, message) in [
             ("cuda:0,2gb;cpu,*", "column 17: the device that computes is missing"),
@@ -271,6 +306,13 @@ mod tests {
         {
             assert_eq!(text.parse::<VirtualVram>().map(|v| v.to_string()).as_deref(), Ok(expected), "{text}");
         }
+        for (text, hint) in [
+            ("50%", "write bytes, such as `4GiB`; a share is an expert allocation's, as in `cuda:0,60%;cpu,*`"),
+            ("2XB", "use B, KiB, MiB, GiB or TiB; KB and K are KiB here, and so on"),
+            ("*", "write digits and a unit, such as `2.5GiB`; or `auto`, or `none`"),
+        ] {
+            assert_eq!(text.parse::<VirtualVram>().unwrap_err().hint, hint, "{text}");
+        }
         let error = "4".parse::<VirtualVram>().unwrap_err();
         assert_eq!((error.to_string().as_str(), error.hint), ("column 1: `4` has no unit", "write one, such as `4GiB`"));
     }
@@ -283,6 +325,8 @@ mod tests {
         let donors = |donors: &[DeviceId]| OffloadAsk { virtual_vram: some, donors: donors.to_vec(), ..OffloadAsk::default() };
         assert_eq!(check(&donors(&[DeviceId::Cpu, DeviceId::Disk])), Ok(()));
         assert_eq!(check(&donors(&[DeviceId::Cpu, GPU])), Err(AskError::ComputeIsDonor { device: GPU }));
+        let on_cpu = donors(&[DeviceId::Cpu]).check(DeviceId::Cpu).unwrap_err();
+        assert_eq!(on_cpu.hint(), "name disk, or nobody: the processor takes weights from there");
         assert_eq!(check(&donors(&[DeviceId::Cpu, DeviceId::Cpu])), Err(AskError::DonorTwice { device: DeviceId::Cpu }));
         assert_eq!(check(&donors(&[DeviceId::Amd(0)])), Err(AskError::CannotHold { device: DeviceId::Amd(0) }));
         let both = OffloadAsk { virtual_vram: some, expert: Some(Allocation::Auto), ..OffloadAsk::default() };

@@ -248,7 +248,8 @@ impl Bench<'_> {
     fn fits_compute(&self, needed: Bytes) -> Result<(), BudgetError> {
         let capacity = self.room(self.compute)?.capacity();
         let missing = needed.saturating_sub(capacity);
-        if missing == Bytes::ZERO { Ok(()) } else { Err(BudgetError::Compute { device: self.compute, needed, capacity, missing }) }
+        let fixed = self.load.fixed.min(self.load.total);
+        if missing == Bytes::ZERO { Ok(()) } else { Err(BudgetError::Compute { device: self.compute, needed, fixed, capacity, missing }) }
     }
 
     /// So many bytes leave, to each donor in turn what it has room for.
@@ -392,6 +393,18 @@ mod tests {
 
     fn machine() -> Vec<Room> {
         vec![room(GPU, 8), room(DeviceId::Cuda(1), 4), room(DeviceId::Cpu, 64)]
+    }
+
+    #[test]
+    fn what_never_leaves_is_not_asked_to_leave() {
+        let hint = |fixed: u64, ask: &OffloadAsk| {
+            let load = Load { total: Bytes::gib(12), fixed: Bytes::gib(fixed), away: Bytes::ZERO, stored: AsStored::SAME };
+            quotas(ask, GPU, load, &machine()).unwrap_err().hint()
+        };
+        let free = "free 1073741824 bytes of cuda:0, or compute on another device: what lies in no block never leaves it";
+        assert_eq!(hint(9, &vram("auto", &[])), free);
+        assert_eq!(hint(9, &vram("1GiB", &[])), free);
+        assert_eq!(hint(0, &vram("1GiB", &[])), "let 3221225472 bytes more leave it, or let virtual VRAM be `auto`");
     }
 
     fn expert(text: &str) -> OffloadAsk {

@@ -237,6 +237,7 @@ impl AskError {
         match self {
             Self::CannotCompute { .. } => "compute on cuda:N, cpu or sim:N",
             Self::CannotHold { .. } => "use cpu, cuda:N, disk or sim:N",
+            Self::ComputeIsDonor { device: DeviceId::Cpu } => "name disk, or nobody: the processor takes weights from there",
             Self::ComputeIsDonor { .. } => "name another donor, such as cpu or disk",
             Self::DonorTwice { .. } => "name each donor once",
             Self::SimulatedDonor { .. } => "compute on a simulated GPU, too, or name another donor",
@@ -265,6 +266,8 @@ pub enum BudgetError {
         device: DeviceId,
         /// What is to stay there.
         needed: Bytes,
+        /// What of it never leaves.
+        fixed: Bytes,
         /// What there is room for.
         capacity: Bytes,
         /// What is missing.
@@ -324,6 +327,10 @@ impl BudgetError {
         match self {
             Self::Ask(error) => error.hint().to_owned(),
             Self::Absent { .. } => "`perilune devices` shows what there is".to_owned(),
+            Self::Compute { device, fixed, capacity, .. } if fixed > capacity => {
+                let missing = (*fixed - *capacity).get();
+                format!("free {missing} bytes of {device}, or compute on another device: what lies in no block never leaves it")
+            }
             Self::Compute { missing, .. } => format!("let {} bytes more leave it, or let virtual VRAM be `auto`", missing.get()),
             Self::Donors { .. } => {
                 "name another donor after these, such as cpu or disk, or let a device take the rest: `disk,*`".to_owned()

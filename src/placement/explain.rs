@@ -63,15 +63,22 @@ impl Table {
     /// Returns it as text.
     #[must_use]
     pub fn render(&self) -> String {
+        self.wider(0)
+    }
+
+    /// Returns it as text, with so much more room for the first column.
+    #[must_use]
+    pub fn wider(&self, more: usize) -> String {
+        let width = |at: usize, column: &Column| if at == 0 { column.width + more } else { column.width };
         let line = |cells: &[&str]| {
-            let cells = self.columns.iter().zip(cells).map(|(column, cell)| match column.side {
-                Side::Left => format!("{cell:<0$}", column.width),
-                Side::Right => format!("{cell:>0$}", column.width),
+            let cells = self.columns.iter().enumerate().zip(cells).map(|((at, column), cell)| match column.side {
+                Side::Left => format!("{cell:<0$}", width(at, column)),
+                Side::Right => format!("{cell:>0$}", width(at, column)),
             });
             let text = cells.collect::<Vec<_>>().join(" ");
             text.trim_end().to_owned() + "\n"
         };
-        let width = self.columns.iter().map(|c| c.width + 1).sum::<usize>().saturating_sub(1);
+        let width = (self.columns.iter().map(|c| c.width + 1).sum::<usize>() + more).saturating_sub(1);
         let head = line(&self.columns.iter().map(|c| c.name).collect::<Vec<_>>());
         let rows = self.rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
         let (double, single) = ("=".repeat(width), "-".repeat(width));

@@ -3,6 +3,7 @@
 //! Columns and widths are the original's; what stands in them is where our planner puts the blocks.
 
 use super::explain::{ALLOCATIONS, ASSIGNMENTS, LAYERS, Table, VIRTUAL, counted, percent};
+use crate::devices::Labelled;
 use crate::units::{Bytes, DeviceId};
 
 /// Layers of one sort, or in one place.
@@ -48,8 +49,8 @@ impl Placement {
     #[must_use]
     pub fn render(&self) -> String {
         let line = format!("Final Allocation String:\n{}\n", self.allocation());
-        let rest = [self.allocations(), self.layers(), self.assignments()].map(|t| t.render());
-        format!("{}\n{line}\n{}", self.virtual_vram().render(), rest.join("\n"))
+        let rest = [named(&self.allocations()), self.layers().render(), named(&self.assignments())];
+        format!("{}\n{line}\n{}", named(&self.virtual_vram()), rest.join("\n"))
     }
 
     /// What would place the model so again, to the byte.
@@ -66,8 +67,8 @@ impl Placement {
         };
         let total = |holder: &Holder| holder.total.map(Bytes::as_gib);
         let given: f64 = self.devices.iter().skip(1).map(|d| d.bytes.as_gib()).sum();
-        let compute = self.devices.first().map(|d| row(d.device.to_string(), "recip", total(d), given));
-        let donors = self.devices.iter().skip(1).map(|d| row(d.device.to_string(), "donor", total(d), -d.bytes.as_gib()));
+        let compute = self.devices.first().map(|d| row(Labelled(d.device).to_string(), "recip", total(d), given));
+        let donors = self.devices.iter().skip(1).map(|d| row(Labelled(d.device).to_string(), "donor", total(d), -d.bytes.as_gib()));
         let model = row("model".to_owned(), "model", Some(self.model.as_gib()), -given);
         let rows = compute.into_iter().chain(donors).chain([model]).collect();
         Table { title: "DisTorch2 Model Virtual VRAM Analysis", columns: VIRTUAL, rows }
@@ -77,7 +78,7 @@ impl Placement {
         let row = |holder: &Holder| {
             let of_device = holder.total.map(|total| percent(holder.bytes.as_gib(), total.as_gib()));
             vec![
-                holder.device.to_string(),
+                Labelled(holder.device).to_string(),
                 holder.total.map_or_else(|| UNTOLD.to_owned(), |total| format!("{:.2}", total.as_gib())),
                 of_device.unwrap_or_else(|| UNTOLD.to_owned()),
                 format!("{:.2}", holder.bytes.as_gib()),
@@ -98,6 +99,12 @@ impl Placement {
     fn rows(&self, layers: &[Layers]) -> Vec<Vec<String>> {
         layers.iter().map(|l| counted(&l.name, l.count, l.bytes, self.model)).collect()
     }
+}
+
+/// A table of devices: the column of their names is as wide as the longest, for one that is simulated says so.
+fn named(table: &Table) -> String {
+    let longest = table.rows.iter().filter_map(|row| row.first()).map(|name| name.chars().count()).max().unwrap_or(0);
+    table.wider(table.columns.first().map_or(0, |column| longest.saturating_sub(column.width)))
 }
 
 #[cfg(test)]
@@ -158,5 +165,23 @@ mod tests {
         cpu                      1         512.00      12.5%
         disk                     1         512.00      12.5%
         ");
+    }
+
+    #[test]
+    fn a_device_that_is_simulated_says_so_in_each_row() {
+        let layers = |name: &str| vec![Layers { name: name.to_owned(), count: 1, bytes: Bytes::mib(512) }];
+        let sim = DeviceId::Sim(0);
+        let placement = Placement {
+            devices: vec![
+                Holder { device: sim, total: Some(Bytes::gib(8)), bytes: Bytes::mib(512) },
+                Holder { device: DeviceId::Cpu, total: None, bytes: Bytes::mib(512) },
+            ],
+            types: layers("Linear"),
+            homes: layers(&format!("{} (pinned)", Labelled(sim))),
+            model: Bytes::gib(1),
+        };
+        let text = placement.render();
+        assert_eq!(text.lines().filter(|line| line.starts_with("sim:0 SIMULATED")).count(), 3, "{text}");
+        assert!(text.contains("Device            VRAM GB     Dev %") && text.contains("cpu                     -         -"), "{text}");
     }
 }

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ask::OffloadAsk;
+use super::ask::{self, OffloadAsk};
 use super::error::{AllocationError, Problem};
 use super::span::Span;
 use crate::units::DeviceId;
@@ -133,7 +133,7 @@ impl<T: fmt::Display> fmt::Display for OfPart<T> {
     }
 }
 
-/// Devices that take weights, the first first: `cpu,disk`.
+/// Devices that may take weights: `cpu,disk`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Donors(pub Vec<DeviceId>);
 
@@ -141,15 +141,7 @@ impl FromStr for Donors {
     type Err = AllocationError;
 
     fn from_str(text: &str) -> Result<Self, AllocationError> {
-        let mut devices = Vec::new();
-        for name in Span::whole(text).split(',') {
-            let device = name.device()?;
-            if devices.contains(&device) {
-                return Err(name.error(Problem::Duplicate { device }));
-            }
-            devices.push(device);
-        }
-        Ok(Self(devices))
+        ask::devices(Span::whole(text)).map(Self)
     }
 }
 
@@ -159,7 +151,7 @@ impl fmt::Display for Donors {
     }
 }
 
-/// What is asked to be offloaded of several parts.
+/// What is asked to be offloaded of several parts. Of a part that is listed with an ask of nothing it is said that nothing leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PartAsks(BTreeMap<Part, OffloadAsk>);
@@ -178,12 +170,24 @@ impl PartAsks {
         self.0.get(&part).or_else(of_all).cloned().unwrap_or_default()
     }
 
-    /// Changes what is said of a part.
+    /// Returns what is said of a part itself.
+    #[must_use]
+    pub fn said(&self, part: Part) -> Option<&OffloadAsk> {
+        self.0.get(&part)
+    }
+
+    /// Says something of a part, be it that nothing leaves.
     pub fn edit(&mut self, part: Part, change: impl FnOnce(&mut OffloadAsk)) {
-        let mut ask = self.0.remove(&part).unwrap_or_default();
-        change(&mut ask);
-        if ask != OffloadAsk::default() {
-            self.0.insert(part, ask);
+        change(self.0.entry(part).or_default());
+    }
+
+    /// Takes something back that was said of a part; where it was all, nothing is said of it any more.
+    pub fn unsay(&mut self, part: Part, change: impl FnOnce(&mut OffloadAsk)) {
+        let Some(ask) = self.0.get_mut(&part) else { return };
+        let before = ask.clone();
+        change(ask);
+        if *ask != before && *ask == OffloadAsk::default() {
+            self.0.remove(&part);
         }
     }
 
@@ -200,7 +204,7 @@ impl PartAsks {
 
 impl FromIterator<(Part, OffloadAsk)> for PartAsks {
     fn from_iter<I: IntoIterator<Item = (Part, OffloadAsk)>>(asks: I) -> Self {
-        Self(asks.into_iter().filter(|(_, ask)| *ask != OffloadAsk::default()).collect())
+        Self(asks.into_iter().collect())
     }
 }
 
@@ -238,6 +242,8 @@ mod tests {
         let donors = |text: &str| text.parse::<OfPart<Donors>>().unwrap_err().to_string();
         assert_eq!(donors("vae=disk,disk"), "column 10: `disk` is named twice");
         assert_eq!(donors("clip="), "column 6: nothing stands here");
+        let hint = |text: &str| text.parse::<OfPart<Donors>>().unwrap_err().hint;
+        assert_eq!(hint("cpu,"), "write devices with commas between them, such as `cpu,disk`");
     }
 
     #[test]
@@ -255,11 +261,16 @@ mod tests {
     #[test]
     fn what_is_said_of_text_encoders_is_said_of_each_that_is_not_named() {
         let half = |bytes: &str| OffloadAsk { virtual_vram: bytes.parse().unwrap(), ..OffloadAsk::default() };
-        let mut asks: PartAsks = [(Part::Clip, half("1MiB")), (Part::T5, half("2MiB")), (Part::Vae, half("0"))].into_iter().collect();
+        let mut asks: PartAsks = [(Part::Clip, half("1MiB")), (Part::T5, half("2MiB")), (Part::ClipG, half("0"))].into_iter().collect();
         assert_eq!((asks.of(Part::ClipL), asks.of(Part::T5), asks.of(Part::Vae)), (half("1MiB"), half("2MiB"), half("0")));
-        assert_eq!(asks.iter().map(|(part, _)| part).collect::<Vec<_>>(), [Part::Clip, Part::T5]);
+        assert_eq!(asks.of(Part::ClipG), half("0"), "that nothing of it leaves is said of it, too");
         asks.edit(Part::T5, |ask| *ask = OffloadAsk::default());
-        assert_eq!((asks.of(Part::T5), asks.take(Part::Clip), asks.is_empty()), (half("1MiB"), half("1MiB"), true));
+        assert_eq!(asks.of(Part::T5), half("0"));
+        asks.edit(Part::T5, |ask| ask.virtual_vram = VirtualVram::Auto);
+        asks.unsay(Part::T5, |ask| ask.virtual_vram = VirtualVram::None);
+        assert_eq!((asks.of(Part::T5), asks.said(Part::T5)), (half("1MiB"), None));
+        asks.unsay(Part::ClipG, |ask| ask.donors = Vec::new());
+        assert_eq!(asks.iter().map(|(part, _)| part).collect::<Vec<_>>(), [Part::Clip, Part::ClipG]);
     }
 
     #[test]

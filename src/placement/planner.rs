@@ -326,7 +326,7 @@ mod tests {
                 gpu,
                 Bytes::mib(24),
                 "move block 0 off cuda:0: the staging ring is 24.0 MiB too small for it",
-                "enlarge the ring by 24.0 MiB, or use slots",
+                "free 24.0 MiB of cuda:0, or allow it so much more: blocks pass through it",
             ),
             (
                 model_a(Goal::Free(Bytes::gib(1)), &[(DeviceId::Disk, 64, 0.0)]),

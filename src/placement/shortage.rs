@@ -109,8 +109,10 @@ impl Shortage {
     pub fn hint(&self) -> String {
         match self {
             Self::Pinned { device, missing } => format!("allow {device} {missing} more: these weights are used there in every pass"),
-            Self::Staging { device, missing } => format!("allow {device} {missing} more, or take fewer staging slots"),
-            Self::Ring { device: _, block: _, missing } => format!("enlarge the ring by {missing}, or use slots"),
+            Self::Staging { device, missing } => format!("free {missing} of {device}, or allow it so much more"),
+            Self::Ring { device, block: _, missing } => {
+                format!("free {missing} of {device}, or allow it so much more: blocks pass through it")
+            }
             Self::NoDonor { device, missing } => format!("name a donor with {missing} of room, such as cpu, or let {device} keep more"),
             Self::Donors { device, missing } => format!("give {device} or another donor {missing} more, add a donor, or free less"),
             Self::Pieces { device, missing: _ } => format!("give {device} room for one more block, or free less"),

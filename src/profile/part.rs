@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::placement::{Allocation, OffloadAsk, Part, Pins, VirtualVram};
+use super::misread::Misread;
+use crate::placement::{Allocation, Expert, OffloadAsk, Part, Pins, VirtualVram};
 use crate::units::DeviceId;
 
 /// Where a part's weights live, as far as it is said.
@@ -14,12 +15,12 @@ pub struct PartPreset {
     /// How many gigabytes (GiB) of the part's weights leave the device that computes, or `auto`.
     #[serde(with = "super::as_gigabytes", skip_serializing_if = "Option::is_none")]
     pub virtual_vram_gb: Option<VirtualVram>,
-    /// Who takes them, the first first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Who may take them.
+    #[serde(deserialize_with = "super::as_donors::deserialize", skip_serializing_if = "Vec::is_empty")]
     pub donor_device: Vec<DeviceId>,
-    /// How much of them goes where, instead of the two above.
+    /// How much of them goes where, instead of the two above; or all that the original says in one string.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expert_mode_allocations: Option<Allocation>,
+    pub expert_mode_allocations: Option<Expert>,
     /// Blocks of them that must live on a certain device, whatever the others say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin_blocks: Option<Pins>,
@@ -33,9 +34,10 @@ impl PartPreset {
     #[must_use]
     pub fn of(ask: OffloadAsk) -> Self {
         Self {
-            virtual_vram_gb: Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None),
+            // Without a word nothing would be said of the part.
+            virtual_vram_gb: Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None || ask == OffloadAsk::default()),
             donor_device: ask.donors,
-            expert_mode_allocations: ask.expert,
+            expert_mode_allocations: ask.expert.map(Expert::Alone),
             pin_blocks: Some(ask.pins).filter(|p| !p.is_empty()),
         }
     }
@@ -43,23 +45,65 @@ impl PartPreset {
     /// Returns what it asks.
     #[must_use]
     pub fn ask(&self) -> OffloadAsk {
-        OffloadAsk {
-            virtual_vram: self.virtual_vram_gb.unwrap_or_default(),
-            donors: self.donor_device.clone(),
-            expert: self.expert_mode_allocations.clone(),
-            pins: self.pin_blocks.clone().unwrap_or_default(),
+        let pins = self.pin_blocks.clone().unwrap_or_default();
+        let said =
+            OffloadAsk { virtual_vram: self.virtual_vram_gb.unwrap_or_default(), donors: self.donor_device.clone(), expert: None, pins };
+        match self.expert_mode_allocations.clone() {
+            Some(Expert::Full(full)) => OffloadAsk { pins: said.pins, ..full.ask },
+            Some(Expert::Alone(allocation)) => OffloadAsk { expert: Some(allocation), ..said },
+            None => said,
         }
     }
 
-    /// Returns this preset with the other's values where it has none.
+    /// Returns the device that computes, where a full string names it.
+    #[must_use]
+    pub fn computes_on(&self) -> Option<DeviceId> {
+        match &self.expert_mode_allocations {
+            Some(Expert::Full(full)) => Some(full.compute),
+            Some(Expert::Alone(_)) | None => None,
+        }
+    }
+
+    /// Returns this preset with the other's values where it has none. What it says of how much leaves takes the place of what the
+    /// other says of it in the other way.
     #[must_use]
     pub fn over(self, below: Self) -> Self {
+        let (own, below) = (self.apart(), below.apart());
+        let is_listed = matches!(own.expert_mode_allocations, Some(Expert::Alone(Allocation::Listed(_))));
         Self {
-            virtual_vram_gb: self.virtual_vram_gb.or(below.virtual_vram_gb),
-            donor_device: if self.donor_device.is_empty() { below.donor_device } else { self.donor_device },
-            expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
-            pin_blocks: self.pin_blocks.or(below.pin_blocks),
+            donor_device: if own.donor_device.is_empty() && !is_listed { below.donor_device } else { own.donor_device },
+            pin_blocks: own.pin_blocks.or(below.pin_blocks),
+            expert_mode_allocations: match own.virtual_vram_gb {
+                Some(_) => own.expert_mode_allocations.clone(),
+                None => own.expert_mode_allocations.clone().or(below.expert_mode_allocations),
+            },
+            virtual_vram_gb: match own.expert_mode_allocations {
+                Some(_) => own.virtual_vram_gb,
+                None => own.virtual_vram_gb.or(below.virtual_vram_gb),
+            },
         }
+    }
+
+    /// Returns the same with each part of a full string under the key that it has alone; who computes is no part's word.
+    fn apart(self) -> Self {
+        let Some(Expert::Full(full)) = self.expert_mode_allocations else { return self };
+        let amount = Some(full.ask.virtual_vram).filter(|amount| full.ask.expert.is_none() || *amount != VirtualVram::None);
+        Self {
+            virtual_vram_gb: amount,
+            donor_device: full.ask.donors,
+            expert_mode_allocations: full.ask.expert.map(Expert::Alone),
+            pin_blocks: self.pin_blocks,
+        }
+    }
+
+    /// Finds what cannot stand beside a full string, which says all of it.
+    fn beside_full(&self, keys: &[&str]) -> Option<Misread> {
+        let Some(full @ Expert::Full(_)) = &self.expert_mode_allocations else { return None };
+        let amount = self.virtual_vram_gb.map(|_| "virtual_vram_gb");
+        let key = amount.or_else(|| (!self.donor_device.is_empty()).then_some("donor_device"))?;
+        let keys: Vec<&str> = keys.iter().copied().chain([key]).collect();
+        let problem = format!("stands beside `{full}`, which says how much leaves, and who takes it");
+        Some(Misread::new(&keys, problem, format!("leave out {key}, or `#` and what follows")))
     }
 }
 
@@ -70,7 +114,30 @@ pub fn over(above: PartPresets, mut below: PartPresets) -> PartPresets {
         let under = below.remove(&part).unwrap_or_default();
         below.insert(part, preset.over(under));
     }
-    below
+    below.into_iter().map(|(part, preset)| (part, preset.apart())).collect()
+}
+
+/// Finds what contradicts a full string: of the network's preset, of another part's, or who computes as it is said by itself.
+pub(super) fn contradiction(network: &PartPreset, parts: &PartPresets, compute: Option<DeviceId>) -> Option<Misread> {
+    let named = parts.iter().map(|(part, preset)| (vec!["parts", part.name()], preset));
+    let mut compute = compute.map(|device| (device, format!("compute_device {device}")));
+    for (keys, preset) in [(Vec::new(), network)].into_iter().chain(named) {
+        let beside = preset.beside_full(&keys);
+        if beside.is_some() {
+            return beside;
+        }
+        let Some(device) = preset.computes_on() else { continue };
+        match &compute {
+            Some((other, said)) if *other != device => {
+                let keys: Vec<&str> = keys.into_iter().chain(["expert_mode_allocations"]).collect();
+                let hint = "one device computes all parts: leave out one of the two, or `#` and what follows";
+                return Some(Misread::new(&keys, format!("`#{device}` and {said} name two devices that compute"), hint));
+            }
+            Some(_) => {}
+            None => compute = Some((device, format!("`#{device}`"))),
+        }
+    }
+    None
 }
 
 #[cfg(test)]

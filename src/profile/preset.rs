@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::daemon::{DaemonPreset, Schema};
+use super::misread::Misread;
 use super::part::{self, PartPreset, PartPresets};
 use super::position;
 use super::set::SetPreset;
 use crate::devices::SimulatedGpu;
-use crate::placement::{Allocation, Floors, Part, PartAsks, Pins, VirtualVram};
+use crate::placement::{Expert, Floors, Part, PartAsks, Pins, VirtualVram};
 use crate::quant::precision::Target;
 use crate::sampling::{Sampler, Schedule};
 use crate::units::{DeviceId, SaidThresholds, Size};
@@ -39,10 +40,11 @@ pub struct Preset {
     /// How many gigabytes (GiB) of the diffusion network's weights leave the device that computes, or `auto`.
     #[serde(with = "super::as_gigabytes")]
     pub virtual_vram_gb: Option<VirtualVram>,
-    /// Who takes them, the first first.
+    /// Who may take them.
+    #[serde(deserialize_with = "super::as_donors::deserialize")]
     pub donor_device: Vec<DeviceId>,
-    /// How much of them goes where, instead of the two above.
-    pub expert_mode_allocations: Option<Allocation>,
+    /// How much of them goes where, instead of the two above; or all that the original says in one string.
+    pub expert_mode_allocations: Option<Expert>,
     /// Blocks of them that must live on a certain device, whatever the others say.
     pub pin_blocks: Option<Pins>,
     /// Where weights of other parts live: the four above for each, by its name.
@@ -75,8 +77,12 @@ pub struct Preset {
 pub struct PresetError {
     /// The file it comes from.
     pub file: String,
-    /// What is wrong, with line and column.
+    /// What is wrong: with line and column, or with the key and the column within its value.
     pub problem: String,
+    /// Line and column in the file, from 1.
+    pub place: (usize, usize),
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
 }
 
 /// The presets that come with the program, by name.
@@ -97,12 +103,24 @@ impl Preset {
         // An empty document is a preset that says nothing.
         let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
         let read = read.map(Option::unwrap_or_default).map_err(|e| e.to_string());
-        match read.and_then(|preset| preset.thresholds.checked().map(|_| preset).map_err(|e| e.to_string())) {
-            Ok(preset) => Ok(preset),
-            Err(told) => {
+        let read = read.and_then(|preset| preset.thresholds.checked().map(|_| preset).map_err(|e| e.to_string()));
+        let misread = match &read {
+            Ok(preset) => preset.contradiction(),
+            Err(_) => Misread::find(text, &[]),
+        };
+        match (misread, read) {
+            (Some(misread), _) => Err(PresetError {
+                file: file.to_owned(),
+                problem: misread.to_string(),
+                place: misread.place(text),
+                hint: Some(misread.hint),
+            }),
+            (None, Ok(preset)) => Ok(preset),
+            (None, Err(told)) => {
                 let (line, column) = position::position(&told, text);
                 let words = position::split(&told).map_or(told.as_str(), |(before, _)| before);
-                Err(PresetError { file: file.to_owned(), problem: format!("{words} at line {line} column {column}") })
+                let problem = format!("{words} at line {line} column {column}");
+                Err(PresetError { file: file.to_owned(), problem, place: (line, column), hint: None })
             }
         }
     }
@@ -121,14 +139,31 @@ impl Preset {
     /// Returns what it asks to be offloaded of each part, the diffusion network among them.
     #[must_use]
     pub fn asks(&self) -> PartAsks {
-        let network = PartPreset {
+        let network = self.network();
+        let all = self.parts.iter().map(|(part, preset)| (*part, preset)).chain([(Part::Denoiser, &network)]);
+        all.filter(|(_, preset)| **preset != PartPreset::default()).map(|(part, preset)| (part, preset.ask())).collect()
+    }
+
+    /// Returns the device that computes: what is said of it, else what a full string names.
+    #[must_use]
+    pub fn computes_on(&self) -> Option<DeviceId> {
+        let named = || self.network().computes_on().or_else(|| self.parts.values().find_map(PartPreset::computes_on));
+        self.compute_device.or_else(named)
+    }
+
+    /// Finds a full string that something else in the preset contradicts.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<Misread> {
+        part::contradiction(&self.network(), &self.parts, self.compute_device)
+    }
+
+    fn network(&self) -> PartPreset {
+        PartPreset {
             virtual_vram_gb: self.virtual_vram_gb,
             donor_device: self.donor_device.clone(),
             expert_mode_allocations: self.expert_mode_allocations.clone(),
             pin_blocks: self.pin_blocks.clone(),
-        };
-        let parts = self.parts.iter().map(|(part, preset)| (*part, preset.ask()));
-        parts.chain([(Part::Denoiser, network.ask())]).collect()
+        }
     }
 
     /// Returns whether it says something that only a daemon which is started with it can do.
@@ -146,6 +181,8 @@ impl Preset {
     /// Returns this preset with the other's values where it has none.
     #[must_use]
     pub fn over(self, below: Self) -> Self {
+        let compute_device = self.computes_on().or(below.computes_on());
+        let network = self.network().over(below.network());
         Self {
             steps: self.steps.or(below.steps),
             cfg: self.cfg.or(below.cfg),
@@ -153,11 +190,11 @@ impl Preset {
             schedule: self.schedule.or(below.schedule),
             size: self.size.or(below.size),
             precision: self.precision.or(below.precision),
-            compute_device: self.compute_device.or(below.compute_device),
-            virtual_vram_gb: self.virtual_vram_gb.or(below.virtual_vram_gb),
-            donor_device: if self.donor_device.is_empty() { below.donor_device } else { self.donor_device },
-            expert_mode_allocations: self.expert_mode_allocations.or(below.expert_mode_allocations),
-            pin_blocks: self.pin_blocks.or(below.pin_blocks),
+            compute_device,
+            virtual_vram_gb: network.virtual_vram_gb,
+            donor_device: network.donor_device,
+            expert_mode_allocations: network.expert_mode_allocations,
+            pin_blocks: network.pin_blocks,
             parts: part::over(self.parts, below.parts),
             output: self.output.or(below.output),
             priority: self.priority.or(below.priority),
@@ -196,6 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::placement::FullAsk;
     use crate::units::Bytes;
 
     #[test]
@@ -225,6 +263,62 @@ mod tests {
         );
         check("thresholds: {temp: [90, 80]}\n", "at line 1 column");
         assert_eq!(Preset::parse("", "mine.yaml").unwrap(), Preset::default());
+    }
+
+    #[test]
+    fn texts_with_a_grammar_are_what_their_flags_take() {
+        let read = |text: &str| Preset::parse(text, "mine.yaml").unwrap();
+        let preset = read("expert_mode_allocations: '#cpu;0.004;disk'\npin_blocks: disk,1\n");
+        let network = preset.asks().of(Part::Denoiser);
+        assert_eq!((preset.computes_on(), network.donors.as_slice()), (Some(DeviceId::Cpu), &[DeviceId::Disk][..]));
+        assert_eq!((network.virtual_vram.to_string(), network.pins.to_string()), ("4294967B".to_owned(), "disk,1".to_owned()));
+        assert_eq!(Preset::parse(&preset.write(), "mine.yaml"), Ok(preset.clone()));
+        assert_eq!(read("donor_device: cpu, disk\n").donor_device, [DeviceId::Cpu, DeviceId::Disk]);
+        let of_vae = read("parts: {vae: {expert_mode_allocations: 'cpu,1MiB;disk,*#cpu'}}\n");
+        assert_eq!((of_vae.computes_on(), of_vae.asks().of(Part::Vae).expert), (Some(DeviceId::Cpu), "cpu,1MiB;disk,*".parse().ok()));
+        // What lies above decides, in whichever way it is said.
+        for (above, below, expected) in [
+            ("virtual_vram_gb: 1\n", "expert_mode_allocations: 'cpu,*#cuda:1'\n", "#cuda:1;1GiB;cpu"),
+            ("expert_mode_allocations: 'cpu,*'\ncompute_device: cuda:0\n", "virtual_vram_gb: 2\ndonor_device: [disk]\n", "cpu,*#cuda:0"),
+            ("donor_device: [disk]\n", "expert_mode_allocations: '#cuda:0;1;cpu'\n", "#cuda:0;1GiB;disk"),
+            ("expert_mode_allocations: '#cuda:0'\n", "virtual_vram_gb: 2\ncompute_device: cpu\n", "#cuda:0"),
+        ] {
+            let both = read(above).over(read(below));
+            let full = FullAsk { compute: both.computes_on().unwrap(), ask: both.asks().of(Part::Denoiser) };
+            assert_eq!(full.to_string(), expected, "{above}{below}");
+        }
+    }
+
+    #[test]
+    fn a_text_with_a_grammar_is_pointed_into_and_has_its_own_hint() {
+        let check = |text: &str, problem: &str, place: (usize, usize), hint: &str| {
+            let error = Preset::parse(text, "mine.yaml").unwrap_err();
+            assert_eq!((error.to_string(), error.place), (format!("mine.yaml: {problem}"), place));
+            assert!(error.hint.as_deref().is_some_and(|own| own.starts_with(hint)), "{:?}", error.hint);
+        };
+        let unit = "use B, KiB";
+        check("expert_mode_allocations: 'cpu,2XB'\n", "expert_mode_allocations: column 6: `XB` is not a unit", (1, 26), unit);
+        check("parts:\n  vae: {virtual_vram_gb: 2XB}\n", "parts.vae.virtual_vram_gb: column 2: `XB` is not a unit", (2, 26), unit);
+        check("steps: 4\nvirtual_vram_gb: -1\n", "virtual_vram_gb: column 1: `-1GiB` is not an amount", (2, 18), "write");
+        check("donor_device: cpu,tape\n", "donor_device: column 5: `tape` is not a device that holds weights", (1, 15), "use cpu");
+        check(
+            "pin_blocks: disk,7-3\n",
+            "pin_blocks: column 6: `7-3` is no number of a block, and no range of them",
+            (1, 13),
+            "write blocks",
+        );
+        check(
+            "virtual_vram_gb: 2\nexpert_mode_allocations: '#cpu'\n",
+            "virtual_vram_gb: stands beside `#cpu`, which says how much leaves, and who takes it",
+            (1, 18),
+            "leave out virtual_vram_gb, or `#`",
+        );
+        check(
+            "compute_device: cuda:0\nexpert_mode_allocations: '#cpu'\n",
+            "expert_mode_allocations: `#cpu` and compute_device cuda:0 name two devices that compute",
+            (2, 26),
+            "one device computes all parts",
+        );
     }
 
     #[test]

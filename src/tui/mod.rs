@@ -33,6 +33,7 @@ pub mod layer;
 pub mod message;
 pub mod model;
 pub mod options;
+pub mod outcome;
 pub mod pace;
 pub mod paint;
 pub mod pictures;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::families::Role;
 use crate::placement::planner::LinkUse;
-use crate::placement::{History, Origin, Planned};
+use crate::placement::{History, Origin, Pins, Planned};
 use crate::units::{BlockIndex, Bytes, DeviceId};
 use crate::weights::Precision;
 use crate::workflow::JobDraft;
@@ -42,6 +42,8 @@ pub struct PlanView {
     pub devices: Vec<DeviceShare>,
     /// What was asked, in DisTorch's words: `<expert>#<compute>;<virtual VRAM>;<donors>`.
     pub allocation: String,
+    /// The blocks that must live on a certain device, for which those have no word: `disk,3-7+12`; empty where there are none.
+    pub pins: Pins,
     /// The other parts of which something is asked, in the order of the model's parts.
     pub parts: Vec<PartPlan>,
     /// What a step would take.
@@ -73,6 +75,8 @@ pub struct PartPlan {
     pub stored: Bytes,
     /// What was asked, in DisTorch's words.
     pub allocation: String,
+    /// Blocks that must live on a certain device.
+    pub pins: Pins,
     /// Its blocks, in order of execution.
     pub blocks: Vec<BlockView>,
     /// Its layers by type, in the order of their names.

@@ -82,7 +82,9 @@ struct Line {
 
 impl Line {
     fn offload(&mut self, part: Part, ask: &OffloadAsk) {
-        let virtual_vram = Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None);
+        // Of the diffusion network nothing needs to be said where nothing leaves; of a part it wins over what is said of several.
+        let is_said = |amount: &VirtualVram| *amount != VirtualVram::None || part != Part::Denoiser && *ask == OffloadAsk::default();
+        let virtual_vram = Some(ask.virtual_vram).filter(is_said);
         self.flag("--virtual-vram", virtual_vram.map(|value| OfPart { part, value }));
         let donors = Some(Donors(ask.donors.clone())).filter(|d| !d.0.is_empty());
         self.flag("--donor-device", donors.map(|value| OfPart { part, value }));
@@ -183,6 +185,8 @@ mod tests {
             "perilune run --virtual-vram 4GiB --virtual-vram clip=auto --donor-device clip=cpu,disk \
              --expert-mode-allocations 'vae=cpu,1MiB;disk,*' --pin-blocks vae=disk,3"
         );
+        let draft = JobDraft { parts: [(Part::ClipL, OffloadAsk::default())].into_iter().collect(), ..JobDraft::default() };
+        assert_eq!(command_line(&draft), "perilune run --virtual-vram clip_l=none", "it may be said of all encoders that some leaves");
     }
 
     #[test]

@@ -183,7 +183,9 @@ fn check_prediction(draft: &JobDraft, set: &ModelSet, habits: Habits) -> Result<
 fn check_parts(asks: &PartAsks, set: &ModelSet) -> Result<(), Refusal> {
     let parts: Vec<Part> = set.components.iter().map(|c| part_of(c.role)).filter(|part| *part != Part::Denoiser).collect();
     let is_there = |part: Part| parts.contains(&part) || part == Part::Clip && parts.iter().any(|p| p.is_encoder());
-    let Some((part, _)) = asks.iter().find(|(part, _)| !is_there(*part)) else { return Ok(()) };
+    // Nothing of it would leave.
+    let is_empty = |ask: &OffloadAsk| *ask == OffloadAsk::default();
+    let Some((part, _)) = asks.iter().find(|(part, ask)| !is_there(*part) && !is_empty(ask)) else { return Ok(()) };
     let names: Vec<&str> = parts.iter().map(|p| p.name()).collect();
     let message = match part {
         Part::Denoiser => "the diffusion network is asked of among the other parts, too".to_owned(),

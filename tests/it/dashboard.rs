@@ -1,6 +1,7 @@
 //! What keys, news and answers do: keys in, requests and screens out.
 
 use perilune::jobs::{JobRow, JobState, Move, Progress};
+use perilune::placement::Part;
 use perilune::profile::Preset;
 use perilune::theme::Background;
 use perilune::tui::action::{Action, JobVerb};
@@ -11,8 +12,9 @@ use perilune::tui::message::Message;
 use perilune::tui::options::{Distance, Options, PreviewChoice, Traits};
 use perilune::tui::pointer::{Gesture, Pointer};
 use perilune::tui::screens;
+use perilune::tui::screens::compose::Field;
 use perilune::tui::terminal::probe::Answers;
-use perilune::units::{JobId, Timestamp};
+use perilune::units::{DeviceId, JobId, Timestamp};
 use perilune::wire::control::Counts;
 use perilune::wire::{Change, Cursor, LogLine, Reply, Request};
 use perilune::workflow::{JobDraft, Kind, Refusal};
@@ -256,9 +258,44 @@ fn the_form_says_what_its_job_would_take() {
     screen.answer(|r| matches!(r, Request::Plan(_)).then(|| Err(refusal.clone())));
     let text = screen.text();
     assert!(text.contains("estimate   --  9.0 GiB of weights stay on cuda:0"), "{text}");
+    assert!(text.contains("not ready: prompt: is empty"), "{text}");
     // What it is to show changes nothing, and is not asked about.
     screen = screen.keys("jia hill<esc>");
     assert!(screen.effects.iter().all(|e| !matches!(e, Effect::Call { request, .. } if matches!(**request, Request::Plan(_)))));
+    // Nothing is ready that has no plan.
+    let text = screen.text();
+    assert!(text.contains("! no plan as things are: 9.0 GiB of weights stay on cuda:0; free some") && !text.contains("ready: "), "{text}");
+    let mut screen = busy().keys("7<enter>night<enter>jia hill<esc>");
+    let refusal = Refusal::new(Kind::Usage, "block 99 is pinned, but the last block is 27", "unpin it");
+    screen.answer(|r| matches!(r, Request::Plan(_)).then(|| Err(refusal.clone())));
+    let text = screen.text();
+    assert!(
+        text.contains("! not ready: block 99 is pinned, but the last block is 27; unpin it") && !text.contains(" ready: ctrl"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_form_takes_the_string_that_the_flag_takes() {
+    let form = |device: &str, amount: &str, expert: &str| {
+        let mut state = busy().model.compose;
+        for (field, text) in [(Field::Device, device), (Field::VirtualVram, amount), (Field::Expert, expert)] {
+            state.put(field, text.to_owned());
+        }
+        let (draft, problems) = state.draft();
+        (draft, problems.into_iter().map(|(_, refusal)| refusal.message).collect::<Vec<_>>())
+    };
+    let (draft, problems) = form("", "", "#cpu;0.004;disk | vae=cpu,1MiB;disk,*#cpu");
+    assert_eq!(problems, [""; 0]);
+    assert_eq!((draft.compute_device, draft.offload.virtual_vram.to_string().as_str()), (Some(DeviceId::Cpu), "4294967B"));
+    assert_eq!((draft.offload.donors, draft.parts.of(Part::Vae).expert), (vec![DeviceId::Disk], "cpu,1MiB;disk,*".parse().ok()));
+    assert_eq!(form("cpu", "", "cpu,50%;disk,*#cpu").1, [""; 0]);
+    assert_eq!(form("cuda:0", "", "#cpu").1, ["`#cpu` and cuda:0 are two devices that compute"]);
+    assert_eq!(form("", "2MiB", "#cpu;1;disk").1, ["`#cpu;1GiB;disk` says how much leaves, and who takes it, as another field does"]);
+    // That nothing of a part leaves is said of it, and is written back.
+    let (draft, problems) = form("", "clip=1MiB | clip_l=0", "");
+    assert_eq!((problems.len(), draft.parts.of(Part::ClipL).is_nothing(), draft.parts.of(Part::T5).is_nothing()), (0, true, false));
+    assert_eq!(Field::VirtualVram.read(&draft), "clip=1MiB | clip_l=none");
 }
 
 #[test]

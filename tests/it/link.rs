@@ -72,6 +72,33 @@ fn a_link_outlives_its_daemon() {
     });
 }
 
+#[test]
+fn a_daemon_that_was_stopped_is_not_started_again_and_one_that_died_is() {
+    let mut home = Home::with_daemon();
+    let gate = Gate { spawn: true, program: Some(env!("CARGO_BIN_EXE_perilune").into()), ..gate(&home) };
+    let down = |news| if let News::Down { reason, .. } = news { Some(reason) } else { None };
+    let up = |news| matches!(news, News::Up { .. }).then_some(());
+    runtime().block_on(async {
+        let mut link = follow(gate, Topics::default());
+        hear(&mut link, up).await;
+        home.run(&["stop"]).ok();
+        // Twice: it has tried again, and nobody was there.
+        for _ in 0..2 {
+            let reason = hear(&mut link, down).await;
+            assert_eq!((reason.kind, reason.message.as_str()), (Kind::NoDaemon, "the daemon was stopped"));
+        }
+        home.run(&["status"]).refused(3, "no daemon runs");
+        // Somebody starts one, and that one dies.
+        home.start();
+        hear(&mut link, up).await;
+        home.kill();
+        hear(&mut link, down).await;
+        hear(&mut link, up).await;
+        drop(link);
+        home.run(&["stop"]).ok();
+    });
+}
+
 /// A daemon that says what a test wants it to say.
 struct Actor(UnixStream);
 

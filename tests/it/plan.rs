@@ -140,6 +140,21 @@ fn parts_that_are_asked_for_are_planned_each_by_itself() {
 }
 
 #[test]
+fn pins_are_printed_back_beside_what_was_asked() {
+    let home = Home::with_daemon();
+    let flags = ["--compute-device", "cpu", "--pin-blocks", "disk,2+1", "--pin-blocks", "vae=disk,1"];
+    let view = home.run(&[&["plan", "night", "--json"], &flags[..]].concat()).json();
+    assert_eq!((&view["allocation"], &view["pins"]), (&json!("#cpu"), &json!("disk,1-2")));
+    assert_eq!((&view["parts"][0]["allocation"], &view["parts"][0]["pins"]), (&json!("#cpu"), &json!("disk,1")));
+    // What is printed makes the same plan again.
+    let again = ["--expert-mode-allocations", "#cpu", "--pin-blocks", view["pins"].as_str().unwrap(), "--pin-blocks", "vae=disk,1"];
+    assert_eq!(home.run(&[&["plan", "night", "--json"], &again[..]].concat()).json()["blocks"], view["blocks"]);
+    let text = home.run(&[&["plan", "night"], &flags[..]].concat()).ok();
+    assert!(text.contains(" · #cpu · pinned disk,1-2 · ") && text.contains("vae · #cpu · pinned disk,1 · "), "{text}");
+    assert_eq!(home.run(&["plan", "night", "--json"]).json()["pins"], json!(""), "nothing is pinned");
+}
+
+#[test]
 fn the_tables_of_the_original_under_our_plan() {
     let home = Home::with_daemon();
     let done = home.run(&["plan", "night", "--compute-device", "cpu", "--virtual-vram", "200KiB", "--tables"]);

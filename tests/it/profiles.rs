@@ -131,3 +131,49 @@ fn validate_tells_every_mistake_with_its_place() {
     assert!(text.stdout.contains("night.yaml:3:10: ") && text.stdout.contains("eight-h100.yaml: profile is fine"), "{text:?}");
     home.run(&["config", "validate", "nobody"]).refused(4, "there is no file, profile or theme `nobody`");
 }
+
+#[test]
+fn what_every_command_would_refuse_is_told_before() {
+    let home = Home::empty();
+    fs::create_dir(home.path().join("profiles")).unwrap();
+    let write = |text: &str| fs::write(home.path().join("profiles/t.yaml"), text).unwrap();
+    let check = |text: &str, told: &str| {
+        write(text);
+        let run = home.run(&["config", "validate", "t"]);
+        assert_eq!((run.code, run.stdout.rsplit_once("/t.yaml").unwrap().1), (2, told));
+    };
+    let both = "virtual VRAM and an expert allocation cannot both decide what goes where; leave out one of the two";
+    let both = format!("{both}; ComfyUI-MultiGPU listens to the expert allocation\n");
+    check("virtual_vram_gb: 0.004\nexpert_mode_allocations: 'cpu,50%;disk,*'\n", &format!(":2:26: {both}"));
+    check(
+        "parts:\n  vae: {donor_device: [disk, disk], virtual_vram_gb: 1}\n",
+        ":2:23: vae: the donor disk is named twice; name each donor once\n",
+    );
+    check("steps: 0\n", ":1:8: steps 0 is out of range; use 1 to 1000; 20 is usual\n");
+    let unit = "use B, KiB, MiB, GiB, TiB, or % of the model; KB and K are KiB here, and so on";
+    check("expert_mode_allocations: 'cpu,2XB'\n", &format!(":1:26: expert_mode_allocations: column 6: `XB` is not a unit; {unit}\n"));
+    // A command says the same, and points at nothing else.
+    let refused = home.run(&["plan", "moonlet", "--profile", "t"]);
+    assert!(refused.stderr.ends_with(&format!("/t.yaml: expert_mode_allocations: column 6: `XB` is not a unit\nhint: {unit}\n")));
+    home.config("run:\n  virtual_vram_gb: 2XB\n");
+    let refused = home.run(&["config"]);
+    let bytes = "column 2: `XB` is not a unit\nhint: use B, KiB, MiB, GiB or TiB; KB and K are KiB here, and so on\n";
+    assert!(refused.stderr.ends_with(&format!("/config.yaml: run.virtual_vram_gb: {bytes}")), "{refused:?}");
+    let told = home.run(&["config", "validate", "--json"]);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((&told["files"][0]["line"], &told["files"][0]["column"]), (&2.into(), &20.into()), "{told}");
+    write("virtual_vram_gb: 0.004\nsteps: 20\n");
+    assert!(home.run(&["config", "validate", "t"]).ok().ends_with("profile is fine\n"));
+}
+
+#[test]
+fn a_profile_takes_the_string_that_the_flag_takes() {
+    let home = Home::empty();
+    fs::create_dir(home.path().join("profiles")).unwrap();
+    fs::write(home.path().join("profiles/t.yaml"), "expert_mode_allocations: '#cpu;0.004;disk'\n").unwrap();
+    let by_profile = finish(home.command(&["plan", "moonlet", "--json", "--profile", "t"])).json();
+    let by_flag = finish(home.command(&["plan", "moonlet", "--json", "--expert-mode-allocations", "#cpu;0.004;disk"])).json();
+    home.run(&["stop"]).ok();
+    assert_eq!(by_profile["allocation"], "#cpu;4294967B;disk");
+    assert_eq!((&by_profile["allocation"], &by_profile["blocks"]), (&by_flag["allocation"], &by_flag["blocks"]));
+}

@@ -110,6 +110,22 @@ fn a_device_that_no_profile_has_is_not_found() {
     let missing = run("sim:7");
     assert!(missing.stderr.contains("the profile that the daemon was started with"), "{missing:?}");
     missing.refused(4, "there is no device sim:7");
+    let plan = home.run(&["plan", "night", "--compute-device", "sim:7"]);
+    assert!(plan.stderr.contains("the profile that the daemon was started with"), "{plan:?}");
+    plan.refused(4, "there is no device sim:7");
+}
+
+#[test]
+fn a_profile_whose_gpus_the_daemon_has_not_is_told_of() {
+    let home = Home::with_daemon();
+    let devices = home.run(&["devices", "--profile", "simulated"]);
+    let told = "warning: profile simulated has 2 simulated GPUs more than this daemon, which was started without it: \
+                `perilune stop`, and start it with `--profile simulated`\n";
+    assert_eq!((devices.code, devices.stderr.as_str()), (0, told));
+    assert_eq!(home.run(&["devices"]).stderr, "");
+    let plan = home.run(&["plan", "night", "--profile", "simulated", "--compute-device", "sim:0"]);
+    assert!(plan.stderr.contains("`perilune stop`, and start it with `--profile`"), "{plan:?}");
+    plan.refused(4, "there is no device sim:0");
 }
 
 const SMALL: &str = "

@@ -8,12 +8,14 @@ use serde_json::json;
 use crate::cli::global::Global;
 use crate::cli::output::{Output, plain};
 use crate::config::file::ConfigFile;
-use crate::config::{Environment, Flags, Paths, Settings};
+use crate::config::{ConfigError, Environment, Flags, Paths, Settings};
 use crate::daemon::lookup;
-use crate::profile::{EMBEDDED, Preset, position};
+use crate::placement::Part;
+use crate::profile::{EMBEDDED, Preset, PresetError, position};
 use crate::theme::Themes;
 use crate::tui::rebind;
-use crate::workflow::{Kind, Refusal};
+use crate::units::DeviceId;
+use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
 
 /// Code of an exit where a file is wrong, as for wrong flags.
 const WRONG: u8 = 2;
@@ -52,6 +54,7 @@ struct Problem {
     line: usize,
     column: usize,
     text: String,
+    hint: Option<String>,
 }
 
 /// Checks these files, or all there are. Returns the exit code.
@@ -73,14 +76,15 @@ pub(in crate::cli) fn validate(global: &Global, environment: &Environment, outpu
             }
         };
         let name = file.display().to_string();
+        let found = |problem: String| place(&problem, &text);
         let problem = match purpose {
             Purpose::Settings => settings(&text, &file, global, environment),
-            Purpose::Keys => rebind::parse(&text).err().map(|e| e.to_string()),
-            Purpose::Profile => Preset::parse(&text, &name).err().map(|e| e.problem),
-            Purpose::ModelPaths => lookup::extra_folders(&text, &file, environment).err().map(|e| e.to_string()),
-            Purpose::Theme => themes.add(&name, &text).err().map(|e| e.to_string()),
+            Purpose::Keys => rebind::parse(&text).err().map(|e| found(e.to_string())),
+            Purpose::Profile => profile(&text, &name),
+            Purpose::ModelPaths => lookup::extra_folders(&text, &file, environment).err().map(|e| found(e.to_string())),
+            Purpose::Theme => themes.add(&name, &text).err().map(|e| found(e.to_string())),
         };
-        checked.push(Checked { file: name, purpose, problem: problem.map(|p| place(&p, &text)) });
+        checked.push(Checked { file: name, purpose, problem });
     }
     let wrong = checked.iter().any(|c| c.problem.is_some());
     let rows: Vec<_> = checked
@@ -90,6 +94,7 @@ pub(in crate::cli) fn validate(global: &Global, environment: &Environment, outpu
             json!({
                 "file": c.file, "kind": c.purpose.name(), "ok": problem.is_none(),
                 "line": problem.map(|p| p.line), "column": problem.map(|p| p.column), "problem": problem.map(|p| &p.text),
+                "hint": problem.map(|p| &p.hint),
             })
         })
         .collect();
@@ -101,7 +106,10 @@ fn line(checked: &Checked) -> String {
     let file = plain(&checked.file);
     match &checked.problem {
         None => format!("{file}: {} is fine\n", checked.purpose.name()),
-        Some(Problem { line, column, text }) => format!("{file}:{line}:{column}: {}\n", plain(text)),
+        Some(Problem { line, column, text, hint }) => {
+            let hint = hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("{file}:{line}:{column}: {}\n", plain(&format!("{text}{hint}")))
+        }
     }
 }
 
@@ -180,19 +188,63 @@ fn purpose(path: &Path, paths: &Paths) -> Purpose {
     }
 }
 
-fn settings(text: &str, path: &Path, global: &Global, environment: &Environment) -> Option<String> {
-    if let Err(error) = ConfigFile::parse(text, path) {
-        return Some(error.to_string());
-    }
+fn settings(text: &str, path: &Path, global: &Global, environment: &Environment) -> Option<Problem> {
+    let file = match ConfigFile::parse(text, path) {
+        Ok(file) => file,
+        Err(ConfigError::File { problem, place: Some((line, column)), hint, .. }) => {
+            return Some(Problem { line, column, text: problem, hint });
+        }
+        Err(error) => return Some(place(&error.to_string(), text)),
+    };
     let flags = Flags { home: global.home.clone(), models: global.models.clone(), profile: global.profile.clone() };
-    let error = Settings::load(&flags, environment).err()?.to_string();
+    let error = Settings::load(&flags, environment).err().map(|error| error.to_string());
     // Other files have lines of their own.
-    error.starts_with(&path.display().to_string()).then_some(error)
+    let error = error.filter(|error| error.starts_with(&path.display().to_string()));
+    error.map(|error| place(&error, text)).or_else(|| refused(&file.run, file.compute_device, &["run"], text))
+}
+
+fn profile(text: &str, name: &str) -> Option<Problem> {
+    match Preset::parse(text, name) {
+        Ok(preset) => refused(&preset, None, &[], text),
+        Err(PresetError { problem, place: (line, column), hint, .. }) => Some(Problem { line, column, text: problem, hint }),
+    }
+}
+
+/// Finds what every command would refuse that is given nothing else than this preset.
+fn refused(preset: &Preset, compute: Option<DeviceId>, under: &[&str], text: &str) -> Option<Problem> {
+    let computes_on = compute.or(preset.computes_on());
+    let mut parts = preset.asks();
+    let draft = JobDraft {
+        steps: preset.steps,
+        cfg: preset.cfg,
+        // Where nothing is said of it, what is wrong is what no device could compute: a simulated one may have any donor.
+        compute_device: Some(computes_on.unwrap_or(DeviceId::Sim(u16::MAX))),
+        offload: parts.take(Part::Denoiser),
+        parts,
+        ..JobDraft::default()
+    };
+    let refusal = check_ranges(&draft).err()?;
+    let words = refusal.message.clone();
+    let (part, problem) = match words.split_once(": ") {
+        Some((part, problem)) if Part::ALL.iter().any(|known| known.name() == part) => (Some(part), problem),
+        _ => (None, words.as_str()),
+    };
+    // A flag has the name of its key.
+    let flag = problem.split(' ').next().and_then(|word| word.strip_prefix("--"));
+    let told = flag.map(|_| problem.trim_start_matches("--").to_owned());
+    let keys = ["expert_mode_allocations", "donor_device", "pin_blocks", "virtual_vram_gb", "compute_device"];
+    let places = flag.into_iter().chain(keys).filter_map(|key| {
+        let inside = part.map(|part| ["parts", part]).into_iter().flatten();
+        let keys: Vec<&str> = under.iter().copied().chain(inside).chain([key]).collect();
+        position::of_value(&keys, text)
+    });
+    let (line, column) = places.into_iter().next().unwrap_or((1, 1));
+    Some(Problem { line, column, text: told.unwrap_or(words), hint: refusal.hint })
 }
 
 /// Says where a problem is.
 fn place(problem: &str, text: &str) -> Problem {
     let (line, column) = position::position(problem, text);
     let words = position::split(problem).map_or(problem, |(before, _)| before);
-    Problem { line, column, text: words.to_owned() }
+    Problem { line, column, text: words.to_owned(), hint: None }
 }

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::output::table;
+use crate::cli::report;
 use crate::client::call::unexpected;
 use crate::devices::{DeviceReading, Health};
+use crate::tui::wording;
 use crate::wire::{Reply, Request};
 use crate::workflow::Refusal;
 
@@ -17,11 +19,26 @@ pub(super) fn devices(context: &Context) -> Result<(), Refusal> {
             reply => Err(unexpected(&reply)),
         }
     })?;
+    if let Some(text) = missing(context, &devices) {
+        report::note(&text);
+    }
     context.output.show(&json!({"devices": devices, "host": host}), || {
         let problem = host.gpu_problem.as_ref().map_or_else(String::new, |p| format!("\n{}; {}\n", p.cause, p.hint));
         device_table(&devices) + &problem
     });
     Ok(())
+}
+
+/// Says what simulated GPUs of the profile that is asked for are not the running daemon's, and how they become so.
+fn missing(context: &Context, devices: &[DeviceReading]) -> Option<String> {
+    let simulated = context.settings.preset().simulated.len();
+    let there = devices.iter().filter(|d| d.simulated).count();
+    let profile = context.settings.profile.value.as_ref().filter(|_| there < simulated)?;
+    let gpus = wording::count((simulated - there) as u64, "simulated GPU");
+    Some(format!(
+        "warning: profile {profile} has {gpus} more than this daemon, which was started without it: \
+         `perilune stop`, and start it with `--profile {profile}`"
+    ))
 }
 
 /// Returns the devices as a table. What cannot be read is a dash.

@@ -8,7 +8,7 @@ use crate::cli::{intent, plot, report};
 use crate::client::call::unexpected;
 use crate::devices::Labelled;
 use crate::placement::own_tables::{Holder, Layers, Placement};
-use crate::placement::{Origin, Similar};
+use crate::placement::{Origin, Pins, Similar};
 use crate::tui::wording;
 use crate::units::{Bytes, DeviceId};
 use crate::wire::plan::{BlockView, DeviceShare, Ground, LayerKind, PartPlan, PlanView, PredictedView, RestsOn, SweepPoint};
@@ -46,7 +46,8 @@ pub(super) fn plan(context: &Context, args: PlanArgs) -> Result<u8, Refusal> {
 
 fn text(view: &PlanView) -> String {
     let loaded = if view.loaded { " · loaded so" } else { "" };
-    let head = format!("{} · {} · {} · {} {}{loaded}", view.model, view.family, view.allocation, view.weights, view.precision);
+    let asked = asked(&view.allocation, &view.pins);
+    let head = format!("{} · {} · {asked} · {} {}{loaded}", view.model, view.family, view.weights, view.precision);
     let sweep = view.sweep.as_deref().map(sweep).unwrap_or_default();
     let parts: String = view.parts.iter().map(part).collect();
     let places = places(&view.blocks, &view.devices);
@@ -55,10 +56,15 @@ fn text(view: &PlanView) -> String {
 
 /// Where the weights of a part live that every run uses once.
 fn part(part: &PartPlan) -> String {
-    let head = format!("{} · {} · {} {}", part.role, part.allocation, part.weights, part.precision);
+    let head = format!("{} · {} · {} {}", part.role, asked(&part.allocation, &part.pins), part.weights, part.precision);
     let rows = [("staging", part.staging.to_string()), ("streamed each time", part.streamed_bytes_per_use.to_string())];
     let memory = table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]));
     format!("\n{}\n\n{}{memory}", plain(&head), places(&part.blocks, &part.devices))
+}
+
+/// What was asked; pins have a flag of their own, and so they have a place of their own.
+fn asked(allocation: &str, pins: &Pins) -> String {
+    if pins.is_empty() { allocation.to_owned() } else { format!("{allocation} · pinned {pins}") }
 }
 
 /// The blocks, each with its device, and the sums of each device.
@@ -82,7 +88,7 @@ fn tables((blocks, layers, devices): (&[BlockView], &[LayerKind], &[DeviceShare]
     let types = layers.iter().map(|l| Layers { name: plain(&l.name), count: l.count as usize, bytes: l.bytes });
     let home = |device: DeviceId, pinned: bool| {
         let here = || blocks.iter().filter(|b| b.device == device && b.pinned == pinned);
-        let name = if pinned { format!("{device} (pinned)") } else { device.to_string() };
+        let name = if pinned { format!("{} (pinned)", Labelled(device)) } else { Labelled(device).to_string() };
         let layers = Layers { name, count: here().map(|b| b.layers as usize).sum(), bytes: here().map(|b| b.bytes).sum() };
         (layers.bytes > Bytes::ZERO).then_some(layers)
     };

@@ -19,6 +19,7 @@ use crate::client::call::unexpected;
 use crate::devices::Labelled;
 use crate::jobs::{JobRow, JobState, JobView};
 use crate::profile::Preset;
+use crate::tui::outcome;
 use crate::units::{Clock, JobId, SystemClock, Timestamp};
 use crate::wire::frame;
 use crate::wire::{Cursor, Reply, Request, ServerFrame};
@@ -301,6 +302,8 @@ fn text(view: &JobView) -> String {
     rows.extend(view.started.map(|t| ("started", t.to_string())));
     rows.extend(view.finished.map(|t| ("finished", t.to_string())));
     rows.extend(view.timing.as_ref().map(|t| ("took", format!("{:.2} s, of which {:.2} s sampling", t.total, t.sample))));
+    rows.extend(view.placement.iter().flat_map(outcome::kept));
+    rows.extend(view.placement.iter().flat_map(|placement| outcome::pace(placement, view.timing.as_ref())));
     let parts = view.placement.iter().flat_map(|p| &p.parts).filter(|part| part.is_spread());
     rows.extend(parts.map(|part| ("weights", part.told())));
     rows.extend(view.images.iter().map(|i| ("image", i.path.display().to_string())));

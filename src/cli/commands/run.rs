@@ -13,6 +13,7 @@ use crate::cli::{intent, report};
 use crate::client::Client;
 use crate::client::call::unexpected;
 use crate::jobs::{JobState, JobView, Phase, Progress};
+use crate::tui::outcome;
 use crate::units::JobId;
 use crate::wire::control::Topics;
 use crate::wire::{Change, EngineState, EngineView, Reply, Request};
@@ -101,6 +102,10 @@ fn interrupted(job: JobId) -> Refusal {
 /// Tells of the end; returns the exit code.
 pub(super) fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
     output.show(&last_line(view), || view.images.iter().map(|i| i.path.display().to_string() + "\n").collect());
+    if let Some(placement) = view.placement.as_ref().filter(|placement| !output.json && placement.asked.len() > 1) {
+        let told = outcome::kept(placement).into_iter().chain(outcome::pace(placement, view.timing.as_ref()));
+        told.for_each(|(name, value)| report::note(&format!("{name}: {value}")));
+    }
     for warning in &view.warnings {
         report::note(&format!("warning: {warning}"));
     }

@@ -69,7 +69,7 @@ pub(in crate::daemon) fn rebudgeted(core: &mut Core, report: Rebudgeted) {
 
 fn said(job: JobId, compute: DeviceId, ask: &OffloadAsk, moved: &Moved) -> String {
     let shares: Vec<String> = moved.shares.iter().map(|s| format!("{} on {}", s.bytes, s.device)).collect();
-    let ask = FullAsk { compute, ask: ask.clone() };
+    let ask = FullAsk { compute, ask: ask.clone() }.with_pins();
     format!("job {job} goes on with `{ask}` after {:.2} s: {}", moved.seconds, shares.join(", "))
 }
 

@@ -8,7 +8,7 @@ use crate::daemon::input::Asker;
 use crate::units::{JobId, SessionId};
 use crate::wire::control::Topics;
 use crate::wire::{Change, Reply, ServerFrame, Status};
-use crate::workflow::Refusal;
+use crate::workflow::{Kind, Refusal};
 
 /// All clients.
 #[derive(Debug, Default)]
@@ -65,6 +65,15 @@ impl Hub {
         let change = Arc::new(change);
         for client in self.clients.values().filter(|c| c.topics.as_ref().is_some_and(|t| wants(t, &change))) {
             client.mailbox.tell(change.clone());
+        }
+    }
+
+    /// Tells all who listen that the operator has stopped the daemon: that is no loss after which a client would start another.
+    pub fn farewell(&self) {
+        let hint = "`perilune serve` starts one, and so does the next command; jobs that wait are kept";
+        let error = Refusal::new(Kind::Interrupted, "the daemon was stopped", hint);
+        for client in self.clients.values().filter(|c| c.topics.is_some()) {
+            client.mailbox.answer(ServerFrame::Error { id: None, error: error.clone() });
         }
     }
 

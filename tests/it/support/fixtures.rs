@@ -7,7 +7,7 @@ use perilune::devices::{
     Clocks, DeviceKind, DeviceReading, Ecc, Extras, Faults, GpuProblem, Health, Held, HostReading, Memory, Pcie, ProcessReading, Xid,
 };
 use perilune::families::{Component, Family, Role};
-use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, Timing, WaitReason};
+use perilune::jobs::{Failure, ImageRecord, JobState, JobView, Phase, Placement, Progress, StreamedOver, Timing, WaitReason};
 use perilune::placement::planner::{Stay, UnitCost};
 use perilune::placement::{Grounds, History, Machine, Model, OffloadAsk, OffloadPlan, Pace, PartAsks, Room, Share, Similar, Speed};
 use perilune::prompt::{Dialect, Weighting};
@@ -386,6 +386,9 @@ pub(crate) fn done_job() -> JobView {
             asked: vec![Share { device: DeviceId::Cuda(0), bytes: gib(18.7) }, Share { device: DeviceId::Cpu, bytes: gib(19.6) }],
             measured: vec![Share { device: DeviceId::Cuda(0), bytes: gib(18.7) }, Share { device: DeviceId::Cpu, bytes: gib(12.0) }],
             streamed_bytes_per_step: gib(19.6),
+            streamed_over: vec![StreamedOver { link: "cpu".to_owned(), bytes_per_step: gib(19.6), busy_s_per_step: 1.4 }],
+            staging: gib(1.2),
+            stalled_s_per_step: 0.1,
             ..Placement::default()
         }),
         precision: Some("bf16".to_owned()),

@@ -57,6 +57,14 @@ pub fn told(model: &mut Model, of: JobDraft, result: Result<Box<PlanView>, Refus
     model.compose.estimate = Some(Estimate { of, result });
 }
 
+/// Returns why the form's job has no plan, where the daemon has said so.
+#[must_use]
+pub fn refusal(model: &Model) -> Option<&Refusal> {
+    let (draft, _) = model.compose.draft();
+    let known = model.compose.estimate.as_ref().filter(|estimate| estimate.of == essence(&draft))?;
+    known.result.as_ref().err()
+}
+
 /// Returns the estimate in a line, or why there is none.
 #[must_use]
 pub fn words(model: &Model) -> String {

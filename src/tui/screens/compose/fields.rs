@@ -174,7 +174,7 @@ impl Field {
             parsed.transpose().map_err(|e: T::Err| Refusal::bare(Kind::Usage, e.to_string()))
         }
         fn placed(written: Result<(), AllocationError>) -> Result<(), Refusal> {
-            written.map_err(|e| Refusal::new(Kind::Usage, e.to_string(), e.hint))
+            written.map_err(|e| places::refusal(&e))
         }
         fn number<T: FromStr>(text: &str, example: &str) -> Result<Option<T>, Refusal> {
             let wrong = |_| Refusal::new(Kind::Usage, format!("`{text}` is not a number"), format!("write one such as {example}"));
@@ -196,7 +196,7 @@ impl Field {
             Self::Device => draft.compute_device = parse::<DeviceId>(text)?,
             Self::VirtualVram => placed(places::write_virtual_vram(text, draft))?,
             Self::Donors => placed(places::write_donors(text, draft))?,
-            Self::Expert => placed(places::write_expert(text, draft))?,
+            Self::Expert => places::write_expert(text, draft)?,
             Self::Pins => placed(places::write_pins(text, draft))?,
             Self::Priority => draft.priority = number(text, "0 or -5; higher runs first")?,
             Self::Output => draft.output = (!text.is_empty()).then(|| text.into()),

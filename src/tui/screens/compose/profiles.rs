@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::pick::{Choice, Pick};
 use super::{Field, Mode};
 use crate::config::presets::Existing;
-use crate::placement::VirtualVram;
+use crate::placement::{Expert, VirtualVram};
 use crate::profile::{EMBEDDED, PartPreset, Preset};
 use crate::theme::Role;
 use crate::tui::effect::Effect;
@@ -123,7 +123,7 @@ fn take(model: &mut Model, preset: &Preset) {
         schedule: preset.schedule.or(written.schedule),
         size: preset.size.or(written.size),
         precision: preset.precision.clone().or(written.precision.clone()),
-        compute_device: preset.compute_device.or(written.compute_device),
+        compute_device: preset.computes_on().or(written.compute_device),
         priority: preset.priority.or(written.priority),
         output: preset.output.clone().or(written.output.clone()),
         offload: if network.is_nothing() { written.offload.clone() } else { network },
@@ -153,7 +153,7 @@ fn save(model: &mut Model, name: String) -> Vec<Effect> {
         compute_device: draft.compute_device,
         virtual_vram_gb: Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None),
         donor_device: ask.donors,
-        expert_mode_allocations: ask.expert,
+        expert_mode_allocations: ask.expert.map(Expert::Alone),
         pin_blocks: Some(ask.pins).filter(|p| !p.is_empty()),
         parts: draft.parts.iter().map(|(part, ask)| (part, PartPreset::of(ask.clone()))).collect(),
         output: draft.output,

@@ -29,7 +29,7 @@ use crate::tui::widgets::list::{self, Focus};
 use crate::tui::widgets::text_field::{self, Wrapped};
 use crate::tui::widgets::{panel, popup};
 use crate::tui::wording::{self, PENDING};
-use crate::workflow::command_line;
+use crate::workflow::{Kind, command_line};
 
 /// Columns of the names.
 const NAMES: u16 = 11;
@@ -97,14 +97,20 @@ fn says(model: &Model, paint: &Paint, problems: &[Problem], has_estimate: bool) 
         let hint = refusal.hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default();
         return line::text(paint, Role::Warn, format!("{} {}: {}{hint}", paint.mark(Role::Warn), field.name(), refusal.message));
     }
-    match (&model.link, state.missing()) {
-        (Link::Down { .. }, _) => line::text(
+    match (&model.link, state.missing(), estimate::refusal(model)) {
+        (Link::Down { .. }, ..) => line::text(
             paint,
             Role::Warn,
             format!("{} no daemon answers; the draft is kept. Start one: perilune serve", paint.mark(Role::Warn)),
         ),
-        (_, Some((field, refusal))) => line::text(paint, Role::Dim, format!("not ready: {}: {}", field.name(), refusal.message)),
-        (_, None) => match estimate::words(model) {
+        (_, Some((field, refusal)), _) => line::text(paint, Role::Dim, format!("not ready: {}: {}", field.name(), refusal.message)),
+        (_, None, Some(refusal)) => {
+            // What has no room now may have some when its turn comes; what cannot be meant will not be taken.
+            let what = if refusal.kind == Kind::Refused { "no plan as things are" } else { "not ready" };
+            let hint = refusal.hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default();
+            line::text(paint, Role::Warn, format!("{} {what}: {}{hint}", paint.mark(Role::Warn), refusal.message))
+        }
+        (_, None, None) => match estimate::words(model) {
             words if has_estimate || words == PENDING => {
                 let key = |action| model.options.keys.said(Layer::Compose, action);
                 let (now, held) = (key(Action::SubmitJob), key(Action::SubmitHeld));

@@ -10,6 +10,7 @@ use crate::placement::Part;
 use crate::theme::Role;
 use crate::tui::alerts;
 use crate::tui::model::Model;
+use crate::tui::outcome;
 use crate::tui::paint::Paint;
 use crate::tui::widgets::line;
 use crate::tui::wording;
@@ -66,7 +67,11 @@ pub fn lines(model: &Model, job: &JobView, paint: &Paint, columns: usize) -> Vec
     }
     if let Some(placement) = &job.placement {
         lines.push(Line::default());
-        lines.extend(places(job.spec.compute, placement, paint, columns));
+        lines.extend(places(job.spec.compute, placement, paint));
+        let told = outcome::pace(placement, job.timing.as_ref());
+        lines.extend(told.iter().flat_map(|(name, value)| entry(paint, name, Role::Text, value, columns)));
+        let others = placement.parts.iter().filter(|part| part.part != Part::Denoiser && part.is_spread());
+        lines.extend(others.flat_map(|part| entry(paint, "part", Role::Text, &part.told(), columns)));
     }
     if !job.images.is_empty() {
         lines.push(Line::default());
@@ -123,12 +128,12 @@ fn times(timing: &Timing, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
     let each = median(&timing.per_step).map(|s| format!(" ({} x {})", timing.per_step.len(), wording::measured(s))).unwrap_or_default();
     let [queued, load, encode, sample, decode, total] =
         [timing.queued, timing.load, timing.encode, timing.sample, timing.decode, timing.total].map(wording::measured);
-    let text = format!("{total}: queued {queued}, load {load}, encode {encode}, sample {sample}{each}, decode {decode}");
+    let text = format!("{total}: load {load}, encode {encode}, sample {sample}{each}, decode {decode}; {queued} in the queue before");
     entry(paint, "took", Role::Text, &text, columns)
 }
 
 /// Asked and measured side by side: a plan that was not followed must be seen.
-fn places(compute: DeviceId, placement: &Placement, paint: &Paint, columns: usize) -> Vec<Line<'static>> {
+fn places(compute: DeviceId, placement: &Placement, paint: &Paint) -> Vec<Line<'static>> {
     let mut devices: Vec<DeviceId> = placement.asked.iter().chain(&placement.measured).map(|s| s.device).collect();
     devices.sort_unstable();
     devices.dedup();
@@ -142,10 +147,5 @@ fn places(compute: DeviceId, placement: &Placement, paint: &Paint, columns: usiz
         let mark = paint.mark_of_value(role);
         lines.push(line::text(paint, role, format!("{:<width$}{asked:>12}{measured:>12} {mark}", named(&device))));
     }
-    if placement.streamed_bytes_per_step > Bytes::ZERO {
-        lines.extend(entry(paint, "streamed", Role::Text, &format!("{} per step", placement.streamed_bytes_per_step), columns));
-    }
-    let others = placement.parts.iter().filter(|part| part.part != Part::Denoiser && part.is_spread());
-    lines.extend(others.flat_map(|part| entry(paint, "part", Role::Text, &part.told(), columns)));
     lines
 }

@@ -6,7 +6,7 @@ use crate::config::presets::{Existing, Saved};
 use crate::jobs::JobView;
 use crate::placement::expression::exact;
 use crate::placement::planner::Stay;
-use crate::placement::{OffloadAsk, OffloadPlan, VirtualVram};
+use crate::placement::{Expert, OffloadAsk, OffloadPlan, VirtualVram};
 use crate::profile::{PartPreset, Preset};
 use crate::theme::Role;
 use crate::tui::action::{Action, TuneVerb};
@@ -202,7 +202,7 @@ pub fn save(model: &mut Model, name: &str, existing: Existing) -> Vec<Effect> {
         compute_device: model.offload.facts.as_ref().map(|f| f.view.compute),
         virtual_vram_gb: Some(ask.virtual_vram).filter(|v| *v != VirtualVram::None),
         donor_device: ask.donors,
-        expert_mode_allocations: ask.expert,
+        expert_mode_allocations: ask.expert.map(Expert::Alone),
         pin_blocks: Some(ask.pins).filter(|p| !p.is_empty()),
         parts: draft.parts.iter().map(|(part, ask)| (part, PartPreset::of(ask.clone()))).collect(),
         ..Preset::default()

@@ -58,7 +58,7 @@ pub fn offer(state: &mut State, profiles: Vec<(String, Profile)>) {
     let (Some(facts), Some(open)) = (&state.facts, &mut state.presets) else { return };
     for (name, profile) in profiles {
         let ask = profile.asks().take(Part::Denoiser);
-        let is_here = profile.compute_device.is_none_or(|device| device == facts.view.compute);
+        let is_here = profile.computes_on().is_none_or(|device| device == facts.view.compute);
         if is_here && !ask.is_nothing() {
             let wish = Wish { text: wish::text(&ask), donors: ask.donors, pins: ask.pins };
             open.rows.push(Preset::of(facts, format!("profile {name}"), wish));
