@@ -3,12 +3,14 @@
 use std::fs;
 
 use perilune::devices::{DeviceReading, DiskReading, GpuProblem, Memory};
-use perilune::jobs::{JobState, JobView, WaitReason};
+use perilune::jobs::{JobState, JobView, PartPlacement, Placement, WaitReason};
+use perilune::placement::{Part, Share};
 use perilune::theme::Themes;
 use perilune::tui::Options;
 use perilune::tui::alerts::About;
 use perilune::tui::screens::Screen as Which;
 use perilune::units::{Bytes, DeviceId, Grade, JobId, SaidThresholds, Timestamp};
+use perilune::wire::status::PartView;
 use perilune::wire::{Change, Status};
 use serde_json::{Value, json};
 
@@ -183,6 +185,38 @@ fn a_plan_that_was_not_kept_needs_a_hand_wherever_it_is_shown() {
     status.sets.push(set);
     let sets = Screen::on(status, 160, 48).keys("3").text();
     assert!(sets.contains("!!19.0"), "over its plan: {sets}");
+}
+
+/// A text encoder is not loaded where what it makes of the texts was kept.
+#[test]
+fn a_part_that_was_not_needed_is_no_plan_that_was_not_kept() {
+    let mut set = fixtures::set("qwen-night");
+    let last = set.components.len() - 1;
+    set.components[last].bytes = Bytes::ZERO;
+    let (planned, device) = (set.components[last].planned, set.components[last].device);
+    let all = |part: fn(&PartView) -> Bytes| set.components.iter().map(part).sum::<Bytes>();
+    let mut status = fixtures::empty();
+    let of = |part, asked, measured| PartPlacement {
+        part,
+        asked: vec![Share { device, bytes: asked }],
+        measured: vec![Share { device, bytes: measured }],
+        streamed_bytes: Bytes::ZERO,
+        staging: Bytes::ZERO,
+    };
+    let placement = Placement {
+        asked: vec![Share { device, bytes: Bytes::gib(1) + planned }],
+        measured: vec![Share { device, bytes: Bytes::gib(1) }],
+        parts: vec![of(Part::Denoiser, Bytes::gib(1), Bytes::gib(1)), of(Part::Clip, planned, Bytes::ZERO)],
+        ..Placement::default()
+    };
+    status.queue.jobs.push(JobView { placement: Some(placement), warnings: Vec::new(), ..fixtures::done_job() });
+    status.sets.push(set.clone());
+    assert!(all(|part| part.bytes) < all(|part| part.planned));
+    assert_eq!(about(&Screen::on(status.clone(), 80, 24)), []);
+    for keys in ["1", "3", "6G<enter>"] {
+        let text = Screen::on(status.clone(), 160, 48).keys(keys).text();
+        assert!(!text.replace("! nearly full", "").contains('!'), "{keys}\n{text}");
+    }
 }
 
 #[test]
