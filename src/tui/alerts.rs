@@ -8,16 +8,13 @@ use std::collections::BTreeSet;
 use super::known::Known;
 use super::wording;
 use crate::devices::{DeviceKind, DeviceReading, Health, HostReading};
-use crate::jobs::{JobState, JobView, PartPlacement, Placement, WaitReason};
+use crate::jobs::{JobState, JobView, PartPlacement, Placement, WaitReason, job};
 use crate::placement::plan::total;
 use crate::placement::{Share, verify};
 use crate::units::{Bytes, DeviceId, Grade, JobId, Thresholds, Timestamp};
 use crate::wire::status::PartView;
 use crate::wire::{EngineState, EngineView, SetView, Status};
 use crate::workflow::SetId;
-
-/// How long a job that is over stays among the alerts, unless it is hidden before: whoever looks once a day sees it.
-const OVER_MS: i64 = 86_400_000;
 
 /// What an alert is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -293,8 +290,9 @@ impl Look {
             let told = ["disk full".to_owned(), wording::count(full as u64, "waiting job"), hint];
             self.add(About::NoRoom, Grade::Crit, told, None);
         }
-        let now = self.now;
-        for job in jobs.iter().filter(|job| job.finished.is_some_and(|at| now.0 - at.0 < OVER_MS)) {
+        // Whoever looks once a day sees it, unless it is hidden before.
+        let lately = job::lately(self.now);
+        for job in jobs.iter().filter(|job| job.finished.is_some_and(|at| at > lately)) {
             self.of_job(job);
         }
     }
@@ -324,6 +322,8 @@ impl Look {
 #[must_use]
 pub fn kept(compute: DeviceId, device: DeviceId, asked: Bytes, measured: Bytes) -> Grade {
     if verify::is_kept(compute, device, asked, measured) { differing(asked, measured) } else { Grade::Crit }
+}
+
 /// Returns how bad it is that a part's weights are where they are. A part of which nothing is there was not needed yet.
 #[must_use]
 pub fn part_kept(set: &SetView, part: &PartView) -> Grade {
@@ -349,8 +349,6 @@ pub fn asked_of_needed(placement: &Placement) -> Vec<Share> {
     let away = total(&placement.parts.iter().filter(is_away).map(|part| part.asked.clone()).collect::<Vec<_>>());
     let of = |device| away.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
     placement.asked.iter().map(|share| Share { bytes: share.bytes.saturating_sub(of(share.device)), ..*share }).collect()
-}
-
 }
 
 /// Returns whether it needs a look how far two amounts are apart.

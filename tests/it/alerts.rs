@@ -12,9 +12,11 @@ use perilune::tui::screens::Screen as Which;
 use perilune::units::{Bytes, DeviceId, Grade, JobId, SaidThresholds, Timestamp};
 use perilune::wire::status::PartView;
 use perilune::wire::{Change, Status};
+use perilune::workflow::JobDraft;
 use serde_json::{Value, json};
 
 use super::screens::{Styles, check_everywhere};
+use super::support::builders::a_job;
 use super::support::daemon::Home;
 use super::support::fixtures;
 use super::support::screen::{Screen, options};
@@ -306,6 +308,29 @@ fn a_status_has_the_alerts_too() {
     assert!(line("job 1 FAILED").starts_with("!!") && line("job 1 FAILED").contains("it was not to be"), "{text}");
     assert!(line("cpu memory").starts_with("!!") && line("cpu memory").contains("unload sets"), "{text}");
     assert!(line("what to do").contains("limit"), "{text}");
+}
+
+/// However many jobs have ended well since.
+#[test]
+fn a_job_that_failed_today_is_among_them_whatever_ended_after_it() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let fail = json!({"fail": [0, "failed", "it was not to be"]}).to_string();
+    let failed = talk.submit(JobDraft { prompt: fail, ..a_job() });
+    talk.wait_for(failed, JobState::Failed);
+    let others: Vec<JobId> = (0..25).map(|_| talk.submit(a_job())).collect();
+    talk.wait_for(*others.last().unwrap(), JobState::Done);
+    let status = home.run(&["status", "--json"]).json();
+    let told = |list: &str, job: JobId| status[list].as_array().unwrap().iter().any(|a| a["job"] == json!(job));
+    assert!(told("alerts", failed), "{}", status["alerts"]);
+    let jobs: Vec<i64> = status["queue"]["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_i64().unwrap()).collect();
+    assert_eq!((jobs.len(), jobs.last()), (21, Some(&failed.0)), "{jobs:?}");
+    // A dashboard that opens now has it without a key, and keeps it while others end.
+    let mut screen = Screen::on(talk.status(), 80, 24);
+    for job in 0..300 {
+        screen.hear(Change::Job(Box::new(JobView { job: JobId(1000 + job), warnings: Vec::new(), ..fixtures::done_job() })));
+    }
+    assert!(screen.model.alerts.all().iter().any(|alert| alert.about == About::Failed(failed)), "{:?}", about(&screen));
 }
 
 /// Whoever mistypes a theme must still be able to ask how the box is, and is told.
