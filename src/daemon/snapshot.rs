@@ -9,8 +9,8 @@ use super::state::Engine;
 use super::state::queue::Waiting;
 use super::{conversions, scheduler, sets, simulated};
 use crate::devices::{DeviceReading, Held, HostReading, MeasuredSpeed};
-use crate::jobs::{JobView, WaitReason};
-use crate::ledger::Command;
+use crate::jobs::{JobView, WaitReason, job};
+use crate::ledger::{Amiss, Command};
 use crate::placement::Subject;
 use crate::units::{Bytes, DeviceId, JobId, SessionId};
 use crate::wire::{Change, DaemonView, EngineView, QueueView, Status};
@@ -20,13 +20,17 @@ const WAITING_SHOWN: u32 = 50;
 /// Finished jobs in a snapshot.
 pub(super) const FINISHED_SHOWN: u32 = 20;
 
+/// Jobs of the last day in a snapshot that went wrong, whatever ended after them.
+const AMISS_SHOWN: u32 = 100;
+
 /// Returns the question for the jobs that a snapshot shows, of one job or of everything. What waits the ledger chooses when it
 /// answers: jobs that it is just being told of are not in our queue yet.
 pub(super) fn question(core: &Core, job: Option<JobId>) -> Command {
-    match job {
-        Some(job) => Command::Views { jobs: vec![job], unfinished: 0, finished: 0 },
-        None => Command::Views { jobs: core.queue.active().collect(), unfinished: WAITING_SHOWN, finished: FINISHED_SHOWN },
+    if let Some(job) = job {
+        return Command::Views { jobs: vec![job], unfinished: 0, finished: 0, amiss: None };
     }
+    let amiss = Some(Amiss { since: job::lately(core.now), most: AMISS_SHOWN });
+    Command::Views { jobs: core.queue.active().collect(), unfinished: WAITING_SHOWN, finished: FINISHED_SHOWN, amiss }
 }
 
 /// Lays over a job what the ledger does not know: why it waits, how far it is.

@@ -9,6 +9,9 @@ use crate::placement::{Part, Predicted, Share};
 use crate::units::{Bytes, JobId, Seed, Timestamp};
 use crate::workflow::{JobSpec, Kind};
 
+/// What is of late.
+const LATELY_MS: i64 = 86_400_000;
+
 /// A picture that was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
@@ -157,6 +160,21 @@ pub struct JobView {
     pub warnings: Vec<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+}
+
+impl JobView {
+    /// Returns whether it ended since then and failed, or left something that its operator should know.
+    #[must_use]
+    pub fn went_wrong_since(&self, since: Timestamp) -> bool {
+        let is_wrong = self.state == JobState::Failed || self.state == JobState::Done && !self.warnings.is_empty();
+        is_wrong && self.finished.is_some_and(|at| at > since)
+    }
+}
+
+/// Returns the time after which what ended is of late: a day ago, so that whoever looks once a day sees it.
+#[must_use]
+pub fn lately(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(LATELY_MS))
 }
 
 /// A job in a line, for long lists.

@@ -152,7 +152,18 @@ pub enum Command {
         unfinished: u32,
         /// The most finished ones besides.
         finished: u32,
+        /// Those besides that went wrong.
+        amiss: Option<Amiss>,
     },
+}
+
+/// Which jobs are told of that went wrong, however many have ended well after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amiss {
+    /// The time since which they have ended.
+    pub since: Timestamp,
+    /// The most of them.
+    pub most: u32,
 }
 
 /// Why a run ended without a result.
@@ -266,7 +277,7 @@ impl Command {
             Self::Note(notice) => history::event(connection, notice.time, &notice.level, notice.job, &notice.text).map(|()| Answer::Done),
             Self::Learn { learned, forecast } => lessons::learn(connection, learned, forecast.as_ref()),
             Self::List { states, after, limit } => history::list(connection, states, after.as_ref(), *limit),
-            Self::Views { jobs, unfinished, finished } => history::views(connection, jobs, *unfinished, *finished),
+            Self::Views { jobs, unfinished, finished, amiss } => history::views(connection, jobs, *unfinished, *finished, *amiss),
         }
     }
 }

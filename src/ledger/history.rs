@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::rows::{LINE, find_entry, line, urgency, view};
-use super::{Answer, LedgerError};
+use super::{Amiss, Answer, LedgerError};
 use crate::jobs::{JobRow, JobState, Rank};
 use crate::units::{JobId, Timestamp};
 use crate::wire::Cursor;
@@ -98,7 +98,13 @@ fn page(connection: &Connection, states: &[JobState], start: Place, limit: usize
     rows.collect::<Result<_, _>>().map_err(sqlite())
 }
 
-pub(super) fn views(connection: &Connection, jobs: &[JobId], unfinished: u32, finished: u32) -> Result<Answer, LedgerError> {
+pub(super) fn views(
+    connection: &Connection,
+    jobs: &[JobId],
+    unfinished: u32,
+    finished: u32,
+    amiss: Option<Amiss>,
+) -> Result<Answer, LedgerError> {
     let mut all = jobs.to_vec();
     for (first, limit) in [(Place::FIRST_WAITING, unfinished as usize), (Place::FIRST_FINISHED, finished as usize)] {
         if limit > 0 {
@@ -107,9 +113,28 @@ pub(super) fn views(connection: &Connection, jobs: &[JobId], unfinished: u32, fi
             all.extend(rows.into_iter().map(|(row, _)| row.job).filter(|job| !jobs.contains(job)).take(limit));
         }
     }
+    if let Some(amiss) = amiss {
+        let wrong = went_wrong(connection, amiss)?;
+        all.extend(wrong.into_iter().filter(|job| !all.contains(job)).collect::<Vec<_>>());
+    }
     let entries = all.iter().map(|job| find_entry(connection, *job)).collect::<Result<_, _>>()?;
     let views = all.iter().map(|job| view(connection, *job)).collect::<Result<_, _>>()?;
     Ok(Answer::Jobs { entries, views })
+}
+
+/// The jobs that failed or left a warning, the last one first.
+fn went_wrong(connection: &Connection, amiss: Amiss) -> Result<Vec<JobId>, LedgerError> {
+    let sqlite = || LedgerError::sqlite("list jobs");
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT id FROM jobs LEFT JOIN details ON details.job = jobs.id
+             WHERE finished IS NOT NULL AND finished >= ?1 AND (state = ?2 OR state = ?3 AND warnings <> '[]')
+             ORDER BY finished DESC, id DESC LIMIT ?4",
+        )
+        .map_err(sqlite())?;
+    let wanted = params![amiss.since.0, JobState::Failed.name(), JobState::Done.name(), amiss.most];
+    let ids = statement.query_map(wanted, |row| row.get(0).map(JobId)).map_err(sqlite())?;
+    ids.collect::<Result<_, _>>().map_err(sqlite())
 }
 
 pub(super) fn clear(connection: &Connection, states: &[JobState]) -> Result<Answer, LedgerError> {

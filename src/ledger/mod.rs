@@ -15,7 +15,7 @@ pub mod recovery;
 pub mod rows;
 pub mod runs;
 
-pub use command::{Answer, Command, Interruption, Outcome, Planned};
+pub use command::{Amiss, Answer, Command, Interruption, Outcome, Planned};
 pub use error::LedgerError;
 pub use open::Ledger;
 pub use recovery::{Recovered, Unfinished, Unnamed, Unreadable};

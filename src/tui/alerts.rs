@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use super::known::Known;
 use super::wording;
 use crate::devices::{DeviceKind, DeviceReading, Health, HostReading};
-use crate::jobs::{JobState, JobView, WaitReason};
-use crate::placement::verify;
+use crate::jobs::{JobState, JobView, PartPlacement, Placement, WaitReason, job};
+use crate::placement::plan::total;
+use crate::placement::{Share, verify};
 use crate::units::{Bytes, DeviceId, Grade, JobId, Thresholds, Timestamp};
+use crate::wire::status::PartView;
 use crate::wire::{EngineState, EngineView, SetView, Status};
 use crate::workflow::SetId;
-
-/// How long a job that is over stays among the alerts, unless it is hidden before: whoever looks once a day sees it.
-const OVER_MS: i64 = 86_400_000;
 
 /// What an alert is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,8 +290,9 @@ impl Look {
             let told = ["disk full".to_owned(), wording::count(full as u64, "waiting job"), hint];
             self.add(About::NoRoom, Grade::Crit, told, None);
         }
-        let now = self.now;
-        for job in jobs.iter().filter(|job| job.finished.is_some_and(|at| now.0 - at.0 < OVER_MS)) {
+        // Whoever looks once a day sees it, unless it is hidden before.
+        let lately = job::lately(self.now);
+        for job in jobs.iter().filter(|job| job.finished.is_some_and(|at| at > lately)) {
             self.of_job(job);
         }
     }
@@ -304,7 +304,7 @@ impl Look {
             let hint = failure.and_then(|f| f.hint.clone()).unwrap_or_else(|| "try it again in the queue, or read the log".to_owned());
             self.add(About::Failed(job.job), Grade::Crit, [format!("job {} FAILED", job.job), value, hint], None);
         } else if let Some(placement) = &job.placement {
-            let broken = verify::broken(job.spec.compute, &placement.asked, &placement.measured);
+            let broken = verify::broken(job.spec.compute, &asked_of_needed(placement), &placement.measured);
             let Some(line) = broken.into_iter().next() else { return };
             let hint = "its picture is right, its pace is not what was planned; the details say where".to_owned();
             self.add(About::NotKept(job.job), Grade::Crit, [format!("job {} plan", job.job), line, hint], None);
@@ -324,6 +324,33 @@ pub fn kept(compute: DeviceId, device: DeviceId, asked: Bytes, measured: Bytes) 
     if verify::is_kept(compute, device, asked, measured) { differing(asked, measured) } else { Grade::Crit }
 }
 
+/// Returns how bad it is that a part's weights are where they are. A part of which nothing is there was not needed yet.
+#[must_use]
+pub fn part_kept(set: &SetView, part: &PartView) -> Grade {
+    if is_there(set, part) { kept(set.device, part.device, part.planned, part.bytes) } else { Grade::Fine }
+}
+
+/// Returns what a set has of its plan and what that plan is, for the parts of which anything is there.
+#[must_use]
+pub fn planned_and_real(set: &SetView) -> (Bytes, Bytes) {
+    let there = || set.components.iter().filter(|part| is_there(set, part));
+    (there().map(|part| part.planned).sum(), there().map(|part| part.bytes).sum())
+}
+
+/// Returns whether anything of a part is there, on whichever device.
+fn is_there(set: &SetView, part: &PartView) -> bool {
+    set.components.iter().any(|other| other.copy == part.copy && other.bytes > Bytes::ZERO)
+}
+
+/// Returns what a run asked of each device for what it needed: nothing of a part of which nothing was there.
+#[must_use]
+pub fn asked_of_needed(placement: &Placement) -> Vec<Share> {
+    let is_away = |part: &&PartPlacement| part.measured.iter().all(|share| share.bytes == Bytes::ZERO);
+    let away = total(&placement.parts.iter().filter(is_away).map(|part| part.asked.clone()).collect::<Vec<_>>());
+    let of = |device| away.iter().filter(|s| s.device == device).map(|s| s.bytes).sum::<Bytes>();
+    placement.asked.iter().map(|share| Share { bytes: share.bytes.saturating_sub(of(share.device)), ..*share }).collect()
+}
+
 /// Returns whether it needs a look how far two amounts are apart.
 #[must_use]
 pub fn differing(asked: Bytes, measured: Bytes) -> Grade {
@@ -333,6 +360,6 @@ pub fn differing(asked: Bytes, measured: Bytes) -> Grade {
 
 /// Says how a set's weights are not where its plan puts them, if they are not.
 fn not_kept(set: &SetView) -> Option<String> {
-    let part = set.components.iter().find(|part| !verify::is_kept(set.device, part.device, part.planned, part.bytes))?;
+    let part = set.components.iter().find(|part| part_kept(set, part) == Grade::Crit)?;
     Some(format!("{} holds {} of {} planned of its {}", part.device, part.bytes, part.planned, part.role.name()))
 }

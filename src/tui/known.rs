@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::history::History;
 use crate::devices::{DeviceReading, HostReading};
-use crate::jobs::{JobState, JobView};
+use crate::jobs::{JobState, JobView, job};
 use crate::quant::advice::Suggestion;
 use crate::units::{DeviceId, JobId, Timestamp};
 use crate::wire::control::Counts;
@@ -228,8 +228,12 @@ impl Known {
     }
 
     fn forget_old(&mut self) {
-        let finished = self.jobs.iter().filter(|j| group(j.state) == Group::Finished).count();
-        self.jobs.truncate(self.jobs.len() - finished.saturating_sub(FINISHED));
+        let (mut finished, lately) = (0, job::lately(self.now));
+        self.jobs.retain(|job| {
+            finished += usize::from(group(job.state) == Group::Finished);
+            // Alerts tell of what went wrong, whatever ended since.
+            finished <= FINISHED || job.went_wrong_since(lately)
+        });
     }
 }
 

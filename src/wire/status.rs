@@ -142,7 +142,8 @@ pub struct QueueView {
     pub failed: u64,
     /// Jobs that were taken back.
     pub cancelled: u64,
-    /// Running jobs, then the next waiting ones, then the last finished ones; not all, where there are many.
+    /// Running jobs, then the next waiting ones, then the last finished ones and those before them that went wrong within a day;
+    /// not all, where there are many.
     pub jobs: Vec<JobView>,
 }
 

@@ -3,16 +3,20 @@
 use std::fs;
 
 use perilune::devices::{DeviceReading, DiskReading, GpuProblem, Memory};
-use perilune::jobs::{JobState, JobView, WaitReason};
+use perilune::jobs::{JobState, JobView, PartPlacement, Placement, WaitReason};
+use perilune::placement::{Part, Share};
 use perilune::theme::Themes;
 use perilune::tui::Options;
 use perilune::tui::alerts::About;
 use perilune::tui::screens::Screen as Which;
 use perilune::units::{Bytes, DeviceId, Grade, JobId, SaidThresholds, Timestamp};
+use perilune::wire::status::PartView;
 use perilune::wire::{Change, Status};
+use perilune::workflow::JobDraft;
 use serde_json::{Value, json};
 
 use super::screens::{Styles, check_everywhere};
+use super::support::builders::a_job;
 use super::support::daemon::Home;
 use super::support::fixtures;
 use super::support::screen::{Screen, options};
@@ -185,6 +189,38 @@ fn a_plan_that_was_not_kept_needs_a_hand_wherever_it_is_shown() {
     assert!(sets.contains("!!19.0"), "over its plan: {sets}");
 }
 
+/// A text encoder is not loaded where what it makes of the texts was kept.
+#[test]
+fn a_part_that_was_not_needed_is_no_plan_that_was_not_kept() {
+    let mut set = fixtures::set("qwen-night");
+    let last = set.components.len() - 1;
+    set.components[last].bytes = Bytes::ZERO;
+    let (planned, device) = (set.components[last].planned, set.components[last].device);
+    let all = |part: fn(&PartView) -> Bytes| set.components.iter().map(part).sum::<Bytes>();
+    let mut status = fixtures::empty();
+    let of = |part, asked, measured| PartPlacement {
+        part,
+        asked: vec![Share { device, bytes: asked }],
+        measured: vec![Share { device, bytes: measured }],
+        streamed_bytes: Bytes::ZERO,
+        staging: Bytes::ZERO,
+    };
+    let placement = Placement {
+        asked: vec![Share { device, bytes: Bytes::gib(1) + planned }],
+        measured: vec![Share { device, bytes: Bytes::gib(1) }],
+        parts: vec![of(Part::Denoiser, Bytes::gib(1), Bytes::gib(1)), of(Part::Clip, planned, Bytes::ZERO)],
+        ..Placement::default()
+    };
+    status.queue.jobs.push(JobView { placement: Some(placement), warnings: Vec::new(), ..fixtures::done_job() });
+    status.sets.push(set.clone());
+    assert!(all(|part| part.bytes) < all(|part| part.planned));
+    assert_eq!(about(&Screen::on(status.clone(), 80, 24)), []);
+    for keys in ["1", "3", "6G<enter>"] {
+        let text = Screen::on(status.clone(), 160, 48).keys(keys).text();
+        assert!(!text.replace("! nearly full", "").contains('!'), "{keys}\n{text}");
+    }
+}
+
 #[test]
 fn a_job_that_failed_is_an_alert_for_a_day_or_until_it_is_hidden() {
     let failed = |screen: &Screen| screen.model.alerts.all().iter().any(|a| a.about == About::Failed(JobId(40)));
@@ -272,6 +308,29 @@ fn a_status_has_the_alerts_too() {
     assert!(line("job 1 FAILED").starts_with("!!") && line("job 1 FAILED").contains("it was not to be"), "{text}");
     assert!(line("cpu memory").starts_with("!!") && line("cpu memory").contains("unload sets"), "{text}");
     assert!(line("what to do").contains("limit"), "{text}");
+}
+
+/// However many jobs have ended well since.
+#[test]
+fn a_job_that_failed_today_is_among_them_whatever_ended_after_it() {
+    let home = Home::with_daemon();
+    let mut talk = home.talk();
+    let fail = json!({"fail": [0, "failed", "it was not to be"]}).to_string();
+    let failed = talk.submit(JobDraft { prompt: fail, ..a_job() });
+    talk.wait_for(failed, JobState::Failed);
+    let others: Vec<JobId> = (0..25).map(|_| talk.submit(a_job())).collect();
+    talk.wait_for(*others.last().unwrap(), JobState::Done);
+    let status = home.run(&["status", "--json"]).json();
+    let told = |list: &str, job: JobId| status[list].as_array().unwrap().iter().any(|a| a["job"] == json!(job));
+    assert!(told("alerts", failed), "{}", status["alerts"]);
+    let jobs: Vec<i64> = status["queue"]["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_i64().unwrap()).collect();
+    assert_eq!((jobs.len(), jobs.last()), (21, Some(&failed.0)), "{jobs:?}");
+    // A dashboard that opens now has it without a key, and keeps it while others end.
+    let mut screen = Screen::on(talk.status(), 80, 24);
+    for job in 0..300 {
+        screen.hear(Change::Job(Box::new(JobView { job: JobId(1000 + job), warnings: Vec::new(), ..fixtures::done_job() })));
+    }
+    assert!(screen.model.alerts.all().iter().any(|alert| alert.about == About::Failed(failed)), "{:?}", about(&screen));
 }
 
 /// Whoever mistypes a theme must still be able to ask how the box is, and is told.

@@ -55,7 +55,7 @@ fn finish(run: RunId, job: JobId) -> Command {
 }
 
 fn view(ledger: &mut Ledger, job: JobId) -> JobView {
-    let command = Command::Views { jobs: vec![job], unfinished: 0, finished: 0 };
+    let command = Command::Views { jobs: vec![job], unfinished: 0, finished: 0, amiss: None };
     let Answer::Jobs { mut views, .. } = ledger.run_one(&command, Timestamp(0)).unwrap() else { panic!("no views") };
     views.pop().unwrap()
 }
@@ -119,7 +119,7 @@ fn what_is_not_named_is_chosen_when_the_ledger_is_asked() {
     }
     ledger.run_one(&Command::Cancel { jobs: vec![JobId(4)], run: None }, Timestamp(5_000)).unwrap();
     let mut check = |named: &[i64], unfinished, finished, expected: &[i64]| {
-        let command = Command::Views { jobs: ids(named.iter().copied()), unfinished, finished };
+        let command = Command::Views { jobs: ids(named.iter().copied()), unfinished, finished, amiss: None };
         let Answer::Jobs { entries, views } = ledger.run_one(&command, Timestamp(0)).unwrap() else { panic!("no views") };
         assert_eq!(views.iter().map(|v| v.job.0).collect::<Vec<_>>(), expected);
         assert!(entries.iter().map(|e| e.job.0).eq(expected.iter().copied()));

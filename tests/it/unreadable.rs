@@ -53,7 +53,7 @@ fn one_unreadable_record_is_set_aside_and_the_others_go_on() {
         ledger.run_one(&set_aside, NOW).unwrap();
         assert_eq!(listed(&mut ledger), ["1 queued", "3 queued", "2 failed"], "{sql}");
 
-        let views = Command::Views { jobs: ids([2, 1]), unfinished: 0, finished: 20 };
+        let views = Command::Views { jobs: ids([2, 1]), unfinished: 0, finished: 20, amiss: None };
         let Answer::Jobs { views, .. } = ledger.run_one(&views, NOW).unwrap() else { panic!("no views") };
         let failure = views[0].failure.as_ref().unwrap();
         assert!(failure.message.starts_with("its record cannot be read: ") && failure.message.contains(problem), "{failure:?}");

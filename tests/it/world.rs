@@ -543,7 +543,7 @@ impl World {
     fn all_jobs(&mut self) -> Vec<JobView> {
         let list = Command::List { states: Vec::new(), after: None, limit: 10_000 };
         let Answer::Page { rows, .. } = self.ledger.run_one(&list, Timestamp(0)).unwrap() else { panic!("no page") };
-        let views = Command::Views { jobs: rows.iter().map(|r| r.job).collect(), unfinished: 0, finished: 0 };
+        let views = Command::Views { jobs: rows.iter().map(|r| r.job).collect(), unfinished: 0, finished: 0, amiss: None };
         let Answer::Jobs { views, .. } = self.ledger.run_one(&views, Timestamp(0)).unwrap() else { panic!("no jobs") };
         views
     }

@@ -61,7 +61,9 @@ pub(super) fn handle(core: &mut Core, asker: Asker, request: Request) {
         Request::List { states, after, limit } => {
             core.ask_ledger(Command::List { states, after, limit: limit.clamp(1, PAGE) }, Pending::Page(asker));
         }
-        Request::Show(job) => core.ask_ledger(Command::Views { jobs: vec![job], unfinished: 0, finished: 0 }, Pending::Show(asker)),
+        Request::Show(job) => {
+            core.ask_ledger(Command::Views { jobs: vec![job], unfinished: 0, finished: 0, amiss: None }, Pending::Show(asker));
+        }
         Request::Cancel(jobs) => cancel::cancel(core, asker, &jobs),
         Request::Withdraw(job) => cancel::withdraw(core, asker, job),
         Request::Retry(jobs) => retry::retry(core, asker, jobs),
@@ -120,7 +122,9 @@ pub(super) fn read(core: &mut Core, ticket: Ticket, frame: Arc<Frame>) {
 /// Refuses something for jobs that are not in the queue, once the ledger has said what has become of them.
 fn refuse_unknown(core: &mut Core, asker: Asker, jobs: &[JobId], verb: &'static str) {
     match jobs.first() {
-        Some(job) => core.ask_ledger(Command::Views { jobs: vec![*job], unfinished: 0, finished: 0 }, Pending::Explain(asker, verb)),
+        Some(job) => {
+            core.ask_ledger(Command::Views { jobs: vec![*job], unfinished: 0, finished: 0, amiss: None }, Pending::Explain(asker, verb));
+        }
         None => core.answer(asker, Ok(Reply::Changed(Vec::new()))),
     }
 }

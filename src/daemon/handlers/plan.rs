@@ -74,7 +74,7 @@ fn beside(core: &Core, compute: DeviceId) -> Vec<Share> {
             let taken: Bytes = memory.simulated.iter().filter(|s| s.device == compute).map(|s| s.bytes).sum();
             Some(taken.saturating_sub(sets::weights_on(&memory.sets, compute)))
         }
-        // What is beside weights in the host's memory, nobody tells apart.
+        // What engines have beside weights in the host's memory counts as used there.
         DeviceId::Cpu | DeviceId::Disk => None,
     };
     bytes.filter(|bytes| *bytes > Bytes::ZERO).map(|bytes| Share { device: compute, bytes }).into_iter().collect()

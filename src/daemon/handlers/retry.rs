@@ -19,7 +19,7 @@ pub(super) fn retry(core: &mut Core, asker: Asker, jobs: Vec<JobId>) {
     } else if jobs.is_empty() {
         refuse_unknown(core, asker, &jobs, "retried");
     } else {
-        core.ask_ledger(Command::Views { jobs, unfinished: 0, finished: 0 }, Pending::RetryCheck(asker));
+        core.ask_ledger(Command::Views { jobs, unfinished: 0, finished: 0, amiss: None }, Pending::RetryCheck(asker));
     }
 }
 

@@ -141,9 +141,10 @@ fn places(compute: DeviceId, placement: &Placement, paint: &Paint) -> Vec<Line<'
     let named = |device: &DeviceId| Labelled(*device).to_string();
     let width = devices.iter().map(|d| named(d).len() + 1).max().unwrap_or_default().max(12);
     let mut lines = vec![line::text(paint, Role::Label, format!("{:<width$}{:>12}{:>12}", "weights on", "asked", "measured"))];
+    let needed = alerts::asked_of_needed(placement);
     for device in devices {
         let (asked, measured) = (bytes(&placement.asked, device), bytes(&placement.measured, device));
-        let role = Paint::role_of(alerts::kept(compute, device, asked, measured));
+        let role = Paint::role_of(alerts::kept(compute, device, bytes(&needed, device), measured));
         let mark = paint.mark_of_value(role);
         lines.push(line::text(paint, role, format!("{:<width$}{asked:>12}{measured:>12} {mark}", named(&device))));
     }

@@ -14,8 +14,8 @@ use ratatui::text::Line;
 
 use super::{State, Subject, device, job};
 use crate::devices::Labelled;
-use crate::placement::verify;
 use crate::theme::Role;
+use crate::tui::alerts;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
 use crate::tui::screens::{cache, sets};
@@ -23,6 +23,7 @@ use crate::tui::view::body;
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::popup;
 use crate::tui::wording::{self, PENDING};
+use crate::units::Grade;
 use crate::wire::{LogLine, Notice, SetView};
 
 /// Widest box: longer lines are hard to read.
@@ -113,8 +114,8 @@ fn set(model: &Model, set: &SetView, paint: &Paint, columns: usize) -> Vec<Line<
         let others = sets::rows::sharers(&model.known, set, part);
         let shared = if others.is_empty() { String::new() } else { format!(", shared with {}", others.join(", ")) };
         let value = format!("{} {} on {}{differs}{shared}", part.precision, part.bytes, Labelled(part.device));
-        let kept = verify::is_kept(set.device, part.device, part.planned, part.bytes);
-        lines.extend(entry(paint, part.role.name(), if kept { Role::Text } else { Role::Crit }, &value, columns));
+        let role = if alerts::part_kept(set, part) == Grade::Crit { Role::Crit } else { Role::Text };
+        lines.extend(entry(paint, part.role.name(), role, &value, columns));
     }
     lines
 }

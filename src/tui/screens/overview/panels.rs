@@ -20,6 +20,7 @@ use crate::devices::{DeviceKind, DeviceReading, Health, SIMULATED};
 use crate::families::Role as FamilyRole;
 use crate::theme::Role;
 use crate::tui::action::Action;
+use crate::tui::alerts;
 use crate::tui::history::Past;
 use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
@@ -93,9 +94,9 @@ fn set_cells(model: &Model, set: &SetView, paint: &Paint) -> Vec<Line<'static>> 
     }
     let places: Vec<String> = places.into_iter().map(|(d, b)| format!("{d}:{}", wording::gib(b))).collect();
     // A plan that did not come true is what operators complain about most.
-    let differs = planned > Bytes::ZERO && (real.ratio_of(planned) - 1.0).abs() > 0.1;
-    let real_role = if differs { Role::Warn } else { Role::Text };
-    let mark = if differs { paint.mark(Role::Warn) } else { "" };
+    let (planned_of_it, _) = alerts::planned_and_real(set);
+    let real_role = Paint::role_of(alerts::differing(planned_of_it, real));
+    let mark = if real_role == Role::Warn { paint.mark(Role::Warn) } else { "" };
     let used = match (set.used_by, set.last_used) {
         (Some(job), _) => line::text(paint, Role::Ok, format!("run {job}")),
         (None, Some(at)) => line::text(paint, Role::Dim, wording::span(model.now.since(at).as_secs_f64())),

@@ -76,10 +76,12 @@ fn of_set(model: &Model, set: &SetView, paint: &Paint) -> Vec<Line<'static>> {
     let planned: Bytes = set.components.iter().map(|p| p.planned).sum();
     let real: Bytes = set.components.iter().map(|p| p.bytes).sum();
     // That a device holds too much is not made up for by another that holds too little.
-    let of_parts = set.components.iter().map(|part| alerts::kept(set.device, part.device, part.planned, part.bytes));
-    let grade = match of_parts.max() {
+    let grade = match set.components.iter().map(|part| alerts::part_kept(set, part)).max() {
         Some(Grade::Crit) => Grade::Crit,
-        Some(Grade::Warn | Grade::Fine) | None => alerts::differing(planned, real),
+        Some(Grade::Warn | Grade::Fine) | None => {
+            let (planned, real) = alerts::planned_and_real(set);
+            alerts::differing(planned, real)
+        }
     };
     let mark = if set.pinned { PINNED } else { " " };
     let (stays, stays_role) = stays(model, set);
@@ -103,7 +105,7 @@ fn of_part(known: &Known, set: &SetView, part: &PartView, paint: &Paint) -> Vec<
         line::text(paint, Role::Text, format!("    {}", part.role.name())),
         line::text(paint, Role::Dim, &part.precision),
         line::text(paint, Role::Text, wording::gib(part.planned)),
-        measured(part.bytes, alerts::kept(set.device, part.device, part.planned, part.bytes), paint),
+        measured(part.bytes, alerts::part_kept(set, part), paint),
         line::text(paint, Role::Text, alone),
         line::text(paint, Role::Text, Labelled(part.device).to_string()),
         line::text(paint, Role::Text, others.join(", ")),
