@@ -49,6 +49,7 @@ impl AlertLines {
     pub fn hear(&mut self, change: Change, now: Timestamp, lines: &mut Vec<String>) {
         match change {
             Change::Snapshot(_) | Change::Job(_) | Change::Gone(_) | Change::Devices { .. } | Change::Sets(_) | Change::Engines(_) => {
+                self.known.now = now;
                 self.known.apply(change, now);
             }
             // No alert is about these.
@@ -96,8 +97,9 @@ fn line(alert: &Alert) -> String {
 
 fn is_told_anyway(about: &About) -> bool {
     match about {
-        About::Driver | About::Lost(_) | About::Unreadable(_) | About::Engine(_) | About::Failed(_) => true,
-        About::Temperature(_)
+        About::Lost(_) | About::Unreadable(_) | About::Engine(_) | About::Failed(_) => true,
+        About::Driver
+        | About::Temperature(_)
         | About::Memory(_)
         | About::Floor(_)
         | About::Load(_)

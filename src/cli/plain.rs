@@ -113,7 +113,8 @@ impl Plain {
 
     fn status(&mut self, status: &Status, lines: &mut Vec<String>) {
         status.devices.iter().for_each(|d| self.device(d, lines));
-        if let Some(problem) = &status.host.gpu_problem {
+        // Where there ought to be one, it is an alert.
+        if let Some(problem) = status.host.gpu_problem.as_ref().filter(|problem| problem.is_absent) {
             lines.push(format!("NVIDIA: {}; {}", problem.cause, problem.hint));
         }
         self.sets(&status.sets, lines);

@@ -28,6 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Without a word for this long, the daemon is asked whether it lives; without an answer for as long again, it is lost.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How long what a daemon had said before it hung up may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// News that may wait for their owner; the daemon waits, and leaves out what is overtaken, when there are more.
 const NEWS: usize = 256;
 /// Our own requests have numbers that owners, who count from small ones, do not use.
@@ -69,7 +71,10 @@ impl Link {
                     Err(Released) => return,
                 },
                 // It is still the same that is to be told. Of another box it is not known why it does not answer.
-                Err(reason) => stopped.clone().filter(|_| matches!(gate.place, Place::Local)).unwrap_or(reason),
+                Err(reason) => {
+                    let is_silent = matches!(gate.place, Place::Local) && reason.kind == Kind::NoDaemon;
+                    stopped.clone().filter(|_| is_silent).unwrap_or(reason)
+                }
             };
             let wait = with_jitter(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -132,11 +137,26 @@ impl Link {
                     let Some((id, request)) = request else { return Err(Released) };
                     talk.waiting.insert(id);
                     if let Err(reason) = talk.send(id, request).await {
-                        return Ok(reason);
+                        return Ok(self.last_words(talk, heard, pause).await?.unwrap_or(reason));
                     }
                 }
             }
         }
+    }
+
+    /// Takes in what the daemon had said before nothing could be sent to it any more; returns why it hung up, where it told.
+    async fn last_words(
+        &mut self,
+        talk: &mut Talk,
+        heard: &mut mpsc::Receiver<Result<ServerFrame, Refusal>>,
+        pause: &mut Duration,
+    ) -> Result<Option<Refusal>, Released> {
+        while let Ok(Some(Ok(frame))) = timeout(LAST_WORDS, heard.recv()).await {
+            if let Some(reason) = self.take(talk, frame, pause).await? {
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes in a frame; returns why the connection is to be given up, if it is.

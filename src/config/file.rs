@@ -89,7 +89,7 @@ impl ConfigFile {
         let read: Result<Option<Self>, _> = serde_yaml::from_str(text);
         let read = read.map(Option::unwrap_or_default);
         let misread = match &read {
-            Ok(file) => file.run.contradiction().map(|misread| misread.under("run")),
+            Ok(file) => file.run.contradiction(file.compute_device).map(|misread| misread.under("run")),
             Err(_) => Misread::find(text, &["run"]),
         };
         let failed = |problem, place, hint| ConfigError::File { path: path.to_owned(), problem, place, hint };
@@ -117,6 +117,7 @@ mod tests {
         check("compute_device: gpu\n", "`gpu` is not a device");
         check("run:\n  steps: many\n", "line 2");
         check("models: [", "line");
+        check("compute_device: cuda:0\nrun:\n  expert_mode_allocations: '#cpu;0.004;disk'\n", "name two devices that compute");
     }
 
     #[test]

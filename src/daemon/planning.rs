@@ -65,7 +65,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let points = question.ask.sweep;
     let found = Found::gather(question, roots)?;
     let (spec, layout) = (&found.spec, &found.layout);
-    let held = found.loaded.as_ref().map(|l| &*l.placed).filter(|p| p.ask == spec.offload).map(|p| &p.plan);
+    let held = found.loaded.as_ref().map(|l| &*l.placed).filter(|p| p.ask == spec.offload);
     let planned = found.planned(held)?;
     let (parts, misses): (Vec<PartPlan>, Vec<Vec<String>>) = layout::parts(spec, &found.known(Others::Beside))?.into_iter().unzip();
     let minimum = found.smallest();
@@ -187,16 +187,16 @@ impl Found {
     }
 
     /// The plan: the one that an engine keeps from an equal run before, or else a new one.
-    fn planned(&self, held: Option<&OffloadPlan>) -> Result<Planned, Refusal> {
-        if let Some(plan) = held {
-            return Ok(expect(plan, &self.layout.model, &self.layout.machine));
+    fn planned(&self, held: Option<&Placed>) -> Result<Planned, Refusal> {
+        if let Some(placed) = held {
+            return Ok(expect(&placed.plan, &self.layout.model, &self.layout.machine, placed.staging));
         }
         let Layout { table, model, machine } = &self.layout;
         propose(&self.spec.offload, self.spec.compute, model, machine).or_else(|error| {
             // A run of which nothing is asked begins on the processor, however little is free: files are mapped, and weights leave
             // while memory is short.
             if self.spec.offload.is_nothing() && self.spec.compute == DeviceId::Cpu {
-                return Ok(expect(&OffloadPlan::all_resident(self.spec.compute, table), model, machine));
+                return Ok(expect(&OffloadPlan::all_resident(self.spec.compute, table), model, machine, None));
             }
             let refusal = Refusal::from(&error);
             if let Some(part) = self.too_large_part().filter(|_| refusal.kind == Kind::Refused) {

@@ -169,6 +169,7 @@ impl Shelf {
                 precision: piece.content.precision,
                 ask: piece.ask.borrow().clone(),
                 plan: denoiser.residency.plan().clone(),
+                staging: denoiser.staging(),
             })),
             Loaded::Encoder(_) | Loaded::Vae(_) => None,
         };

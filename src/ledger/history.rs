@@ -122,14 +122,16 @@ pub(super) fn views(
     Ok(Answer::Jobs { entries, views })
 }
 
-/// The jobs that failed or left a warning, the last one first.
+/// The jobs that failed or left a warning, the last one first. Where there are too many, those that failed are among them.
 fn went_wrong(connection: &Connection, amiss: Amiss) -> Result<Vec<JobId>, LedgerError> {
     let sqlite = || LedgerError::sqlite("list jobs");
     let mut statement = connection
         .prepare_cached(
-            "SELECT id FROM jobs LEFT JOIN details ON details.job = jobs.id
-             WHERE finished IS NOT NULL AND finished >= ?1 AND (state = ?2 OR state = ?3 AND warnings <> '[]')
-             ORDER BY finished DESC, id DESC LIMIT ?4",
+            "SELECT id FROM (
+               SELECT id, finished FROM jobs LEFT JOIN details ON details.job = jobs.id
+               WHERE finished IS NOT NULL AND finished >= ?1 AND (state = ?2 OR state = ?3 AND warnings <> '[]')
+               ORDER BY state = ?2 DESC, finished DESC, id DESC LIMIT ?4)
+             ORDER BY finished DESC, id DESC",
         )
         .map_err(sqlite())?;
     let wanted = params![amiss.since.0, JobState::Failed.name(), JobState::Done.name(), amiss.most];

@@ -43,14 +43,13 @@ pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Ma
 /// Returns what should be known of where a plan puts blocks, whatever a step takes with it.
 #[must_use]
 pub fn of_places(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    misses(planned, ask, model, machine).into_iter().chain(dearer(planned, model)).collect()
+    misses(planned, ask, model, machine).into_iter().chain(over(planned, ask, model)).chain(dearer(planned, model)).collect()
 }
 
 /// Returns what a plan does not do that was asked for.
 #[must_use]
 pub fn misses(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    let told = [held_back(planned, ask, model), over(planned, ask, model)];
-    cuts(ask, planned.plan.compute, model, machine).into_iter().chain(told.into_iter().flatten()).collect()
+    cuts(ask, planned.plan.compute, model, machine).into_iter().chain(held_back(planned, ask, model)).collect()
 }
 
 /// Returns which devices of a list have less room than was asked of them.
@@ -232,7 +231,7 @@ mod tests {
             let room = Room { device, total: Bytes::gib(4), free: Bytes::mib(mib), reserve: Bytes::ZERO, committed: Bytes::ZERO };
             let machine = Machine { rooms: vec![room], pace: Pace::assumed(device), ..Machine::default() };
             let plan = crate::placement::OffloadPlan { compute: device, homes: vec![device; 8] };
-            let planned = propose::expect(&plan, &model, &machine);
+            let planned = propose::expect(&plan, &model, &machine, None);
             warnings(&planned, &OffloadAsk::default(), &model, &machine).into_iter().find(|line| line.contains("a run begins"))
         };
         assert!(told(DeviceId::Cpu, 500).unwrap().starts_with("512.0 MiB of weights stay on cpu, which has room for 500.0 MiB"));

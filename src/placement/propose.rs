@@ -10,7 +10,7 @@ use super::pace::{Grounds, Pace, Task, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
-use super::ring::{SLOTS, counted, streamed, through_a_ring};
+use super::ring::{self, SLOTS, counted, streamed, through_a_ring};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
@@ -233,15 +233,20 @@ pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machi
     Ok(sweep::sweep_through(&request, points, ringed, counted).into_iter().map(step).collect())
 }
 
-/// Returns what to expect of blocks where a plan has put them.
+/// Returns what to expect of blocks where a plan has put them, with the staging memory that there is for them, or else the one that a
+/// plan would have.
 #[must_use]
-pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine) -> Planned {
+pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine, staging: Option<Bytes>) -> Planned {
     let mut donors: Vec<DeviceId> = plan.homes.iter().copied().filter(|home| *home != plan.compute).collect();
     donors.sort_unstable();
     donors.dedup();
     let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
     let question = question((plan.compute, model.units.clone()), model, machine, Goal::Free(Bytes::ZERO), donors);
     let largest = streamed(plan, model).max();
+    if let (Some(staging), Some(largest)) = (staging, largest) {
+        let ring = model.ring_within(staging, plan).max(largest);
+        return in_a_step(Planned { plan: plan.clone(), staging, predicted: ring::expect(&question, plan, ring) }, model, machine);
+    }
     let planned = Planned { plan: plan.clone(), staging: question.staging.bytes(largest), predicted: planner::expect(&question, plan) };
     in_a_step(model.with_scratch(through_a_ring(&question, planned, model, Bytes(u64::MAX))), model, machine)
 }
@@ -536,7 +541,7 @@ mod tests {
         assert!(tight.staging <= Bytes::mib(138) && tight.predicted.step_s > 1.05 * roomy.predicted.step_s);
         let guessed = propose(&everything, gpu, &model, &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
         assert_eq!(guessed.staging, Bytes::mib(128));
-        assert_eq!(expect(&roomy.plan, &model, &machine(4096)), roomy);
+        assert_eq!(expect(&roomy.plan, &model, &machine(4096), None), roomy);
         // Where the processor computes, a larger one would have to save as much of a step as it takes of the memory.
         let sparing = propose(&everything, CPU, &model, &machine(4096)).unwrap();
         assert!(sparing.staging < roomy.staging, "{} and {}", sparing.staging, roomy.staging);
@@ -600,7 +605,14 @@ mod tests {
     #[test]
     fn what_is_planned_is_what_is_expected_of_the_plan() {
         let planned = propose(&ask("500MiB"), CPU, &model(), &machine(4096)).unwrap();
-        assert_eq!(expect(&planned.plan, &model(), &machine(4096)), planned);
+        assert_eq!(expect(&planned.plan, &model(), &machine(4096), Some(planned.staging)), planned);
+        // Through the memory that it was given for others that stay, not through that which those left would be given.
+        let speed = Speed { bytes_per_second: 2.2e9, measured: true, ..Speed::assumed(DeviceId::Disk) };
+        let (uneven, fast) = (half_large(), Machine { speeds: vec![(DeviceId::Disk, speed)], ..machine(4096) });
+        for amount in ["1GiB", "900MiB", "600MiB"] {
+            let planned = propose(&ask(amount), CPU, &uneven, &fast).unwrap();
+            assert_eq!(expect(&planned.plan, &uneven, &fast, Some(planned.staging)), planned, "{amount}");
+        }
         // Nothing comes from a disk of unknown speed, so nothing is uncertain.
         let here = propose(&ask("0"), CPU, &model(), &Machine { speeds: Vec::new(), ..machine(4096) }).unwrap();
         assert!(here.predicted.calibrated);
@@ -622,6 +634,12 @@ mod tests {
         let points = curve(&ask("0"), CPU, &model(), &machine(600), 33).unwrap();
         // What is asked to stay must fit by itself.
         let fits = |point: &Point| point.needed.max(model().bytes() - point.freed) <= Bytes::mib(600);
+        let slow = Machine { speeds: machine(4096).speeds, ..machine(4096) };
+        for point in curve(&ask("0"), CPU, &half_large(), &slow, 9).unwrap() {
+            let planned = propose(&at_least(point.freed), CPU, &half_large(), &slow).unwrap();
+            let share = planned.predicted.step_s / point.step_s;
+            assert!((1.0..1.02).contains(&share), "{}: {} is {share} of {}", point.freed, planned.predicted.step_s, point.step_s);
+        }
         for point in &points {
             assert_eq!(propose(&at_least(point.freed), CPU, &model(), &machine(600)).is_ok(), fits(point), "{point:?}");
         }

@@ -57,7 +57,7 @@ pub(super) fn through_a_ring(request: &Request, planned: Planned, model: &Model,
 }
 
 /// Returns what a step takes through a ring of this size.
-fn expect(request: &Request, plan: &OffloadPlan, size: Bytes) -> Predicted {
+pub(super) fn expect(request: &Request, plan: &OffloadPlan, size: Bytes) -> Predicted {
     let staging = if request.compute == DeviceId::Cpu { Staging::Flowing(size) } else { Staging::Ring(size) };
     planner::expect(&Request { staging, ..request.clone() }, plan)
 }

@@ -105,7 +105,7 @@ impl Preset {
         let read = read.map(Option::unwrap_or_default).map_err(|e| e.to_string());
         let read = read.and_then(|preset| preset.thresholds.checked().map(|_| preset).map_err(|e| e.to_string()));
         let misread = match &read {
-            Ok(preset) => preset.contradiction(),
+            Ok(preset) => preset.contradiction(None),
             Err(_) => Misread::find(text, &[]),
         };
         match (misread, read) {
@@ -151,10 +151,10 @@ impl Preset {
         self.compute_device.or_else(named)
     }
 
-    /// Finds a full string that something else in the preset contradicts.
+    /// Finds a full string that something else in the preset contradicts, or who computes as it is said beside it.
     #[must_use]
-    pub fn contradiction(&self) -> Option<Misread> {
-        part::contradiction(&self.network(), &self.parts, self.compute_device)
+    pub fn contradiction(&self, compute: Option<DeviceId>) -> Option<Misread> {
+        part::contradiction(&self.network(), &self.parts, self.compute_device.or(compute))
     }
 
     fn network(&self) -> PartPreset {

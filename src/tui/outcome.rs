@@ -4,20 +4,22 @@ use crate::devices::Labelled;
 use crate::jobs::progress::median;
 use crate::jobs::{Placement, StreamedOver, Timing};
 use crate::placement::Share;
-use crate::tui::wording;
+use crate::tui::{alerts, wording};
 use crate::units::{Bytes, DeviceId};
 
 /// A name and what is told under it.
 pub type Row = (&'static str, String);
 
-/// Returns what was asked of each device and what was measured there, with the difference where there is one.
+/// Returns what was asked of each device and what was measured there, with the difference where there is one: to what was needed, for
+/// parts that nothing used need not be there.
 #[must_use]
 pub fn kept(placement: &Placement) -> Vec<Row> {
     let told = |shares: &[Share], more: &dyn Fn(&Share) -> String| {
         let shares = shares.iter().map(|share| format!("{} on {}{}", share.bytes, Labelled(share.device), more(share)));
         shares.collect::<Vec<_>>().join(", ")
     };
-    let asked = |device: DeviceId| placement.asked.iter().find(|s| s.device == device).map_or(Bytes::ZERO, |s| s.bytes);
+    let needed = alerts::asked_of_needed(placement);
+    let asked = |device: DeviceId| needed.iter().find(|s| s.device == device).map_or(Bytes::ZERO, |s| s.bytes);
     let difference = |share: &Share| match (share.bytes, asked(share.device)) {
         (measured, asked) if measured > asked => format!(" (+{})", measured - asked),
         (measured, asked) if measured < asked => format!(" (-{})", asked - measured),
@@ -28,7 +30,7 @@ pub fn kept(placement: &Placement) -> Vec<Row> {
     }
     // A device that was to hold something and holds nothing is told of, too.
     let is_missing = |share: &&Share| share.bytes > Bytes::ZERO && placement.measured.iter().all(|m| m.device != share.device);
-    let missing = placement.asked.iter().filter(is_missing).map(|share| Share { bytes: Bytes::ZERO, ..*share });
+    let missing = needed.iter().filter(is_missing).map(|share| Share { bytes: Bytes::ZERO, ..*share });
     let measured: Vec<Share> = placement.measured.iter().copied().chain(missing).collect();
     vec![("asked", told(&placement.asked, &|_| String::new())), ("measured", told(&measured, &difference))]
 }
@@ -71,7 +73,8 @@ fn over(link: &StreamedOver) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::Predicted;
+    use crate::jobs::PartPlacement;
+    use crate::placement::{Part, Predicted};
 
     fn share(device: DeviceId, mib: u64) -> Share {
         Share { device, bytes: Bytes::mib(mib) }
@@ -116,6 +119,11 @@ mod tests {
             ]
         );
         assert_eq!(kept(&Placement::default()), []);
+        // A text encoder whose texts were kept is not there, and nothing is amiss.
+        let (asked, measured) = (vec![share(DeviceId::Disk, 100)], vec![share(DeviceId::Disk, 0)]);
+        let encoder = PartPlacement { part: Part::ClipL, asked, measured, streamed_bytes: Bytes::ZERO, staging: Bytes::ZERO };
+        let told = lines(&kept(&Placement { parts: vec![encoder], ..a_run() }));
+        assert_eq!(told[1], "measured: 310.0 MiB on sim:0 SIMULATED (+10.0 MiB), 200.0 MiB on cpu");
     }
 
     #[test]

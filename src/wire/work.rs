@@ -307,4 +307,7 @@ pub struct Placed {
     pub ask: OffloadAsk,
     /// The home of each block.
     pub plan: OffloadPlan,
+    /// The memory that those pass through which live elsewhere, once it is taken.
+    #[serde(default)]
+    pub staging: Option<Bytes>,
 }

@@ -209,7 +209,13 @@ impl Signals {
 fn placed(spec: &JobSpec) -> Placed {
     let files = spec.set.component(Role::Denoiser).unwrap().files.clone();
     let homes = vec![spec.compute; Network::read(&files).unwrap().table.blocks().len()];
-    Placed { files, precision: spec.computes_in(), ask: spec.offload.clone(), plan: OffloadPlan { compute: spec.compute, homes } }
+    Placed {
+        files,
+        precision: spec.computes_in(),
+        ask: spec.offload.clone(),
+        plan: OffloadPlan { compute: spec.compute, homes },
+        staging: None,
+    }
 }
 
 fn memory(sets: &[LoadedSet], script: &Script) -> Report {

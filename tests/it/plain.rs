@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use perilune::cli::plain::Plain;
 use perilune::client::News;
-use perilune::devices::{DeviceReading, Health};
+use perilune::devices::{DeviceReading, Health, HostReading};
 use perilune::jobs::{JobState, JobView, Phase, Progress};
 use perilune::units::{JobId, SaidThresholds, Thresholds, Timestamp};
 use perilune::wire::{Change, ConversionView, Event};
@@ -85,6 +85,14 @@ fn what_changes_all_the_time_is_told_when_it_has_changed_much() {
     };
     let lines: Vec<String> = (14..=28).flat_map(&mut steps).collect();
     assert_eq!(lines, ["job 41: step 21 of 28, 1.50 s a step", "job 41: step 28 of 28, 1.50 s a step"]);
+}
+
+#[test]
+fn a_driver_that_hangs_later_is_told() {
+    let (mut ear, _) = told();
+    let host = HostReading { gpu_problem: Some(fixtures::gpu_problem()), ..fixtures::host() };
+    let lines = ear.hear(Change::Devices { devices: vec![fixtures::busy_gpu()], host: Box::new(host) });
+    assert!(lines.iter().any(|line| line.starts_with("ALERT NVIDIA: ")), "{lines:?}");
 }
 
 /// A value that sways about its threshold is one alert, and what is told by itself is not told as an alert, too.

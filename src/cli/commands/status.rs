@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::Value;
 
 use super::dashboard;
 use super::devices::device_table;
@@ -20,13 +20,13 @@ use crate::workflow::Refusal;
 /// Between two snapshots of a watch.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is shown: all that the daemon tells, and what of it needs a look or a hand by the thresholds of whoever asks.
-#[derive(Serialize)]
-struct Shown<'a> {
-    // The status has been an object of its own for as long as others read it.
-    #[serde(flatten)]
-    status: &'a Status,
-    alerts: Vec<AlertView<'a>>,
+/// Returns what programs are told: all that the daemon tells, and under `alerts` what of it needs a look or a hand by the thresholds of
+/// whoever asks.
+fn shown(status: &Status, alerts: &[Alert]) -> Value {
+    // Our own shapes always are JSON.
+    let mut shown = serde_json::to_value(status).unwrap_or_default();
+    shown["alerts"] = serde_json::to_value(alerts.iter().map(AlertView::from).collect::<Vec<_>>()).unwrap_or_default();
+    shown
 }
 
 /// Shows the status, once or until interrupted.
@@ -42,8 +42,7 @@ pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
             }
             // By the daemon's clock, as is what it tells.
             let alerts = alerts::seen(Sight::from(&*status), thresholds, status.time);
-            let shown = Shown { status: &status, alerts: alerts.iter().map(AlertView::from).collect() };
-            output.show(&shown, || text(&status, &alerts));
+            output.show(&shown(&status, &alerts), || text(&status, &alerts));
             if !watch {
                 return Ok(());
             }

@@ -180,7 +180,13 @@ impl LoadedDenoiser {
     pub fn expect(&self, work: Work, precision: Precision, machine: &Machine) -> Predicted {
         let (table, plan) = (self.residency.table(), self.residency.plan());
         let model = network::model(&self.config, table, work, precision, &machine.pace);
-        expect(&plan, &model, machine).predicted
+        expect(&plan, &model, machine, self.staging()).predicted
+    }
+
+    /// Returns the memory that blocks pass through, once it is taken.
+    #[must_use]
+    pub fn staging(&self) -> Option<Bytes> {
+        Some(self.residency.staging()).filter(|staging| *staging > Bytes::ZERO)
     }
 }
 

@@ -627,6 +627,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
             precision: Precision::Fp32,
             ask,
             plan: OffloadPlan { compute, homes },
+            staging: None,
         })),
         history: Some(History { runs: 9, median_error: 0.064, of: Similar::Size }),
     }

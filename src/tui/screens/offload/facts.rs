@@ -42,7 +42,7 @@ impl Facts {
         Self {
             bytes: view.network.units.iter().map(|u| u.bytes).collect(),
             stored: view.network.units.iter().map(|u| u.stored).collect(),
-            active: view.active.as_ref().map(|placed| expect(&placed.plan, &view.network, &view.machine)),
+            active: view.active.as_ref().map(|placed| expect(&placed.plan, &view.network, &view.machine, placed.staging)),
             here: plan(&nothing),
             away: plan(&all),
             // Why there is none is told by the plans that fail.
