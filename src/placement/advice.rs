@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::pace::Grounds;
 use super::planner::{Planned, Stay};
 use super::propose::{self, Model};
+use super::ring::{kept, left, taken};
 use super::{Allocation, Parts};
 use crate::units::{Bytes, DeviceId};
 
@@ -59,14 +60,9 @@ fn cuts(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -
     cuts.iter().map(told).collect()
 }
 
-/// Returns the bytes of blocks that leave.
-fn left(planned: &Planned, model: &Model) -> Bytes {
-    model.bytes() - propose::kept(&planned.plan, model)
-}
-
 /// Tells of pins that keep more where it is computed than an amount was to leave there.
 fn held_back(planned: &Planned, ask: &OffloadAsk, model: &Model) -> Option<String> {
-    let (compute, left) = (planned.plan.compute, left(planned, model));
+    let (compute, left) = (planned.plan.compute, left(&planned.plan, model));
     let may_leave: Bytes = model.units.iter().filter(|unit| unit.stay != Stay::Pinned).map(|unit| unit.bytes).sum();
     match (&ask.expert, ask.virtual_vram) {
         (None, VirtualVram::AtLeast(asked)) if left < asked.min(may_leave) => Some(format!(
@@ -83,19 +79,18 @@ fn over(planned: &Planned, ask: &OffloadAsk, model: &Model) -> Option<String> {
     let Some(Allocation::Listed(listed)) = &ask.expert else { return None };
     let Parts::Bytes(parts) = listed.parts() else { return None };
     let (_, given) = parts.iter().find(|(device, _)| *device == compute)?;
-    let (kept, staging) = (propose::kept(&planned.plan, model), planned.staging);
-    (kept + staging > *given).then(|| {
+    let (taken, kept, staging) = (taken(planned, model), kept(&planned.plan, model), planned.staging);
+    (taken > *given).then(|| {
         format!(
-            "{compute} was given {given}, and weights will take {}: {kept} stay, and {staging} is what the others pass through; give it \
-             more, or less with as much as that in mind",
-            kept + staging
+            "{compute} was given {given}, and weights will take {taken}: {kept} stay, and {staging} is what the others pass through; give it \
+             more, or less with as much as that in mind"
         )
     })
 }
 
 /// Tells where what blocks pass through takes more than their leaving makes free.
 fn dearer(planned: &Planned, model: &Model) -> Option<String> {
-    let (left, staging) = (left(planned, model), planned.staging);
+    let (left, staging) = (left(&planned.plan, model), planned.staging);
     (left > Bytes::ZERO && staging > left).then(|| {
         format!(
             "{left} leave {}, and {staging} is what they pass through there: it would take less if they stayed; let more leave, or none",
@@ -108,7 +103,7 @@ fn dearer(planned: &Planned, model: &Model) -> Option<String> {
 fn short(planned: &Planned, model: &Model, machine: &Machine) -> Option<String> {
     let device = planned.plan.compute;
     let room = machine.rooms.iter().find(|r| r.device == device && device == DeviceId::Cpu)?;
-    let (taken, capacity) = (propose::kept(&planned.plan, model) + planned.staging, room.capacity());
+    let (taken, capacity) = (taken(planned, model), room.capacity());
     (taken > capacity).then(|| {
         format!(
             "{taken} of weights stay on {device}, which has room for {capacity}: a run begins, and gives weights back while memory is short; \
@@ -121,7 +116,7 @@ fn short(planned: &Planned, model: &Model, machine: &Machine) -> Option<String> 
 fn tight(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Option<String> {
     let device = planned.plan.compute;
     let room = machine.rooms.iter().find(|r| r.device == device && device.is_card())?;
-    let taken = propose::kept(&planned.plan, model) + planned.staging;
+    let taken = taken(planned, model);
     // What is to stay free between two steps is not there for them.
     let (needed, left) = (model.activations, room.capacity().saturating_sub(taken));
     (needed > left).then(|| {

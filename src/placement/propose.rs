@@ -10,7 +10,7 @@ use super::pace::{Grounds, Pace, Task, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
-use super::ring::{self, SLOTS, counted, streamed, through_a_ring};
+use super::ring::{self, SLOTS, counted, kept, streamed, taken, through_a_ring};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
@@ -167,12 +167,11 @@ pub fn propose(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Mac
 fn place(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Planned, ProposalError> {
     let (request, quotas) = request(ask, compute, model, machine)?;
     let planned = plan(&request)?;
-    let kept = kept(&planned.plan, model);
     let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most);
-    let most = model.ring_within(capacity.saturating_sub(kept), &planned.plan);
+    let most = model.ring_within(capacity.saturating_sub(kept(&planned.plan, model)), &planned.plan);
     let ringed = model.with_scratch(through_a_ring(&request, planned, model, most));
     let planned = counted(&request, &ringed, ringed.clone(), model, to_stay(&request, model));
-    let needed = self::kept(&planned.plan, model) + planned.staging;
+    let needed = taken(&planned, model);
     let planned = in_a_step(planned, model, machine);
     if needed > capacity {
         return Err(ProposalError::Crowded { device: compute, needed, staging: planned.staging, capacity });
@@ -193,11 +192,6 @@ pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Ma
     let free = capacity(compute, machine).unwrap_or(model.bytes());
     let (low, high) = sweep::budgets(&request, free.saturating_sub(model.surplus()));
     sweep::least(low, high, placed)
-}
-
-/// Returns what stays on the device that computes.
-pub(super) fn kept(plan: &OffloadPlan, model: &Model) -> Bytes {
-    model.bytes() - streamed(plan, model).sum::<Bytes>()
 }
 
 /// Returns what may stay where an amount is to leave, and everything where something else is wanted.

@@ -29,6 +29,21 @@ pub(super) fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iter
     model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
 }
 
+/// Returns what leaves the device that computes.
+pub(super) fn left(plan: &OffloadPlan, model: &Model) -> Bytes {
+    streamed(plan, model).sum()
+}
+
+/// Returns what stays on the device that computes.
+pub(super) fn kept(plan: &OffloadPlan, model: &Model) -> Bytes {
+    model.bytes() - left(plan, model)
+}
+
+/// Returns what stays and what the others pass through together.
+pub(super) fn taken(planned: &Planned, model: &Model) -> Bytes {
+    kept(&planned.plan, model) + planned.staging
+}
+
 /// Gives a plan that was made for slots the smallest ring through which a step is as fast; a larger one than the slots, of
 /// at most `most` bytes, where that makes it much faster.
 ///
@@ -37,7 +52,7 @@ pub(super) fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iter
 pub(super) fn through_a_ring(request: &Request, planned: Planned, model: &Model, most: Bytes) -> Planned {
     let Some(largest) = streamed(&planned.plan, model).max() else { return planned };
     let slots = Staging::Slots(SLOTS).bytes(Some(largest));
-    let all: Bytes = streamed(&planned.plan, model).sum();
+    let all = left(&planned.plan, model);
     #[expect(clippy::float_cmp, reason = "exactly 1 is what equal sizes give")]
     let may_shrink = request.calibrated && model.stored_share == 1.0;
     let smaller = (0..SIZES).map(|n| Bytes(largest.get() + (slots - largest).get() * n / SIZES).min(all));
@@ -104,11 +119,6 @@ pub(super) fn counted(request: &Request, ringed: &Planned, from: Planned, model:
         }
     }
     least
-}
-
-/// Returns what stays and the ring together.
-fn taken(planned: &Planned, model: &Model) -> Bytes {
-    model.bytes() - streamed(&planned.plan, model).sum::<Bytes>() + planned.staging
 }
 
 /// Returns the plan with one more block away and no more memory taken, where one is within the limit: the fastest such, through the

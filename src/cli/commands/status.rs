@@ -42,7 +42,11 @@ pub(super) fn status(context: &Context, watch: bool) -> Result<(), Refusal> {
             }
             // By the daemon's clock, as is what it tells.
             let alerts = alerts::seen(Sight::from(&*status), thresholds, status.time);
-            output.show(&shown(&status, &alerts), || text(&status, &alerts));
+            if output.json {
+                output::json(&shown(&status, &alerts));
+            } else {
+                output::print(&text(&status, &alerts));
+            }
             if !watch {
                 return Ok(());
             }
