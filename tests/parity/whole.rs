@@ -46,15 +46,25 @@ impl Home {
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     }
 
+    /// Submits a run and listens to what becomes of it, from before its first step on: it waits until somebody listens.
+    #[track_caller]
+    fn submit(&self, run: &[&str]) -> Follower {
+        self.run(&["queue", "pause"]);
+        let job = self.run(&[run, &["--detach"]].concat())["job"].as_i64().unwrap();
+        let mut follower = self.follow(JobId(job));
+        follower.until("it is listened to", |view| view.state == JobState::Queued);
+        self.run(&["queue", "resume"]);
+        follower
+    }
+
     /// Listens to what becomes of a job.
     #[track_caller]
-    fn follow(&self, job: &Value) -> Follower {
+    fn follow(&self, job: JobId) -> Follower {
         let mut socket = UnixStream::connect(self.0.path().join("run/daemon.sock")).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         blocking::write(&mut socket, &Hello::ours(), Limit::CONTROL).unwrap();
         let HelloFrame { hello } = blocking::read(&mut socket, Limit::CONTROL).unwrap().unwrap();
         hello.check().unwrap();
-        let job = JobId(job.as_i64().unwrap());
         let request = Request::Subscribe(Topics { job: Some(job), ..Topics::default() });
         blocking::write(&mut socket, &Asked { id: 1, request }, Limit::CONTROL).unwrap();
         Follower { socket, job, view: None }
@@ -159,12 +169,13 @@ fn a_killed_engine_costs_one_attempt_and_a_new_one_paints_the_same() {
     let first = home.run(&run);
     let bytes = fs::read(&pictures(&first)[0]).unwrap();
 
-    let job = home.run(&[&run[..], &["--steps", "300", "--detach"]].concat())["job"].clone();
-    let mut follower = home.follow(&job);
+    // The engine stays for the next job.
+    let engine = home.engine();
+    let mut follower = home.submit(&[&run[..], &["--steps", "1000"]].concat());
     follower.until_it_steps();
-    kill_process(home.engine(), Signal::KILL).unwrap();
+    kill_process(engine, Signal::KILL).unwrap();
     follower.until("it is tried again", |view| view.attempts == 2 && view.state == JobState::Running);
-    home.run(&["queue", "cancel", &job.to_string()]);
+    home.run(&["queue", "cancel", &follower.job.0.to_string()]);
     let ended = follower.until("it is cancelled", |view| view.state == JobState::Cancelled);
     assert!(ended.images.is_empty());
 
@@ -178,14 +189,14 @@ fn a_killed_engine_costs_one_attempt_and_a_new_one_paints_the_same() {
 #[test]
 fn an_engine_that_is_killed_while_it_streams_costs_an_attempt_and_not_a_bit() {
     let home = Home::new();
-    let run = ["run", "-m", "moonlet", "-p", "a new moon over a river", "--seed", "5", "--steps", "60", "--size", "64x64"];
-    let run = |more: &[&str]| home.run(&[&run[..], &["--compute-device", "cpu"], more].concat());
+    let run = ["run", "-m", "moonlet", "-p", "a new moon over a river", "--seed", "5", "--steps", "120", "--size", "64x64"];
+    let asked = |more: &[&'static str]| [&run[..], &["--compute-device", "cpu"], more].concat();
     let bytes = |path: &Path| fs::read(path).unwrap();
-    let resident = run(&[]);
+    let resident = home.run(&asked(&[]));
     // The engine stays for the next job; asking for it later could take longer than the job.
     let engine = home.engine();
-    let job = run(&["--virtual-vram", "1GiB", "--virtual-vram", "clip=1GiB", "--virtual-vram", "vae=1GiB", "--detach"])["job"].clone();
-    let mut follower = home.follow(&job);
+    let streams = ["--virtual-vram", "1GiB", "--virtual-vram", "clip=1GiB", "--virtual-vram", "vae=1GiB"];
+    let mut follower = home.submit(&asked(&streams));
     follower.until_it_steps();
     kill_process(engine, Signal::KILL).unwrap();
     let ended = follower.until("it is done", |view| view.state == JobState::Done);
@@ -206,11 +217,12 @@ fn an_engine_that_is_killed_while_it_streams_costs_an_attempt_and_not_a_bit() {
 #[test]
 fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
     let home = Home::new();
-    let run = ["run", "-m", "moonlet", "-p", "a half moon over the desert", "--steps", "200", "--size", "64x64", "--detach"];
-    let job = home.run(&run)["job"].clone();
-    home.follow(&job).until_it_steps();
-    let engine = home.engine();
-    kill_process(pid(&home.run(&["status"])["daemon"]["pid"]), Signal::KILL).unwrap();
+    let run = ["run", "-m", "moonlet", "-p", "a half moon over the desert", "--size", "64x64", "--steps"];
+    home.run(&[&run[..], &["1"]].concat());
+    let (engine, daemon) = (home.engine(), pid(&home.run(&["status"])["daemon"]["pid"]));
+    let mut follower = home.submit(&[&run[..], &["200"]].concat());
+    follower.until_it_steps();
+    kill_process(daemon, Signal::KILL).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while test_kill_process(engine).is_ok() {
         assert!(Instant::now() < deadline, "the engine outlives its daemon");
@@ -218,7 +230,7 @@ fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
     }
     // The next command starts a daemon, which knows the job.
     home.run(&["status"]);
-    let ended = home.follow(&job).until("it is done", |view| view.state == JobState::Done);
+    let ended = home.follow(follower.job).until("it is done", |view| view.state == JobState::Done);
     assert_eq!((ended.images.len(), ended.attempts), (1, 2), "{ended:?}");
 }
 
