@@ -189,7 +189,7 @@ fn a_killed_engine_costs_one_attempt_and_a_new_one_paints_the_same() {
 #[test]
 fn an_engine_that_is_killed_while_it_streams_costs_an_attempt_and_not_a_bit() {
     let home = Home::new();
-    let run = ["run", "-m", "moonlet", "-p", "a new moon over a river", "--seed", "5", "--steps", "120", "--size", "64x64"];
+    let run = ["run", "-m", "moonlet", "-p", "a new moon over a river", "--seed", "5", "--steps", "400", "--size", "64x64"];
     let asked = |more: &[&'static str]| [&run[..], &["--compute-device", "cpu"], more].concat();
     let bytes = |path: &Path| fs::read(path).unwrap();
     let resident = home.run(&asked(&[]));
@@ -220,7 +220,7 @@ fn the_daemon_s_end_ends_its_engine_and_the_next_one_goes_on() {
     let run = ["run", "-m", "moonlet", "-p", "a half moon over the desert", "--size", "64x64", "--steps"];
     home.run(&[&run[..], &["1"]].concat());
     let (engine, daemon) = (home.engine(), pid(&home.run(&["status"])["daemon"]["pid"]));
-    let mut follower = home.submit(&[&run[..], &["200"]].concat());
+    let mut follower = home.submit(&[&run[..], &["400"]].concat());
     follower.until_it_steps();
     kill_process(daemon, Signal::KILL).unwrap();
     let deadline = Instant::now() + PATIENCE;
