@@ -10,6 +10,7 @@ use super::args::{Cli, PlanArgs, RunArgs};
 use super::context::Context;
 use super::offload::offload;
 use super::part_args::EncoderArgs;
+use super::report;
 use super::set_args::LoadArgs;
 use crate::client::Place;
 use crate::config::Origin;
@@ -39,6 +40,7 @@ pub fn draft(args: RunArgs, context: &Context) -> Result<JobDraft, Refusal> {
     };
     let asked = offload(args.placing.offload, &preset)?;
     let compute = asked.computes_on(args.placing.compute_device)?;
+    asked.idle.iter().for_each(|idle| report::note(idle));
     let draft = JobDraft {
         model: model(args.model, context),
         variant: args.parts.variant,

@@ -17,6 +17,8 @@ pub struct Asked {
     pub parts: PartAsks,
     /// The device that computes, where a full string names it.
     pub compute: Option<DeviceId>,
+    /// What was said to no effect.
+    pub idle: Vec<String>,
 }
 
 impl Asked {
@@ -65,13 +67,26 @@ pub fn offload(args: OffloadArgs, preset: &Preset) -> Result<Asked, Refusal> {
     for named in &donor_device {
         asks.edit(named.part, |ask| ask.donors.clear());
     }
+    let mut with_donors: Vec<Part> = donor_device.iter().map(|donors| donors.part).collect();
+    with_donors.sort_unstable();
+    with_donors.dedup();
     for OfPart { part, value } in donor_device {
         asks.edit(part, |ask| ask.donors.extend(value.0));
     }
     for OfPart { part, value } in pin_blocks {
         asks.edit(part, |ask| ask.pins = value);
     }
-    Ok(Asked { network: asks.take(Part::Denoiser), parts: asks, compute })
+    let idle = with_donors.into_iter().filter_map(|part| idle(part, &asks.of(part))).collect();
+    Ok(Asked { network: asks.take(Part::Denoiser), parts: asks, compute, idle })
+}
+
+/// Tells of donors that have nothing to take.
+fn idle(part: Part, ask: &OffloadAsk) -> Option<String> {
+    let what = OfPart { part, value: Donors(ask.donors.clone()) };
+    let more = OfPart { part, value: VirtualVram::Auto };
+    (ask.virtual_vram == VirtualVram::None && ask.expert.is_none()).then(|| {
+        format!("--donor-device {what} has nothing to take: how much leaves is not said; --virtual-vram {more} has the planner say it")
+    })
 }
 
 /// Returns the device that computes, where full strings name it: all the same, and each alone in what it says.
@@ -139,6 +154,18 @@ mod tests {
         let clip = parts.of(Part::Clip);
         assert_eq!((clip.virtual_vram, clip.donors), (VirtualVram::AtLeast(Bytes::gib(3)), vec![DeviceId::Disk]));
         assert_eq!(parts.of(Part::Vae).virtual_vram.to_string(), "auto");
+    }
+
+    #[test]
+    fn donors_with_nothing_to_take_are_told() {
+        let idle = |flags: &str, profile: &str| all(flags, profile).unwrap().idle;
+        let told = idle("--donor-device disk --donor-device vae=cpu --donor-device vae=disk --pin-blocks vae=disk,1", "");
+        let begins = ["--donor-device disk has nothing to take", "--donor-device vae=cpu,disk has nothing to take"];
+        assert!(told.len() == 2 && told.iter().zip(begins).all(|(told, begin)| told.starts_with(begin)), "{told:?}");
+        assert!(told[1].contains("--virtual-vram vae=auto"), "{told:?}");
+        assert_eq!(idle("--donor-device disk --virtual-vram 1GiB --donor-device clip=cpu --virtual-vram clip=auto", ""), [""; 0]);
+        assert_eq!(idle("--donor-device disk", "virtual_vram_gb: auto\n"), [""; 0]);
+        assert_eq!(idle("", "donor_device: [disk]\n"), [""; 0], "a profile's donors wait for an amount");
     }
 
     #[test]

@@ -38,11 +38,16 @@ pub enum Saved {
     In(PathBuf),
     /// There is one of this name, and it was kept.
     Exists,
+    /// One of this name comes with the program, whose place it would take.
+    Ships,
 }
 
 /// Saves a profile of the user's own. What is there is either the old one or the new one, never half of one.
 pub fn save(folder: &Path, name: &str, preset: &Preset, existing: Existing) -> Result<Saved, ConfigError> {
     let path = folder.join(format!("{name}.yaml"));
+    if existing == Existing::Kept && is_shipped(name) && !path.exists() {
+        return Ok(Saved::Ships);
+    }
     let failed = |source| ConfigError::Io { path: path.clone(), source };
     fs::create_dir_all(folder).map_err(failed)?;
     let text = preset.write();
@@ -58,6 +63,10 @@ pub fn save(folder: &Path, name: &str, preset: &Preset, existing: Existing) -> R
         Err(e) if e.kind() == ErrorKind::AlreadyExists && existing == Existing::Kept => Ok(Saved::Exists),
         Err(source) => Err(failed(source)),
     }
+}
+
+fn is_shipped(name: &str) -> bool {
+    EMBEDDED.iter().any(|(shipped, _)| *shipped == name)
 }
 
 fn put(mut file: File, text: &str) -> io::Result<()> {
@@ -110,6 +119,8 @@ mod tests {
         assert_eq!(save(&folder, "night", &preset(8), Existing::Replaced).unwrap(), Saved::In(path.clone()));
         let read = Preset::parse(&fs::read_to_string(&path).unwrap(), "night.yaml").unwrap();
         assert_eq!((read, fs::read_dir(&folder).unwrap().count()), (preset(8), 1));
+        assert_eq!(save(&folder, "cpu", &preset(4), Existing::Kept).unwrap(), Saved::Ships, "one of this name comes with the program");
+        assert!(!folder.join("cpu.yaml").exists());
         // What is no profile is passed over.
         fs::write(folder.join("broken.yaml"), "steps: [").unwrap();
         fs::write(folder.join("notes.txt"), "steps: 2").unwrap();

@@ -15,6 +15,8 @@ use crate::workflow::{JobSpec, Refusal};
 /// A part of a model and what there is for it.
 #[derive(Debug)]
 pub(super) struct Layout {
+    /// Which it is.
+    pub(super) role: Role,
     /// Its blocks.
     pub(super) table: BlockTable,
     /// The same as something to be placed.
@@ -80,7 +82,7 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
     };
     let planned = propose(&ask, spec.compute, &model, &machine).map_err(refused)?;
     let misses = advice::of_places(&planned, &ask, &model, &machine).into_iter().map(|miss| format!("{role}: {miss}")).collect();
-    let layout = Layout { table, model, machine };
+    let layout = Layout { role, table, model, machine };
     let plan = PartPlan {
         role,
         precision,
@@ -98,14 +100,29 @@ fn part(spec: &JobSpec, role: Role, files: &[std::path::PathBuf], known: &Known<
 }
 
 /// What torch calls the layer that a weight belongs to; nothing for a bias, which is no layer of its own.
-fn layer_type(param: &Param) -> Option<&'static str> {
+fn layer_type(role: Role, param: &Param) -> Option<&'static str> {
     let layer = param.name.strip_suffix(".weight")?;
-    Some(match (param.entry.shape.rank(), layer.contains(".transformer_blocks.")) {
-        (0 | 1, true) => "LayerNorm",
-        (0 | 1, false) => "GroupNorm",
-        (2, _) => "Linear",
-        (_, _) => "Conv2d",
+    Some(match param.entry.shape.rank() {
+        0 | 1 => norm_type(role, layer),
+        2 if role.is_encoder() && EMBEDDINGS.iter().any(|name| layer.ends_with(name)) => "Embedding",
+        2 => "Linear",
+        _ => "Conv2d",
     })
+}
+
+/// How the tables of text encoders are called that are looked up by a number.
+const EMBEDDINGS: [&str; 4] = ["_embedding", "shared", "embed_tokens", "relative_attention_bias"];
+
+/// What torch calls a norm: transformers for images have none that has a weight but `RMSNorm`s.
+fn norm_type(role: Role, layer: &str) -> &'static str {
+    let is_of_unet = ["input_blocks.", "middle_block.", "output_blocks.", "out."].iter().any(|start| layer.starts_with(start));
+    match role {
+        Role::ClipL | Role::ClipG => "LayerNorm",
+        Role::Denoiser if layer.contains(".transformer_blocks.") => "LayerNorm",
+        Role::Denoiser if !is_of_unet => "RMSNorm",
+        Role::T5 | Role::Qwen => "RMSNorm",
+        Role::Denoiser | Role::Vae => "GroupNorm",
+    }
 }
 
 impl Layout {
@@ -119,7 +136,7 @@ impl Layout {
             stored: block.bytes(),
             device: plan.home(index),
             pinned: block.pinned,
-            layers: block.params.iter().filter_map(layer_type).count().try_into().unwrap_or(u32::MAX),
+            layers: block.params.iter().filter_map(|param| layer_type(self.role, param)).count().try_into().unwrap_or(u32::MAX),
         };
         blocks.map(view).collect()
     }
@@ -129,11 +146,11 @@ impl Layout {
         let mut kinds: BTreeMap<&'static str, (u32, Bytes)> = BTreeMap::new();
         let params: Vec<&Param> = self.table.blocks().iter().flat_map(|block| &block.params).collect();
         let types: BTreeMap<&str, &'static str> =
-            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(p)?))).collect();
+            params.iter().filter_map(|p| Some((p.name.strip_suffix(".weight")?, layer_type(self.role, p)?))).collect();
         for param in params {
             let layer = param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer);
             let (count, bytes) = kinds.entry(types.get(layer).copied().unwrap_or("Parameter")).or_default();
-            *count += u32::from(layer_type(param).is_some());
+            *count += u32::from(layer_type(self.role, param).is_some());
             *bytes += param.entry.bytes_in(precision);
         }
         let kind = |(name, (count, bytes)): (&str, (u32, Bytes))| LayerKind { name: name.to_owned(), count, bytes };

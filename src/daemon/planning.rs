@@ -108,7 +108,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
 /// Returns what plans are worked out from, for somebody who works them out.
 pub fn facts(mut question: Question, roots: &Roots) -> Result<TuneView, Refusal> {
     let mut held = std::mem::take(&mut question.held);
-    let Found { spec, layout: Layout { table, model, machine }, loaded, history, .. } = Found::gather(question, roots)?;
+    let Found { spec, layout: Layout { table, model, machine, .. }, loaded, history, .. } = Found::gather(question, roots)?;
     // Plans count the blocks of a network as taken wherever they lie, so it is held all of it.
     let cached = loaded.as_ref().map(|l| Share { device: spec.compute, bytes: l.cached }).filter(|s| s.bytes > Bytes::ZERO);
     held = total(&[held, cached.into_iter().collect()]);
@@ -172,7 +172,7 @@ impl Found {
         let walk = network.walk(spec.work());
         let loaded = loaded.into_iter().find(|l| l.placed.files == files && l.placed.precision == precision);
         let history = basis.and_then(|b| experience.history(b, &walk));
-        let layout = Layout { table: network.table, model, machine };
+        let layout = Layout { role: Role::Denoiser, table: network.table, model, machine };
         let to_be_converted = foretold.is_some();
         Ok(Self { spec, layout, rooms, simulated, to_be_converted, loaded, history, walk, learned, files: files_are, now })
     }
@@ -191,7 +191,7 @@ impl Found {
         if let Some(placed) = held {
             return Ok(expect(&placed.plan, &self.layout.model, &self.layout.machine, placed.staging));
         }
-        let Layout { table, model, machine } = &self.layout;
+        let Layout { table, model, machine, .. } = &self.layout;
         propose(&self.spec.offload, self.spec.compute, model, machine).or_else(|error| {
             // A run of which nothing is asked begins on the processor, however little is free: files are mapped, and weights leave
             // while memory is short.

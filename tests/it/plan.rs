@@ -129,6 +129,13 @@ fn parts_that_are_asked_for_are_planned_each_by_itself() {
         let disk = part["devices"].as_array().unwrap().iter().find(|d| d["id"] == "disk").unwrap();
         assert!(disk["held"].as_u64() > Some(0) && disk["held"] == part["streamed_bytes_per_use"], "{part}");
     }
+    let layers =
+        |part: &Value| part["layers"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let encoder = ["Embedding", "LayerNorm", "Linear"];
+    assert_eq!(
+        (layers(&parts[0]), layers(&parts[1])),
+        (encoder.map(String::from).to_vec(), vec!["Conv2d".to_owned(), "GroupNorm".to_owned()])
+    );
     assert!(view["devices"].as_array().unwrap().len() == 1, "nothing was asked of the diffusion network: {view}");
     let text = home.run(&[&["plan", "night"], &flags[..]].concat()).ok();
     assert!(text.contains("clip_l · #cpu;1GiB;disk · ") && text.contains("vae · cpu,50%;disk,*#cpu · "), "{text}");

@@ -189,8 +189,8 @@ fn jobs_of_an_engine_that_never_starts_fail_with_its_last_words_and_can_be_retri
 #[test]
 fn a_start_that_is_slow_is_waited_for() {
     let mut home = Home::empty();
-    home.config("supervision: {heartbeat_s: 0.01, silence_s: 0.05, backoff_s: 0.01}");
-    home.script(&json!({"ready_after_ms": 500}));
+    home.config("supervision: {heartbeat_s: 0.05, silence_s: 1, backoff_s: 0.01}");
+    home.script(&json!({"ready_after_ms": 2000}));
     home.start();
     let mut talk = home.talk();
     let job = talk.submit(a_job());

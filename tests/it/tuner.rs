@@ -12,7 +12,7 @@ use perilune::tui::{rebind, screens};
 use perilune::units::{Bytes, DeviceId, JobId};
 use perilune::weights::Precision;
 use perilune::wire::control::CalibrationView;
-use perilune::wire::{Reply, Request, Status, TuneView};
+use perilune::wire::{Change, Reply, Request, Status, TuneView};
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
 use super::screens::check;
@@ -95,7 +95,7 @@ fn the_form_asks_for_what_is_applied_and_nothing_that_does_not_fit_is() {
         (draft.offload, problems),
         (OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes::gib(1)), ..OffloadAsk::default() }, vec![])
     );
-    assert!(screen.model.offload.is_applied());
+    assert!(screen.model.offload.is_applied(&screen.model.known));
     let screen = screen.keys("icpu<enter><enter>7");
     assert_eq!(screen.model.compose.draft().0.offload.virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
     assert!(screen.model.toasts.iter().any(|t| t.text.starts_with("not possible: ")));
@@ -164,6 +164,18 @@ fn a_job_that_runs_or_waits_has_it_at_once() {
 }
 
 #[test]
+fn a_job_that_was_given_a_wish_asks_for_it() {
+    let mut screen = Screen::on(fixtures::busy(), 120, 36).keys("6O");
+    screen.answer(told(DeviceId::Cpu));
+    let mut screen = screen.keys("i1gb<enter>");
+    assert!(screen.text().contains("job 41, not asked for yet: "), "{}", screen.text());
+    let mut job = fixtures::running_job();
+    job.spec.offload = asked(&screen);
+    screen.hear(Change::Job(Box::new(job)));
+    assert!(screen.text().contains("job 41, asked for: "), "{}", screen.text());
+}
+
+#[test]
 fn a_profile_is_replaced_only_after_a_yes() {
     let mut screen = on_cpu("i1gb<enter>w<enter>");
     let order = |screen: &Screen| {
@@ -174,8 +186,11 @@ fn a_profile_is_replaced_only_after_a_yes() {
     assert_eq!((first.name.as_str(), first.existing), ("qwen-night", Existing::Kept));
     assert_eq!(first.preset.virtual_vram_gb, Some(VirtualVram::AtLeast(Bytes::gib(1))));
     screen.tell(Message::Saved { order: first, result: Ok(Saved::Exists) });
-    let screen = screen.keys("y");
+    let mut screen = screen.keys("y");
     assert_eq!(order(&screen).existing, Existing::Replaced);
+    let shipped = order(&screen);
+    screen.tell(Message::Saved { order: shipped, result: Ok(Saved::Ships) });
+    assert!(screen.text().contains("It comes with perilune"), "{}", screen.text());
 }
 
 #[test]
@@ -468,6 +483,10 @@ fn everything_about_a_simulated_gpu_says_so() {
     let sim = DeviceId::Sim(0);
     for (width, height) in [(80, 24), (160, 48)] {
         let mut screen = tuner(fixtures::busy(), DeviceId::Cpu, (width, height), "");
+        let mut real = fixtures::tune(DeviceId::Cpu);
+        real.machine.rooms.push(Room { device: sim, ..real.machine.rooms[0] });
+        screen.model.offload.told(real);
+        assert!(!screen.text().contains("sim:0"), "nothing real uses simulated memory\n{}", screen.text());
         let mut view = fixtures::tune(sim);
         let card = view.machine.rooms[0];
         view.machine.rooms.push(Room { device: sim, ..card });

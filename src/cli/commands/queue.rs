@@ -76,6 +76,7 @@ fn change(context: &Context, what: &'static str, request: Request, asked: &[JobI
 /// Has a job's weights live elsewhere. Nobody's profile has a say: the job is there already.
 async fn rebudget(mut daemon: Client, output: Output, job: JobId, args: OffloadArgs) -> Result<(), Refusal> {
     let asked = offload(args, &Preset::default())?;
+    asked.idle.iter().for_each(|idle| note(idle));
     if let Some((part, _)) = asked.parts.iter().next() {
         let message = format!("weights of {part} cannot move between two steps: no step uses them");
         return Err(Refusal::new(Kind::Usage, message, "rebudget the diffusion network, and give the next job flags for its parts"));

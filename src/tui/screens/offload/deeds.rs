@@ -214,18 +214,22 @@ pub fn save(model: &mut Model, name: &str, existing: Existing) -> Vec<Effect> {
 pub fn saved(model: &mut Model, order: SaveOrder, result: Result<Saved, String>) {
     match result {
         Ok(Saved::In(path)) => model.toast(Role::Ok, format!("saved; use it with --profile {}: {}", order.name, path.display())),
-        Ok(Saved::Exists) => {
-            model.confirm = Some(Confirm {
-                question: format!("Replace the profile {}?", order.name),
-                consequence: "Everything else that stands in it goes.".to_owned(),
-                command: None,
-                list: Vec::new(),
-                scroll: 0,
-                then: Then::Save(Box::new(SaveOrder { existing: Existing::Replaced, ..order })),
-            });
-        }
+        Ok(Saved::Exists) => replace(model, order, "Everything else that stands in it goes."),
+        Ok(Saved::Ships) => replace(model, order, "It comes with perilune, which takes yours instead until its file is deleted."),
         Err(reason) => model.toast(Role::Crit, format!("not saved: {reason}")),
     }
+}
+
+/// Asks whether a profile may take the place of the one that there is.
+fn replace(model: &mut Model, order: SaveOrder, consequence: &str) {
+    model.confirm = Some(Confirm {
+        question: format!("Replace the profile {}?", order.name),
+        consequence: consequence.to_owned(),
+        command: None,
+        list: Vec::new(),
+        scroll: 0,
+        then: Then::Save(Box::new(SaveOrder { existing: Existing::Replaced, ..order })),
+    });
 }
 
 /// Copies which blocks move.

@@ -6,6 +6,7 @@ use super::facts::{Facts, Worked, work};
 use super::presets;
 use super::wish::{self, Way};
 use crate::placement::{OffloadAsk, Pins, Planned};
+use crate::tui::known::Known;
 use crate::units::{BlockIndex, DeviceId, JobId};
 use crate::wire::TuneView;
 use crate::workflow::{JobDraft, Refusal};
@@ -222,10 +223,14 @@ impl State {
         self.worked.as_ref().and_then(|w| w.ask.as_ref()).map(Way::of)
     }
 
-    /// Returns whether the wish is what its job asks for already.
+    /// Returns whether the wish is what its job or the form asks for already.
     #[must_use]
-    pub fn is_applied(&self) -> bool {
-        self.worked.as_ref().and_then(|w| w.ask.as_ref()) == Some(&self.draft.offload)
+    pub fn is_applied(&self, known: &Known) -> bool {
+        let asked = match self.subject {
+            Subject::Job(job) => known.job(job).map_or(&self.draft.offload, |job| &job.spec.offload),
+            Subject::Form => &self.draft.offload,
+        };
+        self.worked.as_ref().and_then(|w| w.ask.as_ref()) == Some(asked)
     }
 }
 

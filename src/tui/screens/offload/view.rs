@@ -184,7 +184,7 @@ fn draw_wish(model: &Model, facts: &Facts, paint: &Paint, frame: &mut Frame, (ar
         Subject::Form => "Run form".to_owned(),
         Subject::Job(job) => format!("job {job}"),
     };
-    let asked = if state.is_applied() { "asked for" } else { "not asked for yet" };
+    let asked = if state.is_applied(&model.known) { "asked for" } else { "not asked for yet" };
     let size = view.network.bytes();
     let what = format!("{} {size} {} on {}", view.model, view.precision, view.compute);
     let note = format!("{of}, {asked}: {what}, {} blocks, {}", view.blocks.len(), view.size);
