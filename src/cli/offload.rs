@@ -85,7 +85,9 @@ fn idle(part: Part, ask: &OffloadAsk) -> Option<String> {
     let what = OfPart { part, value: Donors(ask.donors.clone()) };
     let more = OfPart { part, value: VirtualVram::Auto };
     (ask.virtual_vram == VirtualVram::None && ask.expert.is_none()).then(|| {
-        format!("--donor-device {what} has nothing to take: how much leaves is not said; --virtual-vram {more} has the planner say it")
+        format!(
+            "warning: --donor-device {what} has nothing to take: how much leaves is not said; --virtual-vram {more} has the planner say it"
+        )
     })
 }
 
@@ -160,7 +162,7 @@ mod tests {
     fn donors_with_nothing_to_take_are_told() {
         let idle = |flags: &str, profile: &str| all(flags, profile).unwrap().idle;
         let told = idle("--donor-device disk --donor-device vae=cpu --donor-device vae=disk --pin-blocks vae=disk,1", "");
-        let begins = ["--donor-device disk has nothing to take", "--donor-device vae=cpu,disk has nothing to take"];
+        let begins = ["warning: --donor-device disk has nothing to take", "warning: --donor-device vae=cpu,disk has nothing to take"];
         assert!(told.len() == 2 && told.iter().zip(begins).all(|(told, begin)| told.starts_with(begin)), "{told:?}");
         assert!(told[1].contains("--virtual-vram vae=auto"), "{told:?}");
         assert_eq!(idle("--donor-device disk --virtual-vram 1GiB --donor-device clip=cpu --virtual-vram clip=auto", ""), [""; 0]);

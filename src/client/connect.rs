@@ -81,12 +81,15 @@ async fn connect_once(gate: &Gate) -> Result<Connection, Unmet> {
     Ok(connection)
 }
 
+/// What is wrong where there is no daemon, here or on another box.
+pub const NOBODY: &str = "no daemon runs";
+
 /// Connects to the socket of this machine's daemon, which is started where that is allowed.
 pub async fn connect_raw(gate: &Gate) -> Result<UnixStream, Refusal> {
     match knock(gate).await? {
         Some(socket) => Ok(socket),
         None if gate.spawn => autostart::start(gate).await,
-        None => Err(Refusal::new(Kind::NoDaemon, "no daemon runs", "start one with `perilune serve`, or leave out --no-spawn")),
+        None => Err(Refusal::new(Kind::NoDaemon, NOBODY, "start one with `perilune serve`, or leave out --no-spawn")),
     }
 }
 

@@ -9,7 +9,7 @@ pub mod ssh;
 pub mod subscribe;
 
 pub use call::Client;
-pub use connect::{Connection, connect, connect_raw};
+pub use connect::{Connection, NOBODY, connect, connect_raw};
 pub use gate::{Gate, Place};
 pub use news::{Handle, News};
 pub use subscribe::follow;

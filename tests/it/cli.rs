@@ -400,7 +400,9 @@ fn clients_that_start_at_once_end_with_one_daemon() {
     assert!(pids.windows(2).all(|w| w[0] == w[1]), "{pids:?}");
     assert_eq!(daemons_started(&home), 1);
     assert_eq!(home.run(&["stop"]).ok(), "the daemon has ended\n");
-    refused(&home.run(&["stop"]), 3, "no daemon runs");
+    let again = home.run(&["stop"]);
+    refused(&again, 3, "no daemon runs");
+    assert!(again.stderr.contains("there is nothing to stop") && !again.stderr.contains("--no-spawn"), "{}", again.stderr);
 }
 
 #[test]

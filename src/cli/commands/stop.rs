@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::cli::context::Context;
-use crate::client::{Client, Gate, Place};
+use crate::client::{Client, Gate, NOBODY, Place};
 use crate::config::Paths;
 use crate::wire::Request;
 use crate::workflow::{Kind, Refusal};
@@ -23,7 +23,7 @@ pub(super) fn stop(context: &Context) -> Result<(), Refusal> {
     let gate = Gate { spawn: false, ..context.gate() };
     let asked = context.wait_for(async {
         let ask = async {
-            let mut daemon = Client::connect(&gate).await?;
+            let mut daemon = Client::connect(&gate).await.map_err(nothing_to_stop)?;
             daemon.call(Request::Stop).await?;
             daemon.hung_up().await;
             Ok::<_, Refusal>(())
@@ -52,6 +52,12 @@ pub(super) fn stop(context: &Context) -> Result<(), Refusal> {
     }
     context.output.show(&json!({"stopped": true}), || "the daemon has ended\n".to_owned());
     Ok(())
+}
+
+/// Who wants to stop a daemon does not want to start one.
+fn nothing_to_stop(refusal: Refusal) -> Refusal {
+    let hint = "there is nothing to stop; --home names the folder of another daemon".to_owned();
+    if refusal.message == NOBODY { Refusal { hint: Some(hint), ..refusal } } else { refusal }
 }
 
 /// Returns the process that holds the lock.
