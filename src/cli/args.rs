@@ -316,6 +316,8 @@ pub enum QueueCommand {
         to: Move,
     },
     /// Has the weights of a job's diffusion network live elsewhere: a running job's from its next step on, to the same picture
+    ///
+    /// The other parts are used before the first step and after the last one: what a flag says of them is refused.
     #[command(group = ArgGroup::new("budget").required(true).args(["virtual_vram", "expert_mode_allocations"]))]
     Rebudget {
         /// Its number
