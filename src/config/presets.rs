@@ -45,7 +45,7 @@ pub enum Saved {
 /// Saves a profile of the user's own. What is there is either the old one or the new one, never half of one.
 pub fn save(folder: &Path, name: &str, preset: &Preset, existing: Existing) -> Result<Saved, ConfigError> {
     let path = folder.join(format!("{name}.yaml"));
-    if existing == Existing::Kept && is_shipped(name) && !path.exists() {
+    if existing == Existing::Kept && Preset::embedded(name).is_some() && !path.exists() {
         return Ok(Saved::Ships);
     }
     let failed = |source| ConfigError::Io { path: path.clone(), source };
@@ -63,10 +63,6 @@ pub fn save(folder: &Path, name: &str, preset: &Preset, existing: Existing) -> R
         Err(e) if e.kind() == ErrorKind::AlreadyExists && existing == Existing::Kept => Ok(Saved::Exists),
         Err(source) => Err(failed(source)),
     }
-}
-
-fn is_shipped(name: &str) -> bool {
-    EMBEDDED.iter().any(|(shipped, _)| *shipped == name)
 }
 
 fn put(mut file: File, text: &str) -> io::Result<()> {

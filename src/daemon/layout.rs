@@ -189,3 +189,37 @@ impl Layout {
         ids.into_iter().map(share).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::{DType, Shape, TensorEntry};
+
+    #[test]
+    fn layers_are_called_as_torch_calls_them() {
+        let called = |role, name: &str, rank| {
+            let shape = Shape(vec![4; rank]);
+            let entry = TensorEntry { name: name.to_owned(), dtype: DType::F32, shape, file: 0, start: 0, end: 0, coded: None };
+            layer_type(role, &Param { name: name.to_owned(), entry })
+        };
+        let unet = "input_blocks.1.1.transformer_blocks.0.norm1.weight";
+        for (role, name, rank, expected) in [
+            (Role::Denoiser, unet, 1, Some("LayerNorm")),
+            (Role::Denoiser, "input_blocks.1.0.in_layers.0.weight", 1, Some("GroupNorm")),
+            (Role::Denoiser, "out.0.weight", 1, Some("GroupNorm")),
+            (Role::Denoiser, "out.2.weight", 4, Some("Conv2d")),
+            (Role::Denoiser, "time_embed.0.weight", 2, Some("Linear")),
+            (Role::Denoiser, "time_embed.0.bias", 1, None),
+            (Role::Denoiser, "joint_blocks.0.x_block.attn.ln_q.weight", 1, Some("RMSNorm")),
+            (Role::Denoiser, "layers.0.attention_norm1.weight", 1, Some("RMSNorm")),
+            (Role::ClipL, "text_model.embeddings.position_embedding.weight", 2, Some("Embedding")),
+            (Role::ClipL, "text_model.encoder.layers.0.layer_norm1.weight", 1, Some("LayerNorm")),
+            (Role::T5, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 2, Some("Embedding")),
+            (Role::T5, "encoder.block.0.layer.0.layer_norm.weight", 1, Some("RMSNorm")),
+            (Role::Qwen, "model.layers.0.self_attn.q_norm.weight", 1, Some("RMSNorm")),
+            (Role::Vae, "decoder.norm_out.weight", 1, Some("GroupNorm")),
+        ] {
+            assert_eq!(called(role, name, rank), expected, "{role} {name}");
+        }
+    }
+}

@@ -71,7 +71,7 @@ pub fn answer(question: Question, roots: &Roots) -> Result<PlanView, Refusal> {
     let minimum = found.smallest();
     let mut warnings = advice::warnings(&planned, &spec.offload, &layout.model, &layout.machine);
     warnings.extend(misses.concat());
-    if is_simulated(spec.compute) {
+    if spec.compute.is_simulated() {
         let compute = spec.compute;
         warnings.insert(0, format!("{compute} is {SIMULATED}: the processor computes, and links are as fast as the profile says"));
     }
@@ -145,10 +145,6 @@ struct Found {
     learned: Vec<Learned>,
     files: Files,
     now: Timestamp,
-}
-
-fn is_simulated(device: DeviceId) -> bool {
-    matches!(device, DeviceId::Sim(_))
 }
 
 impl Found {

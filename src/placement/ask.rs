@@ -93,9 +93,8 @@ impl OffloadAsk {
         if self.expert.is_some() && self.virtual_vram != VirtualVram::None {
             return Err(AskError::ExpertAndVirtual);
         }
-        let simulated = |device: &DeviceId| matches!(device, DeviceId::Sim(_));
-        if !simulated(&compute)
-            && let Some(device) = self.devices(compute).into_iter().find(simulated)
+        if !compute.is_simulated()
+            && let Some(device) = self.devices(compute).into_iter().find(|device| device.is_simulated())
         {
             return Err(AskError::SimulatedDonor { device, compute });
         }

@@ -26,6 +26,12 @@ impl DeviceId {
     pub const fn is_card(self) -> bool {
         matches!(self, Self::Cuda(_) | Self::Amd(_))
     }
+
+    /// Returns whether it is a simulated GPU, whose memory and time are reckoned.
+    #[must_use]
+    pub const fn is_simulated(self) -> bool {
+        matches!(self, Self::Sim(_))
+    }
 }
 
 /// Why a text names no device.

@@ -34,7 +34,7 @@ pub(super) fn read(core: &mut Core, asker: Asker, ask: Box<PlanAsk>, what: fn(Bo
     let compute = ask.draft.compute_device.unwrap_or(defaults.compute);
     let devices = submit::named(compute, ask.draft.parts.iter().map(|(_, ask)| ask).chain([&ask.draft.offload]));
     // What is missing is told by who looks for its memory; but whose simulated GPUs are, only the daemon knows.
-    let simulated: Vec<DeviceId> = devices.iter().copied().filter(|device| matches!(device, DeviceId::Sim(_))).collect();
+    let simulated: Vec<DeviceId> = devices.iter().copied().filter(|device| device.is_simulated()).collect();
     match submit::none_is_hidden(core, &devices).and_then(|()| submit::all_are_there(core, &simulated)) {
         Ok(()) => core.emit(Output::LookUp(asker, what(question(core, compute, ask, defaults)))),
         Err(refusal) => core.answer(asker, Err(refusal)),

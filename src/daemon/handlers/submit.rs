@@ -141,7 +141,7 @@ pub(super) fn all_are_there(core: &Core, devices: &[DeviceId]) -> Result<(), Ref
     let there: Vec<String> = known.iter().map(|d| d.id.to_string()).collect();
     let of_a_profile =
         "; simulated GPUs are those of the profile that the daemon was started with: `perilune stop`, and start it with `--profile`";
-    let more = if matches!(device, DeviceId::Sim(_)) { of_a_profile } else { "" };
+    let more = if device.is_simulated() { of_a_profile } else { "" };
     let hint = format!("there are {}; `perilune devices` shows them{more}", there.join(", "));
     Err(Refusal::new(Kind::NotFound, format!("there is no device {device}"), hint))
 }

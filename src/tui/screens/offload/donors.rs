@@ -27,10 +27,9 @@ pub fn donors(model: &Model) -> Vec<Donor> {
     let Some(facts) = &model.offload.facts else { return Vec::new() };
     let compute = facts.view.compute;
     let chosen = chosen(&model.offload, compute);
-    let is_simulated = |device: &DeviceId| matches!(device, DeviceId::Sim(_));
     let rooms = facts.view.machine.rooms.iter().map(|r| r.device).filter(|d| *d != DeviceId::Cpu);
     // Simulated memory is none that a real device could use.
-    let rooms = rooms.filter(|d| is_simulated(&compute) || !is_simulated(d));
+    let rooms = rooms.filter(|d| compute.is_simulated() || !d.is_simulated());
     let mut devices: Vec<DeviceId> = rooms.collect();
     devices.sort_unstable();
     devices.extend([DeviceId::Cpu, DeviceId::Disk]);

@@ -31,7 +31,7 @@ pub fn rows(facts: &Facts) -> u16 {
 /// Returns what the seconds rest on.
 #[must_use]
 pub fn note(facts: &Facts) -> String {
-    let simulated = matches!(facts.view.compute, DeviceId::Sim(_)).then(|| SIMULATED.to_owned());
+    let simulated = facts.view.compute.is_simulated().then(|| SIMULATED.to_owned());
     let history = facts.view.history.map(|history| {
         let runs = wording::count(u64::from(history.runs), "run");
         format!("forecasts were off by {:.0} % in the median of {runs}", history.median_error * 100.0)

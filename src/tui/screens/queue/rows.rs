@@ -15,7 +15,7 @@ use crate::tui::widgets::bar;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::wording;
-use crate::units::{DeviceId, JobId};
+use crate::units::JobId;
 use crate::wire::ConversionView;
 
 /// The columns of the queue.
@@ -121,8 +121,7 @@ pub fn brief(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], g
 pub fn full(model: &Model, job: &JobView, estimates: &[(JobId, Option<f64>)], grid: &Grid<'_>, paint: &Paint) -> Line<'static> {
     let spec = &job.spec;
     // The device's column is narrow.
-    let is_simulated = matches!(spec.compute, DeviceId::Sim(_));
-    let simulated = is_simulated.then(|| line::text(paint, Role::Warn, SIMULATED));
+    let simulated = spec.compute.is_simulated().then(|| line::text(paint, Role::Warn, SIMULATED));
     let cells = vec![
         id(model, job, paint),
         line::text(paint, Role::Dim, spec.priority.to_string()),
