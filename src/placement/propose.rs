@@ -67,7 +67,7 @@ pub struct Model {
     /// What a walk takes of the device that computes beyond weights, measured or else estimated; nothing where that matters to nobody.
     #[serde(default)]
     pub activations: Bytes,
-    /// What of each block is not stored as it is computed with, as large as it becomes; none where all is.
+    /// What of each block is not stored as it is computed with, as large as it becomes.
     #[serde(default)]
     pub expanded: Vec<Bytes>,
 }
@@ -112,6 +112,11 @@ impl Model {
     #[expect(clippy::cast_sign_loss, reason = "sizes and shares are positive")]
     pub fn as_stored(&self, bytes: Bytes) -> Bytes {
         Bytes((bytes.get() as f64 * self.stored_share).ceil() as u64)
+    }
+
+    /// Returns whether every block is stored as it is computed with.
+    pub(super) fn is_as_stored(&self) -> bool {
+        self.expanded.iter().all(|bytes| *bytes == Bytes::ZERO) && self.units.iter().all(|unit| unit.bytes == unit.stored)
     }
 
     /// Returns the memory beside the ring that blocks which are streamed are expanded into, one after the other.
@@ -363,7 +368,7 @@ mod tests {
             grounds: Grounds::Steps,
             walks: 1,
             activations: Bytes::ZERO,
-            expanded: Vec::new(),
+            expanded: vec![Bytes::ZERO; 17],
         }
     }
 
@@ -515,7 +520,7 @@ mod tests {
             seconds: if n < 20 { 0.1 } else { 0.001 },
             stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
         };
-        Model { units: (0..40).map(unit).collect(), ..model() }
+        Model { units: (0..40).map(unit).collect(), expanded: vec![Bytes::ZERO; 40], ..model() }
     }
 
     /// A card and the host, each of so much memory.

@@ -104,8 +104,7 @@ fn larger_ring(
 /// That is done where the processor computes with weights as they are stored: there memory is wanted more than time. Else staging
 /// memory comes on top of what stays.
 pub(super) fn counted(request: &Request, ringed: &Planned, from: Planned, model: &Model, asked: Bytes) -> Planned {
-    let as_stored = model.expanded.is_empty() && model.units.iter().all(|unit| unit.bytes == unit.stored);
-    if request.compute != DeviceId::Cpu || !request.calibrated || !as_stored || from.staging == Bytes::ZERO {
+    if request.compute != DeviceId::Cpu || !request.calibrated || !model.is_as_stored() || from.staging == Bytes::ZERO {
         return from;
     }
     let limit_s = ringed.predicted.step_s * WORTH_LESS_STAGING;

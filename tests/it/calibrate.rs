@@ -55,6 +55,28 @@ fn what_a_calibration_finds_counts_at_once_and_for_the_next_daemon() {
 }
 
 #[test]
+fn once_measured_what_passes_through_is_no_memory_on_top_of_what_was_asked_for() {
+    let home = Home::with_daemon();
+    home.script(&finds("succeeds"));
+    // Its file is fp16: only what is computed with as it is stored takes no other memory beside.
+    let taken = |precision: &str| {
+        let asked = ["--compute-device", "cpu", "--size", "64x64", "--cfg", "1", "--virtual-vram", "200KiB", "--precision", precision];
+        let plan = home.run(&[&["plan", "night", "--json"], &asked[..]].concat()).json();
+        let bytes = |value: &Value| value.as_u64().unwrap();
+        (bytes(&plan["devices"][0]["held"]) + bytes(&plan["staging"]), bytes(&plan["weights"]) - (200 << 10))
+    };
+    let (guessed, asked) = taken("fp16");
+    assert!(guessed > asked, "{guessed} of {asked}");
+    for precision in ["fp16", "fp32"] {
+        home.run(&[&CALIBRATE[..], &["--precision", precision]].concat()).ok();
+    }
+    let (measured, asked) = taken("fp16");
+    assert!(measured <= asked, "{measured} of {asked}");
+    let (expanded, asked) = taken("fp32");
+    assert!(expanded > asked, "{expanded} of {asked}");
+}
+
+#[test]
 fn what_was_measured_with_another_driver_does_not_count() {
     let (stub, mut home) = (NvmlStub::new(), Home::empty());
     home.use_gpus(&stub);
