@@ -103,7 +103,7 @@ fn facts(compute_s: f64, devices: u16) -> Facts {
         size: Size::new(1024, 1024).expect("both sides are divisible by 8"),
         batch: 1,
         blocks: units.iter().map(|u| TuneBlock { name: "block".to_owned(), stored: u.bytes }).collect(),
-        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO, expanded: Vec::new() },
+        network: Model { expanded: vec![Bytes::ZERO; units.len()], units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO },
         machine: Machine { rooms: ids.iter().map(room).collect(), speeds: (0..).zip(&ids).map(speed).collect(), ..Machine::default() },
         held: Vec::new(),
         active: None,
