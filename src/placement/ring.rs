@@ -3,6 +3,7 @@
 
 use super::plan::OffloadPlan;
 use super::planner::{self, Planned, Predicted, Request, Stay};
+use super::portfolio::TIE;
 use super::propose::Model;
 use super::simulate::Staging;
 use crate::units::{Bytes, DeviceId};
@@ -97,7 +98,7 @@ fn larger_ring(
     }
 }
 
-/// Has more blocks leave for a smaller sum of what stays and the ring, as long as that is more than `asked` and a step takes hardly
+/// Has more blocks leave for a smaller sum of what stays and the ring, as long as that is more than `asked` and a step takes no
 /// longer than with `ringed`: blocks that stay then make room for those that pass through. `from` is `ringed`, or what came of it
 /// for a larger `asked`.
 ///
@@ -107,7 +108,7 @@ pub(super) fn counted(request: &Request, ringed: &Planned, from: Planned, model:
     if request.compute != DeviceId::Cpu || !request.calibrated || !model.is_as_stored() || from.staging == Bytes::ZERO {
         return from;
     }
-    let limit_s = ringed.predicted.step_s * WORTH_LESS_STAGING;
+    let limit_s = ringed.predicted.step_s * (1.0 + TIE);
     let (mut least, mut now) = (from.clone(), from);
     while taken(&least, model) > asked
         && let Some(leaner) = leaner(request, &now, model, limit_s)
