@@ -429,6 +429,30 @@ mod tests {
     }
 
     #[test]
+    fn room_for_what_passes_through_costs_no_time() {
+        // Of a block in which a byte is expanded nothing is counted in.
+        let uneven = |n: usize, unit: UnitCost| {
+            let bytes = if n.is_multiple_of(3) { unit.bytes } else { Bytes(unit.bytes.get() / 4) };
+            UnitCost { bytes, stored: bytes, seconds: if n < 9 { 0.15 } else { 0.05 }, ..unit }
+        };
+        let units: Vec<UnitCost> = model().units.into_iter().enumerate().map(|(n, unit)| uneven(n, unit)).collect();
+        let on_top = Model { units: units.clone(), expanded: vec![Bytes(1); 17], ..model() };
+        let within = Model { units, ..model() };
+        let mut spared = 0;
+        for speed in [1.5e8, 2e8, 2.5e8, 3e8, 4e8, 6e8, 1e9] {
+            let speed = Speed { bytes_per_second: speed, ..machine(0).speeds[0].1 };
+            let machine = Machine { speeds: vec![(DeviceId::Disk, speed)], ..machine(4096) };
+            let [within, on_top] = [&within, &on_top].map(|model| {
+                let planned = propose(&ask("300MiB"), CPU, model, &machine).unwrap();
+                (planned.predicted.step_s, super::ring::taken(&planned, model))
+            });
+            assert!(within.0 <= on_top.0 * (1.0 + 1e-9) && within.1 <= on_top.1, "{machine:?}: {within:?} {on_top:?}");
+            spared += usize::from(within.1 < on_top.1);
+        }
+        assert!(spared > 2, "{spared}");
+    }
+
+    #[test]
     fn what_is_expanded_takes_memory_beside_the_ring() {
         let unit = |unit: UnitCost| UnitCost { stored: Bytes(2 * unit.bytes.get()), ..unit };
         let units: Vec<UnitCost> = model().units.into_iter().map(unit).collect();
