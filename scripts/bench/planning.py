@@ -8,7 +8,7 @@ from weights import CHECKOUT
 
 COMMAND = ["cargo", "bench", "--no-default-features", "--bench", "placement"]
 # Milliseconds, by what the benchmark's name begins with.
-BARS = {"plan": 5, "hold": 5, "sweep": 1000, "tuner": 5}
+BARS = {"plan": 5, "hold": 5, "sweep": 1000, "curve": 1000, "tuner": 5}
 UNITS = {"ns": 1e-6, "\u00b5s": 1e-3, "\u03bcs": 1e-3, "ms": 1, "s": 1000}
 NAME = re.compile(r"[├╰]─ ([a-z]\w+)")
 TIMES = re.compile(r"([\d.]+) (ns|[\u00b5\u03bc]s|ms|s)\b")
