@@ -444,7 +444,7 @@ mod tests {
             let machine = Machine { speeds: vec![(DeviceId::Disk, speed)], ..machine(4096) };
             let [within, on_top] = [&within, &on_top].map(|model| {
                 let planned = propose(&ask("300MiB"), CPU, model, &machine).unwrap();
-                (planned.predicted.step_s, super::ring::taken(&planned, model))
+                (planned.predicted.step_s, taken(&planned, model))
             });
             assert!(within.0 <= on_top.0 * (1.0 + 1e-9) && within.1 <= on_top.1, "{machine:?}: {within:?} {on_top:?}");
             spared += usize::from(within.1 < on_top.1);
