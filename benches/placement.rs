@@ -26,10 +26,8 @@ fn main() {
 /// A hundred unequal units, about ten GiB, half of them to be freed, and as many donors as asked for.
 fn request(compute_s: f64, donors: u16) -> Request {
     let unit = |i: u64| UnitCost {
-        bytes: Bytes::mib(40 + (i * 37) % 120),
-        stored: Bytes::mib(40 + (i * 37) % 120),
-        seconds: compute_s * (1.0 + ((i * 53) % 7) as f64) / 400.0,
         stay: if i.is_multiple_of(25) { Stay::Pinned } else { Stay::Movable },
+        ..UnitCost::plain(Bytes::mib(40 + (i * 37) % 120), compute_s * (1.0 + ((i * 53) % 7) as f64) / 400.0)
     };
     let donor = |k: u16| DonorLink {
         device: DeviceId::Cuda(k + 1),
@@ -103,14 +101,7 @@ fn facts(compute_s: f64, devices: u16) -> Facts {
         size: Size::new(1024, 1024).expect("both sides are divisible by 8"),
         batch: 1,
         blocks: units.iter().map(|u| TuneBlock { name: "block".to_owned(), stored: u.bytes }).collect(),
-        network: Model {
-            expanded: vec![Bytes::ZERO; units.len()],
-            units,
-            stored_share: 1.0,
-            grounds: Grounds::Steps,
-            walks: 1,
-            activations: Bytes::ZERO,
-        },
+        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO },
         machine: Machine { rooms: ids.iter().map(room).collect(), speeds: (0..).zip(&ids).map(speed).collect(), ..Machine::default() },
         held: Vec::new(),
         active: None,

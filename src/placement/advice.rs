@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn a_gpu_without_room_for_a_step_is_named() {
-        let unit = UnitCost { bytes: Bytes::mib(64), stored: Bytes::mib(64), seconds: 0.1, stay: Stay::Movable };
+        let unit = UnitCost::plain(Bytes::mib(64), 0.1);
         let (units, activations) = (vec![unit; 8], Bytes::mib(300));
-        let model = Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations, expanded: Vec::new() };
+        let model = Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations };
         let room = |device, mib| {
             let total = Bytes::mib(mib);
             Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO }
@@ -173,21 +173,16 @@ mod tests {
     #[test]
     fn what_was_asked_for_and_is_not_done_is_told() {
         let cpu = DeviceId::Cpu;
-        let unit = |n: u64| UnitCost {
-            bytes: Bytes::mib(64),
-            stored: Bytes::mib(64),
-            seconds: 0.1,
-            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
-        };
+        let unit = UnitCost::plain(Bytes::mib(64), 0.1);
         let model = Model {
-            units: (0..8).map(unit).collect(),
+            units: [vec![UnitCost { stay: Stay::Pinned, ..unit }], vec![unit; 7]].concat(),
             stored_share: 1.0,
             grounds: Grounds::Steps,
             walks: 1,
             activations: Bytes::ZERO,
-            expanded: Vec::new(),
         };
-        let expanding = Model { expanded: vec![Bytes::mib(64); 8], ..model.clone() };
+        let units = model.units.iter().map(|unit| UnitCost { expanded: unit.bytes, ..*unit }).collect();
+        let expanding = Model { units, ..model.clone() };
         let misses = |model: &Model, ask: OffloadAsk| {
             let room = Room { device: cpu, total: Bytes::gib(4), free: Bytes::gib(4), reserve: Bytes::ZERO, committed: Bytes::ZERO };
             let machine = Machine { rooms: vec![room], pace: Pace::assumed(cpu), ..Machine::default() };
@@ -219,9 +214,9 @@ mod tests {
 
     #[test]
     fn the_processor_without_room_for_what_stays_is_named() {
-        let unit = UnitCost { bytes: Bytes::mib(64), stored: Bytes::mib(64), seconds: 0.1, stay: Stay::Movable };
+        let unit = UnitCost::plain(Bytes::mib(64), 0.1);
         let (units, walks, activations) = (vec![unit; 8], 1, Bytes::ZERO);
-        let model = Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks, activations, expanded: Vec::new() };
+        let model = Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks, activations };
         let told = |device, mib| {
             let room = Room { device, total: Bytes::gib(4), free: Bytes::mib(mib), reserve: Bytes::ZERO, committed: Bytes::ZERO };
             let machine = Machine { rooms: vec![room], pace: Pace::assumed(device), ..Machine::default() };
@@ -236,15 +231,8 @@ mod tests {
     #[test]
     fn a_device_with_less_room_than_was_asked_of_it_is_named() {
         let (here, donor) = (DeviceId::Sim(0), DeviceId::Sim(1));
-        let unit = UnitCost { bytes: Bytes::mib(1), stored: Bytes::mib(1), seconds: 0.1, stay: Stay::Movable };
-        let model = Model {
-            units: vec![unit; 8],
-            stored_share: 1.0,
-            grounds: Grounds::Steps,
-            walks: 1,
-            activations: Bytes::ZERO,
-            expanded: Vec::new(),
-        };
+        let unit = UnitCost::plain(Bytes::mib(1), 0.1);
+        let model = Model { units: vec![unit; 8], stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO };
         let room = |device, total| Room { device, total, free: total, reserve: Bytes::ZERO, committed: Bytes::ZERO };
         let machine = |donor| {
             let rooms = vec![room(here, Bytes::mib(64)), donor, room(DeviceId::Cpu, Bytes::mib(64))];

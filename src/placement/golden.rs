@@ -214,7 +214,7 @@ fn unequal_blocks_take_what_the_reference_says() {
         let bound_s = compute_s.max((total - stays) as f64 / row.speed);
         let request = Request {
             compute: DeviceId::Cuda(0),
-            units: units.iter().map(|u| UnitCost { bytes: Bytes(u.0), stored: Bytes(u.0), seconds: u.1, stay: Stay::Movable }).collect(),
+            units: units.iter().map(|u| UnitCost::plain(Bytes(u.0), u.1)).collect(),
             goal: Goal::Free(Bytes(total - stays)),
             staging: two,
             donors: vec![DonorLink { device: DeviceId::Cpu, capacity: Bytes(u64::MAX), bytes_per_second: row.speed, latency_s: 0.0 }],
@@ -245,7 +245,7 @@ fn a_ring_serves_unequal_units_better_than_slots() {
     let found = [Staging::Slots(2), Staging::Slots(3), Staging::Ring(Bytes(3 * largest))].map(|staging| {
         let request = Request {
             compute: DeviceId::Cuda(0),
-            units: units.iter().map(|u| UnitCost { bytes: Bytes(u.0), stored: Bytes(u.0), seconds: u.1, stay: Stay::Movable }).collect(),
+            units: units.iter().map(|u| UnitCost::plain(Bytes(u.0), u.1)).collect(),
             goal: Goal::Free(Bytes(total - total / 4)),
             staging,
             donors: vec![DonorLink { device: DeviceId::Cpu, capacity: Bytes(u64::MAX), bytes_per_second: 25e9, latency_s: 0.0 }],

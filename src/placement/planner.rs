@@ -35,10 +35,20 @@ pub struct UnitCost {
     pub bytes: Bytes,
     /// What a donor holds of it: it is kept there as it is stored.
     pub stored: Bytes,
+    /// What of it is not stored as it is computed with, as large as it becomes.
+    pub expanded: Bytes,
     /// How long it computes in a step; what is no positive number counts as no time.
     pub seconds: f64,
     /// Whether it may leave.
     pub stay: Stay,
+}
+
+impl UnitCost {
+    /// Returns a unit that is stored as it is computed with, and may leave.
+    #[must_use]
+    pub fn plain(bytes: Bytes, seconds: f64) -> Self {
+        Self { bytes, stored: bytes, expanded: Bytes::ZERO, seconds, stay: Stay::Movable }
+    }
 }
 
 /// The most bytes that one device may hold.
@@ -216,7 +226,7 @@ mod tests {
     fn model_a(goal: Goal, donors: &[(DeviceId, u64, f64)]) -> Request {
         Request {
             compute: DeviceId::Cuda(0),
-            units: vec![UnitCost { bytes: Bytes::gib(1), stored: Bytes::gib(1), seconds: 1.0 / 16.0, stay: Stay::Movable }; 8],
+            units: vec![UnitCost::plain(Bytes::gib(1), 1.0 / 16.0); 8],
             goal,
             staging: Staging::Slots(2),
             donors: donors
@@ -277,7 +287,7 @@ mod tests {
     #[test]
     fn pinned_weights_are_charged_to_the_compute_device_first() {
         // T1 with its table pinned: what is freed comes from the blocks.
-        let unit = |mib, stay| UnitCost { bytes: Bytes::mib(mib), stored: Bytes::mib(mib), seconds: 0.1, stay };
+        let unit = |mib, stay| UnitCost { stay, ..UnitCost::plain(Bytes::mib(mib), 0.1) };
         let units = [vec![unit(1024, Stay::Pinned)], vec![unit(512, Stay::Movable); 4]].concat();
         let request = Request { units, ..model_a(Goal::Free(Bytes::gib(1)), &[CPU]) };
         assert_eq!(at(&plan(&request).unwrap(), DeviceId::Cpu), [2, 4]);
@@ -290,7 +300,7 @@ mod tests {
 
     #[test]
     fn small_budgets_stream_small_units() {
-        let unit = |mib| UnitCost { bytes: Bytes::mib(mib), stored: Bytes::mib(mib), seconds: 0.001, stay: Stay::Movable };
+        let unit = |mib| UnitCost::plain(Bytes::mib(mib), 0.001);
         let request = Request { units: [600, 100, 600, 100, 100].map(unit).to_vec(), ..model_a(Goal::Hold(Bytes::mib(1400)), &[CPU]) };
         // Two slots of 600 leave 200 to stay, so 1300 stream; with slots of 100 both large ones stay, and only 300 do.
         assert_eq!(at(&plan(&request).unwrap(), DeviceId::Cpu), [1, 3, 4]);

@@ -19,10 +19,9 @@ fn unit() -> impl Strategy<Value = UnitCost> {
     // Most are stored as they are computed with, others in any size.
     let stored = prop_oneof![4 => Just(None), 1 => (0u64..120).prop_map(Some)];
     (0u64..60, stored, 0.0..2.0f64, stay).prop_map(|(bytes, stored, seconds, stay)| UnitCost {
-        bytes: Bytes(bytes),
         stored: Bytes(stored.unwrap_or(bytes)),
-        seconds,
         stay,
+        ..UnitCost::plain(Bytes(bytes), seconds)
     })
 }
 
@@ -225,7 +224,7 @@ proptest! {
         let m = (n * percent / 100).max(1);
         let request = Request {
             compute: GPU,
-            units: vec![UnitCost { bytes: Bytes(1 << 20), stored: Bytes(1 << 20), seconds: 1.0, stay: Stay::Movable }; n],
+            units: vec![UnitCost::plain(Bytes(1 << 20), 1.0); n],
             goal: Goal::Free(Bytes((m as u64) << 20)),
             staging: Staging::Slots(slots),
             donors: vec![DonorLink { device: DeviceId::Cpu, capacity: Bytes(u64::MAX), bytes_per_second: f64::from(1 << 20) / x, latency_s: 0.0 }],
@@ -249,7 +248,7 @@ proptest! {
         // Stored as it is computed with.
         let units = request.units.iter().map(|unit| UnitCost { stored: unit.bytes, ..*unit }).collect();
         let grounds = Grounds::Steps;
-        let model = Model { units, stored_share: 1.0, grounds, walks: 1, activations: Bytes::ZERO, expanded: Vec::new() };
+        let model = Model { units, stored_share: 1.0, grounds, walks: 1, activations: Bytes::ZERO };
         let placed = |bytes| {
             let ask = OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes(bytes)), ..OffloadAsk::default() };
             propose(&ask, GPU, &model, &machine)

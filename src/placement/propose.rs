@@ -10,7 +10,7 @@ use super::pace::{Grounds, Pace, Task, Walk};
 use super::pins::Pins;
 use super::plan::OffloadPlan;
 use super::planner::{self, DonorLink, Goal, Planned, Quota, Request, Stay, UnitCost, plan};
-use super::ring::{self, SLOTS, counted, kept, streamed, taken, through_a_ring};
+use super::ring::{self, SLOTS, counted, kept, taken, through_a_ring};
 use super::shortage::Shortage;
 use super::simulate::Staging;
 use super::sweep::{self, Point};
@@ -67,9 +67,6 @@ pub struct Model {
     /// What a walk takes of the device that computes beyond weights, measured or else estimated; nothing where that matters to nobody.
     #[serde(default)]
     pub activations: Bytes,
-    /// What of each block is not stored as it is computed with, as large as it becomes.
-    #[serde(default)]
-    pub expanded: Vec<Bytes>,
 }
 
 impl Model {
@@ -90,14 +87,14 @@ impl Model {
         let unit = |(((task, block), seconds), stay): (((&Task, &Block), f64), Stay)| UnitCost {
             bytes: task.bytes,
             stored: block.bytes(),
+            expanded: block.expanded_in(precision),
             seconds,
             stay,
         };
         let units: Vec<UnitCost> = once.iter().zip(table.blocks()).zip(seconds).zip(stay).map(unit).collect();
         let whole: Bytes = units.iter().map(|u| u.bytes).sum();
         let stored_share = table.bytes().get() as f64 / whole.get().max(1) as f64;
-        let expanded = table.blocks().iter().map(|block| block.expanded_in(precision)).collect();
-        Self { units, stored_share, grounds, walks, activations: Bytes::ZERO, expanded }
+        Self { units, stored_share, grounds, walks, activations: Bytes::ZERO }
     }
 
     /// Returns what one walk through these blocks is, where a step of so many computes so much.
@@ -116,23 +113,26 @@ impl Model {
 
     /// Returns whether every block is stored as it is computed with.
     pub(super) fn is_as_stored(&self) -> bool {
-        self.expanded.iter().all(|bytes| *bytes == Bytes::ZERO) && self.units.iter().all(|unit| unit.bytes == unit.stored)
+        self.units.iter().all(|unit| unit.expanded == Bytes::ZERO && unit.bytes == unit.stored)
+    }
+
+    /// Returns the blocks that pass through staging memory.
+    pub(super) fn streamed<'a>(&'a self, plan: &'a OffloadPlan) -> impl Iterator<Item = &'a UnitCost> {
+        self.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit)
     }
 
     /// Returns the memory beside the ring that blocks which are streamed are expanded into, one after the other.
     #[must_use]
     pub fn scratch(&self, plan: &OffloadPlan) -> Bytes {
-        let streamed = self.expanded.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute);
-        streamed.map(|(bytes, _)| *bytes).max().unwrap_or_default()
+        self.streamed(plan).map(|unit| unit.expanded).max().unwrap_or_default()
     }
 
     /// Returns a plan whose staging memory is all that blocks pass through: the ring, in which they lie as they are stored, and the
     /// scratch beside it.
     fn with_scratch(&self, mut planned: Planned) -> Planned {
         if planned.staging > Bytes::ZERO {
-            let stored =
-                self.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home != planned.plan.compute).map(|(u, _)| u.stored);
-            let ring = self.as_stored(planned.staging).max(stored.max().unwrap_or_default());
+            let stored = self.streamed(&planned.plan).map(|unit| unit.stored).max();
+            let ring = self.as_stored(planned.staging).max(stored.unwrap_or_default());
             planned.staging = ring + self.scratch(&planned.plan);
         }
         planned
@@ -149,7 +149,7 @@ impl Model {
         let may_leave = |n: &usize| self.units[*n].stay != Stay::Pinned;
         let most = |size: &dyn Fn(usize) -> Bytes| (0..self.units.len()).filter(may_leave).map(size).max().unwrap_or_default();
         let slots = Staging::Slots(SLOTS).bytes(Some(most(&|n| self.units[n].bytes)));
-        let scratch = most(&|n| self.expanded.get(n).copied().unwrap_or_default());
+        let scratch = most(&|n| self.units[n].expanded);
         let ring = self.as_stored(slots).max(most(&|n| self.units[n].stored));
         (ring + scratch).saturating_sub(slots)
     }
@@ -241,7 +241,7 @@ pub fn expect(plan: &OffloadPlan, model: &Model, machine: &Machine, staging: Opt
     donors.dedup();
     let donors = donors.into_iter().map(|device| link(device, Bytes(u64::MAX), model, machine)).collect();
     let question = question((plan.compute, model.units.clone()), model, machine, Goal::Free(Bytes::ZERO), donors);
-    let largest = streamed(plan, model).max();
+    let largest = model.streamed(plan).map(|unit| unit.bytes).max();
     if let (Some(staging), Some(largest)) = (staging, largest) {
         let ring = model.ring_within(staging, plan).max(largest);
         return in_a_step(Planned { plan: plan.clone(), staging, predicted: ring::expect(&question, plan, ring) }, model, machine);
@@ -356,20 +356,17 @@ mod tests {
     const GPU: DeviceId = DeviceId::Cuda(0);
 
     fn model() -> Model {
-        let unit = |n: u64| UnitCost {
-            bytes: Bytes::mib(if n == 0 { 16 } else { 64 }),
-            stored: Bytes::mib(if n == 0 { 16 } else { 64 }),
-            seconds: 0.1,
-            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
-        };
-        Model {
-            units: (0..17).map(unit).collect(),
-            stored_share: 1.0,
-            grounds: Grounds::Steps,
-            walks: 1,
-            activations: Bytes::ZERO,
-            expanded: vec![Bytes::ZERO; 17],
+        let head = UnitCost { stay: Stay::Pinned, ..UnitCost::plain(Bytes::mib(16), 0.1) };
+        let units = [vec![head], vec![UnitCost::plain(Bytes::mib(64), 0.1); 16]].concat();
+        Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO }
+    }
+
+    /// The model where so much of each unit is expanded.
+    fn expanding(mut model: Model, expanded: impl Fn(&UnitCost) -> Bytes) -> Model {
+        for unit in &mut model.units {
+            unit.expanded = expanded(unit);
         }
+        model
     }
 
     fn machine(mib: u64) -> Machine {
@@ -424,7 +421,7 @@ mod tests {
         full.rooms.push(Room { device: DeviceId::Disk, total: Bytes::mib(520), free: Bytes::mib(520), ..full.rooms[0] });
         assert_eq!(asked("500MiB", &full, &model()).0, Bytes::mib(528 + 64));
         // Where more than what is stored comes to lie beside the ring, or nothing was measured, it comes on top.
-        let expanded = Model { expanded: vec![Bytes::mib(64); 17], ..model() };
+        let expanded = expanding(model(), |_| Bytes::mib(64));
         assert!(asked("500MiB", &machine(4096), &expanded).0 > Bytes::mib(540));
     }
 
@@ -433,11 +430,11 @@ mod tests {
         // Of a block in which a byte is expanded nothing is counted in.
         let uneven = |n: usize, unit: UnitCost| {
             let bytes = if n.is_multiple_of(3) { unit.bytes } else { Bytes(unit.bytes.get() / 4) };
-            UnitCost { bytes, stored: bytes, seconds: if n < 9 { 0.15 } else { 0.05 }, ..unit }
+            UnitCost { stay: unit.stay, ..UnitCost::plain(bytes, if n < 9 { 0.15 } else { 0.05 }) }
         };
         let units: Vec<UnitCost> = model().units.into_iter().enumerate().map(|(n, unit)| uneven(n, unit)).collect();
-        let on_top = Model { units: units.clone(), expanded: vec![Bytes(1); 17], ..model() };
         let within = Model { units, ..model() };
+        let on_top = expanding(within.clone(), |_| Bytes(1));
         let mut spared = 0;
         for speed in [1.5e8, 2e8, 2.5e8, 3e8, 4e8, 6e8, 1e9] {
             let speed = Speed { bytes_per_second: speed, ..machine(0).speeds[0].1 };
@@ -456,7 +453,7 @@ mod tests {
     fn what_is_expanded_takes_memory_beside_the_ring() {
         let unit = |unit: UnitCost| UnitCost { stored: Bytes(2 * unit.bytes.get()), ..unit };
         let units: Vec<UnitCost> = model().units.into_iter().map(unit).collect();
-        let halved = Model { expanded: units.iter().map(|u| u.bytes).collect(), units, stored_share: 2.0, ..model() };
+        let halved = expanding(Model { units, stored_share: 2.0, ..model() }, |unit| unit.bytes);
         let planned = propose(&ask("500MiB"), CPU, &halved, &machine(4096)).unwrap();
         // Two blocks of 128 MiB as they are stored, and one of 64 as it is computed with.
         assert_eq!((on(&planned, CPU), planned.staging), (Bytes::mib(528), Bytes::mib(320)));
@@ -474,7 +471,7 @@ mod tests {
     fn a_ring_that_pays_never_takes_more_than_there_is() {
         let unit = |unit: UnitCost| UnitCost { stored: Bytes(2 * unit.bytes.get()), ..unit };
         let units: Vec<UnitCost> = half_large().units.into_iter().map(unit).collect();
-        let halved = Model { expanded: units.iter().map(|u| u.bytes).collect(), units, stored_share: 2.0, ..model() };
+        let halved = expanding(Model { units, stored_share: 2.0, ..model() }, |unit| unit.bytes);
         let everything = OffloadAsk { donors: vec![DeviceId::Disk], ..ask(&format!("{}b", halved.bytes().get())) };
         let mut steps = Vec::new();
         for mib in [330, 500, 600, 800, 1000, 4000] {
@@ -538,13 +535,9 @@ mod tests {
 
     /// Half of this network takes long and is small, the other half is large and soon done with.
     fn half_large() -> Model {
-        let unit = |n: u64| UnitCost {
-            bytes: Bytes::mib(if n < 20 { 2 } else { 64 }),
-            stored: Bytes::mib(if n < 20 { 2 } else { 64 }),
-            seconds: if n < 20 { 0.1 } else { 0.001 },
-            stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
-        };
-        Model { units: (0..40).map(unit).collect(), expanded: vec![Bytes::ZERO; 40], ..model() }
+        let (small, large) = (UnitCost::plain(Bytes::mib(2), 0.1), UnitCost::plain(Bytes::mib(64), 0.001));
+        let units = [vec![UnitCost { stay: Stay::Pinned, ..small }], vec![small; 19], vec![large; 20]].concat();
+        Model { units, ..model() }
     }
 
     /// A card and the host, each of so much memory.

@@ -25,14 +25,9 @@ const MOST_STAGING: (u64, u64) = (2, 5);
 /// Blocks that are tried for leaving beside what was asked to, those first whose computing hides most.
 const FEW: usize = 8;
 
-/// Returns the sizes of what passes through.
-pub(super) fn streamed<'a>(plan: &'a OffloadPlan, model: &'a Model) -> impl Iterator<Item = Bytes> + 'a {
-    model.units.iter().zip(&plan.homes).filter(|(_, home)| **home != plan.compute).map(|(unit, _)| unit.bytes)
-}
-
 /// Returns what leaves the device that computes.
 pub(super) fn left(plan: &OffloadPlan, model: &Model) -> Bytes {
-    streamed(plan, model).sum()
+    model.streamed(plan).map(|unit| unit.bytes).sum()
 }
 
 /// Returns what stays on the device that computes.
@@ -51,7 +46,7 @@ pub(super) fn taken(planned: &Planned, model: &Model) -> Bytes {
 /// It is as large as the slots where speeds are guessed, and not smaller where weights are stored as something else than
 /// they are computed with: the block in use is then expanded beside it.
 pub(super) fn through_a_ring(request: &Request, planned: Planned, model: &Model, most: Bytes) -> Planned {
-    let Some(largest) = streamed(&planned.plan, model).max() else { return planned };
+    let Some(largest) = model.streamed(&planned.plan).map(|unit| unit.bytes).max() else { return planned };
     let slots = Staging::Slots(SLOTS).bytes(Some(largest));
     let all = left(&planned.plan, model);
     #[expect(clippy::float_cmp, reason = "exactly 1 is what equal sizes give")]
@@ -131,7 +126,7 @@ fn leaner(request: &Request, now: &Planned, model: &Model, limit_s: f64) -> Opti
         (expect(request, &plan, room), plan, room)
     });
     let (_, plan, room) = plans.filter(|(p, ..)| p.step_s <= limit_s).min_by(|(a, ..), (b, ..)| a.step_s.total_cmp(&b.step_s))?;
-    let largest = streamed(&plan, model).max()?;
+    let largest = model.streamed(&plan).map(|unit| unit.bytes).max()?;
     let sizes = (0..=SIZES).map(|n| Bytes(largest.get() + room.saturating_sub(largest).get() * n / SIZES));
     let (staging, predicted) = sizes.map(|size| (size, expect(request, &plan, size))).find(|(_, p)| p.step_s <= limit_s)?;
     Some(Planned { plan, staging, predicted })

@@ -571,10 +571,8 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
     let size = |n: u64| Bytes::mib(if n == 0 { 5 } else { 40 + (n * 37) % 90 });
     let count = 42;
     let unit = |n: u64| UnitCost {
-        bytes: size(n),
-        stored: size(n),
-        seconds: 0.02 + 0.001 * ((n * 53) % 17) as f64,
         stay: if n == 0 { Stay::Pinned } else { Stay::Movable },
+        ..UnitCost::plain(size(n), 0.02 + 0.001 * ((n * 53) % 17) as f64)
     };
     let block = |n: u64| TuneBlock {
         name: match n {
@@ -610,7 +608,7 @@ pub(crate) fn tune(compute: DeviceId) -> TuneView {
         size: Size::new(768, 512).unwrap(),
         batch: 1,
         blocks: (0..count).map(block).collect(),
-        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO, expanded: Vec::new() },
+        network: Model { units, stored_share: 1.0, grounds: Grounds::Steps, walks: 1, activations: Bytes::ZERO },
         machine: Machine {
             rooms: vec![room(DeviceId::Cuda(0), 24.0, 20.5), room(DeviceId::Cuda(1), 24.0, 22.6), room(DeviceId::Cpu, 31.2, 9.5)],
             speeds: vec![
