@@ -1,13 +1,13 @@
 //! What an operator should know of a plan before it is carried out.
 
+use super::Allocation;
 use super::ask::{OffloadAsk, VirtualVram};
-use super::budget::Cut;
+use super::budget::{self, Cut};
 use super::machine::Machine;
 use super::pace::Grounds;
 use super::planner::{Planned, Stay};
 use super::propose::{self, Model};
 use super::ring::{kept, left, taken};
-use super::{Allocation, Parts};
 use crate::units::{Bytes, DeviceId};
 
 /// From how much of a step on, waiting for weights is worth a word.
@@ -44,13 +44,14 @@ pub fn warnings(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Ma
 /// Returns what should be known of where a plan puts blocks, whatever a step takes with it.
 #[must_use]
 pub fn of_places(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    misses(planned, ask, model, machine).into_iter().chain(over(planned, ask, model)).chain(dearer(planned, model)).collect()
+    misses(planned, ask, model, machine).into_iter().chain(dearer(planned, model)).collect()
 }
 
 /// Returns what a plan does not do that was asked for.
 #[must_use]
 pub fn misses(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Vec<String> {
-    cuts(ask, planned.plan.compute, model, machine).into_iter().chain(held_back(planned, ask, model)).collect()
+    let cuts = cuts(ask, planned.plan.compute, model, machine).into_iter();
+    cuts.chain(held_back(planned, ask, model)).chain(over(planned, ask, model, machine)).collect()
 }
 
 /// Returns which devices of a list have less room than was asked of them.
@@ -73,14 +74,13 @@ fn held_back(planned: &Planned, ask: &OffloadAsk, model: &Model) -> Option<Strin
     }
 }
 
-/// Tells where a list gives the device that computes fewer bytes than weights take there, with those that pass through.
-fn over(planned: &Planned, ask: &OffloadAsk, model: &Model) -> Option<String> {
+/// Tells where a list gives the device that computes less of its memory than weights take there, with those that pass through.
+fn over(planned: &Planned, ask: &OffloadAsk, model: &Model, machine: &Machine) -> Option<String> {
     let compute = planned.plan.compute;
     let Some(Allocation::Listed(listed)) = &ask.expert else { return None };
-    let Parts::Bytes(parts) = listed.parts() else { return None };
-    let (_, given) = parts.iter().find(|(device, _)| *device == compute)?;
+    let given = budget::given_bytes(listed, compute, &machine.rooms)?;
     let (taken, kept, staging) = (taken(planned, model), kept(&planned.plan, model), planned.staging);
-    (taken > *given).then(|| {
+    (taken > given).then(|| {
         format!(
             "{compute} was given {given}, and weights will take {taken}: {kept} stay, and {staging} is what the others pass through; give it \
              more, or less with as much as that in mind"
@@ -201,6 +201,7 @@ mod tests {
             (amount("256MiB", "cpu,1-5"), "256.0 MiB were to leave cpu, and 128.0 MiB do: what is pinned to cpu stays"),
             (amount("64MiB", ""), ""),
             (list("cpu,320MiB;disk,*"), "cpu was given 320.0 MiB, and weights will take 448.0 MiB: 320.0 MiB stay, and 128.0 MiB is what"),
+            (list("cpu,0.0625;disk,*"), "cpu was given 256.0 MiB, and weights will take 384.0 MiB: 256.0 MiB stay, and 128.0 MiB is what"),
             (list("cpu,1KiB;disk,*"), "cpu was given 1.0 KiB, and weights will take 192.0 MiB: 64.0 MiB stay"),
             (list("disk,256MiB;cpu,*"), ""),
             (list("cpu,50%;disk,50%"), ""),

@@ -193,6 +193,28 @@ pub fn quotas(ask: &OffloadAsk, compute: DeviceId, load: Load, rooms: &[Room]) -
     }
 }
 
+/// Returns the bytes that a list gives a device; nothing where it gives it a share of the model, or the rest.
+#[must_use]
+pub fn given_bytes(listed: &Listed, device: DeviceId, rooms: &[Room]) -> Option<Bytes> {
+    match listed.parts() {
+        Parts::Bytes(parts) => parts.iter().find(|(to, _)| *to == device).map(|(_, bytes)| *bytes),
+        Parts::Fractions(parts) => {
+            let (_, share) = parts.iter().find(|(to, _)| *to == device)?;
+            let room = rooms.iter().find(|room| room.device == device)?;
+            Some(share.share_of(room.total, u128::from(Decimal::ONE.get())))
+        }
+        Parts::Percents(_) => None,
+    }
+}
+
+/// Returns who may take weights of an ask for an amount, with all that they have room for, whatever the amount is.
+pub fn all_of(ask: &OffloadAsk, compute: DeviceId, load: Load, rooms: &[Room]) -> Result<Vec<Quota>, BudgetError> {
+    ask.check(compute)?;
+    let bench = Bench { compute, load, rooms };
+    bench.fits_compute(load.fixed.min(load.total))?;
+    bench.takers(ask).into_iter().map(|device| bench.given(device, None)).collect()
+}
+
 /// What the parts are worked out from.
 struct Bench<'a> {
     compute: DeviceId,
@@ -257,8 +279,7 @@ impl Bench<'_> {
         let leaving = leaving.max(self.load.away);
         let stays = self.load.total.saturating_sub(leaving);
         self.fits_compute(stays)?;
-        let mut names = if leaving == Bytes::ZERO { Vec::new() } else { ask.donors_of(self.compute) };
-        names.extend(ask.pins.devices().into_iter().filter(|d| *d != self.compute && !names.contains(d)).collect::<Vec<_>>());
+        let names = if leaving == Bytes::ZERO { Vec::new() } else { self.takers(ask) };
         let mut donors = Vec::with_capacity(names.len());
         let mut rest = leaving;
         for device in names {
@@ -270,6 +291,13 @@ impl Bench<'_> {
         self.nothing_left(&donors, leaving, rest)?;
         let compute = Quota { device: self.compute, wanted: stays, most: stays, held: stays };
         Ok(Quotas { compute, donors, leaving, cut: Vec::new() })
+    }
+
+    /// Who is named, and who is pinned to.
+    fn takers(&self, ask: &OffloadAsk) -> Vec<DeviceId> {
+        let mut names = ask.donors_of(self.compute);
+        names.extend(ask.pins.devices().into_iter().filter(|d| *d != self.compute && !names.contains(d)).collect::<Vec<_>>());
+        names
     }
 
     fn nothing_left(&self, donors: &[Quota], needed: Bytes, missing: Bytes) -> Result<(), BudgetError> {
@@ -329,10 +357,7 @@ impl Bench<'_> {
     /// Says of a device that it has less room than it was asked for; of both as it lies there.
     fn cut(&self, listed: &Listed, quota: &Quota, meant: Bytes) -> Cut {
         let lies = |bytes| if quota.device == self.compute { bytes } else { self.load.stored.stored(bytes) };
-        let asked = match listed.parts() {
-            Parts::Bytes(parts) => parts.iter().find(|(device, _)| *device == quota.device).map(|(_, bytes)| *bytes),
-            Parts::Percents(_) | Parts::Fractions(_) => None,
-        };
+        let asked = given_bytes(listed, quota.device, self.rooms);
         Cut { device: quota.device, asked: asked.unwrap_or(lies(meant)), room: quota.held, rest: listed.rest() }
     }
 

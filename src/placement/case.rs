@@ -32,6 +32,8 @@ pub(super) struct Case {
     pub(super) by_name: Vec<Option<usize>>,
     /// The donors in the order in which they were listed.
     pub(super) as_listed: Vec<usize>,
+    /// Homes that keep every budget, where some are known beforehand.
+    pub(super) known: Option<Homes>,
 }
 
 impl Case {

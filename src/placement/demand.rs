@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::case::Case;
 use super::packing::{even, spread};
 use super::planner::{DonorLink, Goal, Quota, Request, Stay, UnitCost};
+use super::propose::on_average;
 use super::shortage::Shortage;
 use super::simulate::{Link, Staging};
 use crate::units::{BlockIndex, Bytes, DeviceId};
@@ -24,7 +25,8 @@ pub(super) fn link(donor: &DonorLink) -> Link {
     Link { bytes_per_second: donor.bytes_per_second, latency_s }
 }
 
-/// Returns the donors with what the goal lets them hold, the fastest first; each device once, the compute device never.
+/// Returns the donors with what the goal lets them hold, the fastest first and who takes the rest last; each device once, the compute
+/// device never.
 pub(super) fn ranked(request: &Request) -> Result<Vec<DonorLink>, Shortage> {
     let mut donors: Vec<DonorLink> = Vec::new();
     for donor in &request.donors {
@@ -46,7 +48,8 @@ pub(super) fn ranked(request: &Request) -> Result<Vec<DonorLink>, Shortage> {
             Some(_) | None => return Err(Shortage::PinnedAway { device, missing: pinned.saturating_sub(room).max(Bytes(1)) }),
         }
     }
-    donors.sort_by(|a, b| b.bytes_per_second.total_cmp(&a.bytes_per_second));
+    let is_last = |donor: &DonorLink| rest(&request.goal) == Some(donor.device);
+    donors.sort_by(|a, b| is_last(a).cmp(&is_last(b)).then(b.bytes_per_second.total_cmp(&a.bytes_per_second)));
     Ok(donors)
 }
 
@@ -65,13 +68,53 @@ fn pinned_away(request: &Request) -> BTreeMap<DeviceId, Bytes> {
 fn allowed(goal: &Goal, device: DeviceId) -> Bytes {
     match goal {
         Goal::Free(_) | Goal::Hold(_) => Bytes(u64::MAX),
-        Goal::Quotas { by_device: _, rest } if *rest == Some(device) => Bytes(u64::MAX),
+        Goal::Quotas { .. } if rest(goal) == Some(device) => Bytes(u64::MAX),
         Goal::Quotas { by_device, rest: _ } => quota(by_device, device).unwrap_or(Bytes::ZERO),
+    }
+}
+
+/// Returns who takes what the others do not.
+fn rest(goal: &Goal) -> Option<DeviceId> {
+    match goal {
+        Goal::Free(_) | Goal::Hold(_) => None,
+        Goal::Quotas { by_device: _, rest } => *rest,
     }
 }
 
 fn quota(by_device: &[Quota], device: DeviceId) -> Option<Bytes> {
     by_device.iter().find(|q| q.device == device).map(|q| q.most)
+}
+
+/// One way to read a request: what donors may hold, and the cases that follow.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) donors: Vec<DonorLink>,
+    pub(super) cases: Vec<Case>,
+}
+
+/// Returns the ways to read a request, the first of which that can be met is meant.
+///
+/// Who takes the rest has at first room for no more than what the others are not to take: it may be the fastest, and would take
+/// everything. As whole blocks seldom come out even, it then has more and more, and last what it has.
+pub(super) fn ways(request: &Request, donors: &[DonorLink]) -> Result<Vec<Way>, Shortage> {
+    let freely = cases(request, donors)?;
+    if rest(&request.goal) == Some(request.compute) {
+        let way = |case| Way { donors: donors.to_vec(), cases: vec![case] };
+        return Ok(freely.into_iter().map(way).collect());
+    }
+    let mut ways = Vec::new();
+    if let (Some(_), Some((last, others)), Some(case)) = (rest(&request.goal), donors.split_last(), freely.first()) {
+        let leaving = on_average(&request.units).stored(Bytes(case.need));
+        let theirs = others.iter().fold(0u64, |sum, donor| sum.saturating_add(donor.capacity.get()));
+        let half = case.movable.iter().map(|&unit| case.stored[unit]).max().unwrap_or_default().div_ceil(2);
+        for halves in 0..=2 * others.len() as u64 {
+            let capacity = last.capacity.min(Bytes(leaving.get().saturating_sub(theirs) + half * halves));
+            let donors = [others, &[DonorLink { capacity, ..*last }]].concat();
+            ways.extend(cases(request, &donors).ok().map(|cases| Way { donors, cases }));
+        }
+    }
+    ways.push(Way { donors: donors.to_vec(), cases: freely });
+    Ok(ways)
 }
 
 /// A request in sums.
@@ -85,8 +128,9 @@ struct Sums<'a> {
     largest_away: Option<Bytes>,
 }
 
-/// Returns the cases that meet the request: one, or for slots that count one for each size of the largest streamed unit.
-pub(super) fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>, Shortage> {
+/// Returns the cases that meet the request: one, or for slots that count one for each size of the largest streamed unit. Where donors
+/// are to take all that they can, the first is the one in which they take most.
+fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>, Shortage> {
     let sum = |wanted: &dyn Fn(&UnitCost) -> bool| request.units.iter().filter(|u| wanted(u)).map(|u| u.bytes).sum::<Bytes>().get();
     let is_away = |u: &UnitCost| matches!(u.stay, Stay::At(_));
     let sums = Sums {
@@ -103,7 +147,7 @@ pub(super) fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>
     match &request.goal {
         Goal::Free(bytes) => sums.one(bytes.get().min(sums.total - sums.pinned).saturating_sub(sums.away)),
         Goal::Hold(bytes) => sums.hold(bytes.get()),
-        Goal::Quotas { by_device: _, rest } if *rest == Some(request.compute) => Ok(vec![sums.fullest()]),
+        Goal::Quotas { by_device: _, rest } if *rest == Some(request.compute) => Ok(sums.fullest()),
         Goal::Quotas { by_device, rest: _ } => {
             let most = quota(by_device, request.compute).map_or(sums.pinned, Bytes::get);
             sums.pinned_fits(most)?;
@@ -155,6 +199,7 @@ impl Sums<'_> {
             staging: self.request.staging,
             by_name,
             as_listed,
+            known: None,
         }
     }
 
@@ -186,16 +231,30 @@ impl Sums<'_> {
         Shortage::Ring { device: self.compute(), block: BlockIndex(block), missing: bytes - size }
     }
 
-    /// Returns the case in which the donors take all that they can: the largest even set that they have room for.
-    fn fullest(&self) -> Case {
-        let mut case = self.case(0, u64::MAX);
+    /// Returns the cases in which the donors take all that they can: the largest even set that they have room for, with what else fits
+    /// beside it, and the largest units that do; that which takes more first.
+    fn fullest(&self) -> Vec<Case> {
+        let case = self.case(0, u64::MAX);
         let n = case.movable.len();
-        let bytes_of = |set: &[usize]| set.iter().map(|&i| case.bytes[i]).sum::<u64>();
+        let homes = |set: &[usize]| if case.stored_bytes(set) <= case.room() { spread(&case, set) } else { None };
         let sets = (1..=n).rev().map(|m| even(n, m).map(|k| case.movable[k]).collect::<Vec<_>>());
-        let need =
-            sets.filter(|set| case.stored_bytes(set) <= case.room()).find(|set| spread(&case, set).is_some()).map(|set| bytes_of(&set));
-        case.need = need.unwrap_or(0);
-        case
+        let even = sets.into_iter().find(|set| homes(set).is_some()).unwrap_or_default();
+        let mut falling = case.movable.clone();
+        falling.sort_by_key(|&unit| Reverse(case.stored[unit]));
+        let filled = |mut set: Vec<usize>| {
+            for &unit in &falling {
+                let mut more = set.clone();
+                if let Err(place) = more.binary_search(&unit) {
+                    more.insert(place, unit);
+                    set = if homes(&more).is_some() { more } else { set };
+                }
+            }
+            set
+        };
+        let of = |set: &[usize]| Case { need: set.iter().map(|&i| case.bytes[i]).sum(), known: homes(set), ..case.clone() };
+        let mut cases = [filled(even), filled(Vec::new())].map(|set| of(&set));
+        cases.sort_by_key(|case| Reverse(case.need));
+        cases.into()
     }
 
     fn hold(&self, most: u64) -> Result<Vec<Case>, Shortage> {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Homes};
+use super::case::Case;
 use super::demand;
 use super::moves::improve;
 use super::packing::rescue;
@@ -71,8 +71,9 @@ pub enum Goal {
     Quotas {
         /// The amounts. A device that is not named holds nothing, but for what is pinned.
         by_device: Vec<Quota>,
-        /// The device that takes all that remains. Where it is the compute device, the donors take all that
-        /// their amounts allow; otherwise as much stays as its amount allows.
+        /// The device that takes what the others do not. Where it is the compute device, the donors take all that
+        /// their amounts allow; otherwise as much stays as its amount allows, and the other donors take theirs before
+        /// this one takes anything.
         rest: Option<DeviceId>,
     },
 }
@@ -131,7 +132,7 @@ pub struct Predicted {
     pub lower_s: f64,
     /// What it takes if nothing overlaps.
     pub upper_s: f64,
-    /// What comes in from all donors.
+    /// What comes in from all donors: in sizes as their [links](LinkUse) have it.
     pub streamed: Bytes,
     /// The traffic of each donor that holds weights, the fastest first.
     pub links: Vec<LinkUse>,
@@ -156,9 +157,11 @@ pub struct Planned {
 /// blocks on one link stream at the places ⌊(2j+1)n/(2m)⌋.
 pub fn plan(request: &Request) -> Result<Planned, Shortage> {
     let donors = demand::ranked(request)?;
-    let cases = demand::cases(request, &donors)?;
-    let homes = choose(&cases).ok_or_else(|| demand::in_pieces(request, &donors, &cases))?;
-    Ok(finish(request, &donors, &homes))
+    let ways = demand::ways(request, &donors)?;
+    let start = ways.iter().find_map(|way| start(&way.cases).map(|(case, scored)| (way, case, scored)));
+    let start = start.or_else(|| ways.iter().find_map(|way| found(&way.cases).map(|(case, scored)| (way, case, scored))));
+    let (way, case, scored) = start.ok_or_else(|| demand::in_pieces(request, &donors, ways.last().map_or(&[], |way| &way.cases)))?;
+    Ok(finish(request, &way.donors, &improve(case, scored).homes))
 }
 
 /// Returns what a step takes with blocks where a plan has put them; of the request, its goal does not matter.
@@ -168,8 +171,8 @@ pub fn expect(request: &Request, plan: &OffloadPlan) -> Predicted {
     predict(request, &request.donors, &plan.homes.iter().map(donor).collect::<Vec<_>>())
 }
 
-/// Returns the best homes over all cases: the simple sets of each, and moves on from the best of them.
-fn choose(cases: &[Case]) -> Option<Homes> {
+/// Returns the best of the simple sets over all cases.
+fn start(cases: &[Case]) -> Option<(&Case, Scored)> {
     let mut best: Option<(&Case, Scored)> = None;
     for case in demand::few(cases) {
         let Some(scored) = simple(case) else { continue };
@@ -177,14 +180,16 @@ fn choose(cases: &[Case]) -> Option<Homes> {
             best = Some((case, scored));
         }
     }
-    let start = best.or_else(|| {
-        cases.iter().find_map(|case| {
-            let homes = rescue(case)?;
-            let step_s = case.step_s(&homes);
-            Some((case, Scored { homes, step_s }))
-        })
-    });
-    start.map(|(case, scored)| improve(case, scored).homes)
+    best
+}
+
+/// Returns any homes at all, where no simple set keeps the budgets.
+fn found(cases: &[Case]) -> Option<(&Case, Scored)> {
+    cases.iter().find_map(|case| {
+        let homes = rescue(case)?;
+        let step_s = case.step_s(&homes);
+        Some((case, Scored { homes, step_s }))
+    })
 }
 
 fn finish(request: &Request, donors: &[DonorLink], homes: &[Option<usize>]) -> Planned {

@@ -30,7 +30,7 @@ pub(super) fn simple(case: &Case) -> Option<Scored> {
     let mut pipeline = case.pipeline();
     let bound_s = case.bound_s() * (1.0 + TIE);
     let mut best: Option<Scored> = None;
-    for make in [even, bucket, bucket_filled, head, tail, largest, original] {
+    for make in [even, known, bucket, bucket_filled, head, tail, largest, original] {
         let Some(homes) = make(case) else { continue };
         let step_s = pipeline.step_s(&homes, best.as_ref().map_or(f64::INFINITY, |b| b.step_s), None);
         let scored = Scored { homes, step_s };
@@ -91,6 +91,10 @@ fn even(case: &Case) -> Option<Homes> {
     // Unequal blocks overshoot: what need not leave stays.
     let stays = case.fill(stays, case.movable.iter().copied());
     case.without(&stays)
+}
+
+fn known(case: &Case) -> Option<Homes> {
+    case.known.clone()
 }
 
 fn bucket(case: &Case) -> Option<Homes> {

@@ -186,17 +186,33 @@ fn place(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) 
 
 /// Returns the smallest virtual VRAM that [`propose`] finds a placement for: so much of what fits is tried until a byte less does not.
 pub fn smallest(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Bytes, ProposalError> {
-    let donors = ask.donors_of(compute);
-    let leaving =
-        |bytes| OffloadAsk { virtual_vram: VirtualVram::AtLeast(bytes), expert: None, donors: donors.clone(), pins: ask.pins.clone() };
+    let leaving = leaving(ask, compute);
     let placed = |bytes| propose(&leaving(bytes), compute, model, machine).map(|_| bytes);
     if placed(Bytes::ZERO).is_ok() {
         return Ok(Bytes::ZERO);
     }
-    let (request, _) = request(&leaving(model.bytes()), compute, model, machine)?;
+    let request = whatever_leaves(&leaving(model.bytes()), compute, model, machine)?;
     let free = capacity(compute, machine).unwrap_or(model.bytes());
     let (low, high) = sweep::budgets(&request, free.saturating_sub(model.surplus()));
     sweep::least(low, high, placed)
+}
+
+/// Returns the asks for amounts that leave to the donors of an ask: those that it lists, or that it names.
+fn leaving(ask: &OffloadAsk, compute: DeviceId) -> impl Fn(Bytes) -> OffloadAsk {
+    let listed = match &ask.expert {
+        Some(Allocation::Listed(listed)) => listed.devices().into_iter().filter(|d| *d != compute).collect(),
+        Some(Allocation::Auto) | None => Vec::new(),
+    };
+    let donors = if listed.is_empty() { ask.donors_of(compute) } else { listed };
+    let pins = ask.pins.clone();
+    move |bytes| OffloadAsk { virtual_vram: VirtualVram::AtLeast(bytes), expert: None, donors: donors.clone(), pins: pins.clone() }
+}
+
+/// Returns the question of what leaves, whatever amount that is, and whether or not the donors have room for all of it.
+fn whatever_leaves(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<Request, ProposalError> {
+    let units = pinned(&ask.pins, compute, model)?;
+    let donors = donors(ask, compute, &units, &budget::all_of(ask, compute, load(model, &units), &machine.rooms)?, model, machine);
+    Ok(question((compute, units), model, machine, Goal::Free(Bytes::ZERO), donors))
 }
 
 /// Returns what may stay where an amount is to leave, and everything where something else is wanted.
@@ -214,13 +230,7 @@ fn capacity(device: DeviceId, machine: &Machine) -> Option<Bytes> {
 
 /// Returns what a step takes for each of `points` amounts that leave, from nothing to all, whatever there is room for.
 pub fn curve(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine, points: u32) -> Result<Vec<Point>, ProposalError> {
-    let named = match &ask.expert {
-        Some(Allocation::Listed(listed)) => listed.devices().into_iter().filter(|d| *d != compute).collect(),
-        Some(Allocation::Auto) | None => Vec::new(),
-    };
-    let donors = if named.is_empty() { ask.donors_of(compute) } else { named };
-    let everything = OffloadAsk { virtual_vram: VirtualVram::AtLeast(model.bytes()), expert: None, donors, pins: ask.pins.clone() };
-    let (request, _) = request(&everything, compute, model, machine)?;
+    let request = whatever_leaves(&leaving(ask, compute)(model.bytes()), compute, model, machine)?;
     let walks = model.walks as f64;
     let step = |p: Point| Point { step_s: p.step_s * walks, lower_s: p.lower_s * walks, ..p };
     let free = capacity(compute, machine).unwrap_or(model.bytes());
@@ -259,7 +269,6 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
     for seconds in [&mut predicted.step_s, &mut predicted.compute_s, &mut predicted.lower_s, &mut predicted.upper_s] {
         *seconds *= walks;
     }
-    predicted.streamed = Bytes(predicted.streamed.get().saturating_mul(model.walks));
     for link in &mut predicted.links {
         // What travels is what is stored.
         let there = model.units.iter().zip(&planned.plan.homes).filter(|(_, home)| **home == link.device);
@@ -267,6 +276,7 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
         link.streamed = Bytes(stored.get().saturating_mul(model.walks));
         link.transfer_s *= walks;
     }
+    predicted.streamed = predicted.links.iter().map(|link| link.streamed).sum();
     predicted.calibrated = model.grounds.is_measured() && predicted.links.iter().all(|link| machine.speed(link.device).measured);
     planned
 }
@@ -274,18 +284,32 @@ fn in_a_step(mut planned: Planned, model: &Model, machine: &Machine) -> Planned 
 /// Returns the question to the planner.
 pub fn request(ask: &OffloadAsk, compute: DeviceId, model: &Model, machine: &Machine) -> Result<(Request, Quotas), ProposalError> {
     let units = pinned(&ask.pins, compute, model)?;
-    let sum = |wanted: fn(&Stay) -> bool| units.iter().filter(|u| wanted(&u.stay)).map(|u| u.bytes).sum();
-    let load =
-        Load { total: model.bytes(), fixed: sum(|s| *s == Stay::Pinned), away: sum(|s| matches!(s, Stay::At(_))), stored: densest(&units) };
-    let quotas = quotas(ask, compute, load, &machine.rooms)?;
-    let told = |device: DeviceId| units.iter().filter(|u| u.stay == Stay::At(device)).map(|u| u.stored).sum();
-    // Who is only pinned to, takes nothing else.
-    let named = |device: DeviceId| matches!(ask.expert, Some(Allocation::Listed(_))) || ask.donors_of(compute).contains(&device);
-    let most = |quota: &budget::Quota| if named(quota.device) { quota.held } else { quota.held.min(told(quota.device)) };
-    let donors = quotas.donors.iter().map(|quota| link(quota.device, most(quota), model, machine)).collect();
+    let quotas = quotas(ask, compute, load(model, &units), &machine.rooms)?;
+    let donors = donors(ask, compute, &units, &quotas.donors, model, machine);
     let capacity = capacity(compute, machine).unwrap_or(quotas.compute.most).saturating_sub(model.surplus());
     let goal = goal(ask, &quotas, capacity, on_average(&units));
     Ok((question((compute, units), model, machine, goal, donors), quotas))
+}
+
+/// Returns what the model is in sums.
+fn load(model: &Model, units: &[UnitCost]) -> Load {
+    let sum = |wanted: fn(&Stay) -> bool| units.iter().filter(|u| wanted(&u.stay)).map(|u| u.bytes).sum();
+    Load { total: model.bytes(), fixed: sum(|s| *s == Stay::Pinned), away: sum(|s| matches!(s, Stay::At(_))), stored: densest(units) }
+}
+
+/// Returns the donors with what they may hold. Who is only pinned to, takes nothing else.
+fn donors(
+    ask: &OffloadAsk,
+    compute: DeviceId,
+    units: &[UnitCost],
+    quotas: &[budget::Quota],
+    model: &Model,
+    machine: &Machine,
+) -> Vec<DonorLink> {
+    let told = |device: DeviceId| units.iter().filter(|u| u.stay == Stay::At(device)).map(|u| u.stored).sum();
+    let named = |device: DeviceId| matches!(ask.expert, Some(Allocation::Listed(_))) || ask.donors_of(compute).contains(&device);
+    let most = |quota: &budget::Quota| if named(quota.device) { quota.held } else { quota.held.min(told(quota.device)) };
+    quotas.iter().map(|quota| link(quota.device, most(quota), model, machine)).collect()
 }
 
 /// Returns the units with those that must live somewhere told so.
@@ -330,8 +354,9 @@ fn link(device: DeviceId, capacity: Bytes, model: &Model, machine: &Machine) -> 
 fn goal(ask: &OffloadAsk, quotas: &Quotas, capacity: Bytes, average: AsStored) -> Goal {
     match (&ask.expert, ask.virtual_vram) {
         (Some(Allocation::Listed(listed)), _) => {
-            let last = quotas.donors.last().map(|q| q.device);
-            // Shares are what each device is to hold; whole blocks seldom come out even, which the last one makes up for.
+            // Shares are what each device is to hold; whole blocks seldom come out even, which the last one with more room makes up for.
+            let has_more = |q: &&budget::Quota| q.held > average.stored(q.wanted);
+            let last = quotas.donors.iter().rev().find(has_more).or(quotas.donors.last()).map(|q| q.device);
             let (rest, shares) = match listed.parts() {
                 Parts::Percents(_) => (listed.rest().or(last), true),
                 Parts::Bytes(_) | Parts::Fractions(_) => (listed.rest(), false),
@@ -531,6 +556,67 @@ mod tests {
         assert_eq!(shares("cpu,25%;disk,75%", &machine), [208, 832, 0]);
         assert_eq!(shares("cpu,50%;cuda:1,25%;disk,25%", &machine), [464, 320, 256]);
         assert_eq!(shares("disk,50%;cpu,*", &machine), [528, 512, 0]);
+    }
+
+    /// A machine with two cards beside the processor, of so many MiB, and how fast each donor is.
+    fn with_cards(mib: [u64; 2], speeds: [f64; 3]) -> Machine {
+        let mut machine = machine(4096);
+        let card =
+            |(n, mib): (u16, u64)| Room { device: DeviceId::Cuda(n), total: Bytes::mib(mib), free: Bytes::mib(mib), ..machine.rooms[0] };
+        let cards: Vec<Room> = (1..).zip(mib).map(card).collect();
+        machine.rooms.extend(cards);
+        let speed = |bytes_per_second| Speed { bytes_per_second, ..machine.speeds[0].1 };
+        let donors = [DeviceId::Cuda(1), DeviceId::Cuda(2), DeviceId::Disk];
+        machine.speeds = donors.into_iter().zip(speeds.map(speed)).collect();
+        machine
+    }
+
+    #[test]
+    fn a_list_is_kept_to_a_block_whoever_is_fastest() {
+        let kept_to = |text: &str, machine: &Machine| {
+            let ask = OffloadAsk { expert: Some(text.parse().unwrap()), ..OffloadAsk::default() };
+            let planned = propose(&ask, CPU, &model(), machine).unwrap();
+            [CPU, DeviceId::Cuda(1), DeviceId::Cuda(2), DeviceId::Disk].map(|device| on(&planned, device).get() >> 20)
+        };
+        for speeds in [[1e9, 2e9, 9e9], [9e9, 1e9, 2e9], [2e9, 9e9, 1e9]] {
+            let machine = with_cards([4096; 2], speeds);
+            assert_eq!(kept_to("cpu,208MiB;cuda:1,128MiB;cuda:2,64MiB;disk,*", &machine), [208, 128, 64, 640], "{speeds:?}");
+            assert_eq!(kept_to("cpu,208MiB;disk,128MiB;cuda:1,*", &machine), [208, 704, 0, 128], "{speeds:?}");
+            assert_eq!(kept_to("cpu,20%;cuda:1,40%;disk,40%", &machine), [208, 384, 0, 448], "{speeds:?}");
+        }
+        // What the last one has no room for is another's.
+        assert_eq!(kept_to("cpu,20%;cuda:1,20%;cuda:2,60%", &with_cards([4096, 100], [1e9; 3])), [208, 768, 64, 0]);
+        assert_eq!(kept_to("cpu,20%;cuda:2,60%;cuda:1,20%", &with_cards([4096, 100], [1e9; 3])), [208, 768, 64, 0]);
+    }
+
+    #[test]
+    fn donors_take_all_that_they_are_given_of_unequal_blocks() {
+        let unit = |n: u64| UnitCost::plain(Bytes::mib(4 + (n * 37) % 90), 0.01);
+        let uneven = Model { units: (0..40).map(unit).collect(), ..model() };
+        let whole = uneven.bytes();
+        for percent in (10..100u64).step_by(5) {
+            let ask = OffloadAsk { expert: Some(format!("disk,{percent}%;cpu,*").parse().unwrap()), ..OffloadAsk::default() };
+            let planned = propose(&ask, CPU, &uneven, &machine(4096)).unwrap();
+            let (left, given) = (ring::left(&planned.plan, &uneven), Bytes(whole.get() / 100 * percent));
+            assert!(left <= given + Bytes(100) && left.get() >= given.get() / 100 * 97, "{percent} %: {left} of {given}");
+        }
+    }
+
+    #[test]
+    fn donors_without_room_for_all_still_tell_the_least_and_the_curve() {
+        // The processor has room for 700 of 1040 MiB, the card for 500.
+        let mut machine = with_cards([500, 64], [1e9; 3]);
+        machine.rooms[0] = Room { total: Bytes::mib(700), free: Bytes::mib(700), ..machine.rooms[0] };
+        let ask = OffloadAsk { donors: vec![DeviceId::Cuda(1)], ..ask("auto") };
+        let least = smallest(&ask, CPU, &model(), &machine).unwrap();
+        let leaving = |bytes| OffloadAsk { virtual_vram: VirtualVram::AtLeast(bytes), ..ask.clone() };
+        assert!(propose(&leaving(least), CPU, &model(), &machine).is_ok(), "{least}");
+        assert!(propose(&leaving(least - Bytes(1)), CPU, &model(), &machine).is_err(), "{least}");
+        let points = curve(&ask, CPU, &model(), &machine, 17).unwrap();
+        assert_eq!(points.last().map(|point| point.freed), Some(Bytes::mib(448)), "the card holds seven blocks");
+        // Those that a list names are asked, and no others.
+        let list = OffloadAsk { expert: Some("cpu,600MiB;cuda:1,*".parse().unwrap()), donors: Vec::new(), ..ask.clone() };
+        assert_eq!(smallest(&list, CPU, &model(), &machine).unwrap(), least);
     }
 
     /// Half of this network takes long and is small, the other half is large and soon done with.

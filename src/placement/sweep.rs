@@ -75,12 +75,14 @@ pub(super) fn sweep_through(
 }
 
 /// Returns between which amounts that leave the least lies with which what stays and what the others pass through fit into
-/// `free`: with the first it does not, and with the second it does wherever donors have the room, whichever blocks leave.
+/// `free`: with the first it does not, and with the second it does whichever blocks leave, or it is all that donors have room for.
 pub(super) fn budgets(request: &Request, free: Bytes) -> (Bytes, Bytes) {
     let total: Bytes = request.units.iter().map(|u| u.bytes).sum();
     let largest = request.units.iter().filter(|u| u.stay != Stay::Pinned && request.staging.passes(u.bytes)).map(|u| u.bytes).max();
     let over = total.saturating_sub(free);
-    let high = (over + request.staging.bytes(largest)).min(movable(request));
+    let room = request.donors.iter().fold(0u64, |sum, donor| sum.saturating_add(donor.capacity.get()));
+    let room = on_average(&request.units).computed(Bytes(room));
+    let high = (over + request.staging.bytes(largest)).min(movable(request)).min(room);
     (over.saturating_sub(Bytes(1)).min(high), high)
 }
 

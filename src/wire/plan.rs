@@ -153,7 +153,7 @@ pub struct PredictedView {
     pub upper_s: f64,
     /// Seconds of the first step.
     pub first_step_s: f64,
-    /// The traffic of each donor that holds weights, the fastest first; bytes as on the device that computes.
+    /// The traffic of each donor that holds weights, the fastest first; bytes as they are stored.
     pub links: Vec<LinkUse>,
     /// How good such forecasts have been on this box, where there were any.
     pub history: Option<History>,
