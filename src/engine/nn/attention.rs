@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::product::{is_for_onednn, product};
+use super::wide::in_kind;
 
 /// Tokens on both sides from which on products are worth a call for each head.
 const MANY: i64 = 512;
@@ -13,8 +14,9 @@ const ROWS: (i64, i64) = (128, 512);
 
 /// Queries attend to keys: `q [B, L, H·d]`, `k, v [B, S, H·d]` to `[B, L, H·d]`, scale `1/√d`.
 ///
-/// `causal` hides later tokens from earlier ones.
+/// `causal` hides later tokens from earlier ones. What comes out has `q`'s type.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, causal: Causal) -> Tensor {
+    let (k, v) = (&in_kind(k, q.kind()), &in_kind(v, q.kind()));
     let (batch, length, width) = sizes(q);
     let split = |x: &Tensor| x.view([batch, -1, heads, width / heads]).transpose(1, 2);
     if causal == Causal::No && length.min(k.size()[1]) >= MANY && is_for_onednn(q, k) {

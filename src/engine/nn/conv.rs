@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::product::{is_plain, product};
-use super::wide::in_kind;
+use super::wide::{in_kind, of_product};
 use super::{Scope, WeightRef};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
@@ -36,10 +36,11 @@ impl Conv2d {
         Ok(Self { weight: scope.weight("weight")?, bias: scope.weight("bias")?, stride, padding })
     }
 
-    /// `x [B, in, H, W]` to `[B, out, H', W']`, in the weights' type.
+    /// `x [B, in, H, W]` to `[B, out, H', W']`, in the weights' type, or in a wider one where they are few and the map is small.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let weight = held.tensor(self.weight);
-        self.product(&in_kind(x, weight.kind()), &weight, &held.tensor(self.bias))
+        let size = x.size();
+        let kind = of_product(held.kind_and_size(self.weight), size[2] * size[3] / (self.stride * self.stride));
+        self.exact(held, &in_kind(x, kind))
     }
 
     /// The same in `x`'s type, for which the weights are converted: for small layers that the whole stream passes.

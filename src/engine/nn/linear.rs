@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::wide::in_kind;
+use super::wide::{in_kind, of_product};
 use super::{Scope, WeightRef, product};
 use crate::engine::residency::Held;
 use crate::families::FamilyError;
@@ -21,21 +21,26 @@ impl Linear {
         Ok(Self { weight: scope.weight("weight")?, bias })
     }
 
-    /// `x [.., in]` to `[.., out]`, in the weights' type.
+    /// `x [B, .., in]` to `[B, .., out]`, in the type that it [`reads`](Self::reads).
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let weight = held.matrix(self.weight);
-        product(&in_kind(x, weight.kind()), &weight, self.bias.map(|b| held.tensor(b)).as_deref())
+        let size = x.size();
+        let rows = size.iter().skip(1).rev().skip(1).product();
+        self.product(held, x, &held.matrix(self.weight), self.reads(held, rows))
     }
 
     /// The same in `x`'s type, for which the weights are converted: for layers that a run uses once.
     pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        let bias = self.bias.map(|b| in_kind(&held.tensor(b), x.kind()));
-        product(x, &in_kind(&held.matrix(self.weight), x.kind()), bias.as_ref())
+        self.product(held, x, &held.matrix(self.weight), x.kind())
     }
 
-    /// Returns the weights' type.
+    /// Returns the type in which it computes for so many rows of each picture: the weights', or a wider one where it is small.
     #[must_use]
-    pub fn kind(&self, held: &Held<'_>) -> Kind {
-        held.tensor(self.weight).kind()
+    pub fn reads(&self, held: &Held<'_>, rows: i64) -> Kind {
+        of_product(held.kind_and_size(self.weight), rows)
+    }
+
+    fn product(&self, held: &Held<'_>, x: &Tensor, weight: &Tensor, kind: Kind) -> Tensor {
+        let bias = self.bias.map(|b| in_kind(&held.tensor(b), kind));
+        product(&in_kind(x, kind), &in_kind(weight, kind), bias.as_ref())
     }
 }

@@ -30,14 +30,14 @@ impl Embedder {
         Ok(Self { first: Linear::new(&scope.at(first))?, second: Linear::new(&scope.at(second))? })
     }
 
-    /// `x [.., in]` to `[.., out]`, in the weights' type.
+    /// `x [B, in]` to `[B, out]`, in the weights' type, or in a wider one where they are few.
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         self.second.forward(held, &self.first.forward(held, x).silu_())
     }
 
-    /// Returns the weights' type.
+    /// Returns the type that its first matrix would compute in for so many rows.
     #[must_use]
-    pub fn kind(&self, held: &Held<'_>) -> Kind {
-        self.first.kind(held)
+    pub fn reads(&self, held: &Held<'_>, rows: i64) -> Kind {
+        self.first.reads(held, rows)
     }
 }

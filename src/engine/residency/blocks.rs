@@ -23,7 +23,7 @@ use crate::families::Role;
 use crate::placement::plan::total;
 use crate::placement::{OffloadPlan, Share};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable, Precision};
+use crate::weights::{Block, BlockTable, Coded, Precision, TensorEntry};
 
 /// The blocks of one component.
 #[derive(Debug)]
@@ -79,16 +79,36 @@ impl Held<'_> {
     /// When the weight belongs to another block: a mistake in a model, not in a file. What a file holds was checked when it was
     /// read, so that every weight of it can be expanded.
     pub fn tensor(&self, at: WeightRef) -> Weight<'_> {
-        assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
-        let tensors = match &self.weights {
-            Lent::Resident(resident) => resident.weights().tensors(),
-            Lent::Staged { weights, .. } => weights,
-        };
-        let entry = self.of_table.and_then(|block| block.params.get(at.0.param)).map(|p| &p.entry);
-        let Some((entry, coded)) = entry.and_then(|e| Some((e, e.coded.as_deref()?))) else { return Weight::Plain(&tensors[at.0.param]) };
+        let tensors = self.tensors(at);
+        let Some((entry, coded)) = self.coded(at) else { return Weight::Plain(&tensors[at.0.param]) };
         let expanded = expand(entry, coded, &tensors[at.0.param..=at.0.param + coded.beside.len()], self.kind);
         assert!(expanded.is_ok(), "`{}` cannot be expanded: {:?}", entry.name, expanded.err());
         expanded.map_or_else(|_| Weight::Plain(&tensors[at.0.param]), Weight::Expanded)
+    }
+
+    /// Returns the type that a weight is computed with in and how many numbers it has, without expanding it.
+    ///
+    /// # Panics
+    /// As [`tensor`](Self::tensor).
+    #[must_use]
+    pub fn kind_and_size(&self, at: WeightRef) -> (Kind, usize) {
+        let tensor = &self.tensors(at)[at.0.param];
+        let coded = self.coded(at).map(|(entry, _)| (self.kind, usize::try_from(entry.elements()).unwrap_or(usize::MAX)));
+        coded.unwrap_or_else(|| (tensor.kind(), tensor.numel()))
+    }
+
+    fn tensors(&self, at: WeightRef) -> &[Tensor] {
+        assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
+        match &self.weights {
+            Lent::Resident(resident) => resident.weights().tensors(),
+            Lent::Staged { weights, .. } => weights,
+        }
+    }
+
+    /// Returns how a weight is stored that is stored in fewer bits.
+    fn coded(&self, at: WeightRef) -> Option<(&TensorEntry, &Coded)> {
+        let entry = &self.of_table?.params.get(at.0.param)?.entry;
+        Some((entry, entry.coded.as_deref()?))
     }
 
     /// Returns a weight as a matrix; 1 × 1 convolutions are stored with two more extents of one.

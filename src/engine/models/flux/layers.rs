@@ -8,6 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
 use crate::engine::nn::modulate::{Modulation, gated, modulated, within_half};
 use crate::engine::nn::rope::placed;
+use crate::engine::nn::wide::in_kind;
 use crate::engine::nn::{Linear, RmsNorm, Scope, attend};
 use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
@@ -42,7 +43,7 @@ impl Qkv {
     /// `x [B, L, D]` to q, k and v, each `[B, L, D]`, the first two turned to their places.
     fn forward(&self, held: &Held<'_>, x: &Tensor, rotations: &Tensor) -> [Tensor; 3] {
         // Three products read it: rounded once.
-        let x = &x.to_kind(self.q.kind(held));
+        let x = &in_kind(x, self.q.reads(held, x.size()[1]));
         let placed = |product: &Linear, norm: &RmsNorm| placed(held, x, product, norm, self.heads, rotations);
         [placed(&self.q, &self.query_norm), placed(&self.k, &self.key_norm), self.v.forward(held, x)]
     }
@@ -168,7 +169,8 @@ impl SingleBlock {
     pub fn forward(&self, residency: &Residency, x: Tensor, vec: &Tensor, rotations: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.attention_at)?;
         let [shift, scale, gate] = self.modulation.forward(&held, vec, x.kind());
-        let h = modulated(&x, &shift, &scale).to_kind(self.qkv.q.kind(&held));
+        let h = modulated(&x, &shift, &scale);
+        let h = in_kind(&h, self.qkv.q.reads(&held, h.size()[1]));
         let [q, k, v] = self.qkv.forward(&held, &h, rotations);
         drop(held);
         let attended = attend(&q, &k, &v, self.qkv.heads, Causal::No);

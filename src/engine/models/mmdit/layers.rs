@@ -7,6 +7,7 @@ use tch::Tensor;
 use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
 use crate::engine::nn::modulate::{Modulation, ShiftScale, gated, modulated, within_half};
+use crate::engine::nn::wide::in_kind;
 use crate::engine::nn::{Linear, RmsNorm, Scope, attend};
 use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
@@ -36,7 +37,7 @@ impl Qkv {
     /// `x [B, L, D]` to q, k and v, each `[B, L, D]`.
     fn forward(&self, held: &Held<'_>, x: &Tensor) -> [Tensor; 3] {
         // Three products read it: rounded once.
-        let x = &x.to_kind(self.q.kind(held));
+        let x = &in_kind(x, self.q.reads(held, x.size()[1]));
         let by_head = |norm: &RmsNorm, product: Tensor| {
             let size = product.size();
             norm.forward(held, &product.view([size[0], size[1], self.heads, -1])).flatten(2, 3)

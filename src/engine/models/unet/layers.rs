@@ -133,14 +133,16 @@ impl SpatialTransformer {
     /// `x [B, C, H, W]`, `context [B, L, ctx]` to `[B, C, H, W]` in `x`'s type.
     pub fn forward(&self, residency: &Residency, x: &Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.first)?;
-        let tokens = in_kind(&self.norm.forward(&held, x), self.proj_in.kind(&held)).flatten(2, 3).transpose(1, 2).contiguous();
+        let of = x.size();
+        let kind = self.proj_in.reads(&held, of[2] * of[3]);
+        let tokens = in_kind(&self.norm.forward(&held, x), kind).flatten(2, 3).transpose(1, 2).contiguous();
         let mut h = in_kind(&self.proj_in.forward(&held, &tokens), x.kind());
         drop((tokens, held));
         for block in &self.blocks {
             h = block.forward(residency, h, context)?;
         }
         let held = residency.acquire(self.last)?;
-        let out = self.proj_out.forward(&held, &h).transpose(1, 2).reshape(x.size());
+        let out = self.proj_out.forward(&held, &h).transpose(1, 2).reshape(of);
         Ok(out + x)
     }
 }
@@ -178,7 +180,7 @@ impl TransformerBlock {
     fn forward(&self, residency: &Residency, mut x: Tensor, context: &Tensor) -> Result<Tensor, EngineError> {
         let held = residency.acquire(self.attention)?;
         // Three products read it: rounded once.
-        let h = in_kind(&self.norm1.forward(&held, &x), self.attn1.to_q.kind(&held));
+        let h = in_kind(&self.norm1.forward(&held, &x), self.attn1.to_q.reads(&held, x.size()[1]));
         let mut x = x.g_add_(&self.attn1.forward(&held, &h, &h));
         let h = self.norm2.forward(&held, &x);
         let mut x = x.g_add_(&self.attn2.forward(&held, &h, context));

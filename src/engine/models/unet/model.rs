@@ -7,6 +7,7 @@ use tch::Tensor;
 use super::layers::{Downsample, Resnet, SpatialTransformer, Upsample};
 use crate::engine::EngineError;
 use crate::engine::models::denoiser::Pass;
+use crate::engine::nn::wide::in_kind;
 use crate::engine::nn::{Conv2d, Embedder, GroupNorm, Scope, time_embedding};
 use crate::engine::residency::Residency;
 use crate::families::unet::{Layer, Stage};
@@ -59,7 +60,8 @@ impl Unet {
     pub fn forward(&self, residency: &Residency, pass: Pass<'_>) -> Result<Tensor, EngineError> {
         let (head, x) = (residency.head()?, pass.x);
         let sinusoid = time_embedding(pass.time, self.model_channels, x.device()).to_kind(x.kind());
-        let context = &pass.context.to_kind(self.time.kind(&head));
+        // Every transformer reads it: rounded once, where it is rounded.
+        let context = &in_kind(pass.context, self.time.reads(&head, pass.context.size()[1]));
         let emb = self.time.forward(&head, &sinusoid);
         // One time for all, and a vector for each: the sum is as wide as the batch.
         let emb = match (&self.label, pass.vector) {

@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::nn::attention::Causal;
 use crate::engine::nn::modulate::{Modulation, gated, within_half};
 use crate::engine::nn::rope::placed;
-use crate::engine::nn::wide::add;
+use crate::engine::nn::wide::{add, in_kind};
 use crate::engine::nn::{Linear, RmsNorm, Scope, attend};
 use crate::engine::residency::{Held, Residency};
 use crate::families::FamilyError;
@@ -46,7 +46,7 @@ impl Attention {
     /// `x [B, L, D]` to the same shape, queries and keys turned to their places.
     fn forward(&self, held: &Held<'_>, x: &Tensor, rotations: &Tensor) -> Tensor {
         // Three products read it: rounded once.
-        let x = &x.to_kind(self.q.kind(held));
+        let x = &in_kind(x, self.q.reads(held, x.size()[1]));
         let placed = |product: &Linear, norm: &RmsNorm| placed(held, x, product, norm, self.heads, rotations);
         let (q, k) = (placed(&self.q, &self.q_norm), placed(&self.k, &self.k_norm));
         within_half(self.out.forward(held, &attend(&q, &k, &self.v.forward(held, x), self.heads, Causal::No)))
@@ -104,7 +104,8 @@ impl Block {
         };
         let h = self.attention.forward(&held, &scaled(before_attention.forward(&held, &x), 0), rotations).to_kind(x.kind());
         let x = joined(x, after_attention.forward(&held, &h), 1);
-        let h = scaled(before_feed.forward(&held, &x), 2).to_kind(self.attention.q.kind(&held));
+        let h = scaled(before_feed.forward(&held, &x), 2);
+        let h = in_kind(&h, self.attention.q.reads(&held, h.size()[1]));
         drop(held);
         let mut gate = self.w1.forward(&residency.acquire(self.w1_at)?, &h).silu_();
         let h = within_half(gate.g_mul_(&self.w3.forward(&residency.acquire(self.w3_at)?, &h)));
