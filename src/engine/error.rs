@@ -246,6 +246,12 @@ impl From<&EngineError> for Refusal {
     }
 }
 
+/// Returns whether libtorch had too little memory.
+#[must_use]
+pub fn is_out_of_memory(error: &TchError) -> bool {
+    out_of_memory(&error.to_string()).is_some()
+}
+
 /// Returns what was asked for, where libtorch's words mean that memory ran out.
 #[expect(clippy::option_option, reason = "out of memory or not, and then the amount or not")]
 fn out_of_memory(text: &str) -> Option<Option<Bytes>> {

@@ -50,6 +50,8 @@ pub(super) struct Run<'a> {
     pub(super) cancel: &'a CancelFlag,
     pub(super) timing: Timing,
     pub(super) warnings: Vec<String>,
+    /// Whether weights are loaded for texts that nobody knows yet.
+    pub(super) is_ahead: bool,
     /// How many steps were finished when weights moved last, if they did.
     pub(super) moved_at: Option<usize>,
     /// What was expected of a step.
@@ -70,12 +72,18 @@ impl<'a> Run<'a> {
             cancel,
             timing: Timing::default(),
             warnings: order.spec.notes.clone(),
+            is_ahead: false,
             moved_at: None,
             predicted: None,
             traffic: Vec::new(),
             learned: Vec::new(),
             walk: None,
         }
+    }
+
+    /// Returns how many steps were finished when weights moved last: those before were another matter.
+    fn settled(&self) -> usize {
+        self.moved_at.unwrap_or(0)
     }
 }
 
@@ -205,8 +213,9 @@ impl Runner {
         let ((), seconds) =
             self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run)))?;
         run.timing.load = seconds;
-        let (unread, seconds) =
-            self.timed(Role::ClipL, |me| me.sets.recall(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run)))?;
+        let (unread, seconds) = self.timed(Role::ClipL, |me| {
+            Ok(run.is_ahead || me.sets.recall(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run))?)
+        })?;
         run.timing.encode = seconds;
         // What is placed now knows what others hold, and what of it would leave.
         let asks = self.asks(spec)?;
@@ -221,6 +230,10 @@ impl Runner {
         })?;
         // What was brought at once is in those seconds.
         let _at_once = self.sets.take_bringing();
+        // Steps take nothing of a simulated GPU: what has no room there later has none now.
+        if self.compute.simulated.is_some() {
+            self.load_vae(run)?;
+        }
         Ok(asks)
     }
 
@@ -258,9 +271,7 @@ impl Runner {
     fn learn(&self, run: &mut Run<'_>) -> Result<(), EngineError> {
         let (denoiser, work) = (self.sets.ready_denoiser()?, run.order.spec.work());
         let precision = self.sets.precision().unwrap_or_else(|| run.order.spec.computes_in());
-        let taken = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned());
-        // Steps before weights moved last were another matter.
-        let taken: Vec<(f64, Traffic)> = taken.skip(run.moved_at.unwrap_or(0)).collect();
+        let taken: Vec<(f64, Traffic)> = run.timing.per_step.iter().copied().zip(run.traffic.iter().cloned()).skip(run.settled()).collect();
         let (walk, streamed) = (denoiser.walk(work), denoiser.residency.plan().streamed().len());
         let beyond = account::most_beyond(self.sets.all_on(self.compute.id), &self.compute);
         run.learned = self.speeds.learn(precision, speeds::Steps { walk, walks: work.walks, streamed, taken: &taken, beyond });
@@ -304,7 +315,8 @@ impl Runner {
 
     fn finished(&self, mut run: Run<'_>, images: Vec<ImageRecord>) -> Finished {
         self.verify(&mut run);
-        let typical = Traffic::typical(&run.traffic);
+        let settled = run.traffic.get(run.settled()..).filter(|steps| !steps.is_empty()).unwrap_or(&run.traffic);
+        let typical = Traffic::typical(settled);
         let placement = Placement {
             asked: self.sets.asked(),
             measured: self.sets.measured(),

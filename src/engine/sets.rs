@@ -188,6 +188,11 @@ impl Sets {
         Ok(false)
     }
 
+    /// Forgets what text encoders said last: they are to be loaded whatever is known.
+    pub fn forget_text(&mut self) {
+        self.conditioning = None;
+    }
+
     /// Loads the text encoders of a job whose set was [taken up](Self::take_up), unless what they would say is known.
     pub fn load_encoders(&mut self, spec: &JobSpec, how: &Loading<'_>) -> Result<(), EngineError> {
         if self.knows_text(spec) {

@@ -41,6 +41,8 @@ pub struct Steps<'a> {
     steps: u32,
     /// How often this step was repeated.
     repeats: u32,
+    /// Seconds of passes that were broken off in it, and of what was done about that.
+    lost_s: f64,
 }
 
 impl<'a> Steps<'a> {
@@ -61,6 +63,7 @@ impl<'a> Steps<'a> {
             rate: PreviewRate::new(),
             steps,
             repeats: 0,
+            lost_s: 0.0,
         }
     }
 
@@ -272,10 +275,12 @@ impl<'a> Steps<'a> {
 impl Around for Steps<'_> {
     fn look(&mut self, look: &dyn Fn() -> Result<Latent, EngineError>) -> Result<Latent, EngineError> {
         loop {
+            let began = Instant::now();
             match self.runner.guarded(Role::Denoiser, look) {
                 Err(error @ EngineError::OutOfMemory { asked, .. }) => self.make_room(error, asked)?,
                 other => return other,
             }
+            self.lost_s += began.elapsed().as_secs_f64();
         }
     }
 
@@ -283,7 +288,7 @@ impl Around for Steps<'_> {
         let (runner, run) = (self.runner, self.order.run);
         self.repeats = 0;
         let loaded = self.timing.load;
-        let seconds = runner.without_loading(self.timing, seconds);
+        let seconds = runner.without_loading(self.timing, seconds - std::mem::take(&mut self.lost_s));
         if self.timing.load > loaded {
             runner.report_memory();
         }

@@ -19,6 +19,7 @@ impl Runner {
     /// Loads the parts of a job, and reports how that ended. Returns whether the engine can go on.
     pub fn load_set(&mut self, order: &RunOrder, cancel: &CancelFlag) -> bool {
         let mut run = Run::new(order, cancel);
+        run.is_ahead = true;
         let result = infer(|| self.load_whole(&mut run));
         self.forget_unloadable(&result);
         self.compute.trim();
@@ -29,6 +30,7 @@ impl Runner {
     }
 
     fn load_whole(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
+        self.sets.forget_text();
         let _asks = self.load(run)?;
         self.load_vae(run)?;
         self.with_room(run.order.run, Role::Denoiser, |me| me.sets.bring())?;

@@ -52,18 +52,18 @@ impl Traffic {
         self.flows.get(&link).copied().unwrap_or_default()
     }
 
-    /// Returns the median of each.
+    /// Returns the bytes of the step with the median of them, over the links that it had, and the medians of their seconds. Of
+    /// steps that used as much, that counts for which most was at hand: the first fetches what later ones have.
     #[must_use]
     pub fn typical(steps: &[Self]) -> Self {
-        let links = steps.iter().flat_map(|t| t.flows.keys().copied());
-        let flow = |link| Flow {
-            bytes: Bytes(median(steps.iter().map(|t| t.over(link).bytes.get()), Ord::cmp)),
-            busy: median(steps.iter().map(|t| t.over(link).busy), f64::total_cmp),
-        };
+        let mut by_bytes: Vec<&Self> = steps.iter().collect();
+        by_bytes.sort_by_key(|traffic| (traffic.bytes(), traffic.at_hand));
+        let Some(middle) = by_bytes.get(by_bytes.len() / 2) else { return Self::default() };
+        let busy = |link: Subject| median(steps.iter().map(|traffic| traffic.over(link).busy), f64::total_cmp);
         Self {
             stalled: median(steps.iter().map(|t| t.stalled), f64::total_cmp),
-            flows: links.map(|link| (link, flow(link))).collect(),
-            at_hand: Bytes(median(steps.iter().map(|t| t.at_hand.get()), Ord::cmp)),
+            flows: middle.flows.iter().map(|(link, flow)| (*link, Flow { bytes: flow.bytes, busy: busy(*link) })).collect(),
+            at_hand: middle.at_hand,
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     use crate::units::DeviceId;
 
     #[test]
-    fn the_typical_step_has_the_median_of_each_link() {
+    fn the_typical_step_is_one_that_was() {
         let (disk, cache) = (Subject::Device(DeviceId::Disk), Subject::PageCache);
         let step = |link, bytes, busy| Traffic {
             stalled: busy,
@@ -126,10 +126,14 @@ mod tests {
             at_hand: Bytes(bytes),
         };
         let typical = Traffic::typical(&[step(disk, 5, 3.0), step(disk, 7, 1.0), step(cache, 9, 2.0)]);
-        assert_eq!((typical.stalled, typical.over(disk)), (2.0, Flow { bytes: Bytes(5), busy: 1.0 }));
-        assert_eq!((typical.over(cache), typical.bytes()), (Flow::default(), Bytes(5 + 7)));
+        assert_eq!((typical.stalled, typical.over(disk)), (2.0, Flow { bytes: Bytes(7), busy: 1.0 }));
+        assert_eq!((typical.over(cache), typical.bytes()), (Flow::default(), Bytes(7 + 7)));
         let told: Vec<(String, Bytes)> = typical.by_link().into_iter().map(|over| (over.link, over.bytes_per_step)).collect();
-        assert_eq!(told, [("disk".to_owned(), Bytes(5)), ("page cache".to_owned(), Bytes(7))]);
+        assert_eq!(told, [("disk".to_owned(), Bytes(7)), ("page cache".to_owned(), Bytes(7))]);
+        // What the first step brought, the second has: two steps of 9, not one of 18.
+        let first = Traffic { at_hand: Bytes::ZERO, ..step(cache, 9, 1.0) };
+        let second = Traffic { at_hand: Bytes(9), ..Traffic::default() };
+        assert_eq!(Traffic::typical(&[first, second]).bytes(), Bytes(9));
         assert_eq!(Traffic::typical(&[]), Traffic::default());
     }
 }

@@ -9,6 +9,7 @@ use memmap2::MmapMut;
 use tch::{Device, Kind, Tensor};
 
 use super::driver::{Context, Pinned};
+use crate::engine::error::is_out_of_memory;
 use crate::engine::loading::{LoadError, Vault};
 use crate::engine::residency::host_donor::{Pieces, fill, take};
 use crate::engine::residency::packed::Packed;
@@ -97,7 +98,7 @@ impl Masters {
             match home {
                 DeviceId::Disk => masters.on_disk = blocks.iter().map(|one| one.block.bytes()).sum(),
                 DeviceId::Cpu => masters.host = Some(Host::bring(&blocks, vault, context)?),
-                DeviceId::Cuda(index) => drop(masters.peers.insert(home, Peer::bring(usize::from(index), &blocks, vault, context)?)),
+                DeviceId::Cuda(index) => drop(masters.peers.insert(home, Peer::bring(index, &blocks, vault, context)?)),
                 DeviceId::Amd(_) | DeviceId::Sim(_) => return Err(LoadError::NoWay { from: home, to: DeviceId::Cuda(0) }),
             }
         }
@@ -135,13 +136,18 @@ impl Host {
 }
 
 impl Peer {
-    fn bring(index: usize, blocks: &[Donated<'_>], vault: &Vault, here: &Context) -> Result<Self, LoadError> {
+    fn bring(number: u16, blocks: &[Donated<'_>], vault: &Vault, here: &Context) -> Result<Self, LoadError> {
+        let index = usize::from(number);
         let context = Context::of(index)?;
         let is_direct = here.reach(&context)?;
         tracing::info!("copies from cuda:{index} come {}", if is_direct { "straight from there" } else { "through the host" });
         let pieces = pieces(blocks);
         let length = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
-        let memory = Tensor::f_empty([length(pieces.size())], (Kind::Uint8, Device::Cuda(index)))?;
+        let memory = Tensor::f_empty([length(pieces.size())], (Kind::Uint8, Device::Cuda(index))).map_err(|error| {
+            // It is the donor that has too little.
+            let bytes = Bytes(pieces.size() as u64);
+            if is_out_of_memory(&error) { LoadError::Memory { device: DeviceId::Cuda(number), bytes } } else { error.into() }
+        })?;
         for one in blocks {
             let (mut alone, Some(place)) = (Pieces::default(), pieces.of(one.index)) else { continue };
             alone.push(one.index, one.layout);
