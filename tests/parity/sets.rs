@@ -206,6 +206,19 @@ fn a_pinned_set_stays_and_who_has_no_room_beside_it_is_told_so() {
 }
 
 #[test]
+fn what_has_no_room_on_a_simulated_gpu_is_told_before_the_first_step() {
+    let cache = tempfile::tempdir().unwrap();
+    let full = moonlet_in(Precision::Fp32, cache.path());
+    let held = run(&mut Engine::on(SIM, &plenty()), &full).taken();
+    let folder = tempfile::tempdir().unwrap();
+    let ended = simulated(held - Bytes(1)).run(&full, folder.path());
+    let failed = ended.result.unwrap_err();
+    assert!(failed.message.contains("vae block") && failed.message.contains(" of sim:0 are needed, and "), "{}", failed.message);
+    assert!(!ended.reports.iter().any(|report| matches!(report, Report::Step { .. })), "it has sampled");
+    assert!(simulated(held).run(&full, folder.path()).result.is_ok(), "to the byte");
+}
+
+#[test]
 fn sets_are_loaded_ahead_and_unloaded_between_runs_and_in_them() {
     let cache = tempfile::tempdir().unwrap();
     let [full, half] = [Precision::Fp32, Precision::Bf16].map(|precision| moonlet_in(precision, cache.path()));
