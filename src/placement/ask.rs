@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn virtual_vram_is_typed_with_a_unit() {
         for (text, expected) in
-            [("4GiB", "4GiB"), ("4.5 gb", "4608MiB"), ("0", "none"), ("0.0", "none"), ("none", "none"), ("AUTO", "auto"), ("1b", "1B")]
+            [("4GiB", "4GiB"), ("4Gi", "4GiB"), ("4.5 gb", "4608MiB"), ("0", "none"), ("0.0", "none"), ("none", "none"), ("AUTO", "auto"), ("1b", "1B")]
         {
             assert_eq!(text.parse::<VirtualVram>().map(|v| v.to_string()).as_deref(), Ok(expected), "{text}");
         }
