@@ -318,7 +318,7 @@ pub enum QueueCommand {
     /// Has the weights of a job's diffusion network live elsewhere: a running job's from its next step on, to the same picture
     ///
     /// The other parts are used before the first step and after the last one: what a flag says of them is refused.
-    #[command(group = ArgGroup::new("budget").required(true).args(["virtual_vram", "expert_mode_allocations"]))]
+    #[command(group = ArgGroup::new("budget").required(true).multiple(true).args(["virtual_vram", "expert_mode_allocations", "pin_blocks"]))]
     Rebudget {
         /// Its number
         job: JobId,

@@ -217,6 +217,7 @@ mod tests {
         check("sim:0,1MiB;cpu,*#sim:0", "sim:0,1MiB;cpu,*#sim:0");
         check("#cuda:0;4.0;cuda:1,cpu", "#cuda:0;4GiB;cuda:1,cpu");
         check("#cuda:0", "#cuda:0");
+        check("cuda:0,50%;cpu,*#cuda:0;4.0;cpu", "cuda:0,50%;cpu,*#cuda:0");
         let Asked { parts, compute, .. } = all("--expert-mode-allocations vae=#cuda:1;0.5;cpu", "").unwrap();
         assert_eq!((parts.of(Part::Vae).virtual_vram.to_string().as_str(), compute), ("512MiB", Some(DeviceId::Cuda(1))));
         let error = Cli::try_parse_from(["perilune", "run", "-m", "x", "--expert-mode-allocations", "vae=cpu,*#cuda:0;4"]).unwrap_err();
@@ -241,9 +242,11 @@ mod tests {
             "`#cuda:0` in --expert-mode-allocations and --compute-device cpu name two devices that compute"
         );
         assert_eq!(all("", "").unwrap().computes_on(Some(DeviceId::Cpu)), Ok(Some(DeviceId::Cpu)));
-        // As typed with two flags, though in one string.
+        // Two flags were typed by somebody, a slider behind a list was not.
         let both = all("--expert-mode-allocations cpu,*#cuda:0;4;cpu", "").unwrap();
-        assert_eq!(both.network.check(DeviceId::Cuda(0)), Err(AskError::ExpertAndVirtual));
+        assert_eq!(both.network.check(DeviceId::Cuda(0)), Ok(()));
+        let flags = all("--expert-mode-allocations cpu,* --virtual-vram 4GiB", "").unwrap();
+        assert_eq!(flags.network.check(DeviceId::Cuda(0)), Err(AskError::ExpertAndVirtual));
     }
 
     #[test]

@@ -169,6 +169,9 @@ impl<'de> Deserialize<'de> for VirtualVram {
 }
 
 /// All four parameters, as one text of the original has them: `<expert>#<compute>[;<gigabytes>;<donors>]`.
+///
+/// A list of devices decides alone, as it does there: the original's nodes write their slider behind it whether it was touched or
+/// not. Its fields are read, so that a mistake is pointed at, and forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FullAsk {
     /// The device that computes.
@@ -190,7 +193,13 @@ impl FromStr for FullAsk {
             [compute, gigabytes, donors] => {
                 let compute = compute.device()?;
                 let virtual_vram = virtual_vram(*gigabytes, Bare::Gibibytes)?;
-                Ok(Self { compute, ask: OffloadAsk { virtual_vram, donors: devices(*donors)?, expert, pins: Pins::default() } })
+                let donors = devices(*donors)?;
+                Ok(match expert {
+                    Some(Allocation::Listed(_)) => Self { compute, ask: OffloadAsk { expert, ..OffloadAsk::default() } },
+                    Some(Allocation::Auto) | None => {
+                        Self { compute, ask: OffloadAsk { virtual_vram, donors, expert, pins: Pins::default() } }
+                    }
+                })
             }
             fields => Err(rest.error(Problem::Fields { found: fields.len() })),
         }
@@ -265,10 +274,23 @@ mod tests {
             ("#cpu;auto;disk", "#cpu;auto;disk"),
             ("#sim:1", "#sim:1"),
             ("auto#cuda:0", "auto#cuda:0"),
+            ("auto#cuda:0;none;disk", "auto#cuda:0;none;disk"),
+            ("cpu,50%;disk,*#cpu;4.0;disk", "cpu,50%;disk,*#cpu"),
+            ("cuda:0,2gb;cpu,*#cuda:0;4.0;cuda:0", "cuda:0,2GiB;cpu,*#cuda:0"),
         ] {
             assert_eq!(full(text).as_deref(), Ok(canonical), "{text}");
             assert_eq!(full(canonical).as_deref(), Ok(canonical));
         }
+    }
+
+    #[test]
+    fn a_list_decides_alone_whatever_the_slider_says() {
+        let asked: FullAsk = "cpu,50%;disk,*#cpu;4.0;cpu".parse().unwrap();
+        assert_eq!(asked, "cpu,50%;disk,*#cpu".parse().unwrap());
+        assert_eq!(asked.ask.check(asked.compute), Ok(()), "nobody is a donor");
+        // The original has no such word, so that nobody's slider stands behind it.
+        let both: FullAsk = "auto#cuda:0;4.0;cpu".parse().unwrap();
+        assert_eq!(both.ask.check(both.compute), Err(AskError::ExpertAndVirtual));
     }
 
     #[test]
@@ -291,6 +313,8 @@ mod tests {
             ("#cuda:0;four;cpu", "column 9: `four` is not an amount"),
             ("#cuda:0;4;cpu, cpu", "column 16: `cpu` is named twice"),
             ("#cuda:0;4;remote", "column 11: `remote` cannot hold weights yet"),
+            ("cpu,*#cuda:0;four;cpu", "column 14: `four` is not an amount"),
+            ("cpu,*#cuda:0;4;tape", "column 16: `tape` is not a device that holds weights"),
             ("ü,1gb#cuda:0", "column 1: `ü` is not a device that holds weights"),
             ("cpu,1gb#ü", "column 9: `ü` is not a device that holds weights"),
         ] {
@@ -300,9 +324,16 @@ mod tests {
 
     #[test]
     fn virtual_vram_is_typed_with_a_unit() {
-        for (text, expected) in
-            [("4GiB", "4GiB"), ("4.5 gb", "4608MiB"), ("0", "none"), ("0.0", "none"), ("none", "none"), ("AUTO", "auto"), ("1b", "1B")]
-        {
+        for (text, expected) in [
+            ("4GiB", "4GiB"),
+            ("4Gi", "4GiB"),
+            ("4.5 gb", "4608MiB"),
+            ("0", "none"),
+            ("0.0", "none"),
+            ("none", "none"),
+            ("AUTO", "auto"),
+            ("1b", "1B"),
+        ] {
             assert_eq!(text.parse::<VirtualVram>().map(|v| v.to_string()).as_deref(), Ok(expected), "{text}");
         }
         for (text, hint) in [

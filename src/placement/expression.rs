@@ -212,10 +212,10 @@ fn not_a_number(written: Span<'_>, number: &str) -> AllocationError {
 fn in_unit(written: Span<'_>, number: &str, unit: Span<'_>) -> Result<Bytes, AllocationError> {
     let binary = match unit.text.to_ascii_lowercase().as_str() {
         "b" => "B",
-        "k" | "kb" | "kib" => "KiB",
-        "m" | "mb" | "mib" => "MiB",
-        "g" | "gb" | "gib" => "GiB",
-        "t" | "tb" | "tib" => "TiB",
+        "k" | "ki" | "kb" | "kib" => "KiB",
+        "m" | "mi" | "mb" | "mib" => "MiB",
+        "g" | "gi" | "gb" | "gib" => "GiB",
+        "t" | "ti" | "tb" | "tib" => "TiB",
         _ => return Err(unit.error(Problem::UnknownUnit { unit: unit.text.to_owned() })),
     };
     let text = || written.text.to_owned();
@@ -301,6 +301,7 @@ mod tests {
         check(" cpu , * ; CUDA:0 , 1 TB ", "cuda:0,1TiB;cpu,*");
         check("cuda:0,500mb;cuda:1,3.0g;cpu,5GiB", "cuda:0,500MiB;cuda:1,3GiB;cpu,5GiB");
         check("cuda,1024b;sim:2,1025 B", "cuda:0,1KiB;sim:2,1025B");
+        check("cuda:0,4Gi;cuda:1,512 mi;cpu,8KI;disk,1Ti", "cuda:0,4GiB;cuda:1,512MiB;cpu,8KiB;disk,1TiB");
         check("cuda:0,.5gb;disk,*", "cuda:0,512MiB;disk,*");
         check("cuda:0,8%;cuda:1,8 %;cpu,4.50%", "cuda:0,8%;cuda:1,8%;cpu,4.5%");
         check("cuda:0,50%;cpu,*", "cuda:0,50%;cpu,*");
@@ -336,6 +337,7 @@ mod tests {
         refused("cpu,*;cpu,1gb", 7, "`cpu` is named twice");
         refused("cuda:0,1e3mb;cpu,*", 9, "`e3mb` is not a unit");
         refused("cuda:0,1 xb", 10, "`xb` is not a unit");
+        refused("cuda:0,1bi", 9, "`bi` is not a unit");
         refused("cuda:0,-1gb", 8, "`-1gb` is not an amount");
         refused("cuda:0,four", 8, "`four` is not an amount");
         refused("cuda:0,1.2.3gb", 8, "`1.2.3gb` is not an amount");

@@ -5,11 +5,12 @@
 //! ```text
 //!            free < margin: shrink, back to the margin
 //!   margin ────────────────────────────────────────────── nothing happens
-//!   2 × margin ──────────────────────────────────────────
-//!            free > 2 × margin for 10 s: grow, down to 2 × margin and no further
+//!   plenty ──────────────────────────────────────────────
+//!            free > plenty for 10 s: grow, down to plenty and no further
 //! ```
 //!
-//! What growing leaves free is twice what shrinking wants, so a device on which nothing else happens comes to rest.
+//! Plenty is twice the margin, or less where the margin is large, so that weights return to any device. What growing leaves free
+//! is no less than what shrinking wants: a device on which nothing else happens comes to rest.
 
 use std::time::Duration;
 
@@ -17,6 +18,12 @@ use crate::units::{BlockIndex, Bytes};
 
 /// How long there must be plenty until weights come back: what took the memory may only draw breath.
 pub const CALM: Duration = Duration::from_secs(10);
+
+/// The most that is left free beyond the margin when weights come back: what others take and give back all the time is less.
+const SURPLUS: Bytes = Bytes::gib(1);
+
+/// Of what is not to stay free of a device, this part at most is left beside the margin: a quarter.
+const SURPLUS_AT_MOST: u64 = 4;
 
 /// What memory that ran out is multiplied by, in percent: the allocator rounds, and what follows needs some, too.
 const OVER_PERCENT: u64 = 110;
@@ -36,6 +43,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressure {
     margin: Bytes,
+    surplus: Bytes,
     calm_since: Option<Duration>,
 }
 
@@ -43,12 +51,19 @@ impl Pressure {
     /// Returns the pressure on a device of which `margin` bytes are to stay free.
     #[must_use]
     pub fn new(margin: Bytes) -> Self {
-        Self { margin, calm_since: None }
+        Self { margin, surplus: margin.min(SURPLUS), calm_since: None }
+    }
+
+    /// Returns the same on a device of this size: weights come back also where the margin is most of it.
+    #[must_use]
+    pub fn within(self, total: Bytes) -> Self {
+        let others = total.saturating_sub(self.margin);
+        Self { surplus: self.surplus.min(Bytes(others.get() / SURPLUS_AT_MOST)), ..self }
     }
 
     /// Takes in how much is free at a moment, counted from any other, and says what is to be done.
     pub fn look(&mut self, free: Bytes, now: Duration) -> Verdict {
-        let plenty = Bytes(self.margin.get().saturating_mul(2));
+        let plenty = self.margin + self.surplus;
         if free <= plenty {
             self.calm_since = None;
             return if free < self.margin { Verdict::Shrink(self.margin - free) } else { Verdict::Keep };
@@ -178,6 +193,34 @@ mod tests {
         assert_eq!(pressure.look(Bytes(500), seconds(33)), Verdict::Keep);
     }
 
+    /// Ten seconds and more after this much is free: what may come back.
+    fn grown(pressure: Pressure, free: Bytes) -> Option<Bytes> {
+        let mut pressure = pressure;
+        pressure.look(free, seconds(0));
+        if let Verdict::Grow(room) = pressure.look(free, seconds(10)) { Some(room) } else { None }
+    }
+
+    #[test]
+    fn weights_come_back_also_where_half_of_the_device_and_more_is_to_stay_free() {
+        let large = Pressure::new(Bytes::gib(14));
+        assert_eq!(grown(large, Bytes::gib(15)), None, "others only draw breath");
+        assert_eq!(grown(large, Bytes::gib(17)), Some(Bytes::gib(2)));
+        assert_eq!(grown(large.within(Bytes::gib(24)), Bytes::gib(17)), Some(Bytes::gib(2)));
+        // On a small device the surplus is small, too.
+        let small = Pressure::new(Bytes::mib(40));
+        assert_eq!(grown(small, Bytes::mib(60)), None);
+        assert_eq!(grown(small.within(Bytes::mib(64)), Bytes::mib(60)), Some(Bytes::mib(14)));
+        assert_eq!(grown(Pressure::new(Bytes::mib(64)).within(Bytes::mib(64)), Bytes::mib(64)), None, "all of it is to stay free");
+    }
+
+    #[test]
+    fn a_small_margin_is_left_twice() {
+        for pressure in [Pressure::new(Bytes::mib(700)), Pressure::new(Bytes::mib(700)).within(Bytes::gib(24))] {
+            assert_eq!(grown(pressure, Bytes::mib(1400)), None);
+            assert_eq!(grown(pressure, Bytes::mib(1401)), Some(Bytes::mib(1)));
+        }
+    }
+
     #[test]
     fn a_failure_asks_for_a_tenth_more_than_what_failed() {
         assert_eq!(after_failure(Some(Bytes(1000)), MARGIN), Bytes(1100));
@@ -280,15 +323,25 @@ mod tests {
             prop_assert!(victims.is_empty() || net > Bytes::ZERO);
         }
 
+        /// Whatever is to stay free of a device, weights come back before all of it is free, and leave what is to stay free.
+        #[test]
+        fn there_is_plenty_on_every_device(total in 8..u64::MAX, margin in any::<u64>()) {
+            let margin = margin % (total - 4);
+            let pressure = Pressure::new(Bytes(margin)).within(Bytes(total));
+            let room = grown(pressure, Bytes(total));
+            prop_assert!(room.is_some_and(|room| room.get() >= (total - margin) / 4 * 3 && room.get() <= total - margin), "{room:?}");
+        }
+
         /// Whatever another process does, a device on which nothing more happens comes to rest: neither shrinks nor grows.
         #[test]
         fn what_is_left_alone_comes_to_rest(
             blocks in prop::collection::vec(1..60u64, 1..20),
             trace in prop::collection::vec(0..2000u64, 0..40),
             last in 0..2000u64,
+            margin in prop_oneof![Just(MARGIN), (0..=2000u64).prop_map(Bytes)],
         ) {
             let total: u64 = 2000;
-            let mut pressure = Pressure::new(MARGIN);
+            let mut pressure = Pressure::new(margin).within(Bytes(total));
             let mut given_up: Vec<(BlockIndex, Bytes)> = Vec::new();
             let mut quiet = 0;
             let steps = trace.iter().copied().chain(std::iter::repeat_n(last, 200));

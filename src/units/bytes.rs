@@ -169,10 +169,10 @@ impl FromStr for Bytes {
 fn scale_of(unit: &str) -> Option<u64> {
     Some(match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
-        "k" | "kib" => KIB,
-        "m" | "mib" => MIB,
-        "g" | "gib" => GIB,
-        "t" | "tib" => TIB,
+        "k" | "ki" | "kib" => KIB,
+        "m" | "mi" | "mib" => MIB,
+        "g" | "gi" | "gib" => GIB,
+        "t" | "ti" | "tib" => TIB,
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
@@ -197,6 +197,8 @@ mod tests {
         check("2048", 2048);
         check("4GiB", 4 << 30);
         check("4 gib", 4 << 30);
+        check("4Gi", 4 << 30);
+        check("512 mi", 512 << 20);
         check("1.5g", 3 << 29);
         check("512MiB", 512 << 20);
         check("4GB", 4_000_000_000);

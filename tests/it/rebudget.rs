@@ -118,6 +118,11 @@ fn the_command_takes_the_words_of_run() {
     let named = "`#cuda:0` in --expert-mode-allocations and job 1, which computes on cpu, name two devices that compute";
     home.run(&["queue", "rebudget", "1", "--expert-mode-allocations", "cpu,50%;disk,*#cuda:0"]).refused(2, named);
     home.run(&["queue", "rebudget", "1", "--expert-mode-allocations", "cpu,50%;disk,*#cpu"]).ok();
+    home.run(&["queue", "rebudget", "1", "--pin-blocks", "disk,3"]).ok();
+    let pinned = OffloadAsk { pins: "disk,3".parse().unwrap(), ..OffloadAsk::default() };
+    assert_eq!(talk.show(job).spec.offload, pinned, "a budget of nothing else");
+    home.run(&["queue", "rebudget", "1", "--virtual-vram", "1MiB", "--pin-blocks", "disk,3"]).ok();
+    assert_eq!(talk.show(job).spec.offload, OffloadAsk { pins: pinned.pins, ..asking("1MiB") });
     home.run(&["queue", "rebudget", "1"]).refused(2, "the following required arguments were not provided: ");
     home.run(&["queue", "rebudget", "9", "--virtual-vram", "0"]).refused(4, "there is no job 9");
 }

@@ -84,6 +84,8 @@ mod tests {
         assert_eq!(placed(expert).as_deref(), Ok("cuda:0,0.2500;cuda:1,0.2500;cpu,0.0156 cuda:0×5 cuda:1×2 cpu×3"));
         assert_eq!(placed("cuda:0,0.5;cuda:1,0;cpu,0#cuda:0").as_deref(), Ok("cuda:0,0.5000;cuda:1,0.0000;cpu,0.0000 cuda:0×10"));
         assert_eq!(placed("").as_deref(), Ok(" cuda:0×10"));
+        // A share that is written is not rounded, and 0.9996 of a module is none.
+        assert_eq!(placed("cuda:0,0.09996;cpu,0.1125#cuda:0").as_deref(), Ok("cuda:0,0.09996;cpu,0.1125 cpu×10"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub enum CompatError {
         /// The text.
         text: String,
     },
-    /// The part after `#` has neither one field nor three.
+    /// The part after `#` has not three fields.
     #[error("`{text}` has {found} fields, not the three of `compute;gigabytes;donors`")]
     Fields {
         /// The part.
@@ -23,6 +23,15 @@ pub enum CompatError {
         /// Its name as written, blanks included.
         device: String,
     },
+    /// A device that the machine does not have, on which something is to stay because it is computed there.
+    #[error("what stays where it is computed has no device `{device}`")]
+    UnknownCompute {
+        /// Its name as written.
+        device: String,
+    },
+    /// Ratios without a device.
+    #[error("no device has a ratio")]
+    NoEntries,
     /// Shares that add up to nothing.
     #[error("the shares add up to 0")]
     NoShares,
@@ -41,6 +50,8 @@ impl CompatError {
         match self {
             Self::NotANumber { .. } | Self::Fields { .. } => "ValueError",
             Self::UnknownDevice { .. } => "RuntimeError",
+            Self::UnknownCompute { .. } => "KeyError",
+            Self::NoEntries => "IndexError",
             Self::NoShares | Self::NoMemory { .. } => "ZeroDivisionError",
         }
     }

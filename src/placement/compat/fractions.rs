@@ -1,6 +1,7 @@
 //! An allocation string as shares of each device's memory, to which every mode of the original comes down.
 //!
-//! A share keeps four decimals: on a large device that is many megabytes, and may be one block less.
+//! What is worked out of bytes keeps four decimals: on a large device that is many megabytes, and may be one block less.
+//! A share that is written as such is taken as it stands.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +47,17 @@ impl Fractions {
         })
     }
 
+    /// Leaves out devices without memory.
+    fn with_memory(self, question: &Question<'_>) -> Result<Self, CompatError> {
+        let mut kept = Self::default();
+        for (device, value) in self.iter() {
+            if question.total(device)? > 0.0 {
+                kept.set(device, value);
+            }
+        }
+        Ok(kept)
+    }
+
     fn map(mut self, change: impl Fn(&str, f64) -> Result<f64, CompatError>) -> Result<Self, CompatError> {
         for device in &self.order {
             if let Some(share) = self.shares.get_mut(device) {
@@ -56,10 +68,14 @@ impl Fractions {
     }
 }
 
-/// As the original prints it: `cuda:0,0.2812;cpu,0.0469`.
+/// As the original prints what it worked out: `cuda:0,0.2812;cpu,0.0469`. More digits that were written are told.
 impl fmt::Display for Fractions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<String> = self.iter().map(|(device, share)| format!("{device},{share:.4}")).collect();
+        let told = |share: f64| {
+            let short = format!("{share:.4}");
+            if short.parse() == Ok(share) { short } else { share.to_string() }
+        };
+        let parts: Vec<String> = self.iter().map(|(device, share)| format!("{device},{}", told(share))).collect();
         f.write_str(&parts.join(";"))
     }
 }
@@ -90,7 +106,8 @@ fn in_bytes(question: &Question<'_>, expert: &str) -> Result<Fractions, CompatEr
             continue;
         }
         let bytes = numbers::amount(value)?.min(rest);
-        if rest > 0.0 {
+        // Nothing is no entry: it neither takes an earlier one's place nor needs a device that there is.
+        if bytes > 0.0 {
             given.set(device, bytes);
             rest -= bytes;
         }
@@ -99,7 +116,7 @@ fn in_bytes(question: &Question<'_>, expert: &str) -> Result<Fractions, CompatEr
         let before = given.of(wildcard);
         given.set(wildcard, before + rest);
     }
-    given.of_bytes(question)
+    given.with_memory(question)?.of_bytes(question)
 }
 
 fn in_ratios(question: &Question<'_>, expert: &str) -> Result<Fractions, CompatError> {
@@ -107,21 +124,30 @@ fn in_ratios(question: &Question<'_>, expert: &str) -> Result<Fractions, CompatE
     for (device, value) in entries(expert) {
         ratios.set(device, numbers::float(&value.replace('%', ""))?);
     }
+    // It looks for the last entry where there is none, to say what it found.
+    if ratios.order.is_empty() {
+        return Err(CompatError::NoEntries);
+    }
     let sum: f64 = ratios.iter().map(|(_, ratio)| ratio).sum();
     if sum == 0.0 {
         return Err(CompatError::NoShares);
     }
     let model = question.model().get() as f64;
-    ratios.map(|_, ratio| Ok(model * (ratio / sum)))?.of_bytes(question)
+    let is_nonsense = ratios.iter().any(|(_, ratio)| (ratio / sum).is_nan());
+    let given = ratios.map(|_, ratio| Ok(model * (ratio / sum)))?.with_memory(question)?;
+    // It prints whole percents of them.
+    if is_nonsense { Err(CompatError::NotANumber { text: f64::NAN.to_string() }) } else { given.of_bytes(question) }
 }
 
-/// Reads shares of the devices' memory.
+/// Reads shares of the devices' memory, as they are written: nothing rounds them.
 pub(super) fn of_memory(question: &Question<'_>, expert: &str) -> Result<Fractions, CompatError> {
     let mut shares = Fractions::default();
     for (device, value) in entries(expert) {
-        shares.set(device, numbers::four_decimals(numbers::float(value)?));
+        let share = numbers::float(value)?;
+        question.total(device)?;
+        shares.set(device, share);
     }
-    shares.map(|device, share| question.total(device).map(|_| share))
+    Ok(shares)
 }
 
 /// The three fields of virtual VRAM.

@@ -19,7 +19,7 @@ pub fn float(text: &str) -> Result<f64, CompatError> {
 }
 
 /// Reads an amount: digits, perhaps decimals, perhaps the first letter of a unit. What follows is not looked at,
-/// so `1tb` is one byte.
+/// so `1tb` is one byte; a part of a byte is an amount, too.
 pub fn amount(text: &str) -> Result<f64, CompatError> {
     let text = text.trim();
     let digits = |from: usize| text[from..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| from + n);
@@ -27,15 +27,15 @@ pub fn amount(text: &str) -> Result<f64, CompatError> {
     if whole == 0 {
         return Err(CompatError::NotANumber { text: text.to_owned() });
     }
-    let decimals = if text[whole..].starts_with('.') { digits(whole + 1) } else { whole };
-    let end = if decimals > whole + 1 { decimals } else { whole };
+    // A point may end a number: `2.gb` is two gibibytes.
+    let end = if text[whole..].starts_with('.') { digits(whole + 1) } else { whole };
     let scale = match text[end..].trim_start().bytes().next().map(|c| c.to_ascii_lowercase()) {
         Some(b'k') => KIB,
         Some(b'm') => KIB * KIB,
         Some(b'g') => GIB,
         Some(_) | None => 1.0,
     };
-    Ok((float(&text[..end])? * scale).trunc())
+    Ok(float(&text[..end])? * scale)
 }
 
 /// Returns the number that four decimals leave of it. Both languages round the exact binary value, ties to even.
@@ -59,8 +59,11 @@ mod tests {
             ("1tb", 1.0),
             ("1e3mb", 1.0),
             ("50%", 50.0),
-            ("0.05", 0.0),
+            ("0.05", 0.05),
             ("5.", 5.0),
+            ("2.gb", 2.0 * GIB),
+            ("2. gb", 2.0 * GIB),
+            ("2.x5gb", 2.0),
         ] {
             assert_eq!(amount(text), Ok(bytes), "{text}");
         }

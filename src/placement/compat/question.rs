@@ -119,7 +119,8 @@ impl<'a> Question<'a> {
     /// Returns the device that computes; the original takes the first GPU where the string says nothing.
     #[must_use]
     pub fn compute(&self) -> &'a str {
-        self.parts().1.map_or("cuda:0", |rest| rest.split(';').next().unwrap_or(rest))
+        let said = self.parts().1.filter(|rest| !rest.is_empty());
+        said.map_or("cuda:0", |rest| rest.split(';').next().unwrap_or(rest))
     }
 
     /// Returns all the memory of a device.
