@@ -54,7 +54,7 @@ impl Keeper {
         let Some((total, free)) = (self.senses.memory)(compute) else { return Verdict::Keep };
         let margin = compute.margin(total);
         let pressure = self.pressure.take().filter(|p| p.margin() == margin);
-        let mut pressure = pressure.unwrap_or_else(|| Pressure::new(margin));
+        let mut pressure = pressure.unwrap_or_else(|| Pressure::new(margin).within(total));
         let verdict = pressure.look(free, (self.senses.now)());
         self.pressure = Some(pressure);
         verdict
