@@ -10,12 +10,15 @@ use super::screens::compose::pick::Pick;
 use super::screens::compose::profiles::Way;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::text_field;
-use super::{searching, twin, verbs, wording};
+use super::{searching, twin, verbs, view, wording};
 use crate::theme::Role;
 use crate::wire::Request;
 
 /// Takes in a key.
 pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
+    if view::is_too_small(model.size) {
+        return press_unseen(model, chord);
+    }
     let layers = model.layers();
     if let Some(action) = layers.iter().find_map(|layer| model.options.keys.resolve(*layer, chord)) {
         return act(model, action);
@@ -58,6 +61,15 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         | Layer::Always => {}
     }
     Vec::new()
+}
+
+/// Takes in a key where the terminal is too small to show what it would do: nothing is done that is not seen.
+fn press_unseen(model: &mut Model, chord: Chord) -> Vec<Effect> {
+    let bound = [Layer::Always, Layer::Everywhere].into_iter().find_map(|layer| model.options.keys.resolve(layer, chord));
+    match bound {
+        Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) => act(model, action),
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// Takes in pasted text. It is never taken for keys.

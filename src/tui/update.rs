@@ -5,7 +5,7 @@ use super::effect::Effect;
 use super::message::Message;
 use super::model::{Link, Model, TOAST_MS, Urgency};
 use super::screens::{Screen, cache, compose, detail, devices, gallery, offload};
-use super::{act, answered, pictures, pointer};
+use super::{act, answered, pictures, pointer, view};
 use crate::theme::Role;
 use crate::units::{JobId, Timestamp};
 use crate::wire::{Change, Request};
@@ -47,6 +47,8 @@ fn take(model: &mut Model, message: Message) -> Vec<Effect> {
             model.touch(Urgency::Input);
             act::press(model, chord)
         }
+        // Where nothing is shown, nothing can be meant.
+        Message::Pointed(_) | Message::Pasted(_) if view::is_too_small(model.size) => Vec::new(),
         Message::Pointed(pointer) => {
             model.touch(Urgency::Input);
             pointer::point(model, pointer)

@@ -52,6 +52,7 @@ mod terminal;
 mod tidy;
 mod tuner;
 mod unreadable;
+mod unseen;
 mod visible_gpus;
 mod world;
 
