@@ -203,6 +203,7 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
             model.known.apply(change, model.now);
             return Vec::new();
         }
+        Change::Job(job) if job.state.is_final() => model.queue.over(&model.known, job.job),
         Change::Snapshot(_)
         | Change::Job(_)
         | Change::Gone(_)

@@ -185,6 +185,7 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
     match then {
         Then::Cancel(jobs) => {
             model.queue.marked.clear();
+            model.queue.leaving.extend(&jobs);
             ask(model, "is taken back", jobs.clone(), Request::Cancel(jobs))
         }
         Then::CancelWaiting => vec![list_waiting(model, None)],

@@ -1,9 +1,12 @@
 //! What cannot be seen: it is not acted upon, and it is said that it is there.
 
+use perilune::jobs::{JobState, JobView};
 use perilune::tui::effect::Effect;
 use perilune::tui::message::Message;
 use perilune::tui::pointer::{Gesture, Pointer};
 use perilune::tui::screens::Screen as Which;
+use perilune::units::JobId;
+use perilune::wire::{Change, Status};
 
 use super::support::fixtures;
 use super::support::screen::Screen;
@@ -52,4 +55,47 @@ fn a_small_terminal_can_be_left_and_drawn_anew() {
     assert!(!screen.wanted(|e| matches!(e, Effect::Quit)));
     assert_eq!(screen.text().trim_end(), "needs 60x16, is 58x10; q again quits and loses a draft");
     assert!(screen.keys("q").wanted(|e| matches!(e, Effect::Quit)));
+}
+
+/// A box with one job that runs and so many that wait behind it.
+fn crowded(waiting: i64) -> Status {
+    let mut status = fixtures::busy();
+    status.queue.jobs = vec![fixtures::running_job()];
+    status.queue.jobs.extend((0..waiting).map(|n| fixtures::job(100 + n, "qwen-night", "a hill")));
+    (status.queue.queued, status.queue.held) = (waiting.unsigned_abs(), 0);
+    status
+}
+
+#[test]
+fn the_overview_begins_with_what_runs_wherever_the_queue_s_cursor_is() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut screen = Screen::on(crowded(40), width, height).keys("6G1");
+        let text = screen.text();
+        let rows: Vec<&str> = text.lines().filter(|l| l.contains("qwen-night") && !l.contains("cuda:0 RTX")).collect();
+        assert!(text.contains(" run ") && rows.iter().any(|l| l.contains(" 41 ")), "{text}");
+        assert!(!text.contains(" above"), "{text}");
+        let mut screen = screen.keys("<tab><tab>");
+        let text = screen.text();
+        assert!(text.contains(" above") && text.contains(" 139 "), "where keys act on it, the cursor is seen, and it is said what is not: {text}");
+        let text = screen.keys("gjj").text();
+        assert!(text.contains(" 102 ") && text.contains(" 14/28") && !text.contains(" above"), "{text}");
+    }
+}
+
+#[test]
+fn a_job_that_is_taken_back_leaves_the_cursor_where_it_was() {
+    let over = |screen: &mut Screen, id| {
+        let job = screen.model.known.job(JobId(id)).unwrap().clone();
+        screen.hear(Change::Job(Box::new(JobView { state: JobState::Cancelled, ..job })));
+    };
+    let mut screen = Screen::on(crowded(3), 120, 40).keys("6jjcy");
+    assert_eq!(screen.model.job_at_hand(), Some(JobId(101)), "it is not over yet");
+    over(&mut screen, 101);
+    assert_eq!(screen.model.job_at_hand(), Some(JobId(102)));
+    let mut screen = screen.keys("cy");
+    over(&mut screen, 102);
+    assert_eq!(screen.model.job_at_hand(), Some(JobId(100)), "behind the last that waits there is only what is finished");
+    // What others take back is followed, as every job is.
+    over(&mut screen, 100);
+    assert_eq!(screen.model.job_at_hand(), Some(JobId(100)));
 }
