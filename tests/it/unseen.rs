@@ -6,7 +6,7 @@ use perilune::tui::message::Message;
 use perilune::tui::pointer::{Gesture, Pointer};
 use perilune::tui::screens::Screen as Which;
 use perilune::units::JobId;
-use perilune::wire::{Change, Status};
+use perilune::wire::{Change, Request, Status};
 
 use super::support::fixtures;
 use super::support::screen::Screen;
@@ -76,7 +76,10 @@ fn the_overview_begins_with_what_runs_wherever_the_queue_s_cursor_is() {
         assert!(!text.contains(" above"), "{text}");
         let mut screen = screen.keys("<tab><tab>");
         let text = screen.text();
-        assert!(text.contains(" above") && text.contains(" 139 "), "where keys act on it, the cursor is seen, and it is said what is not: {text}");
+        assert!(
+            text.contains(" above") && text.contains(" 139 "),
+            "where keys act on it, the cursor is seen, and it is said what is not: {text}"
+        );
         let text = screen.keys("gjj").text();
         assert!(text.contains(" 102 ") && text.contains(" 14/28") && !text.contains(" above"), "{text}");
     }
@@ -98,4 +101,48 @@ fn a_job_that_is_taken_back_leaves_the_cursor_where_it_was() {
     // What others take back is followed, as every job is.
     over(&mut screen, 100);
     assert_eq!(screen.model.job_at_hand(), Some(JobId(100)));
+}
+
+/// The same, but only so many of those that wait were told.
+fn told_in_part(told: i64, waiting: u64) -> Status {
+    let mut status = crowded(told);
+    status.queue.queued = waiting;
+    status
+}
+
+#[test]
+fn jobs_that_were_not_told_are_said_not_to_be_searched_and_not_to_be_marked() {
+    for width in [80, 160] {
+        let mut screen = Screen::on(told_in_part(50, 169), width, 40).keys("6/harbour<enter>");
+        let text = screen.text().replace('\n', " ");
+        let words = ["No job is like that. 119 more wait", "not searched", "perilune queue list shows all", "esc drops"];
+        assert!(words.iter().all(|words| text.contains(words)), "{text}");
+        let text = screen.keys("<esc>/hill<enter>").text();
+        assert!(text.contains("119 more wait and are not searched"), "{text}");
+    }
+    let mut screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6*");
+    let marked = "119 more wait and are not marked: perilune queue list shows all";
+    assert_eq!(screen.model.toasts.last().map(|t| t.text.as_str()), Some(marked));
+    screen = screen.keys("c");
+    let consequence = &screen.model.confirm.as_ref().unwrap().consequence;
+    assert!(consequence.ends_with("119 more wait and are not among them."), "{consequence}");
+    let screen = Screen::on(told_in_part(50, 51), 120, 40).keys("6j<space><space>c");
+    assert!(!screen.model.confirm.unwrap().consequence.contains("among"), "who marked two of them knows that there are more");
+}
+
+#[test]
+fn the_palette_takes_a_number_that_no_row_has() {
+    let screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6:cancel 269<enter>");
+    let confirm = screen.model.confirm.as_ref().unwrap();
+    assert_eq!((confirm.question.as_str(), confirm.command.as_deref()), ("Cancel job 269?", Some("perilune queue cancel 269")));
+    assert_eq!(screen.keys("y").asked(), [Request::Cancel(vec![JobId(269)])]);
+    // A number means that job, not one whose number is like it.
+    let screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6:cancel 14<enter>");
+    assert_eq!(screen.model.confirm.unwrap().question, "Cancel job 14?");
+    let screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6:show 269<enter>");
+    assert_eq!(screen.asked(), [Request::Show(JobId(269))]);
+    let screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6:retry 269<enter>");
+    assert_eq!(screen.model.toasts.last().unwrap().text, "job 269 is not shown here; `show 269` brings it");
+    let screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6:cancel 269").down().keys("<esc>:cancel 269<enter>");
+    assert_eq!(screen.model.toasts.last().unwrap().text, "the daemon does not answer");
 }

@@ -25,8 +25,8 @@ use crate::tui::history::Past;
 use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
-use crate::tui::screens::Screen;
 use crate::tui::screens::queue::rows;
+use crate::tui::screens::{Screen, detail};
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list::{self, Focus};
@@ -56,8 +56,9 @@ fn sentence(frame: &mut Frame, area: Rect, paint: &Paint, model: &Model, empty: 
         (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
         (Freshness::Live | Freshness::Old(_), _) => empty,
     };
-    let text = line::fit(line::text(paint, Role::Dim, text), usize::from(area.width), paint.glyphs);
-    frame.render_widget(text, Rect { height: area.height.min(1), ..area });
+    for (y, row) in (area.y..area.bottom()).zip(detail::view::folded(text, usize::from(area.width))) {
+        frame.render_widget(line::text(paint, Role::Dim, row), Rect { y, height: 1, ..area });
+    }
 }
 
 /// Draws the loaded model sets.

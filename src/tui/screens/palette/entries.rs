@@ -22,6 +22,8 @@ pub enum Command {
     ToJob(JobVerb, JobId),
     /// Show a job.
     Show(JobId),
+    /// Take a job back that is not among those shown.
+    CancelUnseen(JobId),
     /// Open the form with a model.
     Run(String),
     /// Pin a set, or let a pinned one leave again.

@@ -6,7 +6,6 @@ use crate::devices::SIMULATED;
 use crate::jobs::{JobState, JobView, Phase, WaitReason};
 use crate::theme::Role;
 use crate::tui::action::{Action, JobVerb};
-use crate::tui::estimates;
 use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
@@ -15,6 +14,7 @@ use crate::tui::widgets::bar;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::wording;
+use crate::tui::{estimates, taking_back};
 use crate::units::JobId;
 use crate::wire::ConversionView;
 
@@ -63,8 +63,10 @@ pub fn note(model: &Model) -> String {
     let asked_for = model.known.conversions.iter().filter(|c| c.jobs.is_empty());
     parts.extend(asked_for.map(|c| format!("converting {} to {}{}", wording::file_name(&c.source), c.to, how_far(c))));
     let unseen = model.known.unseen_waiting();
-    if unseen > 0 {
+    if unseen > 0 && model.queue.filter.is_empty() {
         parts.push(format!("{unseen} more wait"));
+    } else if unseen > 0 {
+        parts.push(format!("{} not searched", taking_back::more_wait(unseen)));
     }
     parts.join(", ")
 }
@@ -90,7 +92,11 @@ pub fn empty(model: &Model) -> String {
     if model.known.jobs.is_empty() {
         format!("The queue is empty. {} opens the Run form.", keys.said(Layer::Queue, Action::GoTo(Screen::Compose)))
     } else {
-        format!("No job is like that. {} drops the filter.", keys.said(Layer::Queue, Action::Back))
+        let unseen = match model.known.unseen_waiting() {
+            0 => String::new(),
+            unseen => format!(" {} not searched: perilune queue list shows all.", taking_back::more_wait(unseen)),
+        };
+        format!("No job is like that.{unseen} {} drops the filter.", keys.said(Layer::Queue, Action::Back))
     }
 }
 
