@@ -378,7 +378,7 @@ fn value(model: &Model) -> Option<String> {
 }
 
 fn copy(model: &mut Model, text: Option<String>) -> Vec<Effect> {
-    let Some(text) = text.map(|t| wording::clean(&t)) else {
+    let Some(text) = text.map(|t| wording::one_line(&t)) else {
         model.toast(Role::Warn, "there is nothing to copy");
         return Vec::new();
     };
