@@ -140,7 +140,11 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
                 Screen::Offload => offload::update::ask(model),
                 Screen::Cache => cache::update::ask(model),
                 Screen::Gallery => gallery::update::ask(model),
-                Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Compose | Screen::Log => None,
+                Screen::Compose => {
+                    compose::estimate::doubt(model);
+                    None
+                }
+                Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Log => None,
             };
             return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(besides).collect();
         }

@@ -203,7 +203,10 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
             model.known.apply(change, model.now);
             return Vec::new();
         }
-        Change::Job(job) if job.state.is_final() => model.queue.over(&model.known, job.job),
+        Change::Job(job) if job.state.is_final() && model.known.job(job.job).is_none_or(|before| !before.state.is_final()) => {
+            model.queue.over(&model.known, job.job);
+            compose::estimate::doubt(model);
+        }
         Change::Snapshot(_)
         | Change::Job(_)
         | Change::Gone(_)

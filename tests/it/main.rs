@@ -17,6 +17,7 @@ mod conversions;
 mod dashboard;
 mod filters;
 mod finding;
+mod form;
 mod frames;
 mod frozen;
 mod fuzz;
