@@ -185,6 +185,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::SubmitJob => return verbs::submit(model, false),
         Action::SubmitHeld => return verbs::submit(model, true),
         Action::ClearField => model.compose.edit(tui_input::Input::reset),
+        Action::RestoreField => model.compose.restore(),
         Action::ClearForm => compose::update::clear(model),
         Action::TakeProfile => return compose::profiles::open(model, Way::Taken),
         Action::SaveProfile => return compose::profiles::open(model, Way::Saved),

@@ -49,6 +49,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         Action::SubmitJob | Action::SubmitHeld if model.asked.waits_for(|p| matches!(p, Purpose::Submit(_))) => {
             Some("the form is being submitted".to_owned())
         }
+        Action::RestoreField if !model.compose.can_restore() => Some("nothing was taken out of a field".to_owned()),
         Action::Quit
         | Action::Suspend
         | Action::Redraw
@@ -71,6 +72,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::SubmitJob
         | Action::SubmitHeld
         | Action::ClearField
+        | Action::RestoreField
         | Action::ClearForm
         | Action::TakeProfile
         | Action::SaveProfile

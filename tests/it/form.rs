@@ -2,6 +2,7 @@
 
 use perilune::jobs::{JobState, JobView};
 use perilune::tui::effect::Effect;
+use perilune::tui::screens::compose::Field;
 use perilune::wire::{Change, Request};
 use perilune::workflow::{Kind, Refusal};
 
@@ -30,4 +31,18 @@ fn an_estimate_is_asked_for_again_when_a_job_has_ended_and_when_the_operator_ask
     assert_eq!(asks_for_a_plan(&screen), 1, "a job ends once");
     assert_eq!(asks_for_a_plan(&estimated().keys("r")), 1);
     assert_eq!(asks_for_a_plan(&estimated().keys("jk")), 0);
+}
+
+#[test]
+fn what_was_taken_out_of_a_field_at_once_comes_back() {
+    let text = |screen: &Screen| screen.model.compose.text(Field::Prompt).value().to_owned();
+    for keys in ["x", "i<ctrl-u><esc>", "i<home><ctrl-k><esc>"] {
+        let screen = estimated().keys(keys);
+        assert_eq!(text(&screen), "", "{keys}");
+        let mut screen = screen.keys("ju");
+        assert_eq!((text(&screen).as_str(), screen.model.compose.field()), ("a hill", Field::Prompt), "{keys}");
+        assert!(screen.text().contains("a hill"));
+    }
+    let screen = estimated().keys("u");
+    assert_eq!(screen.model.toasts.last().unwrap().text, "nothing was taken out of a field");
 }

@@ -146,6 +146,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         | Action::Complete
         | Action::Mark
         | Action::ClearField
+        | Action::RestoreField
         | Action::Accept
         | Action::Decline => return None,
     };
