@@ -202,13 +202,25 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// Returns measured seconds: three digits that matter.
+/// Returns measured seconds: three digits that matter, and milliseconds where seconds would be none.
 #[must_use]
 pub fn measured(seconds: f64) -> String {
     match seconds {
         s if s >= 99.95 => format!("{s:.0} s"),
         s if s >= 9.995 => format!("{s:.1} s"),
+        s if s > 0.0 && s < 0.009_95 => format!("{:.1} ms", s * 1000.0),
         s => format!("{s:.2} s"),
+    }
+}
+
+/// Returns seconds without their unit, in at most five columns: two digits that matter.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s >= 99.95 => format!("{s:.0}"),
+        s if s >= 0.995 => format!("{s:.1}"),
+        s if s >= 0.0995 => format!("{s:.2}"),
+        s => format!("{s:.3}"),
     }
 }
 
@@ -279,6 +291,9 @@ mod tests {
         assert_eq!([countdown(21.4), countdown(3723.0), countdown(-1.0)], ["0:21", "1:02:03", "0:00"]);
         assert_eq!([span(42.0), span(250.0), span(3720.0), span(273_600.0)], ["42s", "4m10s", "1h02m", "3d04h"]);
         assert_eq!([measured(1.5), measured(42.04), measured(600.0)], ["1.50 s", "42.0 s", "600 s"]);
+        assert_eq!([measured(0.004), measured(0.000_21), measured(0.012), measured(0.0)], ["4.0 ms", "0.2 ms", "0.01 s", "0.00 s"]);
+        let steps = [0.004, 0.042, 0.42, 1.5, 42.0, 99.97, 600.0].map(seconds);
+        assert_eq!(steps, ["0.004", "0.042", "0.42", "1.5", "42.0", "100", "600"]);
         assert_eq!(span(f64::NAN), "0s");
         assert_eq!([pace(250.0), pace(1.5), pace(0.0423), pace(0.000_833)], ["250 s", "1.50 s", "42.3 ms", "0.83 ms"]);
     }

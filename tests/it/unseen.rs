@@ -146,3 +146,12 @@ fn the_palette_takes_a_number_that_no_row_has() {
     let screen = Screen::on(told_in_part(50, 169), 120, 40).keys("6:cancel 269").down().keys("<esc>:cancel 269<enter>");
     assert_eq!(screen.model.toasts.last().unwrap().text, "the daemon does not answer");
 }
+
+#[test]
+fn nobody_says_when_jobs_end_that_wait_in_a_paused_queue() {
+    let row = |status| Screen::on(status, 120, 40).keys("6").text().lines().find(|l| l.contains(" 102 ")).unwrap().to_owned();
+    let mut status = crowded(3);
+    assert!(row(status.clone()).contains(" ~"), "{}", row(status));
+    status.queue.paused = true;
+    assert!(!row(status.clone()).contains('~'), "{}", row(status));
+}

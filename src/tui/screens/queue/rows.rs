@@ -100,11 +100,13 @@ pub fn empty(model: &Model) -> String {
     }
 }
 
-/// Returns when jobs will be done, by number.
+/// Returns when jobs will be done, by number. While the queue is paused nobody can say when what waits will be.
 #[must_use]
 pub fn estimates(model: &Model) -> Vec<(JobId, Option<f64>)> {
-    let jobs = &model.known.jobs;
-    jobs.iter().map(|j| j.job).zip(estimates::remaining(jobs)).collect()
+    let known = &model.known;
+    let begins = |job: &JobView| !(known.paused && job.state == JobState::Queued);
+    let remaining = known.jobs.iter().zip(estimates::remaining(&known.jobs));
+    remaining.map(|(job, seconds)| (job.job, seconds.filter(|_| begins(job)))).collect()
 }
 
 /// Returns a row of the overview's panel.
@@ -230,7 +232,7 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
 
 fn pace(job: &JobView, paint: &Paint) -> Line<'static> {
     let step = job.progress.and_then(|p| p.step_s).filter(|_| job.state.is_active());
-    line::text(paint, Role::Text, step.map_or_else(String::new, |s| if s < 99.95 { format!("{s:.1}") } else { format!("{s:.0}") }))
+    line::text(paint, Role::Text, step.map_or_else(String::new, wording::seconds))
 }
 
 fn eta(job: &JobView, estimates: &[(JobId, Option<f64>)], paint: &Paint) -> Line<'static> {
