@@ -54,6 +54,8 @@ pub fn run(model: &mut Model) -> Vec<Effect> {
     let Some(palette) = model.palette.take() else { return Vec::new() };
     let Some(Entry { command, refused, .. }) = palette.selected().cloned() else {
         model.toast(Role::Warn, format!("no command is called `{}`", palette.input.value().trim()));
+        // What was typed stays to be mended.
+        model.palette = Some(palette);
         return Vec::new();
     };
     if let Some(reason) = refused {
