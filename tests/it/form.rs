@@ -46,3 +46,14 @@ fn what_was_taken_out_of_a_field_at_once_comes_back() {
     let screen = estimated().keys("u");
     assert_eq!(screen.model.toasts.last().unwrap().text, "nothing was taken out of a field");
 }
+
+#[test]
+fn fields_that_are_not_seen_are_counted() {
+    let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("7");
+    let text = screen.text();
+    let rows = |text: &str| Field::ALL.iter().filter(|f| text.lines().any(|l| l.starts_with(f.name()))).count();
+    assert!(text.contains(&format!("{} more below", Field::ALL.len() - rows(&text))), "{text}");
+    let text = screen.keys("G").text();
+    assert!(text.contains(&format!("{} more above", Field::ALL.len() - rows(&text))), "{text}");
+    assert!(!Screen::on(fixtures::busy(), 160, 48).keys("7").text().contains(" more "));
+}
