@@ -45,7 +45,9 @@ fn take(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Tick(now) => tick(model, now),
         Message::Pressed(chord) => {
             model.touch(Urgency::Input);
-            act::press(model, chord)
+            let effects = act::press(model, chord);
+            answered::tell_of_silence(model, &effects);
+            effects
         }
         // Where nothing is shown, nothing can be meant.
         Message::Pointed(_) | Message::Pasted(_) if view::is_too_small(model.size) => Vec::new(),

@@ -148,6 +148,17 @@ fn the_palette_takes_a_number_that_no_row_has() {
 }
 
 #[test]
+fn a_silent_daemon_was_asked_for_all_that() {
+    let told = |screen: &Screen| screen.model.toasts.last().map(|t| t.text.clone());
+    for keys in ["p", "cy", "jH"] {
+        let screen = busy().keys("6").later(8).keys(keys);
+        assert_eq!(told(&screen).as_deref(), Some("asked; the daemon has not answered yet"), "{keys}");
+    }
+    assert_eq!(told(&busy().later(8).keys("67r")), None, "what only looks is nothing to wait for");
+    assert_eq!(told(&busy().keys("6p")), None);
+}
+
+#[test]
 fn nobody_says_when_jobs_end_that_wait_in_a_paused_queue() {
     let row = |status| Screen::on(status, 120, 40).keys("6").text().lines().find(|l| l.contains(" 102 ")).unwrap().to_owned();
     let mut status = crowded(3);
