@@ -4,7 +4,7 @@
 //! Parameter counts and FLOPs follow the published architectures; speeds of devices and links are assumed.
 
 use super::case::Homes;
-use super::planner::{DonorLink, Goal, Request, Stay, UnitCost, plan};
+use super::planner::{DonorLink, Goal, Request, UnitCost, plan};
 use super::simulate::{Link, Load, Staging, simulate};
 use crate::units::{Bytes, DeviceId};
 
