@@ -10,12 +10,15 @@ use super::screens::compose::pick::Pick;
 use super::screens::compose::profiles::Way;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::text_field;
-use super::{searching, twin, verbs, wording};
+use super::{searching, twin, verbs, view, wording};
 use crate::theme::Role;
 use crate::wire::Request;
 
 /// Takes in a key.
 pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
+    if view::is_too_small(model.size) {
+        return press_unseen(model, chord);
+    }
     let layers = model.layers();
     if let Some(action) = layers.iter().find_map(|layer| model.options.keys.resolve(*layer, chord)) {
         return act(model, action);
@@ -58,6 +61,15 @@ pub fn press(model: &mut Model, chord: Chord) -> Vec<Effect> {
         | Layer::Always => {}
     }
     Vec::new()
+}
+
+/// Takes in a key where the terminal is too small to show what it would do: nothing is done that is not seen.
+fn press_unseen(model: &mut Model, chord: Chord) -> Vec<Effect> {
+    let bound = [Layer::Always, Layer::Everywhere].into_iter().find_map(|layer| model.options.keys.resolve(layer, chord));
+    match bound {
+        Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) => act(model, action),
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// Takes in pasted text. It is never taken for keys.
@@ -128,7 +140,11 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
                 Screen::Offload => offload::update::ask(model),
                 Screen::Cache => cache::update::ask(model),
                 Screen::Gallery => gallery::update::ask(model),
-                Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Compose | Screen::Log => None,
+                Screen::Compose => {
+                    compose::estimate::doubt(model);
+                    None
+                }
+                Screen::Overview | Screen::Devices | Screen::Sets | Screen::Queue | Screen::Log => None,
             };
             return [model.ask(Purpose::Devices, Request::Devices)].into_iter().chain(besides).collect();
         }
@@ -169,6 +185,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::SubmitJob => return verbs::submit(model, false),
         Action::SubmitHeld => return verbs::submit(model, true),
         Action::ClearField => model.compose.edit(tui_input::Input::reset),
+        Action::RestoreField => model.compose.restore(),
         Action::ClearForm => compose::update::clear(model),
         Action::TakeProfile => return compose::profiles::open(model, Way::Taken),
         Action::SaveProfile => return compose::profiles::open(model, Way::Saved),
@@ -366,7 +383,7 @@ fn value(model: &Model) -> Option<String> {
 }
 
 fn copy(model: &mut Model, text: Option<String>) -> Vec<Effect> {
-    let Some(text) = text.map(|t| wording::clean(&t)) else {
+    let Some(text) = text.map(|t| wording::one_line(&t)) else {
         model.toast(Role::Warn, "there is nothing to copy");
         return Vec::new();
     };

@@ -62,6 +62,8 @@ pub enum Action {
     SubmitHeld,
     /// Set a field back to its default.
     ClearField,
+    /// Bring back what was taken out of a field.
+    RestoreField,
     /// Empty the form.
     ClearForm,
     /// Take a profile into the form.
@@ -299,6 +301,7 @@ impl Action {
             | Self::SubmitJob
             | Self::SubmitHeld
             | Self::ClearField
+            | Self::RestoreField
             | Self::TakeProfile
             | Self::SaveProfile
             | Self::Tune(_)

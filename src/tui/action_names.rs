@@ -38,6 +38,7 @@ impl Action {
             Self::SubmitJob => "submit",
             Self::SubmitHeld => "submit-held",
             Self::ClearField => "clear-field",
+            Self::RestoreField => "restore-field",
             Self::ClearForm => "clear-form",
             Self::TakeProfile => "take-profile",
             Self::SaveProfile => "save-form",

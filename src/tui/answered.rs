@@ -4,7 +4,7 @@ use super::action::{Action, CacheVerb, JobVerb, TuneVerb};
 use super::asked::{ConversionDeed, Purpose, Submission};
 use super::effect::Effect;
 use super::layer::Layer;
-use super::model::Model;
+use super::model::{Freshness, Model};
 use super::screens::{Screen, cache, compose, offload, sets};
 use super::{verbs, wording};
 use crate::jobs::Move;
@@ -180,6 +180,14 @@ fn refused(model: &mut Model, purpose: &Purpose, refusal: &Refusal) {
         | Purpose::Clear
         | Purpose::Conversions(_)
         | Purpose::Verb { .. } => {}
+    }
+}
+
+/// Says that the daemon was asked, where it has been silent for a while: its answer, which would show it, may be long in coming.
+pub fn tell_of_silence(model: &mut Model, effects: &[Effect]) {
+    let acts = |effect: &Effect| matches!(effect, Effect::Call { id, .. } if model.asked.of(*id).is_some_and(Purpose::acts));
+    if model.is_up() && matches!(model.freshness(), Freshness::Old(_)) && effects.iter().any(acts) {
+        model.toast(Role::Warn, "asked; the daemon has not answered yet");
     }
 }
 

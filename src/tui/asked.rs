@@ -81,6 +81,42 @@ pub enum Purpose {
     },
 }
 
+impl Purpose {
+    /// Returns whether it changes something, and does not only look.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        match self {
+            Self::Trial
+            | Self::Probe
+            | Self::Convert(_)
+            | Self::Clean
+            | Self::Keep(..)
+            | Self::Set { .. }
+            | Self::Signal(_)
+            | Self::Submit(_)
+            | Self::Replace { .. }
+            | Self::CancelWaiting
+            | Self::Clear
+            | Self::Conversions(_)
+            | Self::Verb { .. } => true,
+            Self::Status
+            | Self::Watch
+            | Self::Devices
+            | Self::Models
+            | Self::Log
+            | Self::Show(_)
+            | Self::Tune(_)
+            | Self::Advice(_)
+            | Self::Estimate(_)
+            | Self::Cache
+            | Self::CleanShown(_)
+            | Self::Verify(_)
+            | Self::Finished
+            | Self::Pictures(_) => false,
+        }
+    }
+}
+
 /// What is done to conversions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConversionDeed {
@@ -120,6 +156,12 @@ impl Asked {
     pub fn take(&mut self, id: u64) -> Option<Purpose> {
         let at = self.open.iter().position(|(n, _)| *n == id)?;
         Some(self.open.remove(at).1)
+    }
+
+    /// Returns what the request of that number is for, if it waits.
+    #[must_use]
+    pub fn of(&self, id: u64) -> Option<&Purpose> {
+        self.open.iter().find(|(n, _)| *n == id).map(|(_, purpose)| purpose)
     }
 
     /// Returns whether such a request waits.

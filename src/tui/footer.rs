@@ -103,10 +103,13 @@ fn keys(model: &Model, width: u16) -> Line<'static> {
     line::join(keys, 2)
 }
 
-/// A pause key says what it would do.
+/// A key that goes there and back says what it would do.
 fn label(model: &Model, bound: &Bound) -> &'static str {
-    let resumes = bound.row.action == Action::Job(JobVerb::PauseQueue) && model.known.paused;
-    if resumes { "resume queue" } else { bound.row.label }
+    match bound.row.action {
+        Action::Job(JobVerb::PauseQueue) if model.known.paused => "resume queue",
+        Action::Open if bound.row.layer == Layer::Gallery && model.finished.large => "all pictures",
+        _ => bound.row.label,
+    }
 }
 
 /// A key means what the innermost layer says.

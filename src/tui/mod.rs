@@ -48,6 +48,7 @@ pub mod searching;
 pub mod standing;
 pub mod station;
 pub mod subscriptions;
+pub mod taking_back;
 pub mod terminal;
 pub mod trail;
 pub mod twin;

@@ -1,7 +1,8 @@
 //! One quantity over a minute, ten minutes and an hour, for graphs that sweep.
 //!
 //! A span has so many slots; time says which slot a sample falls into, and slot `n` stands at place `n mod slots`. Samples that
-//! fall into one slot are averaged; a slot of a time in which nothing was read is empty.
+//! fall into one slot are averaged, and the largest of them is kept beside that; a slot of a time in which nothing was read is
+//! empty.
 
 use std::collections::VecDeque;
 
@@ -50,11 +51,21 @@ impl Span {
     }
 }
 
+/// Samples of one moment of a span.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Slot {
+    /// When.
+    number: i64,
+    sum: f32,
+    count: u16,
+    most: f32,
+}
+
 /// Samples of one span.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Slots {
-    /// Number, sum and count of those that hold something, the oldest first.
-    filled: VecDeque<(i64, f32, u16)>,
+    /// Those that hold something, the oldest first.
+    filled: VecDeque<Slot>,
     /// The newest slot, also where nothing could be read.
     newest: i64,
 }
@@ -68,11 +79,15 @@ impl Slots {
             self.filled.clear();
         }
         self.newest = slot;
-        self.filled.retain(|(n, ..)| slot - n < kept as i64);
+        self.filled.retain(|filled| slot - filled.number < kept as i64);
         let Some(value) = value else { return };
         match self.filled.back_mut() {
-            Some((n, sum, count)) if *n == slot => (*sum, *count) = (*sum + value, count.saturating_add(1)),
-            Some(_) | None => self.filled.push_back((slot, value, 1)),
+            Some(last) if last.number == slot => {
+                last.sum += value;
+                last.count = last.count.saturating_add(1);
+                last.most = last.most.max(value);
+            }
+            Some(_) | None => self.filled.push_back(Slot { number: slot, sum: value, count: 1, most: value }),
         }
     }
 
@@ -81,12 +96,12 @@ impl Slots {
         let place = |n: i64| usize::try_from(n.rem_euclid(kept as i64)).unwrap_or(0);
         let mut sums = vec![(0.0_f32, 0_u16); width];
         // The place behind the newest stays empty: there the sweep is.
-        for (n, sum, count) in self.filled.iter().filter(|(n, ..)| self.newest - n < kept as i64 - 1) {
-            let at = place(*n);
+        for slot in self.filled.iter().filter(|slot| self.newest - slot.number < kept as i64 - 1) {
+            let at = place(slot.number);
             let first = at * width / kept;
             let end = ((at + 1) * width / kept).max(first + 1);
             for column in sums.iter_mut().take(end).skip(first) {
-                *column = (column.0 + sum / f32::from(*count), column.1 + 1);
+                *column = (column.0 + slot.sum / f32::from(slot.count), column.1 + 1);
             }
         }
         sums.into_iter().map(|(sum, count)| (count > 0).then(|| sum / f32::from(count))).collect()
@@ -119,7 +134,7 @@ impl Trail {
     /// Returns the largest sample of a span.
     #[must_use]
     pub fn most(&self, span: Span) -> Option<f32> {
-        self.of(span).filled.iter().map(|(_, sum, count)| sum / f32::from(*count)).max_by(f32::total_cmp)
+        self.of(span).filled.iter().map(|slot| slot.most).max_by(f32::total_cmp)
     }
 
     fn of(&self, span: Span) -> &Slots {
@@ -159,6 +174,8 @@ mod tests {
         let columns = long.columns(Span::TenMinutes, 120);
         assert_eq!(columns[2..6], [Some(1.0), Some(0.0), Some(1.0), Some(0.0)]);
         assert_eq!(long.most(Span::TenMinutes), Some(1.0));
+        let short = trail((0..60).map(|s| (s, if s == 31 { 0.9 } else { 0.1 })));
+        assert_eq!(short.most(Span::Hour), Some(0.9), "the largest that was read, not the largest mean");
         assert_eq!(long.columns(Span::Hour, 120).iter().flatten().count(), 20);
         assert_eq!(long.columns(Span::Minute, 60).iter().flatten().count(), 59);
         assert!(trail([(100, 1.0), (5, 2.0)]).columns(Span::Hour, 40).iter().flatten().count() == 1, "the clock was set back");

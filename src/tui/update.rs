@@ -5,7 +5,7 @@ use super::effect::Effect;
 use super::message::Message;
 use super::model::{Link, Model, TOAST_MS, Urgency};
 use super::screens::{Screen, cache, compose, detail, devices, gallery, offload};
-use super::{act, answered, pictures, pointer};
+use super::{act, answered, pictures, pointer, view};
 use crate::theme::Role;
 use crate::units::{JobId, Timestamp};
 use crate::wire::{Change, Request};
@@ -45,8 +45,12 @@ fn take(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Tick(now) => tick(model, now),
         Message::Pressed(chord) => {
             model.touch(Urgency::Input);
-            act::press(model, chord)
+            let effects = act::press(model, chord);
+            answered::tell_of_silence(model, &effects);
+            effects
         }
+        // Where nothing is shown, nothing can be meant.
+        Message::Pointed(_) | Message::Pasted(_) if view::is_too_small(model.size) => Vec::new(),
         Message::Pointed(pointer) => {
             model.touch(Urgency::Input);
             pointer::point(model, pointer)
@@ -200,6 +204,10 @@ fn hear(model: &mut Model, change: Change) -> Vec<Effect> {
         Change::Log(_) if model.screen != Screen::Log => {
             model.known.apply(change, model.now);
             return Vec::new();
+        }
+        Change::Job(job) if job.state.is_final() && model.known.job(job.job).is_none_or(|before| !before.state.is_final()) => {
+            model.queue.over(&model.known, job.job);
+            compose::estimate::doubt(model);
         }
         Change::Snapshot(_)
         | Change::Job(_)

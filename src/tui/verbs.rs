@@ -6,7 +6,7 @@ use super::effect::Effect;
 use super::layer::Layer;
 use super::model::{Confirm, Model, Then};
 use super::screens::{Screen, alerts, cache, compose, detail, devices, offload, sets};
-use super::{frozen, twin, wording};
+use super::{frozen, taking_back, twin, wording};
 use crate::jobs::{JobState, JobView, Move};
 use crate::theme::Role;
 use crate::units::JobId;
@@ -49,6 +49,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         Action::SubmitJob | Action::SubmitHeld if model.asked.waits_for(|p| matches!(p, Purpose::Submit(_))) => {
             Some("the form is being submitted".to_owned())
         }
+        Action::RestoreField if !model.compose.can_restore() => Some("nothing was taken out of a field".to_owned()),
         Action::Quit
         | Action::Suspend
         | Action::Redraw
@@ -71,6 +72,7 @@ pub fn reason_against(model: &Model, action: Action) -> Option<String> {
         | Action::SubmitJob
         | Action::SubmitHeld
         | Action::ClearField
+        | Action::RestoreField
         | Action::ClearForm
         | Action::TakeProfile
         | Action::SaveProfile
@@ -128,16 +130,13 @@ fn reason_against_verb(model: &Model, verb: JobVerb) -> Option<String> {
 /// Does something with jobs.
 pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
     match verb {
-        JobVerb::Cancel => confirm_cancel(model),
+        JobVerb::Cancel => {
+            let jobs = targets(model, is_open);
+            taking_back::these(model, jobs);
+            Vec::new()
+        }
         JobVerb::CancelWaiting => {
-            model.confirm = Some(Confirm {
-                question: format!("Cancel {}?", wording::count(model.known.waiting(), "waiting job")),
-                consequence: "Jobs that run go on.".to_owned(),
-                command: None,
-                list: Vec::new(),
-                scroll: 0,
-                then: Then::CancelWaiting,
-            });
+            taking_back::all_that_wait(model);
             Vec::new()
         }
         JobVerb::ClearFinished => {
@@ -157,7 +156,10 @@ pub fn perform(model: &mut Model, verb: JobVerb) -> Vec<Effect> {
         JobVerb::PauseConversions => {
             vec![model.ask(Purpose::Conversions(ConversionDeed::Pause), Request::PauseConversions { conversion: None })]
         }
-        JobVerb::CancelConversion => confirm_cancel_conversion(model),
+        JobVerb::CancelConversion => {
+            taking_back::a_conversion(model);
+            Vec::new()
+        }
         JobVerb::PauseQueue if model.known.paused => ask(model, "goes on", Vec::new(), Request::Resume { job: None }),
         JobVerb::PauseQueue => ask(model, "starts no more jobs", Vec::new(), Request::Pause { job: None }),
         JobVerb::PauseJob => match running(model).map(|j| (j.job, j.state)) {
@@ -185,6 +187,7 @@ pub fn accept(model: &mut Model, then: Then) -> Vec<Effect> {
     match then {
         Then::Cancel(jobs) => {
             model.queue.marked.clear();
+            model.queue.leaving.extend(&jobs);
             ask(model, "is taken back", jobs.clone(), Request::Cancel(jobs))
         }
         Then::CancelWaiting => vec![list_waiting(model, None)],
@@ -244,47 +247,6 @@ fn targets(model: &Model, fits: fn(JobState) -> bool) -> Vec<JobId> {
     let at_hand = model.job_at_hand();
     let chosen = |j: &&JobView| if marks { model.queue.marked.contains(&j.job) } else { at_hand == Some(j.job) };
     model.known.jobs.iter().filter(chosen).filter(|j| fits(j.state)).map(|j| j.job).collect()
-}
-
-fn confirm_cancel(model: &mut Model) -> Vec<Effect> {
-    let jobs = targets(model, is_open);
-    let active = jobs.iter().filter_map(|id| model.known.job(*id)).find(|j| j.state.is_active());
-    let question = match jobs[..] {
-        [only] => format!("Cancel job {only}?"),
-        _ => format!("Cancel {}?", wording::count(jobs.len() as u64, "job")),
-    };
-    let consequence = match active.map(|j| (j.job, j.progress)) {
-        Some((id, Some(p))) => format!("Job {id} is at step {} of {}; what it made so far is lost.", p.step, p.steps),
-        Some((id, None)) => format!("Job {id} is being worked on; what it made so far is lost."),
-        None => format!("{} tries a cancelled job again.", model.options.keys.said(Layer::Jobs, Action::Job(JobVerb::Retry))),
-    };
-    let command = Some(twin::of_jobs("cancel", &jobs));
-    model.confirm = Some(Confirm { question, consequence, command, list: Vec::new(), scroll: 0, then: Then::Cancel(jobs) });
-    Vec::new()
-}
-
-/// Asks about the conversion that the job at hand waits for, or the first.
-fn confirm_cancel_conversion(model: &mut Model) -> Vec<Effect> {
-    let all = &model.known.conversions;
-    let at_hand = match model.cache.selected {
-        Some(cache::At::Conversion(id)) if model.screen == Screen::Cache => all.iter().find(|c| c.id == id),
-        _ => model.job_at_hand().and_then(|job| all.iter().find(|c| c.jobs.contains(&job))),
-    };
-    let Some(conversion) = at_hand.or_else(|| all.first()) else { return Vec::new() };
-    let consequence = match conversion.jobs.len() {
-        0 => "Who asked for it is told so. What is done is kept for the next try.".to_owned(),
-        1 => "The job that waits for it fails. What is done is kept for the next try.".to_owned(),
-        n => format!("The {n} jobs that wait for it fail. What is done is kept for the next try."),
-    };
-    model.confirm = Some(Confirm {
-        question: format!("Cancel the conversion of {} to {}?", wording::file_name(&conversion.source), conversion.to),
-        consequence,
-        command: Some(format!("perilune conversions cancel {}", conversion.id)),
-        list: Vec::new(),
-        scroll: 0,
-        then: Then::CancelConversion(conversion.id),
-    });
-    Vec::new()
 }
 
 fn hold(model: &mut Model) -> Vec<Effect> {

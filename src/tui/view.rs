@@ -15,7 +15,7 @@ use ratatui::text::{Line, Span};
 use super::action::{Action, Motion};
 use super::hits::Hit;
 use super::layer::Layer;
-use super::model::{Confirm, Freshness, Link, Model};
+use super::model::{Confirm, Freshness, Link, Model, Then};
 use super::paint::Paint;
 use super::screens::{Screen, alerts, cache, compose, detail, devices, gallery, help, log, offload, overview, palette, queue, sets};
 use super::widgets::line::{self, piece};
@@ -36,9 +36,11 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     if let Some(ground) = paint.ground() {
         frame.buffer_mut().set_style(area, ground);
     }
-    if area.width < LEAST.0 || area.height < LEAST.1 {
+    if is_too_small((area.width, area.height)) {
         let quit = model.options.keys.said(Layer::Everywhere, Action::Quit);
-        let notice = format!("needs {}x{}, is {}x{}; {quit} quits", LEAST.0, LEAST.1, area.width, area.height);
+        let loses = matches!(&model.confirm, Some(Confirm { then: Then::Quit, .. }));
+        let quits = if loses { format!("{quit} again quits and loses a draft") } else { format!("{quit} quits") };
+        let notice = format!("needs {}x{}, is {}x{}; {quits}", LEAST.0, LEAST.1, area.width, area.height);
         frame.render_widget(line::text(paint, Role::Warn, notice), Rect { height: area.height.min(1), ..area });
         return;
     }
@@ -80,6 +82,12 @@ pub fn draw(model: &Model, frame: &mut Frame) {
     }
     toasts(model, frame, screen);
     footer::draw(model, frame, row(area.height - 1));
+}
+
+/// Returns whether so many columns and rows show nothing but that they are too few.
+#[must_use]
+pub fn is_too_small((columns, rows): (u16, u16)) -> bool {
+    columns < LEAST.0 || rows < LEAST.1
 }
 
 /// Returns what the row of all boxes leaves of an area.

@@ -13,16 +13,82 @@ pub const ABSENT: &str = "--";
 /// What stands where a value has not been heard yet.
 pub const PENDING: &str = "...";
 
-/// Returns the text in one line and harmless: no control characters, no marks that turn the writing direction.
+/// Returns the text in one line and harmless: no control characters, no marks that turn the writing direction, and nothing of which
+/// terminals disagree how wide it is.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let replaced = text.chars().filter_map(|c| match c {
-        '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
-        '\r' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => None,
-        c if c.is_control() => Some('?'),
-        c => Some(c),
-    });
-    replaced.collect()
+    one_line(text).chars().filter(|c| !is_uncertain(*c)).map(|c| flag_letter(c).unwrap_or(c)).collect()
+}
+
+/// Returns the text in one line and harmless, but with all of its letters. Every end of a line is one space, and nothing is left of
+/// what would have moved a cursor or changed a colour.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        rest = match c {
+            '\r' => {
+                line.push(' ');
+                after.strip_prefix('\n').unwrap_or(after)
+            }
+            '\n' | '\t' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                line.push(' ');
+                after
+            }
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => after,
+            c if c.is_control() => after_sequence(c, after).unwrap_or_else(|| {
+                line.push('?');
+                after
+            }),
+            c => {
+                line.push(c);
+                after
+            }
+        };
+    }
+    line
+}
+
+/// Returns what stands behind a sequence that a terminal obeys as a whole, if this letter begins one.
+fn after_sequence(first: char, after: &str) -> Option<&str> {
+    let (kind, inside) = match first {
+        '\u{1b}' => (after.chars().next()?, after.get(1..)?),
+        '\u{9b}' => ('[', after),
+        '\u{90}' => ('P', after),
+        '\u{9d}' => (']', after),
+        _ => return None,
+    };
+    match kind {
+        '[' => {
+            let end = inside.trim_start_matches(|c: char| ('\u{20}'..='\u{3f}').contains(&c));
+            Some(end.strip_prefix(|c: char| ('@'..='~').contains(&c)).unwrap_or(end))
+        }
+        // What has no end takes nothing else with it.
+        ']' | 'P' | 'X' | '^' | '_' => {
+            let ends = ["\u{7}", "\u{1b}\\", "\u{9c}"].into_iter().filter_map(|end| inside.find(end).map(|at| at + end.len()));
+            Some(ends.min().map_or(inside, |end| &inside[end..]))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether terminals disagree what becomes of the letter before this one: what joins emoji, and shades or changes them.
+fn is_uncertain(c: char) -> bool {
+    matches!(c, '\u{200d}' | '\u{20e3}' | '\u{fe0e}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Returns the plain letter of one that makes a flag with another: two of them are one picture here and two there.
+fn flag_letter(c: char) -> Option<char> {
+    let place = u32::from(c).checked_sub(0x1f1e6).filter(|place| *place < 26)?;
+    char::from_u32(u32::from('A') + place)
+}
+
+/// Returns the columns that a letter takes once its text is clean.
+#[must_use]
+pub fn letter_width(c: char) -> usize {
+    if is_uncertain(c) { 0 } else { UnicodeWidthChar::width(flag_letter(c).unwrap_or(c)).unwrap_or(0) }
 }
 
 /// Returns the columns that a text takes.
@@ -136,13 +202,25 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// Returns measured seconds: three digits that matter.
+/// Returns measured seconds: three digits that matter, and milliseconds where seconds would be none.
 #[must_use]
 pub fn measured(seconds: f64) -> String {
     match seconds {
         s if s >= 99.95 => format!("{s:.0} s"),
         s if s >= 9.995 => format!("{s:.1} s"),
+        s if s > 0.0 && s < 0.009_95 => format!("{:.1} ms", s * 1000.0),
         s => format!("{s:.2} s"),
+    }
+}
+
+/// Returns seconds without their unit, in at most five columns: two digits that matter.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s >= 99.95 => format!("{s:.0}"),
+        s if s >= 0.995 => format!("{s:.1}"),
+        s if s >= 0.0995 => format!("{s:.2}"),
+        s => format!("{s:.3}"),
     }
 }
 
@@ -177,7 +255,25 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_gets_through() {
-        assert_eq!(clean("a\u{1b}[2Jb\nc\u{9b}d\u{202e}e\0f\r"), "a?[2Jb c?de?f");
+        assert_eq!(clean("a\u{1b}[2Jb\nc\u{9b}d\u{202e}e\0f\r"), "ab ce?f ");
+        assert_eq!(clean("\u{1b}[1;31mred\u{1b}[0m, \u{1b}]0;title\u{7}b\u{1b}]8;;http://x\u{1b}\\link\u{1b}c"), "red, blink?c");
+        assert_eq!(clean("\u{1b}]0;no end"), "0;no end");
+        assert_eq!([clean("\u{1b}"), clean("a\u{1b}["), clean("\u{9b}31"), clean("\u{1b}灯")], ["?", "a", "", "?灯"]);
+    }
+
+    #[test]
+    fn every_end_of_a_line_is_one_space() {
+        for end in ["\r", "\n", "\r\n", "\t", "\u{2028}"] {
+            assert_eq!(one_line(&format!("a{end}hill{end}")), "a hill ", "{end:?}");
+        }
+        assert_eq!(one_line("a\r\rb\n\nc"), "a  b  c");
+    }
+
+    #[test]
+    fn what_is_shown_has_a_certain_width() {
+        assert_eq!(clean("🇩🇪 👨\u{200d}👩\u{200d}👧 ❤\u{fe0f} 👍🏽 1\u{fe0f}\u{20e3}"), "DE 👨👩👧 ❤ 👍 1");
+        assert_eq!(one_line("🇩🇪 👨\u{200d}👩"), "🇩🇪 👨\u{200d}👩", "what is typed keeps them");
+        assert_eq!(cut(&clean("👨\u{200d}👩\u{200d}👧 a"), 5, &UNICODE), "👨👩…");
     }
 
     #[test]
@@ -195,6 +291,9 @@ mod tests {
         assert_eq!([countdown(21.4), countdown(3723.0), countdown(-1.0)], ["0:21", "1:02:03", "0:00"]);
         assert_eq!([span(42.0), span(250.0), span(3720.0), span(273_600.0)], ["42s", "4m10s", "1h02m", "3d04h"]);
         assert_eq!([measured(1.5), measured(42.04), measured(600.0)], ["1.50 s", "42.0 s", "600 s"]);
+        assert_eq!([measured(0.004), measured(0.000_21), measured(0.012), measured(0.0)], ["4.0 ms", "0.2 ms", "0.01 s", "0.00 s"]);
+        let steps = [0.004, 0.042, 0.42, 1.5, 42.0, 99.97, 600.0].map(seconds);
+        assert_eq!(steps, ["0.004", "0.042", "0.42", "1.5", "42.0", "100", "600"]);
         assert_eq!(span(f64::NAN), "0s");
         assert_eq!([pace(250.0), pace(1.5), pace(0.0423), pace(0.000_833)], ["250 s", "1.50 s", "42.3 ms", "0.83 ms"]);
     }
@@ -217,6 +316,13 @@ mod tests {
         #[test]
         fn what_is_clean_has_no_control_characters(text in any::<String>()) {
             prop_assert!(!clean(&text).chars().any(char::is_control));
+            prop_assert!(!one_line(&text).chars().any(char::is_control));
+        }
+
+        #[test]
+        fn what_is_clean_is_as_wide_as_its_letters(text in "[🇩🇪👨👩👍🏽❤1a灯é\u{200d}\u{fe0f}\u{20e3}]{0,20}") {
+            prop_assert_eq!(width(&clean(&text)), text.chars().map(letter_width).sum::<usize>());
+            prop_assert_eq!(width(&clean(&text)), clean(&text).chars().map(letter_width).sum::<usize>());
         }
     }
 }

@@ -339,7 +339,10 @@ fn a_theme_that_cannot_be_used_keeps_nobody_from_a_status() {
     let home = Home::with_daemon();
     home.config("theme: drak\n");
     let done = home.run(&["status", "--json"]);
-    assert!(done.stderr.contains("there is no theme `drak`") && done.stderr.contains("the built-in thresholds are used"), "{done:?}");
+    assert!(
+        done.stderr.contains("config.yaml: there is no theme `drak`") && done.stderr.contains("the built-in thresholds are used"),
+        "{done:?}"
+    );
     assert!(done.json()["alerts"].is_array());
 }
 

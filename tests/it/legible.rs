@@ -2,6 +2,7 @@
 //! show, and what is selected can still be told.
 
 use perilune::theme::Themes;
+use perilune::tui::keymap;
 use perilune::tui::options::{ColorDepth, Options, Traits};
 use ratatui::style::{Color, Modifier};
 
@@ -104,5 +105,33 @@ fn themes_leave_the_background_alone() {
     for theme in names().iter().filter(|n| *n != "high-contrast") {
         let mut screen = on(XTERM, theme, (120, 36), false, "1");
         assert!(screen.draw().content().iter().all(|cell| cell.bg == Color::Reset), "{theme}");
+    }
+}
+
+/// Help that is cut off helps nobody.
+#[test]
+fn every_word_of_the_help_can_be_read() {
+    for (width, height) in [(80, 24), (60, 16)] {
+        for keys in ["1?", "5?", "6?", "7?", "8?", "9?"] {
+            let mut screen = on(XTERM, "dark", (width, height), false, keys);
+            let mut read: Vec<String> = Vec::new();
+            loop {
+                // Behind the keys, within the box.
+                let rows = screen.text().lines().skip(3).map(|l| l.chars().skip(23).collect::<String>()).collect::<Vec<_>>();
+                let scroll = screen.model.help.as_ref().unwrap().scroll;
+                screen = screen.keys("j");
+                if screen.model.help.as_ref().unwrap().scroll == scroll {
+                    read.extend(rows);
+                    break;
+                }
+                read.extend(rows.into_iter().take(1));
+            }
+            let words = read.join(" ").replace('│', " ");
+            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            let layers = screen.model.help.as_ref().unwrap().layers.clone();
+            for binding in layers.into_iter().flat_map(keymap::of) {
+                assert!(words.contains(binding.about), "{width}x{height} {keys}: {}\n{words}", binding.about);
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ mod conversions;
 mod dashboard;
 mod filters;
 mod finding;
+mod form;
 mod frames;
 mod frozen;
 mod fuzz;
@@ -52,6 +53,7 @@ mod terminal;
 mod tidy;
 mod tuner;
 mod unreadable;
+mod unseen;
 mod visible_gpus;
 mod world;
 

@@ -123,3 +123,12 @@ fn the_bus_is_measured_of_the_device_that_is_looked_at() {
     screen.effects.clear();
     assert_eq!(screen.keys("[[[1").asked().last(), Some(&Request::Watch(None)));
 }
+
+#[test]
+fn details_of_a_device_call_absent_values_by_words() {
+    let mut status = fixtures::busy();
+    status.devices[0].why.insert("clocks.mem_mhz".to_owned(), "not measured here".to_owned());
+    status.devices[0].why.insert("something_quite_new".to_owned(), "nobody knows".to_owned());
+    let text = Screen::on(status, 80, 40).keys("1<enter>G").text();
+    assert!(text.contains("mem clock   not measured here") && text.contains("something quite new "), "{text}");
+}

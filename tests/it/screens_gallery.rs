@@ -136,3 +136,10 @@ fn pictures_of_another_machine_are_named_and_not_looked_for() {
     assert!(!screen.wanted(|e| matches!(e, Effect::Prepare(_))));
     assert!(screen.text().contains("on ana@box"), "{}", screen.text());
 }
+
+#[test]
+fn the_large_picture_says_how_it_is_left() {
+    let mut screen = on(painted(3), options(), 120, 36).keys("<enter>");
+    assert!(screen.text().lines().last().unwrap().starts_with("enter all pictures"), "{}", screen.text());
+    assert!(screen.keys("<enter>").text().lines().last().unwrap().starts_with("enter large"));
+}

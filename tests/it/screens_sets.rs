@@ -1,6 +1,7 @@
 //! Model sets as users see them.
 
 use perilune::tui::Options;
+use perilune::units::DeviceId;
 use perilune::wire::{Reply, Request, Status};
 use perilune::workflow::{JobDraft, Kind, Refusal};
 
@@ -137,4 +138,15 @@ fn sets_of_one_name_are_told_apart() {
     assert!(screen.text().contains("number      3f2a"), "{}", screen.text());
     screen = screen.keys("<esc>:sets<space>pin<space>qwen");
     assert!(screen.text().contains("sets pin 3f2a@cuda:0") && screen.text().contains("sets pin qwen-night@cuda:0"), "{}", screen.text());
+}
+
+#[test]
+fn engines_stand_in_columns() {
+    let mut status = fixtures::busy();
+    status.engines.truncate(1);
+    status.engines.push(status.engines[0].clone());
+    (status.engines[0].device, status.engines[1].device) = (DeviceId::Sim(0), DeviceId::Cpu);
+    let text = on(status, options(), 120, 36).text();
+    let states: Vec<usize> = text.lines().filter(|l| l.contains("pid 88")).filter_map(|l| l.find("pid ")).collect();
+    assert!(states.len() == 2 && states[0] == states[1], "{text}");
 }

@@ -96,7 +96,7 @@ fn the_form_asks_for_what_is_applied_and_nothing_that_does_not_fit_is() {
         (OffloadAsk { virtual_vram: VirtualVram::AtLeast(Bytes::gib(1)), ..OffloadAsk::default() }, vec![])
     );
     assert!(screen.model.offload.is_applied(&screen.model.known));
-    let screen = screen.keys("icpu<enter><enter>7");
+    let screen = screen.keys("i<ctrl-u>cpu,2gb;disk,500mb<enter><enter>7");
     assert_eq!(screen.model.compose.draft().0.offload.virtual_vram, VirtualVram::AtLeast(Bytes::gib(1)));
     assert!(screen.model.toasts.iter().any(|t| t.text.starts_with("not possible: ")));
 }
@@ -418,9 +418,22 @@ fn more_or_less_is_let_go_until_a_wish_that_does_not_fit_does() {
         screen = screen.keys("-");
     }
     assert!(fits(&screen), "{:?}", screen.model.offload.input);
-    // What cannot be read cannot be mended so.
-    let screen = on_cpu("i1gigs<enter>+");
-    assert!(screen.model.toasts.iter().any(|toast| toast.text == "the wish cannot be read"));
+}
+
+#[test]
+fn what_cannot_be_taken_stays_to_be_mended() {
+    let told = |screen: &Screen| screen.model.toasts.last().map(|t| t.text.clone()).unwrap_or_default();
+    let mut screen = on_cpu("i1gb<enter>i<backspace><backspace>gigs<enter>");
+    assert!(told(&screen).starts_with("not taken: `gigs` is not a unit"), "{}", told(&screen));
+    assert!(screen.model.offload.typing.is_some() && screen.text().contains("`gigs` is not a unit"), "{}", screen.text());
+    let screen = screen.keys("<esc>");
+    assert_eq!((screen.model.offload.input.value(), screen.model.offload.typing.is_none()), ("1gb", true));
+    for (keys, left) in [("b999<enter>", "999"), ("f8gigs<enter>", "8gigs"), ("w<ctrl-u>a/b<enter>", "a/b")] {
+        let mut screen = on_cpu(&format!("i1gb<enter>{keys}"));
+        assert!(screen.model.offload.typing.is_some() && screen.text().contains(left) && !told(&screen).is_empty(), "{keys}");
+        screen = screen.keys("<esc>");
+        assert!(screen.model.offload.typing.is_none(), "{keys}");
+    }
 }
 
 #[test]
@@ -451,7 +464,7 @@ fn what_follows_from_a_wish_is_shown_on_every_screen_that_has_24_rows() {
 fn what_was_wished_for_another_job_is_nothing_to_go_back_to() {
     let mut screen = Screen::on(fixtures::busy(), 80, 24).keys("6O");
     screen.answer(told(DeviceId::Cpu));
-    let screen = screen.keys("i3mib<enter>i5mib<enter>u");
+    let screen = screen.keys("i3mib<enter>i<ctrl-u>5mib<enter>u");
     assert_eq!(screen.model.offload.input.value(), "3mib");
     let mut screen = screen.keys("6jO");
     screen.answer(told(DeviceId::Cpu));

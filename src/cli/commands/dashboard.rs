@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::cli::plain::Plain;
 use crate::cli::report;
 use crate::client::{Handle, follow};
-use crate::config::{ConfigError, Settings, key_file, themes};
+use crate::config::{ConfigError, Origin, Settings, key_file, themes};
 use crate::prompt::Dialect;
 use crate::theme::{Background, Themes};
 use crate::tui::keys::Keys;
@@ -146,7 +146,11 @@ fn themed(settings: &Settings) -> Result<(Themes, String), ConfigError> {
     let name = settings.theme.value.clone().unwrap_or_else(|| AUTO.to_owned());
     if name != AUTO && themes.get(&name).is_none() {
         let known = themes.names().collect::<Vec<_>>().join(", ");
-        return Err(wrong(settings.theme.origin.to_string(), format!("there is no theme `{name}`; there are {AUTO}, {known}")));
+        let origin = match &settings.theme.origin {
+            Origin::File => settings.paths.file().display().to_string(),
+            other => other.to_string(),
+        };
+        return Err(wrong(origin, format!("there is no theme `{name}`; there are {AUTO}, {known}")));
     }
     Ok((themes, name))
 }

@@ -1,5 +1,7 @@
 //! Rows of which one may be selected. The selected row stays in sight.
 
+use std::ops::Range;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -33,11 +35,22 @@ pub fn draw(
     paint: &Paint,
     rows: usize,
     selected: Option<(usize, Focus)>,
+    row: impl FnMut(usize) -> Line<'static>,
+) {
+    let first = first_row(selected.map_or(0, |(at, _)| at), rows, usize::from(area.height));
+    draw_from(frame, area, paint, first..rows, selected, row);
+}
+
+/// Draws the first of these rows, as many as there is room for.
+pub fn draw_from(
+    frame: &mut Frame,
+    area: Rect,
+    paint: &Paint,
+    rows: Range<usize>,
+    selected: Option<(usize, Focus)>,
     mut row: impl FnMut(usize) -> Line<'static>,
 ) {
-    let page = usize::from(area.height);
-    let first = first_row(selected.map_or(0, |(at, _)| at), rows, page);
-    for (place, at) in (first..rows.min(first + page)).enumerate() {
+    for (place, at) in rows.take(usize::from(area.height)).enumerate() {
         let place = Rect { y: area.y + place as u16, height: 1, ..area };
         let mut line = row(at);
         if selected == Some((at, Focus::Here)) {

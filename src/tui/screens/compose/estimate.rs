@@ -1,7 +1,7 @@
 //! What the form's job would take: seconds and memory, as the daemon plans it.
 //!
-//! Asked whenever the form says something else and can be read, and not while it is typed into: then every letter would be a
-//! question.
+//! Asked whenever the form says something else and can be read, when a job has ended, whose times count from then on, and when the
+//! operator asks. Not while it is typed into: then every letter would be a question.
 
 use super::Mode;
 use crate::tui::action::{Action, TuneVerb};
@@ -22,6 +22,8 @@ pub struct Estimate {
     of: JobDraft,
     /// The plan, or why there is none.
     result: Result<Box<PlanView>, Refusal>,
+    /// Whether something was measured since.
+    doubtful: bool,
 }
 
 /// What of a draft matters to its plan.
@@ -43,7 +45,7 @@ pub fn ask(model: &mut Model) -> Option<Effect> {
     }
     let (draft, problems) = model.compose.draft();
     let of = essence(&draft);
-    let is_known = model.compose.estimate.as_ref().is_some_and(|estimate| estimate.of == of);
+    let is_known = model.compose.estimate.as_ref().is_some_and(|estimate| estimate.of == of && !estimate.doubtful);
     let is_asked = model.asked.waits_for(|p| matches!(p, Purpose::Estimate(_)));
     if of.model.trim().is_empty() || !problems.is_empty() || is_known || is_asked {
         return None;
@@ -54,7 +56,14 @@ pub fn ask(model: &mut Model) -> Option<Effect> {
 
 /// Takes in what the daemon has said.
 pub fn told(model: &mut Model, of: JobDraft, result: Result<Box<PlanView>, Refusal>) {
-    model.compose.estimate = Some(Estimate { of, result });
+    model.compose.estimate = Some(Estimate { of, result, doubtful: false });
+}
+
+/// Notes that the daemon may say something else now. What it said stands until it does.
+pub fn doubt(model: &mut Model) {
+    if let Some(estimate) = &mut model.compose.estimate {
+        estimate.doubtful = true;
+    }
 }
 
 /// Returns why the form's job has no plan, where the daemon has said so.

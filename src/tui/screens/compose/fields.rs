@@ -177,7 +177,12 @@ impl Field {
             written.map_err(|e| places::refusal(&e))
         }
         fn number<T: FromStr>(text: &str, example: &str) -> Result<Option<T>, Refusal> {
-            let wrong = |_| Refusal::new(Kind::Usage, format!("`{text}` is not a number"), format!("write one such as {example}"));
+            let what = match (text.parse::<i128>(), text.parse::<f64>()) {
+                (Ok(_), _) => "is out of range",
+                (Err(_), Ok(number)) if number.is_finite() => "is not a whole number",
+                (Err(_), _) => "is not a number",
+            };
+            let wrong = |_| Refusal::new(Kind::Usage, format!("`{text}` {what}"), format!("write one such as {example}"));
             if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(wrong) }
         }
         let text = text.trim();
@@ -246,6 +251,9 @@ mod tests {
         check(Field::Size, "513x512", Err("513x512 is not divisible by 8; the nearest size is 512x512"));
         check(Field::Steps, "0", Err("--steps 0 is out of range"));
         check(Field::Steps, "many", Err("`many` is not a number"));
+        check(Field::Steps, "-5", Err("`-5` is out of range"));
+        check(Field::Steps, "4.5", Err("`4.5` is not a whole number"));
+        check(Field::Priority, "99999999999", Err("`99999999999` is out of range"));
         check(Field::Cfg, "NaN", Err("--cfg NaN is out of range"));
         check(Field::Device, "sim:0", Ok(()));
         check(Field::Device, "amd:0", Err("amd:0 cannot compute"));

@@ -150,7 +150,7 @@ fn model(entry: &ModelEntry) -> Choice {
         Some(problem) => format!("{size}, {}", wording::clean(problem)),
         None => format!("{family}, {size}"),
     };
-    Choice { value: wording::clean(&entry.name), note }
+    Choice { value: wording::one_line(&entry.name), note }
 }
 
 fn device(reading: &DeviceReading) -> Choice {

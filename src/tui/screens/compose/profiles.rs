@@ -98,6 +98,16 @@ pub fn choose(model: &mut Model) -> Vec<Effect> {
         Way::Taken | Way::Saved => choosing.pick.taken(&choices, false),
     };
     let preset = name.as_deref().and_then(|name| choosing.preset(name));
+    // What cannot be taken stays to be mended.
+    let problem = match (way, &name) {
+        (Way::Saved, Some(name)) if !is_name(name) => Some(format!("`{name}` is no name of a profile: it is one file's, without a folder")),
+        (Way::Taken, None) => Some("no profile is called so".to_owned()),
+        (Way::Saved | Way::Taken, _) => None,
+    };
+    if let Some(problem) = problem {
+        model.toast(Role::Warn, problem);
+        return Vec::new();
+    }
     model.compose.mode = Mode::Moving;
     match (way, name, preset) {
         (Way::Taken, Some(name), Some(preset)) => {
@@ -137,10 +147,6 @@ fn take(model: &mut Model, preset: &Preset) {
 }
 
 fn save(model: &mut Model, name: String) -> Vec<Effect> {
-    if !is_name(&name) {
-        model.toast(Role::Warn, format!("`{name}` is no name of a profile: it is one file's, without a folder"));
-        return Vec::new();
-    }
     let (draft, _) = model.compose.draft();
     let ask = draft.offload;
     let preset = Preset {

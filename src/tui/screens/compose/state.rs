@@ -32,6 +32,8 @@ pub struct State {
     /// The field that they do it to.
     at: usize,
     texts: [Input; Field::ALL.len()],
+    /// Fields from which much was taken at once, as they were before, the last behind.
+    taken_out: Vec<(Field, Input)>,
     /// What the form does not show but a duplicated job had: overrides, tiling, prediction.
     rest: JobDraft,
     /// The waiting job that a submission takes the place of.
@@ -74,12 +76,33 @@ impl State {
     /// Lets somebody write into the field that keys act on.
     pub fn edit(&mut self, write: impl FnOnce(&mut Input)) {
         let text = &mut self.texts[self.at];
-        let before = text.value().to_owned();
+        let before = text.clone();
         write(text);
-        if text.value() != before {
+        if text.value() != before.value() {
+            if takes_much(before.value(), text.value()) {
+                self.taken_out.push((Field::ALL[self.at], before));
+            }
             self.unsent = true;
             self.refusal = None;
         }
+    }
+
+    /// Returns whether something was taken out of a field that can be brought back.
+    #[must_use]
+    pub fn can_restore(&self) -> bool {
+        !self.taken_out.is_empty()
+    }
+
+    /// Brings back what was last taken out of a field. What was written there since can be brought back in turn.
+    pub fn restore(&mut self) {
+        let Some((field, before)) = self.taken_out.pop() else { return };
+        self.go_to(field);
+        let since = std::mem::replace(&mut self.texts[field as usize], before);
+        if !since.value().is_empty() && !self.text(field).value().contains(since.value()) {
+            self.taken_out.push((field, since));
+        }
+        self.unsent = true;
+        self.refusal = None;
     }
 
     /// Writes a field.
@@ -151,6 +174,12 @@ impl State {
     }
 }
 
+/// Whether more than a letter was taken from a text at once, and nothing was put in its place.
+fn takes_much(before: &str, after: &str) -> bool {
+    let left = after.is_empty() || before.starts_with(after) || before.ends_with(after);
+    left && before.chars().count() > after.chars().count() + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +211,37 @@ mod tests {
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].1.message, "needs a picture to start from");
         assert!(state.unsent);
+    }
+
+    #[test]
+    fn what_was_taken_out_of_a_field_comes_back() {
+        let mut state = State::default();
+        let field = |state: &State, field| state.text(field).value().to_owned();
+        state.put(Field::Prompt, "a lighthouse at dusk".to_owned());
+        state.put(Field::Output, "/home/ana".to_owned());
+        for at in [Field::Prompt, Field::Output] {
+            state.go_to(at);
+            state.edit(Input::reset);
+        }
+        state.restore();
+        assert_eq!((field(&state, Field::Output), state.field()), ("/home/ana".to_owned(), Field::Output));
+        state.restore();
+        assert_eq!((field(&state, Field::Prompt), state.can_restore()), ("a lighthouse at dusk".to_owned(), false));
+        // What was written in its place is not lost for it.
+        state.edit(Input::reset);
+        state.edit(|text| *text = Input::new("fog".to_owned()));
+        state.restore();
+        assert_eq!(field(&state, Field::Prompt), "a lighthouse at dusk");
+        state.restore();
+        assert_eq!(field(&state, Field::Prompt), "fog");
+    }
+
+    #[test]
+    fn single_letters_and_other_words_are_nothing_to_bring_back() {
+        let changes = [("fog", "fo"), ("fog", "mist"), ("", "fog"), ("euler", "heun"), ("f", "")];
+        assert!(changes.iter().all(|(before, after)| !takes_much(before, after)));
+        let changes = [("a hill", ""), ("a hill", "a "), ("a hill", "hill")];
+        assert!(changes.iter().all(|(before, after)| takes_much(before, after)));
     }
 
     #[test]

@@ -61,7 +61,12 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     let said_rows = 1 + u16::from(has_estimate);
     let room = Rect { height: inside.height.saturating_sub(command_rows + said_rows), ..inside };
     // What is said about the form stands right below it.
-    let fields = Rect { height: room.height.min(draw_fields(model, paint, frame, room, &problems) + 1), ..inside };
+    let (taken, hidden) = draw_fields(model, paint, frame, room, &problems);
+    if let Some(hidden) = hidden {
+        let note = [note, hidden].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        panel::draw(frame, area, paint, "Run", &note, Focus::Here);
+    }
+    let fields = Rect { height: room.height.min(taken + 1), ..inside };
     let status = Rect { y: fields.bottom(), height: inside.height.min(1), ..inside };
     frame.render_widget(line::fit(says(model, paint, &problems, has_estimate), usize::from(inside.width), paint.glyphs), status);
     if has_estimate {
@@ -128,8 +133,8 @@ struct Laid {
     rows: u16,
 }
 
-/// Draws the fields; returns the rows that they take.
-fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, problems: &[Problem]) -> u16 {
+/// Draws the fields; returns the rows that they take, and how many fields are not seen, if any.
+fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, problems: &[Problem]) -> (u16, Option<String>) {
     let notes = area.width / 3;
     let values = area.width.saturating_sub(NAMES + notes + 2);
     let spare = area.height.saturating_sub(Field::ALL.len() as u16);
@@ -139,13 +144,23 @@ fn draw_fields(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect, prob
     // Where not all fit, the one that keys act on stays in sight.
     let at = Field::ALL.iter().position(|f| *f == model.compose.field()).unwrap_or(0);
     let first = list::first_row(usize::from(before(at)), usize::from(total), usize::from(area.height)) as u16;
+    let (mut above, mut below) = (0, 0);
     for (place, laid) in laid.iter().enumerate() {
-        let Some(y) = before(place).checked_sub(first).map(|y| area.y + y).filter(|y| y + laid.rows <= area.bottom()) else { continue };
+        let Some(y) = before(place).checked_sub(first).map(|y| area.y + y) else {
+            above += 1;
+            continue;
+        };
+        if y + laid.rows > area.bottom() {
+            below += 1;
+            continue;
+        }
         let problem = problems.iter().find(|(f, _)| *f == laid.field);
         paint.hits.note(Rect { y, height: laid.rows, ..area }, Hit::Row { at: place, selected: at });
         draw_field(model, paint, frame, Rect { y, height: laid.rows, ..area }, (values, notes), laid, problem);
     }
-    total
+    let hidden = [(above, "above"), (below, "below")].into_iter().filter(|(fields, _)| *fields > 0);
+    let hidden: Vec<String> = hidden.map(|(fields, place)| format!("{fields} more {place}")).collect();
+    (total, (!hidden.is_empty()).then(|| hidden.join(", ")))
 }
 
 /// Long texts get rows while there are some to spare; others have one, around the cursor.

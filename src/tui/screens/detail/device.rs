@@ -64,10 +64,36 @@ pub fn lines(model: &Model, reading: &DeviceReading, paint: &Paint, columns: usi
     if !reading.why.is_empty() {
         lines.push(Line::default());
         for (name, reason) in &reading.why {
-            lines.extend(entry(paint, name, Role::Dim, reason, columns));
+            lines.extend(entry(paint, &called(name), Role::Dim, reason, columns));
         }
     }
     lines
+}
+
+/// Returns what people call a value, by its name in JSON.
+fn called(name: &str) -> String {
+    let words = match name {
+        "temperature_c" => "temperature",
+        "power_w" => "power",
+        "power_limit_w" => "power limit",
+        "clocks.sm_mhz" => "core clock",
+        "clocks.mem_mhz" => "mem clock",
+        "pcie.rx_bps" => "PCIe in",
+        "pcie.tx_bps" => "PCIe out",
+        "pcie.generation" => "PCIe gen",
+        "pcie.width" => "PCIe lanes",
+        "extras.performance_state" => "state",
+        "extras.throttle" => "held back",
+        "extras.sm_max_mhz" => "core max",
+        "extras.mem_max_mhz" => "mem max",
+        "extras.slowdown_c" => "slows at",
+        "extras.pcie_max_generation" => "PCIe most",
+        "extras.pcie_max_width" => "lanes most",
+        "extras.ecc" => "ECC",
+        "extras.xid" => "Xid",
+        other => return other.replace(['.', '_'], " "),
+    };
+    words.to_owned()
 }
 
 fn link(reading: &DeviceReading) -> String {
@@ -100,4 +126,20 @@ fn processes(reading: &DeviceReading, paint: &Paint, columns: usize) -> Vec<Line
         line::fit(row, columns, paint.glyphs)
     }));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::DeviceKind;
+    use crate::units::DeviceId;
+
+    #[test]
+    fn every_value_that_may_be_absent_has_a_name_in_words() {
+        for name in DeviceReading::unknown(DeviceId::Cuda(0), DeviceKind::Cuda, "test").absent() {
+            let called = called(name);
+            assert!(!called.contains(['.', '_']) && !called.contains("extras") && called.len() < 12, "{name} is called {called}");
+        }
+        assert_eq!(called("extras.something_new"), "extras something new");
+    }
 }

@@ -84,6 +84,9 @@ fn content(model: &Model, open: &State, paint: &Paint, area: Rect) -> (String, V
 pub fn entry(paint: &Paint, name: &str, role: Role, value: &str, columns: usize) -> Vec<Line<'static>> {
     let room = columns.saturating_sub(NAMES).max(8);
     let mut lines: Vec<Line<'static>> = Vec::new();
+    // A name that leaves no gap has a line of its own.
+    let own_line = wording::width(name) >= NAMES;
+    lines.extend(own_line.then(|| line::text(paint, Role::Label, name)));
     for row in folded(&wording::clean(value), room) {
         let name = if lines.is_empty() { name } else { "" };
         lines.push(Line::from(vec![piece(paint, Role::Label, format!("{name:<NAMES$}")), piece(paint, role, row)]));

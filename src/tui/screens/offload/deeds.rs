@@ -130,16 +130,22 @@ pub fn tried(model: &mut Model, job: JobId) {
     model.toast(Role::Ok, format!("job {job} tries it with {TRIAL_STEPS} steps"));
 }
 
-/// Wishes for the least that leaves so much free where it is computed.
-pub fn leave_free(model: &mut Model, text: &str) {
+/// Wishes for the least that leaves so much free where it is computed. Returns whether it could be wished for.
+pub fn leave_free(model: &mut Model, text: &str) -> bool {
     let state = &model.offload;
-    let Some(facts) = &state.facts else { return };
+    let Some(facts) = &state.facts else { return true };
     let compute = facts.view.compute;
     let floor = match text.parse::<VirtualVram>() {
         Ok(VirtualVram::AtLeast(floor)) => floor,
         Ok(VirtualVram::None) => Bytes::ZERO,
-        Ok(VirtualVram::Auto) => return model.toast(Role::Warn, "how much is to stay free is an amount, such as 2GiB"),
-        Err(error) => return model.toast(Role::Warn, format!("`{text}`: {}; {}", error.problem, error.hint)),
+        Ok(VirtualVram::Auto) => {
+            model.toast(Role::Warn, "how much is to stay free is an amount, such as 2GiB");
+            return false;
+        }
+        Err(error) => {
+            model.toast(Role::Warn, format!("`{text}`: {}; {}", error.problem, error.hint));
+            return false;
+        }
     };
     let ask = OffloadAsk { donors: donors::chosen(state, compute), pins: state.pins.clone(), ..OffloadAsk::default() };
     match facts.leaving_free(&ask, floor) {
@@ -148,8 +154,12 @@ pub fn leave_free(model: &mut Model, text: &str) {
             model.offload.wish_for(Wish { text, donors: ask.donors, pins: ask.pins });
             model.toast(Role::Ok, format!("{least} leave {compute}, so that {floor} of it stay free"));
         }
-        Err(error) => model.toast(Role::Warn, format!("{floor} of {compute} cannot stay free: {error}")),
+        Err(error) => {
+            model.toast(Role::Warn, format!("{floor} of {compute} cannot stay free: {error}"));
+            return false;
+        }
     }
+    true
 }
 
 /// Has the box measured.

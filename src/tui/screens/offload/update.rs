@@ -8,10 +8,11 @@ use super::{deeds, donors, presets};
 use crate::config::presets::Existing;
 use crate::placement::{FullAsk, Pins};
 use crate::theme::Role;
-use crate::tui::action::{Motion, TuneVerb};
+use crate::tui::action::{Action, Motion, TuneVerb};
 use crate::tui::asked::Purpose;
 use crate::tui::chord::Chord;
 use crate::tui::effect::Effect;
+use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::screens::Screen;
 use crate::tui::widgets::text_field;
@@ -235,24 +236,57 @@ pub fn take(model: &mut Model) -> Vec<Effect> {
         }
         return Vec::new();
     }
-    match model.offload.typing.take() {
-        Some(Typing::Expression(before)) if before != model.offload.wish() => model.offload.remember(before),
-        Some(Typing::Block(input)) => go_to_block(model, input.value()),
-        Some(Typing::Profile(input)) => return deeds::save(model, input.value().trim(), Existing::Kept),
-        Some(Typing::Floor(input)) => deeds::leave_free(model, input.value().trim()),
-        Some(Typing::Expression(_)) | None => {}
+    let Some(typing) = model.offload.typing.clone() else { return Vec::new() };
+    let taken = match &typing {
+        Typing::Expression(before) => take_wish(model, before.clone()),
+        Typing::Block(input) => go_to_block(model, input.value()),
+        Typing::Floor(input) => deeds::leave_free(model, input.value().trim()),
+        Typing::Profile(input) => {
+            let name = input.value().trim();
+            if deeds::is_name(name) {
+                model.offload.typing = None;
+            }
+            return deeds::save(model, name, Existing::Kept);
+        }
+    };
+    // What cannot be taken stays to be mended.
+    if taken {
+        model.offload.typing = None;
     }
     Vec::new()
 }
 
-fn go_to_block(model: &mut Model, text: &str) {
+/// Takes the typed wish, unless it cannot be read. One that does not fit may do so after other keys.
+fn take_wish(model: &mut Model, before: Wish) -> bool {
+    let state = &model.offload;
+    let trouble = state.worked.as_ref().filter(|worked| worked.ask.is_none()).and_then(|worked| worked.outcome.as_ref().err());
+    if let Some(trouble) = trouble {
+        let back = model.options.keys.said(Layer::Wish, Action::Back);
+        let text = format!("not taken: {}; {back} leaves it as it was", trouble.message);
+        model.toast(Role::Warn, text);
+        return false;
+    }
+    if before != state.wish() {
+        model.offload.remember(before);
+    }
+    true
+}
+
+fn go_to_block(model: &mut Model, text: &str) -> bool {
     let last = model.offload.blocks().saturating_sub(1);
     match text.trim().parse::<usize>() {
         Ok(block) if block <= last => (model.offload.block, model.offload.pane) = (block, Pane::Blocks),
-        Ok(block) => model.toast(Role::Warn, format!("there is no block {block}; the last is {last}")),
+        Ok(block) => {
+            model.toast(Role::Warn, format!("there is no block {block}; the last is {last}"));
+            return false;
+        }
         Err(_) if text.trim().is_empty() => {}
-        Err(_) => model.toast(Role::Warn, format!("`{text}` is no number of a block")),
+        Err(_) => {
+            model.toast(Role::Warn, format!("`{text}` is no number of a block"));
+            return false;
+        }
     }
+    true
 }
 
 /// Drops what is typed, closes what is open, and then goes back from a job to the form.

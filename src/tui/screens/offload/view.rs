@@ -257,7 +257,7 @@ struct Shown {
 
 impl Shown {
     fn of(model: &Model, room: usize) -> Self {
-        let all: Vec<char> = wording::clean(model.offload.input.value()).chars().collect();
+        let all: Vec<char> = wording::one_line(model.offload.input.value()).chars().collect();
         let trouble = model.offload.worked.as_ref().and_then(|w| w.outcome.as_ref().err()).and_then(|t| t.column);
         let typing = matches!(model.offload.typing, Some(Typing::Expression(_)));
         let at = if typing { model.offload.input.cursor() } else { trouble.unwrap_or(0) };

@@ -25,11 +25,12 @@ use crate::tui::history::Past;
 use crate::tui::layer::Layer;
 use crate::tui::model::{Freshness, Link, Model};
 use crate::tui::paint::Paint;
-use crate::tui::screens::Screen;
 use crate::tui::screens::queue::rows;
+use crate::tui::screens::{Screen, detail};
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::widgets::list::{self, Focus};
+use crate::tui::widgets::panel::Lines;
 use crate::tui::widgets::{panel, sweep};
 use crate::tui::wording::{self, ABSENT, PENDING};
 use crate::units::{Bytes, DeviceId};
@@ -55,8 +56,9 @@ fn sentence(frame: &mut Frame, area: Rect, paint: &Paint, model: &Model, empty: 
         (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
         (Freshness::Live | Freshness::Old(_), _) => empty,
     };
-    let text = line::fit(line::text(paint, Role::Dim, text), usize::from(area.width), paint.glyphs);
-    frame.render_widget(text, Rect { height: area.height.min(1), ..area });
+    for (y, row) in (area.y..area.bottom()).zip(detail::view::folded(text, usize::from(area.width))) {
+        frame.render_widget(line::text(paint, Role::Dim, row), Rect { y, height: 1, ..area });
+    }
 }
 
 /// Draws the loaded model sets.
@@ -133,20 +135,35 @@ fn short(role: FamilyRole, family: &str) -> &'static str {
     }
 }
 
-/// Draws the jobs.
+/// Draws the jobs, from what runs on. The panel follows the cursor only while keys act on it, and says then what stands above.
 pub fn queue(model: &Model, paint: &Paint, data: &Paint, frame: &mut Frame, area: Rect) {
     let focus = Focus::when(focused(model, Pane::Queue));
-    let note = rows::note(model);
-    let inside = panel::draw(frame, area, paint, "Queue", &note, focus);
     let shown = model.queue.shown(&model.known);
+    let cursor = model.queue.cursor(&shown).map(|at| (at, focus));
+    let (first, note) = first_job(model, cursor, Lines::of(frame.area().width), area.height);
+    let inside = panel::draw(frame, area, paint, "Queue", &note, focus);
     if shown.is_empty() {
         return sentence(frame, inside, paint, model, &rows::empty(model));
     }
     let grid = Grid::fit(rows::BRIEF, inside.width);
     let inside = grid.draw_heads(frame, area, inside, paint, ("Queue", &note));
-    let cursor = model.queue.cursor(&shown).map(|at| (at, focus));
     let estimates = rows::estimates(model);
-    list::draw(frame, inside, paint, shown.len(), cursor, |at| rows::brief(model, shown[at], &estimates, &grid, data));
+    list::draw_from(frame, inside, paint, first..shown.len(), cursor, |at| rows::brief(model, shown[at], &estimates, &grid, data));
+}
+
+/// Returns the first job that is seen in a panel so high, and what stands beside the panel's title.
+fn first_job(model: &Model, cursor: Option<(usize, Focus)>, lines: Lines, height: u16) -> (usize, String) {
+    let note = rows::note(model);
+    let inside = usize::from(height.saturating_sub(lines.rows()));
+    // Heads have a row of their own in a box, and where the rule says something.
+    let seen = |note: &str| inside.saturating_sub(usize::from(lines == Lines::Boxes || !note.is_empty())).max(1);
+    match cursor {
+        Some((at, Focus::Here)) if at >= seen(&note) => {
+            let first = (at + 1).saturating_sub(seen("above"));
+            (first, [format!("{first} above"), note].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
+        }
+        Some(_) | None => (0, note),
+    }
 }
 
 /// Returns the devices whose past is drawn: GPUs, or the host where there is none.

@@ -22,6 +22,8 @@ pub enum Command {
     ToJob(JobVerb, JobId),
     /// Show a job.
     Show(JobId),
+    /// Take a job back that is not among those shown.
+    CancelUnseen(JobId),
     /// Open the form with a model.
     Run(String),
     /// Pin a set, or let a pinned one leave again.
@@ -144,6 +146,7 @@ fn words(model: &Model, action: Action) -> Option<String> {
         | Action::Complete
         | Action::Mark
         | Action::ClearField
+        | Action::RestoreField
         | Action::Accept
         | Action::Decline => return None,
     };

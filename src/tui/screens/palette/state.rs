@@ -3,6 +3,8 @@
 use tui_input::Input;
 
 use super::entries::{self, Entry};
+use super::numbers;
+use crate::tui::frozen;
 use crate::tui::model::Model;
 use crate::tui::widgets::fuzzy;
 
@@ -14,7 +16,11 @@ pub struct State {
     /// The selected row among those found.
     pub cursor: usize,
     entries: Vec<Entry>,
+    /// How many of them were there before anything was typed.
+    listed: usize,
     found: Vec<usize>,
+    /// Why nothing can be done to jobs that are not shown.
+    refusal: Option<String>,
 }
 
 impl State {
@@ -23,7 +29,8 @@ impl State {
     pub fn open(model: &Model) -> Self {
         let entries = entries::all(model);
         let found = (0..entries.len()).collect();
-        Self { input: Input::default(), cursor: 0, entries, found }
+        let refusal = (!model.is_up()).then(|| "the daemon does not answer".to_owned()).or_else(|| frozen::reason(model));
+        Self { input: Input::default(), cursor: 0, listed: entries.len(), entries, found, refusal }
     }
 
     /// Returns the entries that were found, the best first.
@@ -40,6 +47,14 @@ impl State {
 
     /// Searches again after something was typed.
     pub fn search(&mut self) {
+        self.entries.truncate(self.listed);
+        if let Some(entry) = numbers::typed(self.input.value(), &self.entries, self.refusal.as_ref()) {
+            // A number means that job, not one whose number is like it.
+            self.entries.push(entry);
+            self.found = vec![self.listed];
+            self.cursor = 0;
+            return;
+        }
         self.found = fuzzy::rank(self.input.value(), &self.entries, |e| e.words.clone());
         self.cursor = 0;
     }

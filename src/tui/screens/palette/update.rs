@@ -10,7 +10,7 @@ use crate::tui::effect::Effect;
 use crate::tui::model::Model;
 use crate::tui::screens::{Screen, compose, sets};
 use crate::tui::widgets::text_field;
-use crate::tui::{act, verbs};
+use crate::tui::{act, taking_back, verbs};
 
 /// Rows that are seen at once, for the page keys.
 const PAGE: usize = 10;
@@ -54,6 +54,8 @@ pub fn run(model: &mut Model) -> Vec<Effect> {
     let Some(palette) = model.palette.take() else { return Vec::new() };
     let Some(Entry { command, refused, .. }) = palette.selected().cloned() else {
         model.toast(Role::Warn, format!("no command is called `{}`", palette.input.value().trim()));
+        // What was typed stays to be mended.
+        model.palette = Some(palette);
         return Vec::new();
     };
     if let Some(reason) = refused {
@@ -69,6 +71,10 @@ pub fn run(model: &mut Model) -> Vec<Effect> {
         Command::Show(job) => {
             bring_to_hand(model, job);
             verbs::show(model, job)
+        }
+        Command::CancelUnseen(job) => {
+            taking_back::these(model, vec![job]);
+            Vec::new()
         }
         Command::Run(name) => {
             model.screen = Screen::Compose;

@@ -6,7 +6,6 @@ use crate::devices::SIMULATED;
 use crate::jobs::{JobState, JobView, Phase, WaitReason};
 use crate::theme::Role;
 use crate::tui::action::{Action, JobVerb};
-use crate::tui::estimates;
 use crate::tui::layer::Layer;
 use crate::tui::model::Model;
 use crate::tui::paint::Paint;
@@ -15,6 +14,7 @@ use crate::tui::widgets::bar;
 use crate::tui::widgets::data_table::{Column, Grid, Side};
 use crate::tui::widgets::line::{self, piece};
 use crate::tui::wording;
+use crate::tui::{estimates, taking_back};
 use crate::units::JobId;
 use crate::wire::ConversionView;
 
@@ -63,8 +63,10 @@ pub fn note(model: &Model) -> String {
     let asked_for = model.known.conversions.iter().filter(|c| c.jobs.is_empty());
     parts.extend(asked_for.map(|c| format!("converting {} to {}{}", wording::file_name(&c.source), c.to, how_far(c))));
     let unseen = model.known.unseen_waiting();
-    if unseen > 0 {
+    if unseen > 0 && model.queue.filter.is_empty() {
         parts.push(format!("{unseen} more wait"));
+    } else if unseen > 0 {
+        parts.push(format!("{} not searched", taking_back::more_wait(unseen)));
     }
     parts.join(", ")
 }
@@ -90,15 +92,21 @@ pub fn empty(model: &Model) -> String {
     if model.known.jobs.is_empty() {
         format!("The queue is empty. {} opens the Run form.", keys.said(Layer::Queue, Action::GoTo(Screen::Compose)))
     } else {
-        format!("No job is like that. {} drops the filter.", keys.said(Layer::Queue, Action::Back))
+        let unseen = match model.known.unseen_waiting() {
+            0 => String::new(),
+            unseen => format!(" {} not searched: perilune queue list shows all.", taking_back::more_wait(unseen)),
+        };
+        format!("No job is like that.{unseen} {} drops the filter.", keys.said(Layer::Queue, Action::Back))
     }
 }
 
-/// Returns when jobs will be done, by number.
+/// Returns when jobs will be done, by number. While the queue is paused nobody can say when what waits will be.
 #[must_use]
 pub fn estimates(model: &Model) -> Vec<(JobId, Option<f64>)> {
-    let jobs = &model.known.jobs;
-    jobs.iter().map(|j| j.job).zip(estimates::remaining(jobs)).collect()
+    let known = &model.known;
+    let begins = |job: &JobView| !(known.paused && job.state == JobState::Queued);
+    let remaining = known.jobs.iter().zip(estimates::remaining(&known.jobs));
+    remaining.map(|(job, seconds)| (job.job, seconds.filter(|_| begins(job)))).collect()
 }
 
 /// Returns a row of the overview's panel.
@@ -224,7 +232,7 @@ fn reason(model: &Model, job: &JobView, reason: &WaitReason) -> String {
 
 fn pace(job: &JobView, paint: &Paint) -> Line<'static> {
     let step = job.progress.and_then(|p| p.step_s).filter(|_| job.state.is_active());
-    line::text(paint, Role::Text, step.map_or_else(String::new, |s| if s < 99.95 { format!("{s:.1}") } else { format!("{s:.0}") }))
+    line::text(paint, Role::Text, step.map_or_else(String::new, wording::seconds))
 }
 
 fn eta(job: &JobView, estimates: &[(JobId, Option<f64>)], paint: &Paint) -> Line<'static> {

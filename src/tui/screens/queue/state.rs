@@ -15,6 +15,8 @@ pub struct State {
     pub selected: Option<JobId>,
     /// Jobs that the next verb is for.
     pub marked: BTreeSet<JobId>,
+    /// Jobs that the operator takes back, and that are not over yet.
+    pub leaving: BTreeSet<JobId>,
     /// Which jobs are shown.
     pub filter: Search,
 }
@@ -35,5 +37,24 @@ impl State {
         }
         let at = self.selected.and_then(|id| shown.iter().position(|j| j.job == id));
         Some(at.unwrap_or(0))
+    }
+
+    /// Returns whether every job that is shown is marked.
+    #[must_use]
+    pub fn marks_all(&self, known: &Known) -> bool {
+        self.shown(known).iter().all(|job| self.marked.contains(&job.job))
+    }
+
+    /// Notes that a job is over. Where the operator took it back, the cursor stays at its place, with the next job that is not
+    /// over; else it would go down with the job to what is finished.
+    pub fn over(&mut self, known: &Known, job: JobId) {
+        if !self.leaving.remove(&job) || self.selected != Some(job) {
+            return;
+        }
+        let shown = self.shown(known);
+        let Some(at) = shown.iter().position(|j| j.job == job) else { return };
+        let stays = |j: &&&JobView| !j.state.is_final() && j.job != job && !self.leaving.contains(&j.job);
+        let next = shown[at..].iter().find(stays).or_else(|| shown[..at].iter().rfind(stays));
+        self.selected = next.map(|j| j.job).or(self.selected);
     }
 }

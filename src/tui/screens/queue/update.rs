@@ -1,8 +1,10 @@
 //! What keys do in the list of jobs.
 
 use crate::jobs::JobView;
+use crate::theme::Role;
 use crate::tui::action::Motion;
 use crate::tui::model::Model;
+use crate::tui::taking_back;
 use crate::units::JobId;
 
 /// Goes to another row.
@@ -25,12 +27,15 @@ pub fn mark(model: &mut Model) {
 
 /// Marks every job that is shown, or unmarks all where all are marked.
 pub fn mark_all(model: &mut Model) {
-    let shown: Vec<JobId> = model.queue.shown(&model.known).iter().map(|j: &&JobView| j.job).collect();
-    let all = shown.iter().all(|id| model.queue.marked.contains(id));
-    if all {
+    if model.queue.marks_all(&model.known) {
         model.queue.marked.clear();
-    } else {
-        model.queue.marked.extend(shown);
+        return;
+    }
+    let shown: Vec<JobId> = model.queue.shown(&model.known).iter().map(|j: &&JobView| j.job).collect();
+    model.queue.marked.extend(shown);
+    let unseen = model.known.unseen_waiting();
+    if unseen > 0 {
+        model.toast(Role::Warn, format!("{} not marked: perilune queue list shows all", taking_back::more_wait(unseen)));
     }
 }
 

@@ -93,7 +93,9 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
             (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING.to_owned(),
             (Freshness::Live | Freshness::Old(_), _) => rows::empty(model),
         };
-        frame.render_widget(line::text(paint, Role::Dim, sentence), Rect { height: inside.height.min(1), ..inside });
+        for (y, row) in (inside.y..inside.bottom()).zip(detail::view::folded(&sentence, usize::from(inside.width))) {
+            frame.render_widget(line::text(paint, Role::Dim, row), Rect { y, height: 1, ..inside });
+        }
     } else {
         let below = grid.draw_heads(frame, areas.list, inside, paint, ("Queue", &note));
         let cursor = model.queue.cursor(&shown).map(|at| (at, Focus::Here));

@@ -61,8 +61,9 @@ pub fn draw(model: &Model, paint: &Paint, frame: &mut Frame, area: Rect) {
     if lower > 0 {
         let area = Rect { y: upper.bottom(), height: lower, ..area };
         let inside = panel::draw(frame, area, paint, "Engines", "", Focus::Elsewhere);
+        let widest = engines.iter().map(|engine| Labelled(engine.device).to_string().len()).max().unwrap_or_default();
         for (y, engine) in (inside.y..inside.bottom()).zip(engines) {
-            let text = line::fit(self::engine(engine, &data), usize::from(inside.width), paint.glyphs);
+            let text = line::fit(self::engine(engine, widest.max(8), &data), usize::from(inside.width), paint.glyphs);
             frame.render_widget(text, Rect { y, height: 1, ..inside });
         }
     }
@@ -100,7 +101,7 @@ fn empty(model: &Model) -> String {
     }
 }
 
-fn engine(engine: &EngineView, paint: &Paint) -> Line<'static> {
+fn engine(engine: &EngineView, name: usize, paint: &Paint) -> Line<'static> {
     let (word, role) = match engine.state {
         EngineState::Starting => ("starting", Role::Dim),
         EngineState::Ready => ("ready", Role::Text),
@@ -114,7 +115,7 @@ fn engine(engine: &EngineView, paint: &Paint) -> Line<'static> {
     let rest: Vec<String> = [retry, pid, engine.about.clone(), exit].into_iter().flatten().collect();
     line::join(
         [
-            line::text(paint, Role::Text, format!("{:<8}", Labelled(engine.device).to_string())),
+            line::text(paint, Role::Text, format!("{:<name$}", Labelled(engine.device).to_string())),
             line::text(paint, role, format!("{word:<8}")),
             line::text(paint, Role::Dim, rest.join(", ")),
         ],
