@@ -68,6 +68,12 @@ impl Paths {
         }
     }
 
+    /// Returns the folder that holds everything, where one does.
+    #[must_use]
+    pub fn in_one_folder(&self) -> Option<&Path> {
+        (self.config == self.data).then_some(self.config.as_path())
+    }
+
     /// Returns the socket of the daemon.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

@@ -14,8 +14,8 @@ use crate::cli::offload::{offload, two_devices};
 use crate::cli::output::{Lines, Output, head, plain, table};
 use crate::cli::part_args::OffloadArgs;
 use crate::cli::report::note;
-use crate::client::Client;
 use crate::client::call::unexpected;
+use crate::client::{Client, Place};
 use crate::devices::Labelled;
 use crate::jobs::{JobRow, JobState, JobView};
 use crate::profile::Preset;
@@ -23,7 +23,7 @@ use crate::tui::outcome;
 use crate::units::{Clock, JobId, SystemClock, Timestamp};
 use crate::wire::frame;
 use crate::wire::{Cursor, Reply, Request, ServerFrame};
-use crate::workflow::{Kind, Refusal};
+use crate::workflow::{Kind, Refusal, Whose};
 
 /// Jobs of one page. Large enough that asking costs nothing, small enough that others get their turn.
 const PAGE: u32 = 2_000;
@@ -40,7 +40,8 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
         QueueCommand::Rebudget { job, offload } => context.with_daemon(|daemon| rebudget(daemon, output, job, offload)),
         QueueCommand::Save { file } => {
             let file = context.environment.absolute(&file);
-            context.with_daemon(|daemon| async move { queue_save::save(daemon, output, &file).await })
+            let whose = whose(context);
+            context.with_daemon(|daemon| async move { queue_save::save(daemon, output, &file, whose).await })
         }
         QueueCommand::Pause { job } => change(context, "paused", Request::Pause { job }, &[]),
         QueueCommand::Resume { job } => change(context, "resumed", Request::Resume { job }, &[]),
@@ -53,6 +54,14 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
                 reply => Err(unexpected(&reply)),
             }
         }),
+    }
+}
+
+/// Returns whose daemon the queue is of, where it is not that of whoever has the same home.
+fn whose(context: &Context) -> Whose<'_> {
+    match &context.place {
+        Place::Host(host) => Whose::Host(host),
+        Place::Local => context.settings.paths.in_one_folder().map_or(Whose::Theirs, Whose::Home),
     }
 }
 
