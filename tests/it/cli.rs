@@ -212,6 +212,21 @@ fn an_interrupted_run_is_cancelled() {
 }
 
 #[test]
+fn an_interrupted_run_ends_with_its_result_for_programs_too() {
+    let home = Home::with_daemon();
+    let prompt = json!({"step_ms": 50}).to_string();
+    let mut command = home.command(&["run", "--no-spawn", "-m", "night", "-p", &prompt, "--steps", "1000", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut talk = home.talk();
+    until_true("the job to run", || talk.status().queue.running == 1);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let last: Value = serde_json::from_slice(output.stdout.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap()).unwrap();
+    assert_eq!((&last["job"], &last["state"], &last["images"]), (&json!(1), &json!("cancelled"), &json!([])));
+    assert_eq!(output.status.code(), Some(130));
+}
+
+#[test]
 fn a_run_whose_daemon_dies_says_so() {
     let mut home = Home::with_daemon();
     let mut command = home.command(&["run", "--no-spawn", "-m", "night", "-p", &json!({"step_ms": 50}).to_string(), "--steps", "1000"]);
