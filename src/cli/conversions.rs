@@ -164,7 +164,7 @@ pub enum CacheCommand {
         #[arg(value_name = "NAME", required = true)]
         names: Vec<PathBuf>,
     },
-    /// Removes conversions by a rule; on a terminal it shows what would go, until told --yes
+    /// Removes conversions by a rule; shows what would go, until told --yes
     #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless", "files"]))]
     Clean {
         /// Only these files; all of them where no rule is given
@@ -182,7 +182,7 @@ pub enum CacheCommand {
         /// What cannot be used: damaged, stale, unfinished, without its source
         #[arg(long)]
         useless: bool,
-        /// Do it; needed wherever a terminal is at either end
+        /// Do it
         #[arg(long, short, conflicts_with = "dry_run")]
         yes: bool,
         /// Only show what would go
