@@ -55,16 +55,16 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub report: Option<PathBuf>,
     /// What is painted; may be given more than once. Three prompts of ours when left out
-    #[arg(long, value_name = "TEXT", requires = "report")]
+    #[arg(long, value_name = "TEXT", requires = "report", allow_hyphen_values = true)]
     pub prompt: Vec<String>,
     /// The seeds that each prompt is painted with, with commas between several; 1 when left out
-    #[arg(long, value_name = "N", value_delimiter = ',', requires = "report")]
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "report", allow_negative_numbers = true)]
     pub seed: Vec<Seed>,
     /// Size of the pictures; the model's own when left out
     #[arg(long, value_name = "WxH", requires = "report")]
     pub size: Option<Size>,
     /// Solver steps; the usual number when left out
-    #[arg(long, value_name = "N", requires = "report")]
+    #[arg(long, value_name = "N", requires = "report", allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// The device that computes
     #[arg(long, value_name = "DEVICE", requires = "report")]

@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use perilune::units::JobId;
+
 use super::Before;
 use crate::support::daemon::{Home, finish};
 use crate::support::weights_file::{tiny_checkpoint, write, zeros};
@@ -102,8 +104,22 @@ fn numbers_that_make_no_picture_are_refused() {
         ("--negative", &long, "--negative is 16385 bytes long"),
     ] {
         home.run(&["run", "-m", "night", &format!("{flag}={value}")]).refused(2, message);
+        if value.parse::<i64>().is_ok() {
+            home.run(&["run", "-m", "night", flag, value]).refused(2, message);
+        }
+    }
+    for (flag, message) in [
+        ("--virtual-vram", "invalid value '-1' for '--virtual-vram <[PART=]BYTES>'"),
+        ("--guidance", "--guidance -1 is out of range"),
+        ("--denoise", "--denoise"),
+    ] {
+        home.run(&["run", "-m", "night", flag, "-1"]).refused(2, message);
     }
     before.holds(&home);
+    let done = home.run(&["run", "-m", "night", "-p", "-dash", "-n", "--steps", "--steps", "1", "--json"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let spec = home.talk().show(JobId(1)).spec;
+    assert_eq!((spec.prompt.as_str(), spec.negative.as_str()), ("-dash", "--steps"), "a text may begin as it likes");
 }
 
 #[test]
