@@ -293,6 +293,18 @@ fn cancelling_what_is_cancelled_or_has_ended_says_so() {
     assert_eq!(cancel(&["4", "3", "99", "2"]), expected);
 }
 
+#[test]
+fn a_run_on_a_paused_queue_says_how_it_goes_on() {
+    let home = Home::with_daemon();
+    home.run(&["queue", "pause"]).ok();
+    let mut child = home.command(&with(&["--no-spawn"])).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "the queue is paused; `perilune queue resume` lets it go on"));
+    home.run(&["queue", "resume"]).ok();
+    assert_eq!(lines.filter(|line| line.contains("is paused")).count(), 0, "once");
+    assert!(child.wait().unwrap().success());
+}
+
 fn kill_engine(talk: &mut crate::support::talk::Talk) {
     let pid = talk.status().engines.first().and_then(|e| e.pid).unwrap();
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();

@@ -28,6 +28,9 @@ use crate::workflow::{Kind, Refusal, Whose};
 /// Jobs of one page. Large enough that asking costs nothing, small enough that others get their turn.
 const PAGE: u32 = 2_000;
 
+/// What is told where nothing starts.
+pub(super) const PAUSED: &str = "the queue is paused; `perilune queue resume` lets it go on";
+
 /// Runs a command on the queue.
 pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refusal> {
     let output = context.output;
@@ -230,6 +233,10 @@ impl Listing {
     }
 
     fn rows(&mut self, paused: bool, rows: &[JobRow]) {
+        // Pages after the first say nothing new.
+        if self.count == 0 && paused && !self.output.json {
+            note(PAUSED);
+        }
         if self.count == 0 && self.output.json {
             self.lines.text(&format!("{{\"paused\":{paused},\"jobs\":["));
         } else if self.count == 0 && !rows.is_empty() {
@@ -243,9 +250,6 @@ impl Listing {
                 self.lines.text(&self.line(row));
             }
             self.count += 1;
-        }
-        if self.count == 0 && paused && !self.output.json {
-            note("the queue is paused");
         }
     }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::queue::PAUSED;
 use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
 use crate::cli::output::{self, Output};
 use crate::cli::{intent, report};
 use crate::client::Client;
 use crate::client::call::unexpected;
-use crate::jobs::{JobState, JobView, Phase, Progress};
+use crate::jobs::{JobState, JobView, Phase, Progress, WaitReason};
 use crate::tui::outcome;
 use crate::units::JobId;
 use crate::wire::control::Topics;
@@ -262,6 +263,9 @@ impl Teller {
                 report::note(&format!("job {} {text}", self.job));
             }
             self.last = Some(text);
+        }
+        if view.state == JobState::Queued && view.reason == Some(WaitReason::Operator) {
+            self.say(PAUSED);
         }
         None
     }
