@@ -246,9 +246,13 @@ fn the_queue_is_listed_and_changed() {
     for _ in 0..3 {
         home.run(&with(&["--detach"])).ok();
     }
-    assert_eq!(home.run(&["queue", "move", "3", "first"]).ok(), "job 3 moved\n");
+    assert_eq!(home.run(&["queue", "move", "3", "first"]).ok(), "job 3 moved; it is the first of its priority, 0\n");
+    let again = home.run(&["queue", "move", "3", "up"]);
+    assert_eq!(again.ok(), "job 3 stays where it is: it is the first of its priority, 0\n");
     assert_eq!(home.run(&["queue", "cancel", "1", "2", "--json"]).json(), json!({"changed": [1, 2], "already": []}));
-    let listed = home.run(&["queue", "list"]).ok();
+    let listed = home.run(&["queue", "list"]);
+    assert_eq!(listed.stderr, "the queue is paused; `perilune queue resume` lets it go on\n");
+    let listed = listed.ok();
     let rows: Vec<Vec<&str>> = listed.lines().map(|l| l.split_whitespace().take(2).collect()).collect();
     assert_eq!(rows, [["job", "state"], ["3", "queued"], ["2", "cancelled"], ["1", "cancelled"]]);
     let json = home.run(&["queue", "list", "--state", "queued", "--json"]).json();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::queue_save;
+use super::{queue_move, queue_save};
 use crate::cli::args::QueueCommand;
 use crate::cli::context::Context;
 use crate::cli::offload::{offload, two_devices};
@@ -39,7 +39,7 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
         QueueCommand::Show { job } => context.with_daemon(|daemon| show(daemon, output, job)),
         QueueCommand::Cancel { jobs } => context.with_daemon(|daemon| cancel(daemon, output, jobs)),
         QueueCommand::Retry { jobs } => change(context, "queued again", Request::Retry(jobs.clone()), &jobs),
-        QueueCommand::Move { job, to } => change(context, "moved", Request::Move { job, to }, &[]),
+        QueueCommand::Move { job, to } => context.with_daemon(|daemon| queue_move::move_job(daemon, output, job, to)),
         QueueCommand::Rebudget { job, offload } => context.with_daemon(|daemon| rebudget(daemon, output, job, offload)),
         QueueCommand::Save { file } => {
             let file = context.environment.absolute(&file);
