@@ -293,7 +293,7 @@ fn cancelling_what_is_cancelled_or_has_ended_says_so() {
     let last = talk.submit(endless());
     talk.wait_for(last, JobState::Running);
     let expected =
-        said(5, "job 4 cancelled\njob 2 was cancelled already\n", "error: job 3 is done, there is no job 99, too late to cancel");
+        said(5, "job 4 cancelled\njob 2 was cancelled already\n", "error: job 3 is done, too late to cancel; there is no job 99");
     assert_eq!(cancel(&["4", "3", "99", "2"]), expected);
 }
 

@@ -147,14 +147,14 @@ async fn cancel(mut daemon: Client, output: Output, mut jobs: Vec<JobId>) -> Res
     if !changed.is_empty() || !found.already.is_empty() {
         output.show(&json!({"changed": changed, "already": found.already}), || said(&changed, "cancelled") + &said_already(&found.already));
     }
-    let mut reasons = found.too_late.clone();
-    reasons.extend(found.missing.iter().map(|job| format!("there is no job {job}")));
+    let late = (!found.too_late.is_empty()).then(|| format!("{}, too late to cancel", found.too_late.join(", ")));
+    let missing = found.missing.iter().map(|job| format!("there is no job {job}"));
+    let reasons: Vec<String> = late.into_iter().chain(missing).collect();
     if reasons.is_empty() {
         return Ok(());
     }
     let kind = if found.too_late.is_empty() && changed.is_empty() && found.already.is_empty() { Kind::NotFound } else { Kind::Refused };
-    let late = if found.too_late.is_empty() { "" } else { ", too late to cancel" };
-    Err(Refusal::new(kind, format!("{}{late}", reasons.join(", ")), "`perilune queue list` shows what there is"))
+    Err(Refusal::new(kind, reasons.join("; "), "`perilune queue list` shows what there is"))
 }
 
 fn said(jobs: &[JobId], what: &str) -> String {
