@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use image::ImageEncoder;
 use perilune::units::JobId;
 
 use super::Before;
@@ -120,6 +121,21 @@ fn numbers_that_make_no_picture_are_refused() {
     assert_eq!(done.code, 0, "{done:?}");
     let spec = home.talk().show(JobId(1)).spec;
     assert_eq!((spec.prompt.as_str(), spec.negative.as_str()), ("-dash", "--steps"), "a text may begin as it likes");
+}
+
+#[test]
+fn what_would_be_passed_over_is_refused() {
+    let home = Home::with_daemon();
+    let file = write(home.path(), "models/file", b"");
+    let file = file.display().to_string();
+    home.run(&["models", "list", "--models", "/nowhere"]).refused(4, "--models /nowhere: No such file or directory");
+    home.run(&["models", "list", "--models", &file]).refused(4, &format!("--models {file}: this is no folder"));
+    home.run(&["--plain", "--json"]).refused(2, "the argument '--plain' cannot be used with '--json'");
+    let mut dot = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut dot).write_image(&[0; 3], 1, 1, image::ExtendedColorType::Rgb8).unwrap();
+    let dot = write(home.path(), "dot.png", &dot).display().to_string();
+    home.run(&["run", "-m", "night", "--init-image", &dot])
+        .refused(6, &format!("{dot} is 1x1; a picture to start from has sides of 8 to "));
 }
 
 #[test]
