@@ -138,25 +138,25 @@ pub struct RunArgs {
     #[command(flatten)]
     pub parts: PartArgs,
     /// What the picture shows
-    #[arg(short, long, default_value = "", hide_default_value = true)]
+    #[arg(short, long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub prompt: String,
     /// What it must not show
-    #[arg(short, long, default_value = "", hide_default_value = true)]
+    #[arg(short, long, default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub negative: String,
     /// Solver steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// Guidance scale; 1 is none
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
     pub cfg: Option<f64>,
     /// How strongly a network that was taught guidance follows the text: Flux dev
-    #[arg(long, value_name = "STRENGTH")]
+    #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true)]
     pub guidance: Option<f64>,
     /// How much of guidance's excess of contrast is taken back, 0 to 1
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub cfg_rescale: Option<f64>,
     /// How far the noise levels of SD3, Flux and Z-Image are shifted upwards, instead of by the family's own rule
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub shift: Option<f64>,
     /// Solver: euler, `euler_ancestral`, heun, `dpm_2`, `dpmpp_2s_ancestral`, `dpmpp_2m`, `dpmpp_2m_sde`,
     /// `dpmpp_3m_sde`, `dpmpp_sde`, ddim, lcm, `uni_pc`
@@ -170,13 +170,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub prediction: Option<Prediction>,
     /// Seed of the first picture; random when left out
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<Seed>,
     /// Size in pixels, each side divisible by 8
     #[arg(long, value_name = "WxH")]
     pub size: Option<Size>,
     /// Pictures made together; picture k has seed + k
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch: Option<u32>,
     /// What to compute in: fp32, bf16, fp16. Any other precision of `convert`, such as fp8 or `Q4_K_M`, is what the diffusion
     /// network is stored as: it is converted once, and kept
@@ -186,7 +186,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub init_image: Option<PathBuf>,
     /// How much of it is made anew, above 0 and up to 1
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub denoise: Option<f64>,
     /// Whether the autoencoder works in tiles: auto, always, never
     #[arg(long, value_name = "WHEN")]
@@ -230,7 +230,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub parts: PartArgs,
     /// Guidance scale; 1 is none, which halves a step
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
     pub cfg: Option<f64>,
     /// Solver, as for `run`
     #[arg(long, value_name = "NAME")]
@@ -239,7 +239,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "WxH")]
     pub size: Option<Size>,
     /// Pictures made together
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch: Option<u32>,
     /// What to compute in, or what the diffusion network is stored as, as for `run`
     #[arg(long, value_name = "NAME")]

@@ -1,5 +1,6 @@
 //! What every command needs: settings, output, and a way to the daemon.
 
+use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -43,6 +44,20 @@ pub struct Context {
     pub output: Output,
 }
 
+/// A folder that is not there would only look as if it held no models.
+fn are_folders(models: &[PathBuf], environment: &Environment) -> Result<(), Refusal> {
+    let hint = "name a folder that is there; `perilune config` shows where models are looked for without the flag";
+    for folder in models {
+        let problem = match fs::metadata(environment.absolute(folder)) {
+            Ok(about) if about.is_dir() => continue,
+            Ok(_) => "this is no folder".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        return Err(Refusal::new(Kind::NotFound, format!("--models {}: {problem}", folder.display()), hint));
+    }
+    Ok(())
+}
+
 impl Context {
     /// Resolves the settings.
     pub fn new(global: Global, environment: Environment, output: Output) -> Result<Self, Refusal> {
@@ -58,6 +73,9 @@ impl Context {
         }
         let mut places = places.into_iter();
         let place = places.next().unwrap_or(Place::Local);
+        if place == Place::Local {
+            are_folders(&global.models, &environment)?;
+        }
         let (others, plain) = (places.collect(), global.plain);
         let color = if global.no_color { ColorChoice::Never } else { global.color.unwrap_or_default() };
         Ok(Self { settings, environment, place, others, plain, spawn: !global.no_spawn, models: global.models, color, output })

@@ -55,16 +55,16 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub report: Option<PathBuf>,
     /// What is painted; may be given more than once. Three prompts of ours when left out
-    #[arg(long, value_name = "TEXT", requires = "report")]
+    #[arg(long, value_name = "TEXT", requires = "report", allow_hyphen_values = true)]
     pub prompt: Vec<String>,
     /// The seeds that each prompt is painted with, with commas between several; 1 when left out
-    #[arg(long, value_name = "N", value_delimiter = ',', requires = "report")]
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "report", allow_negative_numbers = true)]
     pub seed: Vec<Seed>,
     /// Size of the pictures; the model's own when left out
     #[arg(long, value_name = "WxH", requires = "report")]
     pub size: Option<Size>,
     /// Solver steps; the usual number when left out
-    #[arg(long, value_name = "N", requires = "report")]
+    #[arg(long, value_name = "N", requires = "report", allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// The device that computes
     #[arg(long, value_name = "DEVICE", requires = "report")]
@@ -164,7 +164,7 @@ pub enum CacheCommand {
         #[arg(value_name = "NAME", required = true)]
         names: Vec<PathBuf>,
     },
-    /// Removes conversions by a rule; on a terminal it shows what would go, until told --yes
+    /// Removes conversions by a rule; shows what would go, until told --yes
     #[command(group = ArgGroup::new("rule").required(true).multiple(true).args(["keep", "older_than", "to_free", "useless", "files"]))]
     Clean {
         /// Only these files; all of them where no rule is given
@@ -182,7 +182,7 @@ pub enum CacheCommand {
         /// What cannot be used: damaged, stale, unfinished, without its source
         #[arg(long)]
         useless: bool,
-        /// Do it; needed wherever a terminal is at either end
+        /// Do it
         #[arg(long, short, conflicts_with = "dry_run")]
         yes: bool,
         /// Only show what would go

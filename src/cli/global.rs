@@ -33,7 +33,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "WHEN", conflicts_with = "no_color")]
     pub color: Option<ColorChoice>,
     /// Tell line by line what changes, instead of drawing the dashboard: for screen readers and logs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, conflicts_with = "json")]
     pub plain: bool,
     /// Start no daemon where there is none
     #[arg(long, global = true)]

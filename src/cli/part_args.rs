@@ -56,7 +56,7 @@ pub struct OffloadArgs {
     /// Bytes of the diffusion network's weights that leave the device that computes: 4GiB, auto. This flag and the next three
     /// may be given once for each part: clip=200MiB is about the text encoders, t5=2GiB about one of them, vae=auto about the
     /// autoencoder
-    #[arg(long, value_name = "[PART=]BYTES")]
+    #[arg(long, value_name = "[PART=]BYTES", allow_hyphen_values = true)]
     pub virtual_vram: Vec<OfPart<VirtualVram>>,
     /// Who may take them: cpu, cuda:N, disk, with commas between; each takes what makes a step shortest. cpu when left out, and
     /// disk where cpu computes

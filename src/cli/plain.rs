@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::alert_lines::AlertLines;
 use crate::client::News;
-use crate::devices::{DeviceReading, Health};
+use crate::devices::{DeviceReading, Health, Labelled};
 use crate::jobs::{JobState, JobView, Progress};
 use crate::units::{DeviceId, JobId, Thresholds, Timestamp};
 use crate::wire::control::Counts;
@@ -204,11 +204,11 @@ impl Plain {
             .collect();
         for ((name, device), size) in &now {
             if self.sets.get(&(name.clone(), *device)) != Some(size) {
-                lines.push(format!("set {name} on {device}: {size} loaded"));
+                lines.push(format!("set {name} on {}: {size} loaded", Labelled(*device)));
             }
         }
         for (name, device) in self.sets.keys().filter(|key| !now.contains_key(*key)) {
-            lines.push(format!("set {name} on {device}: unloaded"));
+            lines.push(format!("set {name} on {}: unloaded", Labelled(*device)));
         }
         self.sets = now;
     }
@@ -222,7 +222,7 @@ impl Plain {
             EngineState::Broken => format!("BROKEN: {}", engine.last_exit.as_deref().unwrap_or("it cannot be started")),
         };
         if self.engines.get(&engine.device) != Some(&state) {
-            lines.push(format!("engine of {} {state}", engine.device));
+            lines.push(format!("engine of {} {state}", Labelled(engine.device)));
             self.engines.insert(engine.device, state);
         }
     }

@@ -1,7 +1,7 @@
 //! Starts a daemon where there is none, and waits until it answers.
 //!
 //! Clients that start one at the same time take turns: the second finds the daemon of the first. The
-//! daemon says that it is ready by a line on its standard output, which is our pipe; nobody polls.
+//! daemon says that it is ready by a line on its standard output, which is our pipe; only one that runs and does not listen is polled.
 
 #![expect(clippy::disallowed_methods, reason = "this is the one place where daemons are started")]
 
@@ -14,15 +14,18 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::knock;
+use super::connect::{knock, unreachable};
 use super::gate::Gate;
+use super::holder;
 use crate::config::private_folder;
 use crate::workflow::{Kind, Refusal};
 
 /// Until a daemon must be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a daemon that runs may take to listen: it looks after its socket every second.
+const DOOR: Duration = Duration::from_secs(4);
 /// The line a daemon says when clients can come.
 pub const READY: &str = "ready";
 
@@ -40,6 +43,9 @@ pub(super) async fn start(gate: &Gate) -> Result<UnixStream, Refusal> {
     if let Some(socket) = knock(gate).await? {
         return Ok(socket);
     }
+    if let Some(socket) = wait_for_door(gate).await? {
+        return Ok(socket);
+    }
     let mut command = command(gate)?;
     let said = timeout(PATIENCE, spawn_blocking(move || spawn_and_listen(&mut command))).await;
     match said {
@@ -51,6 +57,21 @@ pub(super) async fn start(gate: &Gate) -> Result<UnixStream, Refusal> {
         Ok(Err(_)) | Err(_) => return Err(failed(&format!("it was not ready within {} s", PATIENCE.as_secs()))),
     }
     knock(gate).await?.ok_or_else(|| failed("it was ready and has ended since"))
+}
+
+/// Where a daemon runs that does not listen, it has only begun to, or will make its socket anew; another could not start.
+async fn wait_for_door(gate: &Gate) -> Result<Option<UnixStream>, Refusal> {
+    let deadline = Instant::now() + DOOR;
+    while let Some(pid) = holder::daemon_pid(&gate.paths) {
+        if let Some(socket) = knock(gate).await? {
+            return Ok(Some(socket));
+        }
+        if Instant::now() > deadline {
+            return Err(unreachable(gate, pid));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(None)
 }
 
 fn failed(problem: &str) -> Refusal {

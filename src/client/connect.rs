@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::gate::{Gate, Place};
-use super::{autostart, ssh};
-use crate::config::private_folder;
+use super::{autostart, holder, ssh};
+use crate::config::{private_folder, socket_note};
 use crate::wire::frame;
 use crate::wire::hello::{HelloFrame, Mismatch};
 use crate::wire::{FrameError, Hello, Limit, ServerFrame, asynchronous};
@@ -89,15 +91,38 @@ pub async fn connect_raw(gate: &Gate) -> Result<UnixStream, Refusal> {
     match knock(gate).await? {
         Some(socket) => Ok(socket),
         None if gate.spawn => autostart::start(gate).await,
-        None => Err(Refusal::new(Kind::NoDaemon, NOBODY, "start one with `perilune serve`, or leave out --no-spawn")),
+        None => Err(match holder::daemon_pid(&gate.paths) {
+            Some(pid) => unreachable(gate, pid),
+            None => Refusal::new(Kind::NoDaemon, NOBODY, "start one with `perilune serve`, or leave out --no-spawn"),
+        }),
     }
 }
 
-/// Connects to the socket if somebody listens there.
+/// What is wrong where a daemon runs that nobody can come to.
+pub(super) fn unreachable(gate: &Gate, pid: Pid) -> Refusal {
+    let path = socket_note::read(&gate.paths).unwrap_or_else(|| gate.paths.socket());
+    let message = format!("a daemon runs, pid {}, but does not listen on {}", pid.as_raw_pid(), path.display());
+    Refusal::new(Kind::NoDaemon, message, "try again in a second; if it stays so, `perilune stop` ends it, and jobs wait for the next one")
+}
+
+/// Connects to the daemon if one listens, in the usual place or in the one it has noted.
 pub(super) async fn knock(gate: &Gate) -> Result<Option<UnixStream>, Refusal> {
-    private_folder::check(&gate.paths.runtime).map_err(|e| e.refusal(Kind::NoDaemon))?;
-    let path = gate.paths.socket();
-    let socket = match UnixStream::connect(&path).await {
+    let usual = gate.paths.socket();
+    if let Some(socket) = knock_at(&usual).await? {
+        return Ok(Some(socket));
+    }
+    match socket_note::read(&gate.paths).filter(|noted| *noted != usual) {
+        Some(noted) => knock_at(&noted).await,
+        None => Ok(None),
+    }
+}
+
+/// Connects to this socket if somebody listens there.
+async fn knock_at(path: &Path) -> Result<Option<UnixStream>, Refusal> {
+    if let Some(folder) = path.parent() {
+        private_folder::check(folder).map_err(|e| e.refusal(Kind::NoDaemon))?;
+    }
+    let socket = match UnixStream::connect(path).await {
         Ok(socket) => socket,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         Err(e) => {

@@ -48,8 +48,8 @@ impl Gate {
         let paths = settings.paths.clone();
         let mut environment = Vec::new();
         // A daemon lives in `/`, so it is told where relative paths lead from here.
-        if paths.config == paths.data {
-            environment.push(("PERILUNE_HOME", paths.config.clone().into_os_string()));
+        if let Some(home) = paths.in_one_folder() {
+            environment.push(("PERILUNE_HOME", home.as_os_str().to_owned()));
         }
         if is_said(&settings.models.origin) {
             let joined = settings.models.value.iter().map(|p| p.as_os_str().to_owned()).collect::<Vec<_>>();

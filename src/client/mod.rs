@@ -4,6 +4,7 @@ pub mod autostart;
 pub mod call;
 pub mod connect;
 pub mod gate;
+pub mod holder;
 pub mod news;
 pub mod ssh;
 pub mod subscribe;

@@ -14,6 +14,7 @@ pub mod presets;
 pub mod private_folder;
 pub mod queue_file;
 pub mod settings;
+pub mod socket_note;
 pub mod themes;
 
 pub use environment::Environment;

@@ -8,6 +8,8 @@ use super::{ConfigError, Environment};
 
 /// The longest path that a socket can be bound to: `sun_path` less its closing NUL, unix(7).
 const SOCKET_PATH_LIMIT: usize = 107;
+/// The name of the daemon's socket.
+const SOCKET: &str = "daemon.sock";
 
 /// Where files lie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,7 +36,7 @@ impl Paths {
             Some(home) => Self::in_one(&environment.absolute(&home)),
             None => Self::by_xdg(environment, environment.home().ok_or(ConfigError::NoHome)?),
         };
-        if paths.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
+        if is_too_long(&paths.runtime) {
             let short = short_folder(&paths.runtime);
             paths.too_long = Some(std::mem::replace(&mut paths.runtime, short));
         }
@@ -66,10 +68,29 @@ impl Paths {
         }
     }
 
+    /// Returns the folder that holds everything, where one does.
+    #[must_use]
+    pub fn in_one_folder(&self) -> Option<&Path> {
+        (self.config == self.data).then_some(self.config.as_path())
+    }
+
     /// Returns the socket of the daemon.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.runtime.join("daemon.sock")
+        self.runtime.join(SOCKET)
+    }
+
+    /// Returns where a daemon listens whose runtime folder was taken away and cannot be made again.
+    #[must_use]
+    pub fn second_socket(&self) -> PathBuf {
+        let folder = self.state.join("run");
+        if is_too_long(&folder) { short_folder(&folder).join(SOCKET) } else { folder.join(SOCKET) }
+    }
+
+    /// Returns the file that says where the daemon really listens.
+    #[must_use]
+    pub fn socket_note(&self) -> PathBuf {
+        self.state.join("daemon.socket")
     }
 
     /// Returns the folder in which engines of simulated GPUs count what they take.
@@ -137,6 +158,10 @@ impl Paths {
     pub fn themes(&self) -> PathBuf {
         self.config.join("themes")
     }
+}
+
+fn is_too_long(folder: &Path) -> bool {
+    folder.join(SOCKET).as_os_str().len() > SOCKET_PATH_LIMIT
 }
 
 /// Returns a short folder of this user's own, the same for the same long one.

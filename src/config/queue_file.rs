@@ -10,8 +10,10 @@ use crate::units::Timestamp;
 /// Writes a file of its owner's alone, for prompts are in it. It takes the place of no other.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a queue would keep its place from the next try. What cannot be removed is there to be seen.
+        drop(fs::remove_file(path));
+    })
 }
 
 /// Writes one of a name of its own into a folder, and returns where it is.

@@ -1,31 +1,39 @@
-//! One daemon at a time: the lock, the socket, and what is in their way.
+//! One daemon at a time: the lock, and who is in its way.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use super::door::{self, Door};
 use crate::config::{Paths, private_folder};
-use crate::wire::hello::HelloFrame;
-use crate::wire::{Limit, blocking};
 use crate::workflow::{Kind, Refusal};
 
 /// A daemon that is killed while it starts an engine leaves a child that is not the engine yet, and that
 /// holds lock and socket for a moment more.
-const REMNANT: Duration = Duration::from_secs(2);
+pub(super) const REMNANT: Duration = Duration::from_secs(2);
 
-/// What a daemon holds as long as it lives.
+/// What a daemon has as its only one.
 #[derive(Debug)]
 pub struct Claim {
     /// Where clients come in.
     pub listener: UnixListener,
-    socket: PathBuf,
+    /// What looks after it.
+    pub door: Door,
+    /// What it holds as long as it lives.
+    pub held: Held,
+}
+
+/// The lock; with it, socket and note go.
+#[derive(Debug)]
+pub struct Held {
+    paths: Paths,
     _lock: File,
 }
 
@@ -33,17 +41,14 @@ pub struct Claim {
 pub fn claim(paths: &Paths) -> Result<Claim, Refusal> {
     private_folder::make(&paths.runtime).map_err(|e| e.refusal(Kind::Failed))?;
     let lock = lock(&paths.lock())?;
-    let socket = paths.socket();
-    let listener = bind(&socket)?;
-    Ok(Claim { listener, socket, _lock: lock })
+    let (door, listener) = Door::open(paths)?;
+    Ok(Claim { listener, door, held: Held { paths: paths.clone(), _lock: lock } })
 }
 
-impl Drop for Claim {
+impl Drop for Held {
     fn drop(&mut self) {
-        // The lock is still ours, so this is still our socket.
-        if let Err(error) = fs::remove_file(&self.socket) {
-            tracing::warn!("{} could not be removed: {error}", self.socket.display());
-        }
+        // The lock is still ours, so these are still our socket and our note of it.
+        door::close(&self.paths);
     }
 }
 
@@ -93,39 +98,13 @@ fn already_running(holder: Option<Pid>) -> Refusal {
     Refusal::new(Kind::Failed, format!("a daemon already runs{who}"), "`perilune status` shows it; `perilune stop` ends it")
 }
 
-fn bind(path: &Path) -> Result<UnixListener, Refusal> {
-    let io = |error: io::Error| {
-        let hint = "check the folder's permissions, or set PERILUNE_HOME to one of your own";
-        Refusal::new(Kind::Failed, format!("{} cannot be listened on: {error}", path.display()), hint)
-    };
-    if path.symlink_metadata().is_ok() {
-        // Our lock says that no daemon keeps its ledger where we do; one may use the same socket all the same.
-        if somebody_greets(path) {
-            let hint = "end it, or set PERILUNE_HOME to keep the two apart";
-            return Err(Refusal::new(Kind::Failed, format!("another daemon listens on {}", path.display()), hint));
-        }
-        fs::remove_file(path).map_err(io)?;
-    }
-    let listener = UnixListener::bind(path).map_err(io)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io)?;
-    listener.set_nonblocking(true).map_err(io)?;
-    Ok(listener)
-}
-
-/// A daemon greets whoever comes. The remnant of a dead one does not, though it can be connected to.
-fn somebody_greets(path: &Path) -> bool {
-    let greeted = UnixStream::connect(path).and_then(|mut socket| {
-        socket.set_read_timeout(Some(REMNANT))?;
-        blocking::read::<HelloFrame>(&mut socket, Limit::CONTROL).map_err(io::Error::other)
-    });
-    greeted.is_ok_and(|hello| hello.is_some())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
-    use crate::config::Environment;
-    use crate::wire::Hello;
+    use crate::config::{Environment, socket_note};
+    use crate::wire::{Hello, Limit, blocking};
 
     fn paths(home: &Path) -> Paths {
         Paths::of(&Environment::made_of(&[], "/home/ana"), Some(home)).unwrap()
@@ -141,6 +120,7 @@ mod tests {
         assert_eq!(fs::metadata(paths.socket()).unwrap().permissions().mode() & 0o777, 0o600);
         drop(claimed);
         assert!(!paths.socket().exists());
+        assert_eq!(socket_note::read(&paths), None);
         drop(claim(&paths).unwrap());
     }
 

@@ -10,6 +10,7 @@ mod calibrations;
 mod conversions;
 pub mod converters;
 pub mod core;
+pub mod door;
 pub mod engines;
 mod faults;
 mod grounds;

@@ -112,9 +112,10 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
         tell: tell.clone(),
     };
     follow_log(tell.clone());
-    let socket = claim.listener.try_clone().and_then(UnixListener::from_std).map_err(|e| system(&e))?;
+    let Claim { listener, door, held } = claim;
+    let socket = UnixListener::from_std(listener).map_err(|e| system(&e))?;
     let (close, closing) = watch::channel(false);
-    let listening = tokio::spawn(listener::listen(socket, tell.clone(), closing));
+    let listening = tokio::spawn(listener::listen(socket, door, tell.clone(), closing));
     watch_signals(tell)?;
     tracing::info!("daemon {} serves {}", std::process::id(), settings.paths.socket().display());
     ready();
@@ -133,7 +134,7 @@ async fn boot(options: Options, claim: Claim, ledger: Ledger) -> Result<(), Refu
     // Everything that was recorded is on disk before the lock is given up.
     drop(spawn_blocking(move || records.finish()).await);
     tracing::info!("ended");
-    drop(claim);
+    drop(held);
     Ok(())
 }
 

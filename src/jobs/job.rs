@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{JobState, Progress, WaitReason};
+use crate::devices::Labelled;
 use crate::placement::{Part, Predicted, Share};
 use crate::units::{Bytes, JobId, Seed, Timestamp};
 use crate::workflow::{JobSpec, Kind};
@@ -107,7 +108,7 @@ impl PartPlacement {
     /// Returns in words where it was.
     #[must_use]
     pub fn told(&self) -> String {
-        let shares: Vec<String> = self.measured.iter().map(|share| format!("{} on {}", share.bytes, share.device)).collect();
+        let shares: Vec<String> = self.measured.iter().map(|share| format!("{} on {}", share.bytes, Labelled(share.device))).collect();
         format!("{}: {}; {} streamed", self.part, shares.join(", "), self.streamed_bytes)
     }
 }

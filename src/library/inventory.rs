@@ -135,8 +135,10 @@ fn found_elsewhere(all: &mut Vec<Source>, described: &Description, roots: &Roots
 fn picture_size(path: &Path) -> Result<Size, Refusal> {
     let (width, height) = picture::upright_size(path)?;
     let whole = |side: u32| side / Size::CELL * Size::CELL;
-    let size = Size::new(whole(width), whole(height));
-    size.map_err(|e| LibraryError::Picture { path: path.to_owned(), reason: e.to_string() }.into())
+    Size::new(whole(width), whole(height)).map_err(|_| {
+        let message = format!("{} is {width}x{height}; a picture to start from has sides of 8 to {} pixels", path.display(), Size::LIMIT);
+        Refusal::new(Kind::BadFile, message, "scale it, or name another picture")
+    })
 }
 
 /// Returns what a path or name holds, and where it is.

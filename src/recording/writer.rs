@@ -1,6 +1,6 @@
 //! Writes a recording. The file is its owner's alone, and takes the place of no other.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,8 @@ impl Recorder {
             begun: now,
             prompts: keep == Keep::Prompts,
         };
-        recorder.line(&header)?;
+        // A file without its beginning would keep its place from the next try.
+        recorder.line(&header).and_then(|()| recorder.flush()).inspect_err(|_| drop(fs::remove_file(path)))?;
         Ok(recorder)
     }
 

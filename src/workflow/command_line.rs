@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::path::Path;
 
 use super::JobDraft;
 use crate::placement::{Donors, OfPart, OffloadAsk, Part, VirtualVram};
@@ -59,11 +60,33 @@ pub fn command_line(draft: &JobDraft) -> String {
     line.text
 }
 
+/// Whose daemon a script submits to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// That of whoever runs it.
+    Theirs,
+    /// The one with its files in this folder.
+    Home(&'a Path),
+    /// The one of another box.
+    Host(&'a str),
+}
+
 /// Returns a shell script that submits these drafts again, in their order.
 #[must_use]
 pub fn script(drafts: &[JobDraft]) -> String {
+    script_to(Whose::Theirs, drafts)
+}
+
+/// Returns a shell script that submits these drafts again to a certain daemon.
+#[must_use]
+pub fn script_to(whose: Whose, drafts: &[JobDraft]) -> String {
     let lines: String = drafts.iter().flat_map(|draft| [command_line(draft), " --detach\n".to_owned()]).collect();
-    format!("#!/bin/sh\n# Jobs that waited, {} of them, in their order: sh submits them again.\n{lines}", drafts.len())
+    let before = match whose {
+        Whose::Theirs => String::new(),
+        Whose::Home(home) => format!("export PERILUNE_HOME={}\n", quote(&home.to_string_lossy())),
+        Whose::Host(host) => format!("perilune() {{ command perilune --host {} \"$@\"; }}\n", quote(host)),
+    };
+    format!("#!/bin/sh\n# Jobs that waited, {} of them, in their order: sh submits them again.\n{before}{lines}", drafts.len())
 }
 
 /// Returns the text as one word of a POSIX shell.
@@ -193,6 +216,14 @@ mod tests {
     fn a_prompt_that_looks_like_a_flag_stays_a_prompt() {
         let draft = JobDraft { prompt: "--steps 4".to_owned(), ..JobDraft::default() };
         assert_eq!(words(&command_line(&draft)), ["perilune", "run", "--prompt=--steps 4"]);
+    }
+
+    #[test]
+    fn a_script_says_whose_daemon_it_submits_to() {
+        let told = |whose| script_to(whose, &[JobDraft::default()]).lines().skip(2).collect::<Vec<_>>().join("|");
+        assert_eq!(told(Whose::Theirs), "perilune run --detach");
+        assert_eq!(told(Whose::Home(Path::new("/srv/my box"))), "export PERILUNE_HOME='/srv/my box'|perilune run --detach");
+        assert_eq!(told(Whose::Host("ana@box")), "perilune() { command perilune --host ana@box \"$@\"; }|perilune run --detach");
     }
 
     proptest! {

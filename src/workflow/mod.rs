@@ -11,7 +11,7 @@ pub mod set_id;
 pub mod spec;
 pub mod text;
 
-pub use command_line::{command_line, quote, script};
+pub use command_line::{Whose, command_line, quote, script, script_to};
 pub use draft::JobDraft;
 pub use inventory::{Inventory, ModelEntry};
 pub use lacking::Search;

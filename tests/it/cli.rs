@@ -212,6 +212,21 @@ fn an_interrupted_run_is_cancelled() {
 }
 
 #[test]
+fn an_interrupted_run_ends_with_its_result_for_programs_too() {
+    let home = Home::with_daemon();
+    let prompt = json!({"step_ms": 50}).to_string();
+    let mut command = home.command(&["run", "--no-spawn", "-m", "night", "-p", &prompt, "--steps", "1000", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut talk = home.talk();
+    until_true("the job to run", || talk.status().queue.running == 1);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let last: Value = serde_json::from_slice(output.stdout.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap()).unwrap();
+    assert_eq!((&last["job"], &last["state"], &last["images"]), (&json!(1), &json!("cancelled"), &json!([])));
+    assert_eq!(output.status.code(), Some(130));
+}
+
+#[test]
 fn a_run_whose_daemon_dies_says_so() {
     let mut home = Home::with_daemon();
     let mut command = home.command(&["run", "--no-spawn", "-m", "night", "-p", &json!({"step_ms": 50}).to_string(), "--steps", "1000"]);
@@ -231,9 +246,13 @@ fn the_queue_is_listed_and_changed() {
     for _ in 0..3 {
         home.run(&with(&["--detach"])).ok();
     }
-    assert_eq!(home.run(&["queue", "move", "3", "first"]).ok(), "job 3 moved\n");
+    assert_eq!(home.run(&["queue", "move", "3", "first"]).ok(), "job 3 moved; it is the first of its priority, 0\n");
+    let again = home.run(&["queue", "move", "3", "up"]);
+    assert_eq!(again.ok(), "job 3 stays where it is: it is the first of its priority, 0\n");
     assert_eq!(home.run(&["queue", "cancel", "1", "2", "--json"]).json(), json!({"changed": [1, 2], "already": []}));
-    let listed = home.run(&["queue", "list"]).ok();
+    let listed = home.run(&["queue", "list"]);
+    assert_eq!(listed.stderr, "the queue is paused; `perilune queue resume` lets it go on\n");
+    let listed = listed.ok();
     let rows: Vec<Vec<&str>> = listed.lines().map(|l| l.split_whitespace().take(2).collect()).collect();
     assert_eq!(rows, [["job", "state"], ["3", "queued"], ["2", "cancelled"], ["1", "cancelled"]]);
     let json = home.run(&["queue", "list", "--state", "queued", "--json"]).json();
@@ -274,8 +293,20 @@ fn cancelling_what_is_cancelled_or_has_ended_says_so() {
     let last = talk.submit(endless());
     talk.wait_for(last, JobState::Running);
     let expected =
-        said(5, "job 4 cancelled\njob 2 was cancelled already\n", "error: job 3 is done, there is no job 99, too late to cancel");
+        said(5, "job 4 cancelled\njob 2 was cancelled already\n", "error: job 3 is done, too late to cancel; there is no job 99");
     assert_eq!(cancel(&["4", "3", "99", "2"]), expected);
+}
+
+#[test]
+fn a_run_on_a_paused_queue_says_how_it_goes_on() {
+    let home = Home::with_daemon();
+    home.run(&["queue", "pause"]).ok();
+    let mut child = home.command(&with(&["--no-spawn"])).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "the queue is paused; `perilune queue resume` lets it go on"));
+    home.run(&["queue", "resume"]).ok();
+    assert_eq!(lines.filter(|line| line.contains("is paused")).count(), 0, "once");
+    assert!(child.wait().unwrap().success());
 }
 
 fn kill_engine(talk: &mut crate::support::talk::Talk) {

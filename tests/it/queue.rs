@@ -8,7 +8,7 @@ use perilune::workflow::{JobDraft, Kind};
 use serde_json::json;
 
 use crate::support::builders::{a_job, endless, ids, scripted};
-use crate::support::daemon::Home;
+use crate::support::daemon::{Home, finish};
 use crate::support::nvml_stub::NvmlStub;
 use crate::support::wait::until_true;
 
@@ -74,12 +74,25 @@ fn what_waits_is_saved_as_commands_that_submit_it_again() {
     assert_eq!((&told["jobs"], &told["path"]), (&json!(2), &json!(file)));
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
-    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!((lines.len(), lines[0]), (3, format!("export PERILUNE_HOME={}", home.path().display()).as_str()), "{text}");
+    let lines = &lines[1..];
     assert!(
         lines[0].starts_with("perilune run -m night ") && lines[0].contains(r"'a hill, it'\''s night'") && lines[0].ends_with(" --detach")
     );
     assert!(lines[1].ends_with(" --held --detach"), "{text}");
     home.run(&["queue", "save", file.to_str().unwrap()]).refused(5, &format!("{} cannot be written: ", file.display()));
+    // A shell has every write fail, as a full disk would.
+    let on_a_full_disk = |words: &[&str]| {
+        let mut sh = home.command_of("sh");
+        sh.args(["-c", r#"trap "" XFSZ; ulimit -f 0; exec "$@""#, "sh", env!("CARGO_BIN_EXE_perilune")]).args(words);
+        finish(sh)
+    };
+    let (other, recording) = (home.path().join("other.sh"), home.path().join("lune.rec"));
+    let full = on_a_full_disk(&["queue", "save", other.to_str().unwrap()]);
+    full.refused(1, &format!("{} cannot be written: ", other.display()));
+    let full = on_a_full_disk(&["record", recording.to_str().unwrap()]);
+    full.refused(1, &format!("{}: ", recording.display()));
+    assert!(!other.exists() && !recording.exists(), "nothing is in the way of another try");
     assert_eq!(talk.listed(), ["1 queued", "2 held"]);
 }
 

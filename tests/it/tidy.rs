@@ -44,7 +44,7 @@ fn allowed(module: &str) -> Vec<&'static str> {
         "placement" => &["weights", "devices"],
         "profile" => &["placement", "devices", "sampling", "prompt", "weights", "quant"],
         "workflow" => &["weights", "quant", "families", "placement", "prompt", "sampling", "tokens"],
-        "jobs" => &["workflow", "placement"],
+        "jobs" => &["workflow", "placement", "devices"],
         "wire" => &["jobs", "workflow", "placement", "devices", "families", "weights", "quant"],
         "conversion" => return [L1, &["library", "cache"]].concat(),
         m if L2.contains(&m) => return L1.to_vec(),

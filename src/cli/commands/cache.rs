@@ -45,7 +45,7 @@ pub(super) fn cache(context: &Context, command: CacheCommand) -> Result<u8, Refu
             if !context.output.json {
                 told_of_used(&stock);
             }
-            Ok(remove(context, &gone, !dry_run && (yes || !is_somebody_there())))
+            Ok(remove(context, &gone, yes && !dry_run))
         }
         CacheCommand::Purge { yes } => purge(context, yes),
     }
@@ -108,11 +108,6 @@ fn keep(context: &Context, names: &[PathBuf], kept: bool) -> Result<(), Refusal>
         context.output.show(&json!({"path": path, "kept": kept}), || format!("{}  {end}\n", plain(&path.display().to_string())));
     }
     Ok(())
-}
-
-/// Returns whether a person may be at the other end of any of our streams: a pipe into a pager has a terminal behind it.
-fn is_somebody_there() -> bool {
-    std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
 }
 
 fn list(context: &Context, to: Option<&Target>, source: Option<&str>) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@ use crate::cache::embeddings::Usage;
 use crate::cli::context::Context;
 use crate::cli::output::table;
 use crate::client::{Client, Gate};
-use crate::config::private_folder;
+use crate::config::{private_folder, socket_note};
 use crate::daemon::engines::spawn::{SpawnSpec, spawn};
 use crate::devices::DeviceReading;
 use crate::gallery;
@@ -224,7 +224,10 @@ fn socket(context: &Context) -> Check {
             format!("{} is too long for a socket; it lies in {}", long.display(), paths.runtime.display()),
             "choose a shorter PERILUNE_HOME or XDG_RUNTIME_DIR",
         ),
-        None => ok("socket", paths.socket().display().to_string()),
+        None => match socket_note::read(paths).filter(|noted| *noted != paths.socket()) {
+            Some(noted) => ok("socket", format!("{}; the daemon has noted {}", paths.socket().display(), noted.display())),
+            None => ok("socket", paths.socket().display().to_string()),
+        },
     }
 }
 

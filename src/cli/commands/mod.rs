@@ -22,6 +22,7 @@ mod models;
 mod plan;
 mod quality;
 mod queue;
+mod queue_move;
 mod queue_save;
 mod record;
 mod replay;

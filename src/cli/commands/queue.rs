@@ -7,15 +7,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::queue_save;
+use super::{queue_move, queue_save};
 use crate::cli::args::QueueCommand;
 use crate::cli::context::Context;
 use crate::cli::offload::{offload, two_devices};
 use crate::cli::output::{Lines, Output, head, plain, table};
 use crate::cli::part_args::OffloadArgs;
 use crate::cli::report::note;
-use crate::client::Client;
 use crate::client::call::unexpected;
+use crate::client::{Client, Place};
 use crate::devices::Labelled;
 use crate::jobs::{JobRow, JobState, JobView};
 use crate::profile::Preset;
@@ -23,10 +23,13 @@ use crate::tui::outcome;
 use crate::units::{Clock, JobId, SystemClock, Timestamp};
 use crate::wire::frame;
 use crate::wire::{Cursor, Reply, Request, ServerFrame};
-use crate::workflow::{Kind, Refusal};
+use crate::workflow::{Kind, Refusal, Whose};
 
 /// Jobs of one page. Large enough that asking costs nothing, small enough that others get their turn.
 const PAGE: u32 = 2_000;
+
+/// What is told where nothing starts.
+pub(super) const PAUSED: &str = "the queue is paused; `perilune queue resume` lets it go on";
 
 /// Runs a command on the queue.
 pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refusal> {
@@ -36,11 +39,12 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
         QueueCommand::Show { job } => context.with_daemon(|daemon| show(daemon, output, job)),
         QueueCommand::Cancel { jobs } => context.with_daemon(|daemon| cancel(daemon, output, jobs)),
         QueueCommand::Retry { jobs } => change(context, "queued again", Request::Retry(jobs.clone()), &jobs),
-        QueueCommand::Move { job, to } => change(context, "moved", Request::Move { job, to }, &[]),
+        QueueCommand::Move { job, to } => context.with_daemon(|daemon| queue_move::move_job(daemon, output, job, to)),
         QueueCommand::Rebudget { job, offload } => context.with_daemon(|daemon| rebudget(daemon, output, job, offload)),
         QueueCommand::Save { file } => {
             let file = context.environment.absolute(&file);
-            context.with_daemon(|daemon| async move { queue_save::save(daemon, output, &file).await })
+            let whose = whose(context);
+            context.with_daemon(|daemon| async move { queue_save::save(daemon, output, &file, whose).await })
         }
         QueueCommand::Pause { job } => change(context, "paused", Request::Pause { job }, &[]),
         QueueCommand::Resume { job } => change(context, "resumed", Request::Resume { job }, &[]),
@@ -53,6 +57,14 @@ pub(super) fn queue(context: &Context, command: QueueCommand) -> Result<(), Refu
                 reply => Err(unexpected(&reply)),
             }
         }),
+    }
+}
+
+/// Returns whose daemon the queue is of, where it is not that of whoever has the same home.
+fn whose(context: &Context) -> Whose<'_> {
+    match &context.place {
+        Place::Host(host) => Whose::Host(host),
+        Place::Local => context.settings.paths.in_one_folder().map_or(Whose::Theirs, Whose::Home),
     }
 }
 
@@ -135,14 +147,14 @@ async fn cancel(mut daemon: Client, output: Output, mut jobs: Vec<JobId>) -> Res
     if !changed.is_empty() || !found.already.is_empty() {
         output.show(&json!({"changed": changed, "already": found.already}), || said(&changed, "cancelled") + &said_already(&found.already));
     }
-    let mut reasons = found.too_late.clone();
-    reasons.extend(found.missing.iter().map(|job| format!("there is no job {job}")));
+    let late = (!found.too_late.is_empty()).then(|| format!("{}, too late to cancel", found.too_late.join(", ")));
+    let missing = found.missing.iter().map(|job| format!("there is no job {job}"));
+    let reasons: Vec<String> = late.into_iter().chain(missing).collect();
     if reasons.is_empty() {
         return Ok(());
     }
     let kind = if found.too_late.is_empty() && changed.is_empty() && found.already.is_empty() { Kind::NotFound } else { Kind::Refused };
-    let late = if found.too_late.is_empty() { "" } else { ", too late to cancel" };
-    Err(Refusal::new(kind, format!("{}{late}", reasons.join(", ")), "`perilune queue list` shows what there is"))
+    Err(Refusal::new(kind, reasons.join("; "), "`perilune queue list` shows what there is"))
 }
 
 fn said(jobs: &[JobId], what: &str) -> String {
@@ -221,6 +233,10 @@ impl Listing {
     }
 
     fn rows(&mut self, paused: bool, rows: &[JobRow]) {
+        // Pages after the first say nothing new.
+        if self.count == 0 && paused && !self.output.json {
+            note(PAUSED);
+        }
         if self.count == 0 && self.output.json {
             self.lines.text(&format!("{{\"paused\":{paused},\"jobs\":["));
         } else if self.count == 0 && !rows.is_empty() {
@@ -234,9 +250,6 @@ impl Listing {
                 self.lines.text(&self.line(row));
             }
             self.count += 1;
-        }
-        if self.count == 0 && paused && !self.output.json {
-            note("the queue is paused");
         }
     }
 

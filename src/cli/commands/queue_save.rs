@@ -12,7 +12,7 @@ use crate::client::call::unexpected;
 use crate::config::queue_file;
 use crate::jobs::JobState;
 use crate::wire::{Reply, Request};
-use crate::workflow::{JobDraft, Kind, Refusal, script};
+use crate::workflow::{JobDraft, Kind, Refusal, Whose, script_to};
 
 /// Jobs of one page.
 const PAGE: u32 = 500;
@@ -26,7 +26,7 @@ fn not_written(file: &Path, error: &io::Error) -> Refusal {
 }
 
 /// Writes every job that waits, in their order. They go on waiting.
-pub(super) async fn save(mut daemon: Client, output: Output, file: &Path) -> Result<(), Refusal> {
+pub(super) async fn save(mut daemon: Client, output: Output, file: &Path, whose: Whose<'_>) -> Result<(), Refusal> {
     let (mut drafts, mut after) = (Vec::new(), None);
     loop {
         let states = vec![JobState::Queued, JobState::Held];
@@ -43,7 +43,7 @@ pub(super) async fn save(mut daemon: Client, output: Output, file: &Path) -> Res
             break;
         }
     }
-    queue_file::write(file, &script(&drafts)).map_err(|error| not_written(file, &error))?;
+    queue_file::write(file, &script_to(whose, &drafts)).map_err(|error| not_written(file, &error))?;
     output.show(&json!({"path": file, "jobs": drafts.len()}), || {
         format!("{} jobs in {}; `sh` submits them again\n", drafts.len(), plain(&file.display().to_string()))
     });

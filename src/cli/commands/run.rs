@@ -6,13 +6,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::queue::PAUSED;
 use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
 use crate::cli::output::{self, Output};
 use crate::cli::{intent, report};
 use crate::client::Client;
 use crate::client::call::unexpected;
-use crate::jobs::{JobState, JobView, Phase, Progress};
+use crate::jobs::{JobState, JobView, Phase, Progress, WaitReason};
 use crate::tui::outcome;
 use crate::units::JobId;
 use crate::wire::control::Topics;
@@ -37,7 +38,13 @@ pub(super) fn run(context: &Context, args: RunArgs) -> Result<u8, Refusal> {
             return Ok(0);
         }
         let mut teller = Teller::new(output, job);
-        let view = follow(&mut daemon, job, &mut teller).await?;
+        let view = follow(&mut daemon, job, &mut teller).await.map_err(|unfinished| {
+            teller.end();
+            if let Unfinished::Ended(view) = &unfinished {
+                tell(output, view);
+            }
+            Refusal::from(unfinished)
+        })?;
         teller.end();
         conclude(output, &view)
     })
@@ -65,12 +72,42 @@ pub(super) async fn submit(daemon: &mut Client, draft: JobDraft) -> Result<JobId
     }
 }
 
+/// Why a job was not waited for until it ended by itself.
+enum Unfinished {
+    /// It was interrupted, and ended so.
+    Ended(Box<JobView>),
+    /// It was interrupted, and nobody waited for its end.
+    Left(JobId),
+    /// Anything else.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unfinished {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Unfinished> for Refusal {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Ended(view) if view.state == JobState::Cancelled => interrupted(view.job),
+            Unfinished::Ended(view) => {
+                let message = format!("job {} was {} before it could be cancelled", view.job, view.state);
+                Self::new(Kind::Interrupted, message, format!("`perilune queue show {}` tells of it", view.job))
+            }
+            Unfinished::Left(job) => interrupted(job),
+            Unfinished::Refused(refusal) => refusal,
+        }
+    }
+}
+
 /// Waits until the job is finished. Ctrl-C cancels it.
-async fn follow(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<JobView, Refusal> {
+async fn follow(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<JobView, Unfinished> {
     let topics = Topics { job: Some(job), ..Topics::default() };
     match daemon.call(Request::Subscribe(topics)).await? {
         Reply::Done => {}
-        reply => return Err(unexpected(&reply)),
+        reply => return Err(unexpected(&reply).into()),
     }
     loop {
         tokio::select! {
@@ -81,27 +118,41 @@ async fn follow(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<
     teller.note("cancelling; Ctrl-C again does not wait");
     tokio::select! {
         ended = tokio::time::timeout(CANCEL_PATIENCE, cancel(daemon, job, teller)) => match ended {
-            Ok(Err(error)) if error.kind != Kind::Refused => Err(error),
             // Finished in the last moment, or cancelled: either way we were interrupted.
-            Ok(Ok(()) | Err(_)) | Err(_) => Err(interrupted(job)),
+            Ok(Ok(view)) => Err(Unfinished::Ended(Box::new(view))),
+            Ok(Err(error)) => Err(Unfinished::Refused(error)),
+            Err(_) => Err(Unfinished::Left(job)),
         },
-        _ = tokio::signal::ctrl_c() => Err(interrupted(job)),
+        _ = tokio::signal::ctrl_c() => Err(Unfinished::Left(job)),
     }
 }
 
-async fn cancel(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<(), Refusal> {
-    daemon.call(Request::Cancel(vec![job])).await?;
-    while teller.take(daemon.event().await?.change)?.is_none() {}
-    Ok(())
+/// Cancels the job and returns it as it ended.
+async fn cancel(daemon: &mut Client, job: JobId, teller: &mut Teller) -> Result<JobView, Refusal> {
+    match daemon.call(Request::Cancel(vec![job])).await {
+        Err(refusal) if refusal.kind != Kind::Refused => return Err(refusal),
+        // It was finished in the last moment: how, we are about to hear.
+        Ok(_) | Err(_) => {}
+    }
+    loop {
+        if let Some(view) = teller.take(daemon.event().await?.change)? {
+            return Ok(view);
+        }
+    }
 }
 
 fn interrupted(job: JobId) -> Refusal {
     Refusal::new(Kind::Interrupted, format!("job {job} was cancelled"), format!("`perilune queue retry {job}` tries it again"))
 }
 
+/// Tells what came of a job, in the line that programs wait for.
+fn tell(output: Output, view: &JobView) {
+    output.show(&last_line(view), || view.images.iter().map(|i| i.path.display().to_string() + "\n").collect());
+}
+
 /// Tells of the end; returns the exit code.
 pub(super) fn conclude(output: Output, view: &JobView) -> Result<u8, Refusal> {
-    output.show(&last_line(view), || view.images.iter().map(|i| i.path.display().to_string() + "\n").collect());
+    tell(output, view);
     if let Some(placement) = view.placement.as_ref().filter(|placement| !output.json && placement.asked.len() > 1) {
         let told = outcome::kept(placement).into_iter().chain(outcome::pace(placement, view.timing.as_ref()));
         told.for_each(|(name, value)| report::note(&format!("{name}: {value}")));
@@ -212,6 +263,9 @@ impl Teller {
                 report::note(&format!("job {} {text}", self.job));
             }
             self.last = Some(text);
+        }
+        if view.state == JobState::Queued && view.reason == Some(WaitReason::Operator) {
+            self.say(PAUSED);
         }
         None
     }

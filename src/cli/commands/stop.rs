@@ -1,13 +1,12 @@
 //! `perilune stop`: ends the daemon in order, also one of another build, and one that hangs.
 
-use std::fs::{self, OpenOptions};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::cli::context::Context;
+use crate::client::holder::{daemon_pid, is_free};
 use crate::client::{Client, Gate, NOBODY, Place};
 use crate::config::Paths;
 use crate::wire::Request;
@@ -58,21 +57,6 @@ pub(super) fn stop(context: &Context) -> Result<(), Refusal> {
 fn nothing_to_stop(refusal: Refusal) -> Refusal {
     let hint = "there is nothing to stop; --home names the folder of another daemon".to_owned();
     if refusal.message == NOBODY { Refusal { hint: Some(hint), ..refusal } } else { refusal }
-}
-
-/// Returns the process that holds the lock.
-fn daemon_pid(paths: &Paths) -> Option<Pid> {
-    if is_free(paths) {
-        return None;
-    }
-    // A lock that somebody holds has a number in it from its first moment on, or soon after.
-    let text = fs::read_to_string(paths.lock()).ok()?;
-    Pid::from_raw(text.trim().parse().ok()?)
-}
-
-fn is_free(paths: &Paths) -> bool {
-    // Nobody holds a lock on a file that is not there. Ours goes with the file.
-    OpenOptions::new().read(true).open(paths.lock()).map_or(true, |file| flock(&file, FlockOperation::NonBlockingLockShared).is_ok())
 }
 
 fn wait_for_end(paths: &Paths) -> Result<(), Refusal> {

@@ -171,7 +171,9 @@ impl Queue {
         let others = |priority| self.of_priority(priority).filter(move |p| p.job != job);
         let same = place.priority;
         let (priority, neighbours) = match to {
+            Move::First if others(same).next().is_none_or(|first| first > place) => return Ok(Vec::new()),
             Move::First => (same, (None, others(same).next())),
+            Move::Last if others(same).next_back().is_none_or(|last| last < place) => return Ok(Vec::new()),
             Move::Last => (same, (others(same).next_back(), None)),
             Move::Up => {
                 let mut before = others(same).filter(|p| *p < place);
@@ -187,7 +189,11 @@ impl Queue {
             Move::Before(target) => {
                 let target = self.waiting_place(target)?;
                 let priority = target.priority;
-                (priority, (others(priority).rfind(|p| *p < target), Some(target)))
+                let before = others(priority).rfind(|p| *p < target);
+                if priority == same && place < target && before.is_none_or(|before| before < place) {
+                    return Ok(Vec::new());
+                }
+                (priority, (before, Some(target)))
             }
         };
         let (before, after) = neighbours;
@@ -324,6 +330,10 @@ mod tests {
         assert_eq!(moved(&mut queue, 1, Move::Down), [4, 3, 2, 1]);
         assert_eq!(moved(&mut queue, 3, Move::Last), [4, 2, 1, 3]);
         assert_eq!(moved(&mut queue, 1, Move::First), [4, 1, 2, 3]);
+        // 4 has the higher priority; 1, 2, 3 stand in this order.
+        for (job, to) in [(1, Move::First), (1, Move::Up), (3, Move::Last), (3, Move::Down), (2, Move::Before(JobId(3))), (4, Move::Last)] {
+            assert_eq!(queue.places_after(JobId(job), to), Ok(Vec::new()), "{job} {to:?}: it is there already");
+        }
         assert_eq!(moved(&mut queue, 3, Move::Before(JobId(4))), [3, 4, 1, 2]);
         assert_eq!(queue.get(JobId(3)).unwrap().entry.priority, 5);
         assert_eq!(queue.places_after(JobId(9), Move::Up), Err(Unmovable::NotWaiting(JobId(9))));

@@ -314,3 +314,48 @@ fn a_question_as_long_as_a_frame_gets_an_answer() {
     blocking::write(&mut greeting, &Hello::ours(), Limit::CONTROL).unwrap();
     assert_eq!(home.talk().submit(a_job()), JobId(1));
 }
+
+/// A daemon that is ended with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_daemon_is_found_from_sessions_with_another_runtime_folder_and_after_its_own_was_wiped() {
+    let home = Home::empty();
+    let session = |runtime: Option<&str>, words: &[&str]| {
+        let mut command = home.command(words);
+        command.env_remove("PERILUNE_HOME");
+        if let Some(runtime) = runtime {
+            fs::create_dir_all(home.path().join(runtime)).unwrap();
+            command.env("XDG_RUNTIME_DIR", home.path().join(runtime));
+        }
+        command
+    };
+    let pid = |runtime: Option<&str>| {
+        let status = finish(session(runtime, &["status", "--json", "--no-spawn"]));
+        serde_json::from_str::<serde_json::Value>(&status.stdout).ok().map(|status| status["daemon"]["pid"].clone())
+    };
+    let mut serve = session(Some("login"), &["serve"]);
+    let serving = Serving(serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let ours = Some(json!(serving.0.id()));
+    until_true("the daemon to answer", || pid(Some("login")) == ours);
+    assert_eq!([pid(Some("cron")), pid(None)], [ours.clone(), ours.clone()]);
+    let doctor = finish(session(None, &["doctor", "--json"])).stdout;
+    assert!(doctor.contains("answers") && doctor.contains("login/perilune/daemon.sock"), "{doctor}");
+
+    // As at the last logout.
+    fs::remove_dir_all(home.path().join("login")).unwrap();
+    let told = finish(session(Some("cron"), &["status", "--no-spawn"]));
+    if told.code != 0 {
+        told.refused(3, &format!("a daemon runs, pid {}, but does not listen on ", serving.0.id()));
+    }
+    finish(session(Some("cron"), &["status"])).ok();
+    assert_eq!([pid(Some("login")), pid(None)], [ours.clone(), ours]);
+    assert_eq!(finish(session(Some("cron"), &["stop"])).ok(), "the daemon has ended\n");
+}

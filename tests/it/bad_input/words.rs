@@ -4,6 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use image::ImageEncoder;
+use perilune::units::JobId;
+
 use super::Before;
 use crate::support::daemon::{Home, finish};
 use crate::support::weights_file::{tiny_checkpoint, write, zeros};
@@ -102,8 +105,37 @@ fn numbers_that_make_no_picture_are_refused() {
         ("--negative", &long, "--negative is 16385 bytes long"),
     ] {
         home.run(&["run", "-m", "night", &format!("{flag}={value}")]).refused(2, message);
+        if value.parse::<i64>().is_ok() {
+            home.run(&["run", "-m", "night", flag, value]).refused(2, message);
+        }
+    }
+    for (flag, message) in [
+        ("--virtual-vram", "invalid value '-1' for '--virtual-vram <[PART=]BYTES>'"),
+        ("--guidance", "--guidance -1 is out of range"),
+        ("--denoise", "--denoise"),
+    ] {
+        home.run(&["run", "-m", "night", flag, "-1"]).refused(2, message);
     }
     before.holds(&home);
+    let done = home.run(&["run", "-m", "night", "-p", "-dash", "-n", "--steps", "--steps", "1", "--json"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let spec = home.talk().show(JobId(1)).spec;
+    assert_eq!((spec.prompt.as_str(), spec.negative.as_str()), ("-dash", "--steps"), "a text may begin as it likes");
+}
+
+#[test]
+fn what_would_be_passed_over_is_refused() {
+    let home = Home::with_daemon();
+    let file = write(home.path(), "models/file", b"");
+    let file = file.display().to_string();
+    home.run(&["models", "list", "--models", "/nowhere"]).refused(4, "--models /nowhere: No such file or directory");
+    home.run(&["models", "list", "--models", &file]).refused(4, &format!("--models {file}: this is no folder"));
+    home.run(&["--plain", "--json"]).refused(2, "the argument '--plain' cannot be used with '--json'");
+    let mut dot = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut dot).write_image(&[0; 3], 1, 1, image::ExtendedColorType::Rgb8).unwrap();
+    let dot = write(home.path(), "dot.png", &dot).display().to_string();
+    home.run(&["run", "-m", "night", "--init-image", &dot])
+        .refused(6, &format!("{dot} is 1x1; a picture to start from has sides of 8 to "));
 }
 
 #[test]

@@ -144,10 +144,12 @@ fn clean_keeps_the_newest_of_each_source() {
     let (home, _, made) = with_three();
     made_on(&made[0], 3);
     made_on(&made[1], 2);
+    let told = cache(&home, &["clean", "--keep", "1"]);
+    assert!(told.stderr.ends_with(" would be freed; add --yes to do it\n") && made[1].exists(), "nobody is asked, nothing goes: {told:?}");
     let told = lines(&cache(&home, &["clean", "--keep", "1", "--dry-run", "--json"]).ok());
     assert_eq!((told.len(), &told[0]["path"], &told[0]["removed"]), (1, &json!(made[1]), &json!(false)));
     assert!(made[1].exists());
-    let told = lines(&cache(&home, &["clean", "--keep", "1", "--json"]).ok());
+    let told = lines(&cache(&home, &["clean", "--keep", "1", "--yes", "--json"]).ok());
     assert_eq!((told.len(), &told[0]["path"], &told[0]["removed"]), (1, &json!(made[1]), &json!(true)));
     assert!(made[0].exists() && !made[1].exists() && made[2].exists());
     assert_eq!(about(&made[0]).len(), 4, "what is about it goes with it");
@@ -181,11 +183,11 @@ fn what_is_kept_stays_whatever_rule_cleans() {
 fn clean_takes_what_was_not_used_for_long() {
     let (home, sources, made) = with_three();
     made_on(&made[0], 3);
-    assert_eq!(lines(&cache(&home, &["clean", "--older-than", "36500d", "--json"]).ok()).len(), 0);
+    assert_eq!(lines(&cache(&home, &["clean", "--older-than", "36500d", "--yes", "--json"]).ok()).len(), 0);
     let told = lines(&cache(&home, &["clean", "--older-than", "30d", "--dry-run", "--json"]).ok());
     assert_eq!((told.len(), &told[0]["reason"]), (1, &json!("last used 2020-01-03T00:00:00Z")));
     one(&home, &sources[0], "bf16");
-    assert_eq!(lines(&cache(&home, &["clean", "--older-than", "30d", "--json"]).ok()).len(), 0, "it was used since");
+    assert_eq!(lines(&cache(&home, &["clean", "--older-than", "30d", "--yes", "--json"]).ok()).len(), 0, "it was used since");
     cache(&home, &["clean", "--older-than", "soon"])
         .refused(2, "invalid value 'soon' for '--older-than <AGE>': an age is a number and a unit");
     cache(&home, &["clean"]).refused(2, "the following required arguments were not provided: ");
@@ -195,11 +197,11 @@ fn clean_takes_what_was_not_used_for_long() {
 fn clean_frees_as_much_as_is_asked_and_not_much_more() {
     let (home, _, made) = with_three();
     let bytes = fs::metadata(&made[0]).unwrap().len();
-    let told = lines(&cache(&home, &["clean", "--to-free", "1", "--json"]).ok());
+    let told = lines(&cache(&home, &["clean", "--to-free", "1", "--yes", "--json"]).ok());
     assert_eq!(told.len(), 1, "{told:?}");
     let left: Vec<&PathBuf> = made.iter().filter(|path| path.exists()).collect();
     assert_eq!(left.len(), 2);
-    cache(&home, &["clean", "--to-free", &(bytes * 100).to_string()]).ok();
+    cache(&home, &["clean", "--to-free", &(bytes * 100).to_string(), "--yes"]).ok();
     assert!(made.iter().all(|path| !path.exists()));
 }
 
@@ -218,7 +220,7 @@ fn clean_takes_what_is_of_no_use_and_with_a_part_not_the_file_it_would_replace()
         of("b_bf16.safetensors", "valid"),
     ];
     assert_eq!(states(&home), wanted);
-    assert_eq!(lines(&cache(&home, &["clean", "--useless", "--json"]).ok()).len(), 3);
+    assert_eq!(lines(&cache(&home, &["clean", "--useless", "--yes", "--json"]).ok()).len(), 3);
     assert_eq!(states(&home), wanted[3..]);
     assert_eq!(one(&home, &sources[1], "bf16")["status"], "cached");
     assert_eq!(about(&made[2]), ["json", "sums", "uses"].map(|kind| format!("b_bf16.safetensors.{kind}")));
@@ -282,7 +284,7 @@ fn on_a_terminal(home: &Home, words: &[&str]) -> Terminal {
 }
 
 #[test]
-fn on_a_terminal_clean_only_shows_until_told_otherwise() {
+fn clean_only_shows_until_told_otherwise() {
     let (home, _, made) = with_three();
     let mut terminal = on_a_terminal(&home, &["cache", "clean", "--keep", "0"]);
     terminal.wait_for("3 files, ");

@@ -116,10 +116,17 @@ impl Home {
     }
 
     /// A command of the real program, in this home and no other surroundings.
-    #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_perilune"));
-        command.args(arguments).env_clear().current_dir(self.path());
+        let mut command = self.command_of(env!("CARGO_BIN_EXE_perilune"));
+        command.args(arguments);
+        command
+    }
+
+    /// A command of any program in this home.
+    #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
+    pub(crate) fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(self.path());
         command.env("PERILUNE_HOME", self.path()).env("PERILUNE_ENGINE", &self.engine).env("HOME", self.path());
         command.env("PERILUNE_NVML", &self.nvml);
         command.env("PERILUNE_FAKE_ENGINE", self.path().join("script.json")).env("USER", "ana").env("PATH", "/usr/bin:/bin");
