@@ -56,8 +56,13 @@ fn sentence(frame: &mut Frame, area: Rect, paint: &Paint, model: &Model, empty: 
         (Freshness::Unheard, Link::Up | Link::Connecting) => PENDING,
         (Freshness::Live | Freshness::Old(_), _) => empty,
     };
-    for (y, row) in (area.y..area.bottom()).zip(detail::view::folded(text, usize::from(area.width))) {
-        frame.render_widget(line::text(paint, Role::Dim, row), Rect { y, height: 1, ..area });
+    let columns = usize::from(area.width);
+    let mut rows = detail::view::folded(text, columns);
+    // Where there is no room for all of them, the last that is seen is cut with a mark.
+    let rest = rows.split_off(rows.len().min(usize::from(area.height).saturating_sub(1)));
+    rows.extend((!rest.is_empty()).then(|| rest.join(" ")));
+    for (y, row) in (area.y..area.bottom()).zip(rows) {
+        frame.render_widget(line::fit(line::text(paint, Role::Dim, row), columns, paint.glyphs), Rect { y, height: 1, ..area });
     }
 }
 
