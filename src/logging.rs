@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -66,9 +66,20 @@ pub struct Sinks {
 #[error("`{0}` is not a level of log lines; use error, warn, info, debug or trace")]
 pub struct LevelError(pub String);
 
+/// Reads a level, or levels of parts of the program, such as `info,perilune::daemon=debug`.
+pub fn check(level: &str) -> Result<EnvFilter, LevelError> {
+    let wrong = || LevelError(level.to_owned());
+    // A word that is no level would be a part of the program of which everything is logged, and nothing else.
+    let is_level = |word: &str| word.contains('=') || word.contains("::") || word.trim().parse::<LevelFilter>().is_ok();
+    if !level.split(',').all(is_level) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(level).map_err(|_| wrong())
+}
+
 /// Starts logging for this process. A second call changes nothing.
 pub fn start(level: &str, sinks: &Sinks) -> Result<(), LevelError> {
-    let filter = EnvFilter::try_new(level).map_err(|_| LevelError(level.to_owned()))?;
+    let filter = check(level)?;
     // A log file that cannot be written must not keep the program from its work.
     let file = sinks.folder.as_deref().and_then(|folder| LogFile::open(folder).ok()).map(Mutex::new);
     let layer = Lines { source: sinks.source, terminal: sinks.terminal, file, ring: sinks.ring };
@@ -314,5 +325,7 @@ mod tests {
     #[test]
     fn levels_are_checked() {
         assert_eq!(start("loud=quiet=", &Sinks::default()), Err(LevelError("loud=quiet=".to_owned())));
+        assert!(check("loud").is_err() && check("info, loud").is_err());
+        assert!(check("warn").is_ok() && check("info,perilune::daemon=debug").is_ok() && check("off").is_ok());
     }
 }

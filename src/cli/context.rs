@@ -21,11 +21,22 @@ pub fn access(keys: StoreKeys) -> Access {
     Access { key_id: id, secret, token, region, endpoint }
 }
 
+/// What becomes of a command where the file of settings is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrongFile {
+    /// It is refused: it would do something else than was meant.
+    Refused,
+    /// It does without the file, and the mistake is told: what shows the settings or ends the daemon must work all the same.
+    Told,
+}
+
 /// What every command needs.
 #[derive(Debug)]
 pub struct Context {
     /// Every setting.
     pub settings: Settings,
+    /// Why the file of settings could not be used; the settings are then those without it.
+    pub problem: Option<Refusal>,
     /// The surroundings of this process.
     pub environment: Environment,
     /// Where the daemon is.
@@ -60,9 +71,14 @@ fn are_folders(models: &[PathBuf], environment: &Environment) -> Result<(), Refu
 
 impl Context {
     /// Resolves the settings.
-    pub fn new(global: Global, environment: Environment, output: Output) -> Result<Self, Refusal> {
+    pub fn new(global: Global, environment: Environment, output: Output, wrong: WrongFile) -> Result<Self, Refusal> {
         let flags = Flags { home: global.home, models: global.models.clone(), profile: global.profile };
-        let settings = Settings::load(&flags, &environment)?;
+        let (settings, problem) = match (Settings::load(&flags, &environment), wrong) {
+            (Ok(settings), _) => (settings, None),
+            (Err(error), WrongFile::Refused) => return Err(error.into()),
+            // What is wrong without the file, too, stands somewhere else.
+            (Err(error), WrongFile::Told) => (Settings::without_file(&flags, &environment)?, Some(Refusal::from(error))),
+        };
         let mut places: Vec<Place> = Vec::new();
         for host in global.host {
             let place = if host == "local" { Place::Local } else { Place::Host(host) };
@@ -78,7 +94,7 @@ impl Context {
         }
         let (others, plain) = (places.collect(), global.plain);
         let color = if global.no_color { ColorChoice::Never } else { global.color.unwrap_or_default() };
-        Ok(Self { settings, environment, place, others, plain, spawn: !global.no_spawn, models: global.models, color, output })
+        Ok(Self { settings, problem, environment, place, others, plain, spawn: !global.no_spawn, models: global.models, color, output })
     }
 
     /// Returns the way to the daemon.

@@ -30,7 +30,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use self::args::{Cli, Command};
-use self::context::Context;
+use self::context::{Context, WrongFile};
 use self::output::Output;
 use self::watching::ConfigCommand;
 use crate::config::Environment;
@@ -68,7 +68,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         let checked = commands::config_check::validate(&cli.global, &environment, output, files);
         return checked.unwrap_or_else(|refusal| report::report(&refusal));
     }
-    let done = Context::new(cli.global, environment, output).and_then(|context| commands::run(&context, cli.command));
+    let wrong = match &cli.command {
+        Some(Command::Stop | Command::Doctor | Command::Config { .. }) => WrongFile::Told,
+        _ => WrongFile::Refused,
+    };
+    let done = Context::new(cli.global, environment, output, wrong).and_then(|context| {
+        if let Some(problem) = &context.problem {
+            report::warn("the settings are used as if there were no file", problem);
+        }
+        commands::run(&context, cli.command)
+    });
     match done {
         Ok(code) => code,
         Err(refusal) => report::report(&refusal),

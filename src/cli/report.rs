@@ -15,6 +15,14 @@ pub fn report(refusal: &Refusal) -> u8 {
     refusal.kind.exit_code()
 }
 
+/// Tells of a refusal that keeps nothing from being done, and of what is done instead.
+pub fn warn(instead: &str, refusal: &Refusal) {
+    note(&format!("warning: {instead}: {}", refusal.message));
+    if let Some(hint) = &refusal.hint {
+        note(&format!("hint: {hint}"));
+    }
+}
+
 /// Tells of something that is no error. Where nobody can be told, on a full disk or a closed pipe, the exit code still tells
 /// how it ended.
 pub fn note(text: &str) {

@@ -138,9 +138,18 @@ impl Default for Supervision {
 impl Settings {
     /// Resolves every setting.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = ConfigFile::read(&Paths::of(environment, flags.home.as_deref())?.file())?;
+        Self::resolve(flags, environment, &file)
+    }
+
+    /// Resolves every setting as if there were no file, for what must work while it is wrong.
+    pub fn without_file(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::resolve(flags, environment, &ConfigFile::default())
+    }
+
+    fn resolve(flags: &Flags, environment: &Environment, file: &ConfigFile) -> Result<Self, ConfigError> {
         let paths = Paths::of(environment, flags.home.as_deref())?;
         let file_path = paths.file();
-        let file = ConfigFile::read(&file_path)?;
         // Paths in the file are seen from the file.
         let here = |path: &Path| expand(path, environment).unwrap_or_else(|| paths.config.join(path));
         let env = |name| (environment.path(name).map(|p| environment.absolute(&p)), Origin::Environment(name));

@@ -365,5 +365,5 @@ fn thresholds_are_checked_with_the_files_that_say_them() {
     assert_eq!(settings["settings"]["thresholds"]["value"]["temp"], json!([70.0, 85.0]));
     assert_eq!(settings["settings"]["thresholds"]["origin"], "profile well");
     home.config("run: {thresholds: {temp: [1, 2]}}");
-    home.run(&["config"]).refused(2, &format!("{}: run.thresholds", home.path().join("config.yaml").display()));
+    home.run(&["models", "list"]).refused(2, &format!("{}: run.thresholds", home.path().join("config.yaml").display()));
 }

@@ -378,7 +378,7 @@ fn settings_are_shown_with_their_origins() {
     assert_eq!(setting("engine").1, json!("PERILUNE_ENGINE"));
     assert_eq!(config["paths"]["socket"], json!(home.socket()));
     home.config("modles: [x]\n");
-    refused(&home.run(&["config"]), 2, &format!("{}/config.yaml: unknown field `modles`", home.path().display()));
+    refused(&home.run(&["models", "list"]), 2, &format!("{}/config.yaml: unknown field `modles`", home.path().display()));
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn validate_checks_the_file() {
     let expected = format!("{}:3:19: `a` is the key of `everywhere.alerts` and of `everywhere.refresh`", file.display());
     assert!(told.stdout.contains(&expected), "{}", told.stdout);
     fs::write(&file, "cancel-job: [del]\n").unwrap();
-    assert!(home.run(&["config", "validate"]).ok().contains("keys.yaml: keys is fine"));
+    assert!(home.run(&["config", "validate"]).ok().contains("keys.yaml: keys are fine"));
     let told = home.run(&["config", "validate", "keys.yaml", "--json"]).json();
     assert_eq!(told["files"][0]["kind"], "keys");
 }

@@ -55,7 +55,7 @@ fn what_a_profile_says_of_the_box_reaches_its_daemon() {
         (&900.0.into(), &"profile cpu".into())
     );
     home.config("run: {daemon: {engine_threads: 2}}");
-    home.run(&["config"]).refused(2, &format!("{}: run.daemon", home.path().join("config.yaml").display()));
+    home.run(&["models", "list"]).refused(2, &format!("{}: run.daemon", home.path().join("config.yaml").display()));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn validate_tells_every_mistake_with_its_place() {
     let home = Home::empty();
     assert_eq!(home.run(&["config", "path"]).ok().trim(), home.path().join("config.yaml").to_str().unwrap());
     let fine = home.run(&["config", "validate"]).ok();
-    assert_eq!(fine, format!("{}: settings is fine\n", home.path().join("config.yaml").display()));
+    assert_eq!(fine, format!("{}: settings are fine\n", home.path().join("config.yaml").display()));
     for folder in ["profiles", "themes"] {
         fs::create_dir(home.path().join(folder)).unwrap();
     }
@@ -130,6 +130,42 @@ fn validate_tells_every_mistake_with_its_place() {
     assert_eq!(text.code, 2);
     assert!(text.stdout.contains("night.yaml:3:10: ") && text.stdout.contains("eight-h100.yaml: profile is fine"), "{text:?}");
     home.run(&["config", "validate", "nobody"]).refused(4, "there is no file, profile or theme `nobody`");
+}
+
+#[test]
+fn names_that_nothing_has_are_told_before_a_command_looks_for_them() {
+    let home = Home::empty();
+    let file = home.path().join("config.yaml").display().to_string();
+    let check = |text: &str, told: &str| {
+        home.config(text);
+        let run = home.run(&["config", "validate"]);
+        assert!(run.code == 2 && run.stdout.starts_with(&format!("{file}:{told}")), "{run:?}");
+    };
+    check("mouse: true\nprofile: nosuch\n", "2:10: profile: there is no profile `nosuch`; there are ");
+    check("theme: nosuch\n", "1:8: theme: there is no theme `nosuch`; there are auto, ");
+    check("preview: x\n", "1:10: preview: ");
+    check("log: loud\n", "1:6: log: `loud` is not a level of log lines; use error, ");
+    check("output: \"\"\n", "1:9: output: no folder is named; name one, or leave it out\n");
+    check("engine_threads: 0\n", "1:1: engine_threads is 0, but must be at least 1");
+}
+
+#[test]
+fn a_daemon_is_stopped_and_looked_at_whatever_stands_in_the_file() {
+    let mut home = Home::with_daemon();
+    let file = home.path().join("config.yaml").display().to_string();
+    for text in ["modles: [/b]\n", "profile: nosuch\n", "models: [", "engine_threads: 0\n"] {
+        home.config(text);
+        assert_eq!(home.run(&["status"]).code, if text.starts_with("profile") { 4 } else { 2 }, "{text}");
+        for words in [&["config"][..], &["config", "path"]] {
+            let done = home.run(words);
+            assert!(done.stderr.starts_with("warning: the settings are used as if there were no file: "), "{done:?}");
+            assert!(done.stdout.contains(&file) && (words.len() == 1) == (done.code != 0), "{done:?}");
+        }
+        let doctor = home.run(&["doctor"]);
+        assert!(doctor.code == 1 && doctor.stdout.contains("answers") && doctor.stdout.contains("settings"), "{doctor:?}");
+    }
+    assert_eq!(home.run(&["stop"]).ok(), "the daemon has ended\n");
+    assert!(home.daemon().wait().unwrap().success());
 }
 
 #[test]

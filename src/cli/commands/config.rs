@@ -13,7 +13,11 @@ use crate::workflow::Refusal;
 /// Shows the settings, or checks the files that say them. Returns the exit code.
 pub(super) fn config(context: &Context, command: Option<ConfigCommand>) -> Result<u8, Refusal> {
     match command {
-        None | Some(ConfigCommand::Print) => print(context),
+        None | Some(ConfigCommand::Print) => {
+            print(context);
+            // What is shown is not what stands in the file.
+            return Ok(context.problem.as_ref().map_or(0, |problem| problem.kind.exit_code()));
+        }
         Some(ConfigCommand::Path) => {
             let path = context.settings.paths.file();
             context.output.show(&json!({"path": path}), || format!("{}\n", path.display()));

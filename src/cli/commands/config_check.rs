@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::dashboard;
 use crate::cli::global::Global;
 use crate::cli::output::{Output, plain};
 use crate::config::file::ConfigFile;
-use crate::config::{ConfigError, Environment, Flags, Paths, Settings};
+use crate::config::{ConfigError, Environment, Flags, Paths, Settings, presets, themes};
 use crate::daemon::lookup;
+use crate::logging;
 use crate::placement::Part;
 use crate::profile::{EMBEDDED, Preset, PresetError, position};
 use crate::theme::Themes;
+use crate::tui::options::PreviewChoice;
 use crate::tui::rebind;
 use crate::units::DeviceId;
 use crate::workflow::{JobDraft, Kind, Refusal, check_ranges};
@@ -39,6 +42,15 @@ impl Purpose {
             Self::Theme => "theme",
             Self::ModelPaths => "list of model folders",
         }
+    }
+
+    /// The name and what goes with it.
+    fn is(self) -> String {
+        let verb = match self {
+            Self::Settings | Self::Keys => "are",
+            Self::Profile | Self::Theme | Self::ModelPaths => "is",
+        };
+        format!("{} {verb}", self.name())
     }
 }
 
@@ -105,7 +117,7 @@ pub(in crate::cli) fn validate(global: &Global, environment: &Environment, outpu
 fn line(checked: &Checked) -> String {
     let file = plain(&checked.file);
     match &checked.problem {
-        None => format!("{file}: {} is fine\n", checked.purpose.name()),
+        None => format!("{file}: {} fine\n", checked.purpose.is()),
         Some(Problem { line, column, text, hint }) => {
             let hint = hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("{file}:{line}:{column}: {}\n", plain(&format!("{text}{hint}")))
@@ -199,8 +211,38 @@ fn settings(text: &str, path: &Path, global: &Global, environment: &Environment)
     let flags = Flags { home: global.home.clone(), models: global.models.clone(), profile: global.profile.clone() };
     let error = Settings::load(&flags, environment).err().map(|error| error.to_string());
     // Other files have lines of their own.
-    let error = error.filter(|error| error.starts_with(&path.display().to_string()));
-    error.map(|error| place(&error, text)).or_else(|| refused(&file.run, file.compute_device, &["run"], text))
+    let error = error.and_then(|error| Some(error.strip_prefix(&format!("{}: ", path.display()))?.to_owned()));
+    error
+        .map(|error| place(&error, text))
+        .or_else(|| refused(&file.run, file.compute_device, &["run"], text))
+        .or_else(|| names(&file, &Paths::of(environment, global.home.as_deref()).ok()?, text))
+}
+
+/// Finds names and words that the commands refuse which look for them.
+fn names(file: &ConfigFile, paths: &Paths, text: &str) -> Option<Problem> {
+    let at = |key: &str, told: String, hint: &str| {
+        let (line, column) = position::of_value(&[key], text).unwrap_or((1, 1));
+        Problem { line, column, text: format!("{key}: {told}"), hint: Some(hint.to_owned()).filter(|hint| !hint.is_empty()) }
+    };
+    let profile = file.profile.as_ref().and_then(|name| match presets::load(paths, name) {
+        // What is wrong within a profile is told of that file.
+        Err(error @ ConfigError::NoProfile { .. }) => Some(at("profile", error.to_string(), &error.hint())),
+        Ok(_) | Err(_) => None,
+    });
+    let theme = || {
+        let name = file.theme.as_ref().filter(|name| *name != dashboard::AUTO)?;
+        let themes = themes::load(paths).ok()?;
+        let known = || themes.names().collect::<Vec<_>>().join(", ");
+        let missing = themes.get(name).is_none();
+        missing.then(|| at("theme", format!("there is no theme `{name}`"), &format!("there are {}, {}", dashboard::AUTO, known())))
+    };
+    let preview = || Some(at("preview", file.preview.as_ref()?.parse::<PreviewChoice>().err()?.to_string(), ""));
+    let log = || Some(at("log", logging::check(file.log.as_ref()?).err()?.to_string(), ""));
+    let output = || {
+        let empty = file.output.as_ref().is_some_and(|folder| folder.as_os_str().is_empty());
+        empty.then(|| at("output", "no folder is named".to_owned(), "name one, or leave it out"))
+    };
+    profile.or_else(theme).or_else(preview).or_else(log).or_else(output)
 }
 
 fn profile(text: &str, name: &str) -> Option<Problem> {

@@ -26,7 +26,7 @@ use crate::workflow::{Kind, Refusal, text};
 /// Lines that may wait to be written; links wait when there are more.
 const LINES: usize = 64;
 /// The theme that goes by the terminal's background.
-const AUTO: &str = "auto";
+pub(super) const AUTO: &str = "auto";
 /// What a shell adds to the number of the signal that ended a program.
 const SIGNALLED: i32 = 128;
 

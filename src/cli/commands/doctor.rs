@@ -84,6 +84,9 @@ pub(super) fn doctor(context: &Context) -> Result<u8, Refusal> {
         vocabulary(context, "tokenizer-t5", VocabularyKind::T5, "Flux.1 and SD3"),
         vocabulary(context, "tokenizer-qwen", VocabularyKind::Qwen, "Z-Image"),
     ];
+    checks.extend(
+        context.problem.as_ref().map(|problem| fail("settings", problem.message.clone(), problem.hint.clone().unwrap_or_default())),
+    );
     checks.extend(sample.as_ref().and_then(|sample| visible_gpus(context, sample)));
     checks.extend(linger(context));
     checks.push(terminal(context));
