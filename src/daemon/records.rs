@@ -151,7 +151,10 @@ impl Keeper {
             self.tried = Instant::now();
             self.send(Input::Trouble(Some(refusal.message.clone())));
         }
-        self.send(Input::Delayed(task.ticket, refusal));
+        // Whoever is only told what is wrong would ask again.
+        let message = format!("{}; what was asked for holds, and is written when that is possible again", refusal.message);
+        let hint = "make room on the disk, and do not ask again; `perilune queue list` shows what is written".to_owned();
+        self.send(Input::Delayed(task.ticket, Refusal { message, hint: Some(hint), ..refusal }));
         self.backlog.push_back(task);
     }
 

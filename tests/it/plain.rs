@@ -7,8 +7,8 @@ use perilune::cli::plain::Plain;
 use perilune::client::News;
 use perilune::devices::{DeviceReading, Health, HostReading};
 use perilune::jobs::{JobState, JobView, Phase, Progress};
-use perilune::units::{JobId, SaidThresholds, Thresholds, Timestamp};
-use perilune::wire::{Change, ConversionView, Event};
+use perilune::units::{DeviceId, JobId, SaidThresholds, Thresholds, Timestamp};
+use perilune::wire::{Change, ConversionView, Event, SetView};
 use perilune::workflow::{Kind, Refusal};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -146,6 +146,8 @@ fn jobs_conversions_and_the_daemon_are_told() {
     assert_eq!(ear.hear(Change::Conversions(conversion(true))), ["conversion 1: dream to nf4 0 %"]);
     assert_eq!(ear.hear(Change::Conversions(Vec::new())), ["conversion 1: over"]);
     assert!(ear.hear(Change::Sets(Vec::new())).iter().all(|l| l.ends_with("unloaded")));
+    let simulated = ear.hear(Change::Sets(vec![SetView { device: DeviceId::Sim(0), ..fixtures::set("dream") }]));
+    assert!(simulated[0].contains(" on sim:0 SIMULATED: "), "{simulated:?}");
     let down = || News::Down { reason: Refusal::bare(Kind::NoDaemon, "gone"), retry_in_s: 2.0 };
     assert_eq!(ear.news(down()), ["daemon DOWN: gone; next try in 2 s"]);
     assert_eq!(ear.news(down()), Vec::<String>::new());

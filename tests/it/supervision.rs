@@ -302,6 +302,22 @@ fn a_ledger_that_cannot_be_written_keeps_what_happened_until_it_can() {
     assert_eq!(home.pictures().first().map(String::as_str), Some("000001-night-7.png"));
 }
 
+#[test]
+fn what_is_asked_for_while_the_ledger_cannot_be_written_holds_and_that_is_told() {
+    let mut home = Home::with_daemon();
+    let mut talk = home.talk();
+    talk.call(Request::Pause { job: None });
+    let job = talk.submit(a_job());
+    limit_file_size(home.daemon().id(), Some(1));
+    let refusal = talk.try_call(Request::Cancel(vec![job])).unwrap_err();
+    let holds = "; what was asked for holds, and is written when that is possible again";
+    assert!(refusal.kind == Kind::Failed && refusal.message.ends_with(holds), "{refusal:?}");
+    let again = talk.try_call(Request::Cancel(vec![job])).unwrap_err();
+    assert!(again.message.starts_with("job 1 was queued and has ended; the ledger cannot be written to"), "{again:?}");
+    limit_file_size(home.daemon().id(), None);
+    talk.wait_for(job, JobState::Cancelled);
+}
+
 fn limit_file_size(pid: u32, bytes: Option<u64>) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
     let limit = rustix::process::Rlimit { current: bytes, maximum: None };

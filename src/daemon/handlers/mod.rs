@@ -133,7 +133,13 @@ fn refuse_unknown(core: &mut Core, asker: Asker, jobs: &[JobId], verb: &'static 
 pub(super) fn explain(core: &mut Core, asker: Asker, verb: &'static str, entries: &[Entry]) {
     let Some(Entry { job, state, .. }) = entries.first() else { return };
     let hint = format!("`perilune queue show {job}` shows what has become of it");
-    let message =
-        if state.name() == verb { format!("job {job} is {verb} already") } else { format!("job {job} is {state} and cannot be {verb}") };
+    let message = if state.name() == verb {
+        format!("job {job} is {verb} already")
+    } else if core.trouble.is_some() && !state.is_final() && core.queue.get(*job).is_none() {
+        // What ended it waits for the ledger.
+        format!("job {job} was {state} and has ended; the ledger cannot be written to, and has it when that is possible again")
+    } else {
+        format!("job {job} is {state} and cannot be {verb}")
+    };
     core.answer(asker, Err(Refusal::new(Kind::Refused, message, hint)));
 }
