@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::ask::{OffloadAsk, VirtualVram};
-use super::decimal::Decimal;
+use super::decimal::{Decimal, part_of};
 use super::error::BudgetError;
 use super::expression::{Allocation, Listed, Parts};
 use crate::units::{Bytes, DeviceId};
@@ -395,12 +395,6 @@ impl Bench<'_> {
         }
         Ok(quotas)
     }
-}
-
-/// `whole` × `part` / `all`, rounded down.
-fn part_of(whole: Bytes, part: u128, all: u128) -> Bytes {
-    let bytes = u128::from(whole.get()).checked_mul(part).and_then(|n| n.checked_div(all));
-    Bytes(bytes.and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -64,6 +64,12 @@ impl fmt::Display for Decimal {
     }
 }
 
+/// `whole` × `part` / `all`, rounded down.
+pub(super) fn part_of(whole: Bytes, part: u128, all: u128) -> Bytes {
+    let bytes = u128::from(whole.get()).checked_mul(part).and_then(|n| n.checked_div(all));
+    Bytes(bytes.and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

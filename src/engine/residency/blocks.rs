@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::Traffic;
 use super::faults::{self, Fault};
+use super::held::{Held, Lent};
 use super::rebudget::GivenUp;
 use super::residents::{Resident, Residents};
 use super::staging::{Staging, Wanted};
@@ -17,13 +18,11 @@ use crate::engine::cancel::CancelFlag;
 use crate::engine::device::{Compute, kind};
 use crate::engine::loading::assemble::Target;
 use crate::engine::loading::{LoadError, Vault};
-use crate::engine::nn::expand::expand;
-use crate::engine::nn::{Weight, WeightRef};
 use crate::families::Role;
 use crate::placement::plan::total;
 use crate::placement::{OffloadPlan, Share};
 use crate::units::{BlockIndex, Bytes, DeviceId};
-use crate::weights::{Block, BlockTable, Coded, Precision, TensorEntry};
+use crate::weights::{Block, BlockTable, Precision};
 
 /// The blocks of one component.
 #[derive(Debug)]
@@ -51,82 +50,6 @@ pub struct Residency {
     current: Cell<BlockIndex>,
     pub(super) lent: Cell<u32>,
     watching: Cell<bool>,
-}
-
-/// A block's weights on the compute device, on loan.
-#[derive(Debug)]
-pub struct Held<'a> {
-    block: BlockIndex,
-    of_table: Option<&'a Block>,
-    kind: Kind,
-    weights: Lent<'a>,
-}
-
-#[derive(Debug)]
-enum Lent<'a> {
-    Resident(Rc<Resident>),
-    /// Over staging memory, until the next streamed block is asked for.
-    Staged {
-        weights: Rc<[Tensor]>,
-        lent: &'a Cell<u32>,
-    },
-}
-
-impl Held<'_> {
-    /// Returns a weight of this block, expanded where it is stored in fewer bits.
-    ///
-    /// # Panics
-    /// When the weight belongs to another block: a mistake in a model, not in a file. What a file holds was checked when it was
-    /// read, so that every weight of it can be expanded.
-    pub fn tensor(&self, at: WeightRef) -> Weight<'_> {
-        let tensors = self.tensors(at);
-        let Some((entry, coded)) = self.coded(at) else { return Weight::Plain(&tensors[at.0.param]) };
-        let expanded = expand(entry, coded, &tensors[at.0.param..=at.0.param + coded.beside.len()], self.kind);
-        assert!(expanded.is_ok(), "`{}` cannot be expanded: {:?}", entry.name, expanded.err());
-        expanded.map_or_else(|_| Weight::Plain(&tensors[at.0.param]), Weight::Expanded)
-    }
-
-    /// Returns the type that a weight is computed with in and how many numbers it has, without expanding it.
-    ///
-    /// # Panics
-    /// As [`tensor`](Self::tensor).
-    #[must_use]
-    pub fn kind_and_size(&self, at: WeightRef) -> (Kind, usize) {
-        let tensor = &self.tensors(at)[at.0.param];
-        let coded = self.coded(at).map(|(entry, _)| (self.kind, usize::try_from(entry.elements()).unwrap_or(usize::MAX)));
-        coded.unwrap_or_else(|| (tensor.kind(), tensor.numel()))
-    }
-
-    fn tensors(&self, at: WeightRef) -> &[Tensor] {
-        assert_eq!(at.0.block, self.block, "a weight was asked of the wrong block");
-        match &self.weights {
-            Lent::Resident(resident) => resident.weights().tensors(),
-            Lent::Staged { weights, .. } => weights,
-        }
-    }
-
-    /// Returns how a weight is stored that is stored in fewer bits.
-    fn coded(&self, at: WeightRef) -> Option<(&TensorEntry, &Coded)> {
-        let entry = &self.of_table?.params.get(at.0.param)?.entry;
-        Some((entry, entry.coded.as_deref()?))
-    }
-
-    /// Returns a weight as a matrix; 1 × 1 convolutions are stored with two more extents of one.
-    pub fn matrix(&self, at: WeightRef) -> Tensor {
-        let tensor = self.tensor(at);
-        match tensor.dim() {
-            0..=2 => tensor.shallow_clone(),
-            _ => tensor.flatten(1, -1),
-        }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if let Lent::Staged { lent, .. } = &self.weights {
-            lent.set(lent.get() - 1);
-        }
-    }
 }
 
 /// How blocks are placed.

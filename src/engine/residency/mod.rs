@@ -11,6 +11,7 @@ pub mod disk;
 pub mod donor_file;
 pub mod faults;
 pub mod gathered;
+pub mod held;
 pub mod host_donor;
 pub mod layout;
 pub mod packed;
@@ -22,6 +23,7 @@ pub mod staging;
 pub mod traffic;
 pub mod views;
 
-pub use blocks::{Held, Placing, Residency};
+pub use blocks::{Placing, Residency};
+pub use held::Held;
 pub use rebudget::GivenUp;
 pub use traffic::Traffic;
