@@ -214,7 +214,11 @@ impl Runner {
             self.timed(Role::ClipL, |me| me.sets.take_up(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run)))?;
         run.timing.load = seconds;
         let (unread, seconds) = self.timed(Role::ClipL, |me| {
-            Ok(run.is_ahead || me.sets.recall(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run))?)
+            if run.is_ahead {
+                me.sets.forget_text();
+                return Ok(true);
+            }
+            me.sets.recall(spec, &loading(&me.compute, me.texts.as_ref(), precision, &wishes, run))
         })?;
         run.timing.encode = seconds;
         // What is placed now knows what others hold, and what of it would leave.

@@ -30,7 +30,6 @@ impl Runner {
     }
 
     fn load_whole(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
-        self.sets.forget_text();
         let _asks = self.load(run)?;
         self.load_vae(run)?;
         self.with_room(run.order.run, Role::Denoiser, |me| me.sets.bring())?;

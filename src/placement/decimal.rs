@@ -50,8 +50,7 @@ impl Decimal {
     /// Returns this share of `whole`, where `all` is the whole of it; rounded down.
     #[must_use]
     pub fn share_of(self, whole: Bytes, all: u128) -> Bytes {
-        let bytes = u128::from(whole.get()) * u128::from(self.0);
-        Bytes(bytes.checked_div(all).and_then(|n| u64::try_from(n).ok()).unwrap_or(u64::MAX))
+        part_of(whole, u128::from(self.0), all)
     }
 }
 

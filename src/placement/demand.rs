@@ -98,12 +98,9 @@ pub(super) struct Way {
 /// everything. As whole blocks seldom come out even, it then has more and more, and last what it has.
 pub(super) fn ways(request: &Request, donors: &[DonorLink]) -> Result<Vec<Way>, Shortage> {
     let freely = cases(request, donors)?;
-    if rest(&request.goal) == Some(request.compute) {
-        let way = |case| Way { donors: donors.to_vec(), cases: vec![case] };
-        return Ok(freely.into_iter().map(way).collect());
-    }
     let mut ways = Vec::new();
-    if let (Some(_), Some((last, others)), Some(case)) = (rest(&request.goal), donors.split_last(), freely.first()) {
+    let taker = rest(&request.goal).filter(|device| *device != request.compute);
+    if let (Some(_), Some((last, others)), Some(case)) = (taker, donors.split_last(), freely.first()) {
         let leaving = on_average(&request.units).stored(Bytes(case.need));
         let theirs = others.iter().fold(0u64, |sum, donor| sum.saturating_add(donor.capacity.get()));
         let half = case.movable.iter().map(|&unit| case.stored[unit]).max().unwrap_or_default().div_ceil(2);
@@ -128,8 +125,7 @@ struct Sums<'a> {
     largest_away: Option<Bytes>,
 }
 
-/// Returns the cases that meet the request: one, or for slots that count one for each size of the largest streamed unit. Where donors
-/// are to take all that they can, the first is the one in which they take most.
+/// Returns the cases that meet the request: one, or for slots that count one for each size of the largest streamed unit.
 fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>, Shortage> {
     let sum = |wanted: &dyn Fn(&UnitCost) -> bool| request.units.iter().filter(|u| wanted(u)).map(|u| u.bytes).sum::<Bytes>().get();
     let is_away = |u: &UnitCost| matches!(u.stay, Stay::At(_));
@@ -147,7 +143,7 @@ fn cases(request: &Request, donors: &[DonorLink]) -> Result<Vec<Case>, Shortage>
     match &request.goal {
         Goal::Free(bytes) => sums.one(bytes.get().min(sums.total - sums.pinned).saturating_sub(sums.away)),
         Goal::Hold(bytes) => sums.hold(bytes.get()),
-        Goal::Quotas { by_device: _, rest } if *rest == Some(request.compute) => Ok(sums.fullest()),
+        Goal::Quotas { by_device: _, rest } if *rest == Some(request.compute) => Ok(vec![sums.fullest()]),
         Goal::Quotas { by_device, rest: _ } => {
             let most = quota(by_device, request.compute).map_or(sums.pinned, Bytes::get);
             sums.pinned_fits(most)?;
@@ -231,10 +227,10 @@ impl Sums<'_> {
         Shortage::Ring { device: self.compute(), block: BlockIndex(block), missing: bytes - size }
     }
 
-    /// Returns the cases in which the donors take all that they can: the largest even set that they have room for, with what else fits
-    /// beside it, and the largest units that do; that which takes more first.
-    fn fullest(&self) -> Vec<Case> {
-        let case = self.case(0, u64::MAX);
+    /// Returns the case in which the donors take all that they can: the largest even set that they have room for, with what else fits
+    /// beside it, or the largest units that do, where those are more.
+    fn fullest(&self) -> Case {
+        let mut case = self.case(0, u64::MAX);
         let n = case.movable.len();
         let homes = |set: &[usize]| if case.stored_bytes(set) <= case.room() { spread(&case, set) } else { None };
         let sets = (1..=n).rev().map(|m| even(n, m).map(|k| case.movable[k]).collect::<Vec<_>>());
@@ -251,10 +247,11 @@ impl Sums<'_> {
             }
             set
         };
-        let of = |set: &[usize]| Case { need: set.iter().map(|&i| case.bytes[i]).sum(), known: homes(set), ..case.clone() };
-        let mut cases = [filled(even), filled(Vec::new())].map(|set| of(&set));
-        cases.sort_by_key(|case| Reverse(case.need));
-        cases.into()
+        let bytes_of = |set: &Vec<usize>| set.iter().map(|&i| case.bytes[i]).sum::<u64>();
+        let (even, largest) = (filled(even), filled(Vec::new()));
+        let most = if bytes_of(&largest) > bytes_of(&even) { largest } else { even };
+        (case.need, case.known) = (bytes_of(&most), homes(&most));
+        case
     }
 
     fn hold(&self, most: u64) -> Result<Vec<Case>, Shortage> {

@@ -25,12 +25,12 @@ impl Linear {
     pub fn forward(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
         let size = x.size();
         let rows = size.iter().skip(1).rev().skip(1).product();
-        self.product(held, x, &held.matrix(self.weight), self.reads(held, rows))
+        self.product(held, x, self.reads(held, rows))
     }
 
     /// The same in `x`'s type, for which the weights are converted: for layers that a run uses once.
     pub fn exact(&self, held: &Held<'_>, x: &Tensor) -> Tensor {
-        self.product(held, x, &held.matrix(self.weight), x.kind())
+        self.product(held, x, x.kind())
     }
 
     /// Returns the type in which it computes for so many rows of each picture: the weights', or a wider one where it is small.
@@ -39,8 +39,8 @@ impl Linear {
         of_product(held.kind_and_size(self.weight), rows)
     }
 
-    fn product(&self, held: &Held<'_>, x: &Tensor, weight: &Tensor, kind: Kind) -> Tensor {
+    fn product(&self, held: &Held<'_>, x: &Tensor, kind: Kind) -> Tensor {
         let bias = self.bias.map(|b| in_kind(&held.tensor(b), kind));
-        product(&in_kind(x, kind), &in_kind(weight, kind), bias.as_ref())
+        product(&in_kind(x, kind), &in_kind(&held.matrix(self.weight), kind), bias.as_ref())
     }
 }
